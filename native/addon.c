@@ -1,0 +1,422 @@
+/*
+ * Node-API on one side, fdpasser.h on the other: conversions, and the life of one environment (the main thread or a
+ * worker). The typed view of what is exported here is src/native/addon.ts.
+ */
+#include "fdpasser.h"
+
+#include <errno.h>
+#include <node_api.h>
+#include <stdlib.h>
+
+struct watch;
+
+struct addon {
+  napi_env env;
+  napi_async_context context;
+  napi_async_cleanup_hook_handle hook;
+  struct fdp_batch *batch; /* inside an ArrayBuffer that the exports hold */
+  struct fdp_ledger ledger;
+  struct watch *watches;
+  int ending;
+};
+
+struct watch {
+  struct addon *addon;
+  struct fdp_watcher *watcher;
+  napi_ref callback;
+  struct watch *next, **link;
+  int closing;
+};
+
+/* ---- conversions ------------------------------------------------------------------------------------------------ */
+
+/* Whether a Node-API call went well; if not, an exception is pending. */
+static int ok(napi_env env, napi_status status) {
+  if (status == napi_ok)
+    return 1;
+  int pending = 0;
+  bool is_pending = false;
+  if (napi_is_exception_pending(env, &is_pending) == napi_ok)
+    pending = is_pending;
+  if (!pending) {
+    const napi_extended_error_info *info = NULL;
+    napi_get_last_error_info(env, &info);
+    napi_throw_error(env, NULL, info && info->error_message ? info->error_message : "fdpasser: a Node-API call failed");
+  }
+  return 0;
+}
+
+enum { MOST_ARGUMENTS = 6 };
+
+struct call {
+  struct addon *addon;
+  napi_value argument[MOST_ARGUMENTS];
+};
+
+static int open_call(napi_env env, napi_callback_info info, struct call *call) {
+  size_t count = MOST_ARGUMENTS;
+  void *data;
+  if (!ok(env, napi_get_cb_info(env, info, &count, call->argument, NULL, &data)))
+    return 0;
+  call->addon = data;
+  return 1;
+}
+
+static int integer(napi_env env, napi_value value, int32_t *number) {
+  return ok(env, napi_get_value_int32(env, value, number));
+}
+
+static int bytes(napi_env env, napi_value value, uint8_t **data, size_t *length) {
+  napi_typedarray_type type;
+  void *pointer;
+  if (!ok(env, napi_get_typedarray_info(env, value, &type, length, &pointer, NULL, NULL)))
+    return 0;
+  *data = pointer;
+  return 1;
+}
+
+static napi_value result(napi_env env, int number) {
+  napi_value value;
+  return ok(env, napi_create_int32(env, number, &value)) ? value : NULL;
+}
+
+/* A descriptor that now belongs to this environment, or an errno. */
+static int owned(struct addon *addon, int fd) {
+  if (fd >= 0)
+    fdp_ledger_add(&addon->ledger, fd);
+  return fd;
+}
+
+/* Defines an exported function of one integer. */
+#define OF_INTEGER(name, expression)                                          \
+  static napi_value name(napi_env env, napi_callback_info info) {             \
+    struct call call;                                                         \
+    int32_t fd;                                                               \
+    if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd)) \
+      return NULL;                                                            \
+    struct addon *addon = call.addon;                                         \
+    (void)addon;                                                              \
+    return result(env, (expression));                                         \
+  }
+
+/* ---- transport -------------------------------------------------------------------------------------------------- */
+
+OF_INTEGER(socket_type_of, fdp_socket_type(fd))
+OF_INTEGER(attach, fdp_attach(fd))
+OF_INTEGER(pending, fdp_pending(fd))
+
+static napi_value send_batch(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t socket, messages;
+  uint8_t *data;
+  size_t length;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &socket) ||
+      !bytes(env, call.argument[1], &data, &length) || !integer(env, call.argument[2], &messages))
+    return NULL;
+  return result(env, fdp_send(socket, data, call.addon->batch, messages));
+}
+
+static napi_value receive_batch(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct fdp_demand demand;
+  int32_t socket, stride;
+  uint8_t *data;
+  size_t length;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &socket) ||
+      !bytes(env, call.argument[1], &data, &length) || !integer(env, call.argument[2], &stride) ||
+      !integer(env, call.argument[3], &demand.messages) || !integer(env, call.argument[4], &demand.descriptors) ||
+      !integer(env, call.argument[5], &demand.expected))
+    return NULL;
+  demand.stride = (uint32_t)stride;
+  struct fdp_batch *batch = call.addon->batch;
+  int received = fdp_receive(socket, data, &demand, batch);
+  const int32_t *fd = batch->fd;
+  for (int i = 0; i < received; i++)
+    for (int32_t k = 0; k < batch->count[i]; k++)
+      owned(call.addon, *fd++);
+  return result(env, received);
+}
+
+/* ---- endpoints -------------------------------------------------------------------------------------------------- */
+
+static napi_value pair(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t type;
+  int ends[2];
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &type))
+    return NULL;
+  int error = fdp_pair((enum fdp_type)type, ends);
+  if (!error)
+    for (int i = 0; i < 2; i++)
+      call.addon->batch->fd[i] = owned(call.addon, ends[i]);
+  return result(env, error);
+}
+
+static napi_value listen_at(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t type, mode, backlog;
+  uint8_t *name;
+  size_t length;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &type) ||
+      !bytes(env, call.argument[1], &name, &length) || !integer(env, call.argument[2], &mode) ||
+      !integer(env, call.argument[3], &backlog))
+    return NULL;
+  return result(env, owned(call.addon, fdp_listen((enum fdp_type)type, (char *)name, length, (unsigned)mode, backlog)));
+}
+
+static napi_value connect_to(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t type;
+  uint8_t *name;
+  size_t length;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &type) ||
+      !bytes(env, call.argument[1], &name, &length))
+    return NULL;
+  return result(env, owned(call.addon, fdp_connect((enum fdp_type)type, (char *)name, length)));
+}
+
+OF_INTEGER(accept_from, owned(addon, fdp_accept(fd)))
+
+/* Leaves pid, uid and gid in the batch. */
+static int peer_into(struct addon *addon, int fd) {
+  struct fdp_peer peer;
+  int error = fdp_peer(fd, &peer);
+  if (!error) {
+    addon->batch->fd[0] = (int32_t)peer.pid;
+    addon->batch->fd[1] = (int32_t)peer.uid;
+    addon->batch->fd[2] = (int32_t)peer.gid;
+  }
+  return error;
+}
+
+OF_INTEGER(peer, peer_into(addon, fd))
+
+/* ---- descriptors ------------------------------------------------------------------------------------------------ */
+
+/* Ownership starts only where nobody here has it: two owners would close the number twice. */
+static int adopt_into(struct addon *addon, int fd) {
+  int error = fdp_check(fd);
+  if (!error && fdp_ledger_has(&addon->ledger, fd))
+    error = -EEXIST;
+  return error ? error : fdp_ledger_add(&addon->ledger, fd);
+}
+
+static int release_from(struct addon *addon, int fd) {
+  fdp_ledger_remove(&addon->ledger, fd);
+  return fd;
+}
+
+OF_INTEGER(adopt, adopt_into(addon, fd))
+OF_INTEGER(release, release_from(addon, fd))
+OF_INTEGER(close_owned, fdp_close(release_from(addon, fd)))
+OF_INTEGER(check, fdp_check(fd))
+OF_INTEGER(kind, fdp_kind(fd))
+OF_INTEGER(listening, fdp_listening(fd))
+OF_INTEGER(duplicate, owned(addon, fdp_dup(fd)))
+OF_INTEGER(close_on_exec, fdp_close_on_exec(fd))
+OF_INTEGER(set_nonblocking, fdp_nonblocking(fd, 1))
+
+OF_INTEGER(grow_table, fdp_table_grow(fd))
+
+static napi_value table_slots(napi_env env, napi_callback_info info) {
+  (void)info;
+  return result(env, fdp_table_slots());
+}
+
+/* ---- watching --------------------------------------------------------------------------------------------------- */
+
+static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
+  struct watch *watch = data;
+  napi_env env = watch->addon->env;
+  napi_handle_scope scope;
+  napi_value callback, receiver, argument;
+  (void)watcher;
+
+  if (napi_open_handle_scope(env, &scope) != napi_ok)
+    return;
+  if (ok(env, napi_get_reference_value(env, watch->callback, &callback)) && ok(env, napi_get_global(env, &receiver)) &&
+      ok(env, napi_create_int32(env, events, &argument))) {
+    napi_status status = napi_make_callback(env, watch->addon->context, receiver, callback, 1, &argument, NULL);
+    if (status == napi_pending_exception) {
+      napi_value error;
+      if (napi_get_and_clear_last_exception(env, &error) == napi_ok)
+        napi_fatal_exception(env, error);
+    }
+  }
+  napi_close_handle_scope(env, scope);
+}
+
+static void finish(struct addon *addon) {
+  napi_remove_async_cleanup_hook(addon->hook);
+  free(addon);
+}
+
+static void on_gone(void *data) {
+  struct watch *watch = data;
+  struct addon *addon = watch->addon;
+  *watch->link = watch->next;
+  if (watch->next)
+    watch->next->link = watch->link;
+  /* An environment that ends frees its references itself. */
+  if (!addon->ending)
+    napi_delete_reference(addon->env, watch->callback);
+  free(watch);
+  if (addon->ending && !addon->watches)
+    finish(addon);
+}
+
+static napi_value watch(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  void *loop;
+  napi_value value;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd))
+    return NULL;
+  struct uv_loop_s *uv_loop;
+  if (!ok(env, napi_get_uv_event_loop(env, &uv_loop)))
+    return NULL;
+  loop = uv_loop;
+  struct watch *made = calloc(1, sizeof *made);
+  if (!made)
+    return result(env, -ENOMEM);
+  int error = fdp_watcher_open(loop, fd, on_ready, made, &made->watcher);
+  if (error) {
+    free(made);
+    return result(env, error);
+  }
+  made->addon = call.addon;
+  made->next = call.addon->watches;
+  made->link = &call.addon->watches;
+  if (made->next)
+    made->next->link = &made->next;
+  call.addon->watches = made;
+  if (!ok(env, napi_create_reference(env, call.argument[1], 1, &made->callback)) ||
+      !ok(env, napi_create_external(env, made, NULL, NULL, &value))) {
+    made->closing = 1;
+    fdp_watcher_close(made->watcher, on_gone);
+    return NULL;
+  }
+  return value;
+}
+
+static struct watch *watch_argument(napi_env env, napi_value value) {
+  void *data;
+  return ok(env, napi_get_value_external(env, value, &data)) ? data : NULL;
+}
+
+static napi_value watch_for(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct watch *watch;
+  int32_t events;
+  if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])) ||
+      !integer(env, call.argument[1], &events))
+    return NULL;
+  return result(env, fdp_watcher_set(watch->watcher, events));
+}
+
+static napi_value keep_alive(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct watch *watch;
+  bool flag;
+  if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])) ||
+      !ok(env, napi_get_value_bool(env, call.argument[1], &flag)))
+    return NULL;
+  fdp_watcher_keep_alive(watch->watcher, flag);
+  return NULL;
+}
+
+static napi_value unwatch(napi_env env, napi_callback_info info) {
+  struct call call;
+  struct watch *watch;
+  if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])))
+    return NULL;
+  watch->closing = 1;
+  fdp_watcher_close(watch->watcher, on_gone);
+  return NULL;
+}
+
+/* ---- the environment -------------------------------------------------------------------------------------------- */
+
+/* Stops watching, then closes what the environment owned. JavaScript has stopped for good, at whatever instant. */
+static void on_end(napi_async_cleanup_hook_handle hook, void *data) {
+  struct addon *addon = data;
+  (void)hook;
+  addon->ending = 1;
+  for (struct watch *watch = addon->watches; watch; watch = watch->next)
+    if (!watch->closing)
+      fdp_watcher_close(watch->watcher, on_gone);
+  fdp_ledger_close_all(&addon->ledger);
+  if (!addon->watches)
+    finish(addon);
+}
+
+static int export_function(napi_env env, napi_value exports, const char *name, napi_callback function, void *data) {
+  napi_value value;
+  return ok(env, napi_create_function(env, name, NAPI_AUTO_LENGTH, function, data, &value)) &&
+         ok(env, napi_set_named_property(env, exports, name, value));
+}
+
+static int export_batch(napi_env env, napi_value exports, struct addon *addon) {
+  napi_value buffer;
+  napi_ref forever;
+  void *data;
+  if (!ok(env, napi_create_arraybuffer(env, sizeof *addon->batch, &data, &buffer)) ||
+      !ok(env, napi_create_reference(env, buffer, 1, &forever)) ||
+      !ok(env, napi_set_named_property(env, exports, "batch", buffer)))
+    return 0;
+  addon->batch = data;
+  return 1;
+}
+
+NAPI_MODULE_INIT() {
+  static const struct {
+    const char *name;
+    napi_callback function;
+  } functions[] = {
+      {"socketType", socket_type_of},
+      {"attach", attach},
+      {"send", send_batch},
+      {"receive", receive_batch},
+      {"pending", pending},
+      {"pair", pair},
+      {"listen", listen_at},
+      {"connect", connect_to},
+      {"accept", accept_from},
+      {"peer", peer},
+      {"adopt", adopt},
+      {"release", release},
+      {"close", close_owned},
+      {"check", check},
+      {"kind", kind},
+      {"listening", listening},
+      {"dup", duplicate},
+      {"closeOnExec", close_on_exec},
+      {"setNonblocking", set_nonblocking},
+      {"tableSlots", table_slots},
+      {"growTable", grow_table},
+      {"watch", watch},
+      {"watchFor", watch_for},
+      {"keepAlive", keep_alive},
+      {"unwatch", unwatch},
+  };
+  napi_value name;
+  struct addon *addon = calloc(1, sizeof *addon);
+  if (!addon) {
+    napi_throw_error(env, NULL, "fdpasser: out of memory");
+    return NULL;
+  }
+  addon->env = env;
+  if (!export_batch(env, exports, addon) ||
+      !ok(env, napi_create_string_utf8(env, "fdpasser", NAPI_AUTO_LENGTH, &name)) ||
+      !ok(env, napi_async_init(env, NULL, name, &addon->context)))
+    goto fail;
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+    if (!export_function(env, exports, functions[i].name, functions[i].function, addon))
+      goto fail;
+  if (!ok(env, napi_add_async_cleanup_hook(env, on_end, addon, &addon->hook)))
+    goto fail;
+  return exports;
+fail:
+  free(addon);
+  return NULL;
+}

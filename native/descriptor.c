@@ -1,0 +1,78 @@
+/* What can be asked of, and done to, one descriptor. */
+#include "fdpasser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int socket_kind(int fd) {
+  int domain, type;
+  socklen_t length = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
+    return -errno;
+  if (domain == AF_UNIX)
+    return type == SOCK_STREAM ? FDP_UNIX_STREAM : type == SOCK_DGRAM ? FDP_UNIX_DGRAM : FDP_UNIX_SEQPACKET;
+  if (domain == AF_INET || domain == AF_INET6) {
+    if (type == SOCK_STREAM)
+      return FDP_TCP;
+    if (type == SOCK_DGRAM)
+      return FDP_UDP;
+  }
+  return FDP_SOCKET;
+}
+
+int fdp_kind(int fd) {
+  struct stat status;
+  if (fstat(fd, &status))
+    return -errno;
+  switch (status.st_mode & S_IFMT) {
+  case S_IFREG:
+    return FDP_FILE;
+  case S_IFDIR:
+    return FDP_DIRECTORY;
+  case S_IFIFO:
+    return FDP_FIFO;
+  case S_IFCHR:
+    return isatty(fd) ? FDP_TTY : FDP_CHARACTER_DEVICE;
+  case S_IFBLK:
+    return FDP_BLOCK_DEVICE;
+  case S_IFSOCK:
+    return socket_kind(fd);
+  default: /* eventfd, epoll, pidfd and their like have no type at all */
+    return FDP_ANONYMOUS;
+  }
+}
+
+int fdp_listening(int fd) {
+  int listening;
+  socklen_t length = sizeof listening;
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length))
+    return errno == ENOTSOCK ? 0 : -errno;
+  return listening;
+}
+
+int fdp_check(int fd) { return fcntl(fd, F_GETFD) < 0 ? -errno : 0; }
+
+int fdp_dup(int fd) {
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? -errno : copy;
+}
+
+int fdp_close(int fd) {
+  /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
+  return close(fd) && errno != EINTR ? -errno : 0;
+}
+
+int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
+
+int fdp_nonblocking(int fd, int flag) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0)
+    return -errno;
+  int wanted = flag ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  return wanted != flags && fcntl(fd, F_SETFL, wanted) < 0 ? -errno : 0;
+}

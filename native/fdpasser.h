@@ -1,0 +1,179 @@
+/*
+ * The contract between the C core and whoever drives it.
+ *
+ * Every function makes its system calls once, restarted only after EINTR, never blocks, and returns a count or a
+ * descriptor (>= 0) or a negative errno. None keeps state between calls, retries, or queues: that is the caller's.
+ * Every descriptor made here is close-on-exec from its first instant.
+ */
+#ifndef FDPASSER_H
+#define FDPASSER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  FDP_MAX_FDS = 253,    /* what Linux takes in one message: SCM_MAX_FD in include/net/scm.h */
+  FDP_MAX_MESSAGES = 64 /* how many messages one call carries */
+};
+
+/*
+ * Many messages at once. Message i has size[i] bytes and count[i] descriptors; the descriptors of all messages stand
+ * one after the other in fd.
+ */
+struct fdp_batch {
+  int32_t tail; /* after a send: how many bytes the kernel took of the last message that it took */
+  int32_t size[FDP_MAX_MESSAGES];
+  int32_t count[FDP_MAX_MESSAGES];
+  int32_t fd[FDP_MAX_MESSAGES * FDP_MAX_FDS];
+};
+
+/* ---- transport: one socket ------------------------------------------------------------------------------------ */
+
+enum fdp_type { FDP_STREAM, FDP_SEQPACKET, FDP_DGRAM };
+
+/* The fdp_type of a socket that can pass descriptors. -ENOTSOCK: not a socket. -EAFNOSUPPORT: not AF_UNIX. -EINVAL: it
+ * listens. */
+int fdp_socket_type(int socket);
+
+/* Makes such a socket ready for fdp_receive. Changes how MSG_PEEK works on it, for all who share it. */
+int fdp_attach(int socket);
+
+/*
+ * Sends the first `messages` of the batch, their bytes standing one after the other in `bytes`. Borrows the
+ * descriptors: they are the caller's before and after.
+ *
+ * Returns n > 0 when the kernel took messages 0..n-1: all of each but, on a stream, of the last only batch->tail bytes.
+ * Its descriptors went with its first byte, so the rest of its bytes must be sent without them.
+ * On an error nothing was taken; the error concerns message 0.
+ */
+int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages);
+
+/* How much fdp_receive may take. */
+struct fdp_demand {
+  int messages;    /* at most so many, up to FDP_MAX_MESSAGES; 1 on a packet socket */
+  int descriptors; /* stop after the message that brings as many as these, or more */
+  int expected;    /* descriptors in each message but the first: more end the call before that message */
+  uint32_t stride; /* room for the bytes of each message */
+};
+
+/*
+ * Receives messages. The bytes of message i stand at bytes + i * stride.
+ *
+ * Returns n > 0 with n messages; the caller then owns every descriptor in the batch. 0: the peer has ended and nothing
+ * is left to read. -EMFILE: no room in this process's descriptor table (or the system's); the message is still in the
+ * kernel, whole. After any error no descriptor is open that was not before. On a stream, a message longer than the
+ * stride arrives as its first bytes with all its descriptors, and the rest follows as plain bytes. -EMSGSIZE: a packet
+ * longer than the stride; it is still in the kernel. -EIO: descriptors are lost, because the kernel ran out of memory
+ * or somebody else reads from this socket.
+ *
+ * One reader per socket: two that receive at the same time would each get what both peeked.
+ */
+int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch);
+
+/* Tells, taking nothing, what a receive would find: 1 something, 0 the end, -EAGAIN nothing yet, or the socket's error.
+ */
+int fdp_pending(int socket);
+
+/* ---- endpoints: where sockets come from ----------------------------------------------------------------------- */
+
+/* A connected, blocking pair. On success the caller owns both; on failure none is open. */
+int fdp_pair(enum fdp_type type, int pair[2]);
+
+/*
+ * A non-blocking socket bound to `name` (`length` bytes; a first NUL makes the name abstract) and, unless a datagram
+ * socket, listening. A path gets `mode` before anyone can see it. -ENAMETOOLONG: the name does not fit.
+ */
+int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mode, int backlog);
+
+/* A non-blocking socket connected to `name`. -EAGAIN: the listener's backlog is full; try again later. */
+int fdp_connect(enum fdp_type type, const char *name, size_t length);
+
+/* The next connection, non-blocking. -EAGAIN: none waits. -EMFILE, -ENFILE: it waits on in the backlog. */
+int fdp_accept(int listener);
+
+struct fdp_peer {
+  uint32_t pid, uid, gid;
+};
+
+/* Who connected, listened or made the pair (SO_PEERCRED in unix(7)). -ENOTCONN: nobody yet. */
+int fdp_peer(int socket, struct fdp_peer *peer);
+
+/* ---- one descriptor -------------------------------------------------------------------------------------------- */
+
+/* In the order of the names in src/descriptor/owned-fd.ts. */
+enum fdp_kind {
+  FDP_FILE,
+  FDP_DIRECTORY,
+  FDP_FIFO,
+  FDP_TTY,
+  FDP_CHARACTER_DEVICE,
+  FDP_BLOCK_DEVICE,
+  FDP_TCP,
+  FDP_UDP,
+  FDP_UNIX_STREAM,
+  FDP_UNIX_DGRAM,
+  FDP_UNIX_SEQPACKET,
+  FDP_SOCKET,
+  FDP_ANONYMOUS
+};
+
+int fdp_kind(int fd);                  /* an fdp_kind */
+int fdp_listening(int fd);             /* 1 or 0 */
+int fdp_check(int fd);                 /* 0 when it is open, else -EBADF */
+int fdp_dup(int fd);                   /* another descriptor of the same open file */
+int fdp_close(int fd);                 /* the number is gone whatever this returns, but for -EBADF */
+int fdp_close_on_exec(int fd);         /* sets it */
+int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
+
+/* ---- the process's descriptor table ---------------------------------------------------------------------------- */
+
+/*
+ * Growing the table stops a threaded process for as long as every CPU takes to pass a quiet point (expand_fdtable in
+ * Linux's fs/file.c): 10 to 32 ms were seen inside recvmsg. So it is grown ahead of need, by a thread of its own.
+ */
+int fdp_table_slots(void);     /* how many numbers need no growing, as far as is known here */
+int fdp_table_grow(int slots); /* starts growing to so many, unless a growth is under way; 0 or a negative errno */
+
+/* ---- poller: one event source ---------------------------------------------------------------------------------- */
+
+enum { FDP_READABLE = 1, FDP_WRITABLE = 2, FDP_STOPPED = 4 };
+
+struct fdp_watcher;
+typedef void (*fdp_ready)(struct fdp_watcher *watcher, void *data, int events);
+typedef void (*fdp_gone)(void *data);
+
+/*
+ * Watches nothing yet, and does not keep the loop alive. The descriptor must stay open until fdp_watcher_close.
+ * -EEXIST: something else on this loop watches the descriptor.
+ */
+int fdp_watcher_open(void *loop, int fd, fdp_ready ready, void *data, struct fdp_watcher **watcher);
+
+/*
+ * Reports from now on, as long as they last, the events of the mask. The end of the peer counts as readable. A socket
+ * error counts as all events and ends the watch, which FDP_STOPPED says: set the mask again.
+ */
+int fdp_watcher_set(struct fdp_watcher *watcher, int events);
+
+void fdp_watcher_keep_alive(struct fdp_watcher *watcher,
+                            int flag); /* whether the loop lives on for it while it watches */
+
+/* Nothing is reported any more and the descriptor may be closed at once; `gone` is told when the memory is free. */
+void fdp_watcher_close(struct fdp_watcher *watcher, fdp_gone gone);
+
+/* ---- ledger: what one environment owns -------------------------------------------------------------------------- */
+
+/*
+ * The numbers that one JavaScript environment owns, so that a worker terminated at any instant leaves none open: what
+ * JavaScript knew is gone by then.
+ */
+struct fdp_ledger {
+  uint8_t *owned;
+  size_t size;
+};
+
+int fdp_ledger_has(const struct fdp_ledger *ledger, int fd);
+int fdp_ledger_add(struct fdp_ledger *ledger, int fd); /* -ENOMEM: not recorded */
+void fdp_ledger_remove(struct fdp_ledger *ledger, int fd);
+void fdp_ledger_close_all(struct fdp_ledger *ledger);
+
+#endif

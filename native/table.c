@@ -1,0 +1,63 @@
+/* Growing the process's descriptor table where it stops nobody: on a thread that exists for that alone. */
+#include "fdpasser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { FIRST_SLOTS = 256 }; /* Node's own descriptors have grown a new process's 64 to this before any addon loads */
+
+static atomic_int slots = FIRST_SLOTS;
+static atomic_flag growing = ATOMIC_FLAG_INIT;
+
+int fdp_table_slots(void) { return atomic_load(&slots); }
+
+/* A number beyond the table makes the kernel grow it; what bears the number for that moment does not matter. */
+static void *grow(void *argument) {
+  int wanted = (int)(intptr_t)argument;
+  int any = eventfd(0, EFD_CLOEXEC);
+  if (any >= 0) {
+    int high = fcntl(any, F_DUPFD_CLOEXEC, wanted - 1);
+    if (high >= 0)
+      close(high);
+    close(any);
+  }
+  atomic_store(&slots, wanted);
+  atomic_flag_clear(&growing);
+  return NULL;
+}
+
+int fdp_table_grow(int wanted) {
+  struct rlimit limit;
+  pthread_attr_t attributes;
+  pthread_t thread;
+  sigset_t all, before;
+  int error;
+
+  if (atomic_flag_test_and_set(&growing))
+    return 0;
+  /* The table never grows past the limit, so a table as large as that needs no more. */
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)wanted) {
+    if (limit.rlim_cur <= (rlim_t)atomic_load(&slots)) {
+      atomic_store(&slots, INT32_MAX);
+      atomic_flag_clear(&growing);
+      return 0;
+    }
+    wanted = (int)limit.rlim_cur;
+  }
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it: signals are for the process's other threads */
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  error = pthread_create(&thread, &attributes, grow, (void *)(intptr_t)wanted);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error)
+    atomic_flag_clear(&growing);
+  return -error;
+}

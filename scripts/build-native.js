@@ -1,0 +1,51 @@
+/**
+ * Compiles the C core into prebuilds/ with the system's C compiler ($CC, else cc), against npm's Node-API headers.
+ *
+ *   node scripts/build-native.js              what is published
+ *   node scripts/build-native.js --strict     with warnings as errors
+ *   node scripts/build-native.js --sanitize   with AddressSanitizer and UndefinedBehaviorSanitizer
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { include_dir as headers } from 'node-api-headers';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const flags = new Set(process.argv.slice(2));
+
+const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.c'))
+    .map((name) => join(root, folder, name)),
+);
+const output = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+mkdirSync(output, { recursive: true });
+
+const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion', ...(flags.has('--strict') ? ['-Werror'] : [])];
+const mode = flags.has('--sanitize')
+  ? ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']
+  : ['-O2', '-s'];
+
+execFileSync(
+  process.env.CC ?? 'cc',
+  [
+    '-std=gnu11',
+    '-D_GNU_SOURCE',
+    '-DNAPI_VERSION=8',
+    '-fPIC',
+    '-fvisibility=hidden',
+    '-pthread',
+    ...warnings,
+    ...mode,
+    `-I${headers}`,
+    '-shared',
+    '-o',
+    join(output, 'fdpasser.node'),
+    // Never unloaded: a worker that ends must not take away code that another thread is running.
+    '-Wl,-z,nodelete',
+    ...sources,
+    '-ldl',
+  ],
+  { stdio: 'inherit' },
+);

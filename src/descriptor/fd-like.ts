@@ -1,0 +1,32 @@
+import { invalidType, managedElsewhere, systemError } from '../errors.js';
+import { addon } from '../native/load.js';
+import { OwnedFd, validNumber } from './owned-fd.js';
+
+/**
+ * What can stand for a descriptor. A number, or an object with one as `fd`, is the descriptor itself: whoever hands it
+ * over must not close it any more. An object that closes its descriptor by itself (a `FileHandle`, a stream, an
+ * `FdServer`) can only be lent, with `keepOpen`.
+ */
+export type FdLike = number | OwnedFd | { readonly fd: number };
+
+/** Takes a descriptor over. If it throws, nothing has changed hands. */
+export function takeOver(name: string, fh: FdLike): OwnedFd {
+  if (fh instanceof OwnedFd) return fh;
+  if (typeof fh === 'object' && fh !== null && 'close' in fh) throw managedElsewhere(fh);
+  return new OwnedFd(numberIn(name, fh));
+}
+
+/** The number of an open descriptor that stays its owner's. */
+export function borrow(name: string, fh: FdLike): number {
+  const fd = numberIn(name, fh);
+  const result = addon.check(fd);
+  if (result < 0) throw systemError(result, 'fcntl', { advice: `Descriptor ${fd} is not open` });
+  return fd;
+}
+
+function numberIn(name: string, fh: FdLike): number {
+  if (typeof fh === 'number') return validNumber(name, fh);
+  if (typeof fh !== 'object' || fh === null || !('fd' in fh))
+    throw invalidType(name, 'a descriptor: a number, an OwnedFd, or an object with fd', fh);
+  return validNumber(`${name}.fd`, fh.fd);
+}

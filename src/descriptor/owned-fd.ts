@@ -1,0 +1,238 @@
+import {
+  checked,
+  closedBehind,
+  invalidType,
+  lentOut,
+  notOwned,
+  outOfRange,
+  ownedAlready,
+  systemError,
+} from '../errors.js';
+import { addon } from '../native/load.js';
+import { noteNumber, slotFreed } from './table.js';
+
+/** In the order of `enum fdp_kind`. */
+const KINDS = [
+  'file',
+  'directory',
+  'fifo',
+  'tty',
+  'character-device',
+  'block-device',
+  'tcp',
+  'udp',
+  'unix-stream',
+  'unix-dgram',
+  'unix-seqpacket',
+  'socket',
+  'anonymous',
+] as const;
+
+/**
+ * What an open file is. `'socket'` is a socket of any other family or type; `'anonymous'` has no file behind it at all
+ * (eventfd, epoll, pidfd, …). A memfd is a `'file'`.
+ */
+export type Kind = (typeof KINDS)[number];
+
+/** `'given'`: a send has it and may still give it back. `'closing'`: closed for its owner, but a send still needs it. */
+type State = 'open' | 'given' | 'closing' | 'closed';
+
+const EBADF = -9;
+const EEXIST = -17;
+
+// The queues of this library work on an OwnedFd through these; nobody else can.
+let ownReceived: (fd: number) => OwnedFd;
+let lend: (owned: OwnedFd) => void;
+let give: (owned: OwnedFd) => void;
+let endLoan: (owned: OwnedFd) => void;
+let giveBack: (owned: OwnedFd) => void;
+let lentNumber: (owned: OwnedFd) => number;
+let moveOut: (owned: OwnedFd) => OwnedFd;
+let register: (owned: OwnedFd) => void;
+export { ownReceived, lend, give, endLoan, giveBack, lentNumber, moveOut };
+
+/**
+ * Exactly one owner of one open descriptor.
+ *
+ * Whoever has the OwnedFd closes it, hands it to a passer (which closes it once it is sent) or takes the number out. One
+ * that is garbage-collected while it is open is closed then, with a process warning. It is close-on-exec unless whoever
+ * made the number decided otherwise, and works with whatever takes an object with an `fd`, such as `spawn`'s `stdio`.
+ */
+export class OwnedFd {
+  #fd: number;
+  #state: State = 'open';
+  #loans = 0;
+  #registered = false;
+
+  /**
+   * Adopts an open descriptor: from now on nobody else may close it.
+   *
+   * Throws `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for what is no descriptor number, `EBADF` when nothing is open
+   * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this thread. The number is then still yours.
+   */
+  constructor(fd: number) {
+    if (!received) adopt(fd);
+    this.#fd = fd;
+    watchForGarbage(this);
+  }
+
+  /** The number, for borrowing: whoever gets it must not close it. `-1` once it is no longer owned here. */
+  get fd(): number {
+    return this.#state === 'open' ? this.#fd : -1;
+  }
+
+  /** True once it was closed, taken out, or handed to a passer; false again if a `send` of it is refused. */
+  get closed(): boolean {
+    return this.#state !== 'open';
+  }
+
+  /** What is open here. Throws `ERR_FDPASSER_NOT_OWNED` when it is closed. */
+  get kind(): Kind {
+    return KINDS[checked(addon.kind(this.#open()), 'fstat')]!;
+  }
+
+  /** Whether it is a socket that listens (`SO_ACCEPTCONN`). Throws `ERR_FDPASSER_NOT_OWNED` when it is closed. */
+  get listening(): boolean {
+    return checked(addon.listening(this.#open()), 'getsockopt') === 1;
+  }
+
+  /**
+   * Takes the number out: it is yours to close now, and this is `closed`. Throws `ERR_FDPASSER_NOT_OWNED` when there is
+   * none, and `ERR_FDPASSER_LENT` while a send with `keepOpen` still needs it.
+   */
+  take(): number {
+    const fd = this.#open();
+    if (this.#loans > 0) throw lentOut(fd);
+    addon.release(fd);
+    this.#forget();
+    return fd;
+  }
+
+  /**
+   * Another descriptor of the same open file, close-on-exec, with an owner of its own: position and flags are shared.
+   * Throws `EMFILE` when the table is full, `ERR_FDPASSER_NOT_OWNED` when this is closed.
+   */
+  dup(): OwnedFd {
+    return ownReceived(checked(addon.dup(this.#open()), 'fcntl'));
+  }
+
+  /**
+   * Closes the descriptor; closing again does nothing. While a send still needs it, the close waits for that.
+   * Throws `ERR_FDPASSER_CLOSED_BEHIND` when something else has closed the number.
+   */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closing';
+    if (this.#loans === 0) this.#shut();
+  }
+
+  /** `close()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #open(): number {
+    if (this.#state !== 'open') throw notOwned();
+    return this.#fd;
+  }
+
+  #shut(): void {
+    const fd = this.#fd;
+    this.#forget();
+    const result = addon.close(fd);
+    slotFreed();
+    if (result === EBADF) throw closedBehind(fd);
+  }
+
+  #forget(): void {
+    this.#state = 'closed';
+    this.#fd = -1;
+    if (this.#registered) garbage.unregister(this);
+  }
+
+  static {
+    ownReceived = (fd) => {
+      noteNumber(fd);
+      received = true;
+      try {
+        return new OwnedFd(fd);
+      } finally {
+        received = false;
+      }
+    };
+    lend = (owned) => {
+      owned.#open();
+      owned.#loans++;
+    };
+    give = (owned) => {
+      lend(owned);
+      owned.#state = 'given';
+    };
+    endLoan = (owned) => {
+      owned.#loans--;
+      if (owned.#loans > 0 || owned.#state !== 'closing') return;
+      try {
+        owned.#shut();
+      } catch (error) {
+        process.emitWarning(error as Error); // its owner has let go of it: nobody is left to throw to
+      }
+    };
+    giveBack = (owned) => {
+      if (owned.#state === 'given') owned.#state = 'open';
+      endLoan(owned);
+    };
+    lentNumber = (owned) => owned.#fd;
+    moveOut = (owned) => {
+      const fd = owned.#fd;
+      if (owned.#loans > 1) throw lentOut(fd);
+      owned.#forget();
+      return ownReceived(fd);
+    };
+    register = (owned) => {
+      if (owned.#state === 'closed') return;
+      owned.#registered = true;
+      garbage.register(owned, owned.#fd, owned);
+    };
+  }
+}
+
+/** Set while the kernel has just given this thread a number, so that it needs no check and cannot have an owner. */
+let received = false;
+
+function adopt(fd: number): void {
+  const result = addon.adopt(validNumber('fd', fd));
+  if (result === EEXIST) throw ownedAlready(fd);
+  if (result < 0) throw systemError(result, 'fcntl', { advice: `Descriptor ${fd} is not open` });
+}
+
+/** A number that a descriptor could have. */
+export function validNumber(name: string, fd: unknown): number {
+  if (typeof fd !== 'number') throw invalidType(name, 'a descriptor: a number, an OwnedFd, or an object with fd', fd);
+  if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff)
+    throw outOfRange(name, 'an integer >= 0 and <= 2147483647', fd);
+  return fd;
+}
+
+const garbage = new FinalizationRegistry<number>((fd) => {
+  addon.close(fd);
+  slotFreed();
+  process.emitWarning(
+    `Descriptor ${fd} was closed because its OwnedFd was garbage-collected. Close every OwnedFd, or declare it with ` +
+      '"using"',
+    'FdPasserWarning',
+  );
+});
+
+// Registering costs more than everything else about an OwnedFd, and most are closed or passed on at once. So each waits
+// here, where it cannot be collected, until the loop turns, and only those still open then are registered.
+let fresh: OwnedFd[] = [];
+
+function watchForGarbage(owned: OwnedFd): void {
+  if (fresh.push(owned) === 1) setImmediate(registerFresh).unref();
+}
+
+function registerFresh(): void {
+  const due = fresh;
+  fresh = [];
+  for (const owned of due) register(owned);
+}

@@ -1,0 +1,50 @@
+/**
+ * The process's descriptor table: room in it ahead of need, and word of a slot set free.
+ */
+import { addon } from '../native/load.js';
+
+/** From a growth on, the table is this many times as large: the next one then starts long before it is needed. */
+const GROWTH = 4;
+
+/** Enough that most programs grow their table once, and 64 KiB of kernel memory. */
+const FIRST_GROWTH = 4096;
+
+let highest = 0;
+
+/** Notes the number of a descriptor that was received: the kernel gives out the lowest free one. */
+export function noteNumber(fd: number): void {
+  if (fd > highest) highest = fd;
+}
+
+/** Starts growing the table in the background, so that the first receives find it large enough. */
+export function prepareTable(): void {
+  if (addon.tableSlots() < FIRST_GROWTH) addon.growTable(FIRST_GROWTH);
+}
+
+/**
+ * Whether `more` descriptors can be received without growing the table inside the receive, which would stop the event
+ * loop for tens of milliseconds. If not, growing goes on in the background: ask again soon.
+ */
+export function hasRoom(more: number): boolean {
+  const slots = addon.tableSlots();
+  if (highest + more >= slots / GROWTH && addon.growTable(slots * GROWTH) < 0) return true;
+  return highest + more < slots;
+}
+
+const waiting = new Set<() => void>();
+
+/** Calls back once, on the next tick after this library closes a descriptor. */
+export function whenSlotFreed(callback: () => void): void {
+  waiting.add(callback);
+}
+
+export function forgetSlot(callback: () => void): void {
+  waiting.delete(callback);
+}
+
+/** Tells those who wait that a descriptor was closed. */
+export function slotFreed(): void {
+  if (waiting.size === 0) return;
+  for (const callback of waiting) process.nextTick(callback);
+  waiting.clear();
+}

@@ -1,0 +1,24 @@
+import { invalidType, invalidValue, systemError } from '../errors.js';
+
+/** What `sun_path` holds on Linux (unix(7)). */
+const SUN_PATH = 108;
+const ENAMETOOLONG = -36;
+
+/** The bytes of a socket's name: a path with its NUL, or an abstract name that starts with one. */
+export function address(path: string, syscall: string): Buffer {
+  if (typeof path !== 'string') throw invalidType('path', 'a string', path);
+  if (path === '' || path === '\0' || path.indexOf('\0', 1) > 0)
+    throw invalidValue('path', 'a path, or an abstract name after a NUL, without another NUL', path);
+  const name = Buffer.from(path[0] === '\0' ? path : `${path}\0`);
+  // An abstract name is one byte shorter than what fits, as everywhere in Node.
+  if (name.length > SUN_PATH)
+    throw systemError(ENAMETOOLONG, syscall, {
+      path,
+      advice: `A socket's name has at most ${SUN_PATH - 1} bytes and this has ${Buffer.byteLength(path)}`,
+    });
+  return name;
+}
+
+export function isAbstract(path: string): boolean {
+  return path[0] === '\0';
+}

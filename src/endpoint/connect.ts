@@ -1,0 +1,62 @@
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { checkSignal } from '../abort.js';
+import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { aborted, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
+import { addon } from '../native/load.js';
+import { address } from './address.js';
+import { typeNumber, type SocketType } from './type.js';
+
+export interface ConnectOptions {
+  /** Must be the listener's. Default `'stream'`. */
+  type?: SocketType;
+  signal?: AbortSignal;
+  /** How long to wait, in milliseconds, while the listener's backlog is full. Default: without limit. */
+  timeout?: number;
+}
+
+// Nothing tells when a backlog has room again, so it is asked, ever more slowly. Milliseconds.
+const FIRST_RETRY = 1;
+const LONGEST_RETRY = 50;
+
+const ADVICE: Readonly<Record<number, string>> = {
+  [constants.errno.ECONNREFUSED]: 'Nobody listens there (any more)',
+  [constants.errno.ENOENT]: 'Is the listener running?',
+  [constants.errno.EACCES]: 'The mode of the path, or of a directory on the way, does not let this user in',
+  [constants.errno.EPROTOTYPE]: 'The socket there has another type',
+};
+
+/**
+ * Connects to a listening AF_UNIX socket; a path that starts with NUL is an abstract name. The result is close-on-exec
+ * and non-blocking.
+ *
+ * Rejects with `ENOENT`, `ECONNREFUSED`, `EACCES`, `EPROTOTYPE` (another socket type), `ENAMETOOLONG` or `EMFILE`, each
+ * with the path; with an `AbortError`; or with `ERR_FDPASSER_TIMEOUT`.
+ */
+export async function connect(path: string, options: ConnectOptions = {}): Promise<OwnedFd> {
+  const { type = 'stream', signal, timeout } = options;
+  const number = typeNumber(type);
+  const name = address(path, 'connect');
+  checkSignal(signal);
+  if (timeout !== undefined && typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout);
+  if (timeout !== undefined && !(timeout >= 0)) throw outOfRange('options.timeout', 'a number >= 0', timeout);
+  const deadline = timeout === undefined ? Infinity : performance.now() + timeout;
+
+  for (let pause = FIRST_RETRY; ; pause = Math.min(pause * 2, LONGEST_RETRY)) {
+    const result = addon.connect(number, name);
+    if (result >= 0) return ownReceived(result);
+    if (result !== -constants.errno.EAGAIN) throw connectError(result, path);
+    const left = deadline - performance.now();
+    if (left <= 0) throw timedOut('connect', path, timeout!);
+    try {
+      await sleep(Math.min(pause, left), undefined, { signal });
+    } catch {
+      throw aborted(signal!);
+    }
+  }
+}
+
+function connectError(result: number, path: string): Error {
+  const advice = ADVICE[-result];
+  return systemError(result, 'connect', advice === undefined ? { path } : { path, advice });
+}

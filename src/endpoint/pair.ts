@@ -1,0 +1,13 @@
+import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { checked } from '../errors.js';
+import { addon, batch } from '../native/load.js';
+import { typeNumber, type SocketType } from './type.js';
+
+/**
+ * Makes a connected pair of AF_UNIX sockets (socketpair(2)), close-on-exec and blocking, as programs that inherit one
+ * expect; an `FdPasser` makes its own end non-blocking. Throws `EMFILE` or `ENFILE` when there is no room for them.
+ */
+export function socketpair(options: { type?: SocketType } = {}): [OwnedFd, OwnedFd] {
+  checked(addon.pair(typeNumber(options.type ?? 'stream')), 'socketpair');
+  return [ownReceived(batch.fd[0]!), ownReceived(batch.fd[1]!)];
+}

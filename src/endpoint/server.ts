@@ -1,0 +1,296 @@
+import { randomBytes } from 'node:crypto';
+import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { checkSignal, onAbort, type Abortable } from '../abort.js';
+import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
+import { checked, closed, invalidType, outOfRange, systemError } from '../errors.js';
+import { READABLE, STOPPED, type Watch } from '../native/addon.js';
+import { addon } from '../native/load.js';
+import { iterate } from '../iterate.js';
+import { Queue, Queued } from '../queue.js';
+import { address, isAbstract } from './address.js';
+import { peerCredentials, type PeerCredentials } from './credentials.js';
+import { typeNumber, type SocketType } from './type.js';
+
+export interface ListenOptions {
+  /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
+  backlog?: number;
+  /** The permissions of the path, which it has from its first instant. Default 0o600. */
+  mode?: number;
+  /** `'stream'` (the default) or `'seqpacket'`. */
+  type?: Exclude<SocketType, 'dgram'>;
+  /**
+   * Who may connect, by the kernel's word. Others are closed at once, having received nothing. Default: this process's
+   * own effective user alone.
+   */
+  allow?: (peer: PeerCredentials) => boolean;
+}
+
+const { EAGAIN, EADDRINUSE, ECONNABORTED, ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM } = constants.errno;
+
+// Milliseconds, as in Link: connections wait in the backlog while this process has no slot for them.
+const FIRST_RETRY = 50;
+const RETRY = 500;
+
+class Accepter extends Queued {
+  constructor(
+    readonly deliver: (fd: OwnedFd) => void,
+    readonly fail: (error: Error) => void,
+  ) {
+    super();
+  }
+}
+
+/**
+ * Listens on an AF_UNIX socket at `path`; a path that starts with NUL is an abstract name.
+ *
+ * A socket file that nobody listens on any more is replaced. `EADDRINUSE` is thrown for one that is in use and for
+ * whatever is not a socket; also `EACCES`, `ENOENT`, `ENAMETOOLONG`, `EMFILE`, each with the path.
+ */
+export function listen(path: string, options: ListenOptions = {}): FdServer {
+  const { backlog = 511, mode = 0o600, type = 'stream', allow = sameUser } = options;
+  if (typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
+  if ((type as SocketType) === 'dgram') throw invalidType('options.type', "'stream' or 'seqpacket'", type);
+  const bind = {
+    type: typeNumber(type),
+    mode: inRange('options.mode', mode, 0o777),
+    backlog: inRange('options.backlog', backlog, 0x7fffffff),
+  };
+  const [fd, stats] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
+  return new FdServer(path, ownReceived(fd), stats, allow);
+}
+
+/** A listening AF_UNIX socket, made by `listen`. It accepts when it is asked to; the rest waits in the kernel's backlog. */
+export class FdServer {
+  /** As given to `listen`. */
+  readonly path: string;
+  readonly #listener: OwnedFd;
+  readonly #stats: BigIntStats | undefined;
+  readonly #allow: (peer: PeerCredentials) => boolean;
+  readonly #waiting = new Queue<Accepter>();
+  #watch: Watch | undefined;
+  #watching = false;
+  #timer: NodeJS.Timeout | undefined;
+  #full = false;
+
+  /** @internal */
+  constructor(
+    path: string,
+    listener: OwnedFd,
+    stats: BigIntStats | undefined,
+    allow: (peer: PeerCredentials) => boolean,
+  ) {
+    this.path = path;
+    this.#listener = listener;
+    this.#stats = stats;
+    this.#allow = allow;
+    const watch = addon.watch(listener.fd, (events) => this.#onEvents(events));
+    if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
+    this.#watch = watch;
+  }
+
+  /** The listening socket, for borrowing (to send it with `keepOpen`, say). `-1` once closed. */
+  get fd(): number {
+    return this.#listener.fd;
+  }
+
+  /**
+   * The next connection, close-on-exec and non-blocking; yours to close. Keeps the event loop alive while it waits.
+   * While there is no free descriptor slot, connections wait in the backlog and are accepted when there is one.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error.
+   */
+  accept(options: Abortable = {}): Promise<OwnedFd> {
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      checkSignal(signal);
+      if (this.#watch === undefined) throw closed('server', 'close() was called');
+      const accepter = new Accepter(
+        (fd) => {
+          stop();
+          resolve(fd);
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+      const stop = onAbort(signal, (error) => {
+        if (!this.#waiting.remove(accepter)) return;
+        reject(error);
+        this.#settle();
+      });
+      this.#waiting.push(accepter);
+      this.#settle();
+    });
+  }
+
+  /** Connections as they come, until the server is closed. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
+    return iterate(
+      (signal) => this.accept({ signal }),
+      () => this.#watch === undefined,
+    );
+  }
+
+  /**
+   * Stops listening; connections already accepted go on. Removes the path if it still is this server's own. Closing again
+   * does nothing.
+   */
+  close(): void {
+    if (this.#watch === undefined) return;
+    addon.unwatch(this.#watch);
+    this.#watch = undefined;
+    this.#stopTimer();
+    if (this.#stats !== undefined && isSame(this.path, this.#stats)) unlinkSync(this.path);
+    this.#listener.close();
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
+      next.fail(closed('server', 'close() was called'));
+  }
+
+  /** `close()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #onEvents(events: number): void {
+    if (events & STOPPED) this.#watching = false;
+    this.#accept();
+  }
+
+  #accept(): void {
+    while (this.#watch !== undefined && this.#waiting.length > 0) {
+      const result = addon.accept(this.fd);
+      if (result >= 0) {
+        this.#full = false;
+        this.#greet(ownReceived(result));
+      } else if (result === -EAGAIN) break;
+      else if (result !== -ECONNABORTED) {
+        this.#failed(result);
+        break;
+      }
+    }
+    this.#settle();
+  }
+
+  #greet(connection: OwnedFd): void {
+    try {
+      const accepter = this.#allow(peerCredentials(connection)) ? this.#waiting.shift() : undefined;
+      if (accepter === undefined) connection.close();
+      else accepter.deliver(connection);
+    } catch (error) {
+      connection.close();
+      this.#waiting.shift()?.fail(error as Error);
+    }
+  }
+
+  #failed(result: number): void {
+    if (!NO_ROOM.has(-result)) {
+      this.#waiting.shift()!.fail(systemError(result, 'accept', { path: this.path }));
+      return;
+    }
+    this.#timer = setTimeout(this.#again, this.#full ? RETRY : FIRST_RETRY);
+    this.#full = true;
+    whenSlotFreed(this.#again);
+  }
+
+  readonly #again = (): void => {
+    this.#stopTimer();
+    this.#accept();
+  };
+
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    forgetSlot(this.#again);
+  }
+
+  #settle(): void {
+    if (this.#watch === undefined) return;
+    const watching = this.#waiting.length > 0 && this.#timer === undefined;
+    if (watching === this.#watching) return;
+    checked(addon.watchFor(this.#watch, watching ? READABLE : 0), 'epoll_ctl');
+    addon.keepAlive(this.#watch, watching);
+    this.#watching = watching;
+  }
+}
+
+const NO_ROOM = new Set<number>([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
+
+function sameUser(peer: PeerCredentials): boolean {
+  return peer.uid === process.geteuid?.();
+}
+
+function inRange(name: string, value: number, most: number): number {
+  if (typeof value !== 'number') throw invalidType(name, 'a number', value);
+  if (!Number.isInteger(value) || value < 0 || value > most)
+    throw outOfRange(name, `an integer >= 0 and <= ${most}`, value);
+  return value;
+}
+
+// ---- the path of a listener
+
+interface Bind {
+  type: number;
+  mode: number;
+  backlog: number;
+}
+
+function bindAbstract(path: string, { type, mode, backlog }: Bind): number {
+  return checked(addon.listen(type, address(path, 'bind'), mode, backlog), 'bind', { path });
+}
+
+/**
+ * Binds the path, replacing a dead socket. Of two processes that replace the same one at the same time, the second finds
+ * the first's socket there instead, and fails.
+ */
+function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
+  for (;;) {
+    const fd = addon.listen(bind.type, address(path, 'bind'), bind.mode, bind.backlog);
+    if (fd >= 0) return [fd, lstatSync(path, { bigint: true })];
+    if (fd !== -EADDRINUSE) throw systemError(fd, 'bind', { path });
+    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    if (found === undefined) continue;
+    if (!found.isSocket()) throw inUse(path, 'Something that is not a socket is there, and stays there');
+    if (isAlive(path)) throw inUse(path, 'A socket in use is there');
+    remove(path, found);
+  }
+}
+
+/**
+ * Asks the kernel, without a connection that its owner would have to accept: a datagram socket cannot be connected to a
+ * stream, but only a socket that nobody has open refuses.
+ */
+function isAlive(path: string): boolean {
+  const result = addon.connect(typeNumber('dgram'), address(path, 'connect'));
+  if (result >= 0) addon.close(result);
+  return result !== -ECONNREFUSED && result !== -ENOENT;
+}
+
+/** Removes a dead socket; if it has just been replaced by another process, throws and leaves that one there. */
+function remove(path: string, dead: BigIntStats): void {
+  const aside = join(dirname(path), `.${randomBytes(4).toString('hex')}`);
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    if (isSame(aside, dead)) return;
+    linkSync(aside, path);
+    throw inUse(path, 'Another process has just begun to listen there');
+  } finally {
+    unlinkSync(aside);
+  }
+}
+
+function inUse(path: string, advice: string): Error {
+  return systemError(-EADDRINUSE, 'bind', { path, advice });
+}
+
+function isSame(path: string, stats: BigIntStats): boolean {
+  const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return there !== undefined && there.dev === stats.dev && there.ino === stats.ino;
+}

@@ -1,0 +1,147 @@
+import { getSystemErrorMap } from 'node:util';
+
+/**
+ * A failure that this library found itself. `code` is stable and listed in `docs/errors.md`; failures of the operating
+ * system are plain errors with Node's `code`, `errno`, `syscall` and `path` instead.
+ */
+export class FdPasserError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'FdPasserError';
+    this.code = code;
+  }
+}
+
+/** A failed system call, as Node reports one: `errno` is negative. `advice` says what to do about it. */
+export function systemError(
+  errno: number,
+  syscall: string,
+  detail: { path?: string; advice?: string } = {},
+): NodeJS.ErrnoException {
+  const [code, text] = getSystemErrorMap().get(errno) ?? [`E${-errno}`, 'unknown error'];
+  const on = detail.path === undefined ? '' : ` '${detail.path.replace('\0', '@')}'`;
+  const advice = detail.advice === undefined ? '' : `. ${detail.advice}`;
+  const error: NodeJS.ErrnoException = new Error(`${code}: ${text}, ${syscall}${on}${advice}`);
+  error.code = code;
+  error.errno = errno;
+  error.syscall = syscall;
+  if (detail.path !== undefined) error.path = detail.path;
+  return error;
+}
+
+/** Returns `result`, or throws it as a system error when it is a negative errno. */
+export function checked(result: number, syscall: string, detail?: { path?: string; advice?: string }): number {
+  if (result < 0) throw systemError(result, syscall, detail);
+  return result;
+}
+
+function withCode<E extends Error>(error: E, code: string): E {
+  return Object.assign(error, { code });
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'object' && value !== null) return `an instance of ${value.constructor?.name ?? 'Object'}`;
+  if (typeof value === 'function') return 'a function';
+  return String(value);
+}
+
+export function invalidType(name: string, expected: string, value: unknown): TypeError {
+  const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
+  return withCode(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
+}
+
+export function invalidValue(name: string, expected: string, value: unknown): TypeError {
+  const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
+  return withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
+}
+
+export function outOfRange(name: string, range: string, value: unknown): RangeError {
+  const message = `The value of "${name}" is out of range. It must be ${range}. Received ${shown(value)}`;
+  return withCode(new RangeError(message), 'ERR_OUT_OF_RANGE');
+}
+
+export function aborted(signal: AbortSignal): Error {
+  const error = new Error('The operation was aborted', { cause: signal.reason });
+  error.name = 'AbortError';
+  return withCode(error, 'ABORT_ERR');
+}
+
+export function addonMissing(target: string, cause: unknown): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_ADDON',
+    `fdpasser has no working native core for ${target} here. It runs on Linux under Node; in a clone of the ` +
+      'repository, "npm run build" compiles it',
+    { cause },
+  );
+}
+
+/** What a closed passer or server says to later calls. `reason` ends the sentence "… is closed: …". */
+export function closed(what: string, reason: string, cause?: Error): FdPasserError {
+  return new FdPasserError('ERR_FDPASSER_CLOSED', `This ${what} is closed: ${reason}`, cause ? { cause } : {});
+}
+
+export function plainData(bytes: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_PROTOCOL',
+    `The peer sent ${bytes} bytes without a descriptor, and on this wire every message carries one. ` +
+      'Is the program at the other end a descriptor passer?',
+  );
+}
+
+export function ownedAlready(fd: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_OWNED',
+    `Descriptor ${fd} already has an owner in this thread, and two would close it twice. Pass that OwnedFd itself, ` +
+      'or take() the number out of it, or send with keepOpen',
+  );
+}
+
+export function notOwned(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NOT_OWNED',
+    'This OwnedFd has no descriptor any more: it was closed, taken out, or handed to a passer. dup() it before, or ' +
+      'send with keepOpen, to go on using it',
+  );
+}
+
+export function lentOut(fd: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_LENT',
+    `Descriptor ${fd} waits to be sent with keepOpen, and its number must not change hands before that. ` +
+      'Await the send first, or take() a dup()',
+  );
+}
+
+export function managedElsewhere(value: unknown): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_MANAGED',
+    `The descriptor belongs to ${shown(value)}, which will close it by itself. Send it with keepOpen and close the ` +
+      'object afterwards, or send a duplicate',
+  );
+}
+
+export function closedBehind(fd: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_CLOSED_BEHIND',
+    `Descriptor ${fd} was closed by someone who did not own it: its number was no longer open when its owner closed ` +
+      'it. Had it been used again, a stranger would have been hit; close descriptors through their OwnedFd alone',
+  );
+}
+
+export function notAPair(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NOT_A_PAIR',
+    'This passer has no two ends to choose from. iAmParent(), iAmChild() and peer are for a passer made without fh ' +
+      'or with two, and each side is chosen once',
+  );
+}
+
+export function timedOut(syscall: string, path: string, milliseconds: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TIMEOUT',
+    `${syscall} '${path.replace('\0', '@')}' took more than ${milliseconds} ms: the listener's backlog stayed full`,
+  );
+}

@@ -1,0 +1,11 @@
+export type { Abortable } from './abort.js';
+export type { FdLike } from './descriptor/fd-like.js';
+export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
+export { connect, type ConnectOptions } from './endpoint/connect.js';
+export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';
+export { socketpair } from './endpoint/pair.js';
+export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';
+export { FdServer, listen, type ListenOptions } from './endpoint/server.js';
+export type { SocketType } from './endpoint/type.js';
+export { FdPasserError } from './errors.js';
+export { FdPasser, type FdPasserEvents, type FdPasserOptions } from './passer.js';

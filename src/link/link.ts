@@ -1,0 +1,335 @@
+import { constants } from 'node:os';
+import type { Custody } from '../descriptor/custody.js';
+import { forgetSlot, hasRoom, prepareTable, whenSlotFreed } from '../descriptor/table.js';
+import { checked, systemError } from '../errors.js';
+import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
+import { addon, batch } from '../native/load.js';
+
+const { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENOBUFS, ENOMEM, ENOTCONN, EPIPE } =
+  constants.errno;
+/** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
+const ETOOMANYREFS = 109;
+
+/** How many calls one turn of the event loop may make on one link, so that a fast peer starves nobody. */
+const ROUNDS = 16;
+/** About how many descriptors one receive may bring, beyond the first message's. */
+const RECEIVE_BUDGET = 1024;
+
+// Milliseconds. A full table often has room again at once, or else not for a while.
+const FIRST_RETRY = 50;
+const RETRY = 500;
+const GROWTH_CHECK = 2;
+// In-flight limits clear as the receiver receives; the socket stays writable meanwhile, so only time can be waited for.
+const FIRST_BACK_OFF = 2;
+const LONGEST_BACK_OFF = 100;
+
+/** What stands on a link: it has the queues, and is told what became of them. */
+export interface LinkOwner {
+  /** The bytes of the messages that `fill` described, one after the other. */
+  readonly bytes: Uint8Array;
+  /** Describes in the batch the next messages to send; returns how many. */
+  fill(): number;
+  /** The kernel has that many of them: all of each but, of the last, `tail` bytes. Its descriptors went with those. */
+  sent(messages: number, tail: number): void;
+  /** The kernel will not have the first of them, as it is. The link can go on. */
+  refused(error: Error): void;
+  /** The kernel will have nothing more, though something may still be there to receive. */
+  cannotSend(error: Error): void;
+
+  /** Where received bytes go: those of each message to a stretch of `stride` bytes. */
+  readonly room: Uint8Array;
+  readonly stride: number;
+  /** How many more descriptors are asked for. */
+  wanted(): number;
+  /** The batch and the room hold that many messages. Their descriptors are the owner's from now on. */
+  received(messages: number): void;
+
+  /** No slot is free for what the peer sent. It waits in the kernel. */
+  exhausted(): void;
+  resumed(): void;
+  /** The link is over, its socket closed: the peer ended in order, or an error broke it. Everything it had sent was received. */
+  ended(error: Error | undefined): void;
+}
+
+const STREAM = 0;
+
+/**
+ * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no AF_UNIX
+ * socket, `EINVAL` for one that listens.
+ */
+export function checkSocket(fd: number): number {
+  return checked(addon.socketType(fd), 'getsockopt', {
+    advice: `Descriptor ${fd} is not one end of a connected AF_UNIX socket`,
+  });
+}
+
+/**
+ * One AF_UNIX socket: ordered, non-blocking, lossless, in both directions at once.
+ *
+ * It receives only while its owner wants something, sends what its owner has at the end of the tick, and keeps the
+ * process alive only while one of both is waited for. An idle link still notices that its peer has gone.
+ */
+export class Link {
+  readonly #socket: Custody;
+  readonly #fd: number;
+  readonly #owner: LinkOwner;
+  readonly #messages: number;
+  #watch: Watch | undefined;
+  #mask = 0;
+  #alive = false;
+
+  #sending: 'idle' | 'scheduled' | 'blocked' | 'backing-off' | 'over' = 'idle';
+  #backOff = FIRST_BACK_OFF;
+  #sendTimer: NodeJS.Timeout | undefined;
+
+  /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, or for the table to grow. */
+  #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
+  #full = false;
+  #receiveTimer: NodeJS.Timeout | undefined;
+  /** Descriptors in the last message received: the next ones are likely to bring as many. */
+  #expected = 1;
+
+  /** What broke the connection, kept until all that was sent before has been received. */
+  #fate: Error | undefined;
+
+  /** Takes the socket over. If it throws (as `checkSocket`, or `EEXIST` when this loop watches it already), it does not. */
+  constructor(socket: Custody, owner: LinkOwner) {
+    this.#socket = socket;
+    this.#fd = socket.fd;
+    this.#owner = owner;
+    this.#messages = checkSocket(this.#fd) === STREAM ? MAX_MESSAGES : 1;
+    checked(addon.attach(this.#fd), 'setsockopt');
+    const watch = addon.watch(this.#fd, (events) => this.#onEvents(events));
+    if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl', { advice: 'Is the socket in use elsewhere?' });
+    this.#watch = watch;
+    prepareTable();
+    this.#settle();
+  }
+
+  /** The owner has something to send. */
+  send(): void {
+    if (this.#sending !== 'idle' || this.#watch === undefined) return;
+    this.#sending = 'scheduled';
+    process.nextTick(() => this.#flush());
+  }
+
+  /** The owner wants more, or less, than before. */
+  receive(): void {
+    if (this.#receiving === 'unasked' && this.#owner.wanted() > 0) this.#receiving = 'open';
+    this.#settle();
+  }
+
+  /** Stops at once and closes the socket. The owner hears nothing more. */
+  destroy(): void {
+    if (this.#watch === undefined) return;
+    addon.unwatch(this.#watch);
+    this.#watch = undefined;
+    clearTimeout(this.#sendTimer);
+    this.#stopWaiting();
+    this.#socket.close();
+  }
+
+  #onEvents(events: number): void {
+    if (events & STOPPED) this.#mask = 0;
+    try {
+      if (events & WRITABLE && this.#sending === 'blocked') this.#flush();
+      if (events & READABLE && (this.#receiving === 'open' || this.#receiving === 'unasked')) this.#take();
+    } finally {
+      this.#settle();
+    }
+  }
+
+  // ---- sending
+
+  #flush(): void {
+    if (this.#watch === undefined || this.#sending === 'over') return;
+    this.#sending = 'idle';
+    let left = true;
+    try {
+      for (let round = 0; round < ROUNDS && left && this.#sending === 'idle' && this.#watch !== undefined; round++)
+        left = this.#sendSome();
+    } finally {
+      // More to do: this turn was long enough, or a callback threw.
+      if (left && this.#sending === 'idle' && this.#watch !== undefined) {
+        this.#sending = 'scheduled';
+        setImmediate(() => this.#flush());
+      }
+      this.#settle();
+    }
+    if (!left && this.#receiving === 'over') this.#over(this.#fate);
+  }
+
+  /** Returns whether there may be more to send. */
+  #sendSome(): boolean {
+    const messages = this.#owner.fill();
+    if (messages === 0) return false;
+    const result = addon.send(this.#fd, this.#owner.bytes, messages);
+    if (result > 0) {
+      this.#backOff = FIRST_BACK_OFF;
+      this.#owner.sent(result, batch.tail[0]!);
+    } else this.#sendFailed(-result);
+    return true;
+  }
+
+  #sendFailed(errno: number): void {
+    switch (errno) {
+      case EAGAIN:
+        this.#sending = 'blocked';
+        return;
+      case ETOOMANYREFS:
+      case ENOBUFS:
+      case ENOMEM:
+        this.#sending = 'backing-off';
+        this.#sendTimer = setTimeout(() => this.#flush(), this.#backOff);
+        this.#backOff = Math.min(this.#backOff * 2, LONGEST_BACK_OFF);
+        return;
+      case EBADF:
+      case EINVAL:
+      case EMSGSIZE:
+        this.#owner.refused(systemError(-errno, 'sendmsg', { advice: REFUSED[errno]! }));
+        return;
+      default:
+        this.#cannotSend(systemError(-errno, 'sendmsg'), PEER_GONE.has(errno));
+    }
+  }
+
+  #cannotSend(error: Error, peerGone: boolean): void {
+    this.#sending = 'over';
+    this.#owner.cannotSend(error);
+    if (this.#watch === undefined) return;
+    this.#fate ??= error;
+    if (peerGone && this.#receiving !== 'over' && this.#look() === 'something') return;
+    this.#over(this.#fate);
+  }
+
+  // ---- receiving
+
+  #take(): void {
+    for (let round = 0; round < ROUNDS && this.#watch !== undefined; round++) {
+      const wanted = this.#owner.wanted();
+      if (wanted > 0) {
+        if (!this.#takeSome(wanted)) return;
+        continue;
+      }
+      // Nobody asked: what is there stays there, but the end of the peer is news.
+      if (round === 0 && this.#receiving === 'open') {
+        const found = this.#look();
+        if (found === 'something') this.#receiving = 'unasked';
+        if (found === 'end') this.#endOfPeer();
+      }
+      return;
+    }
+  }
+
+  /** Returns whether there may be more to receive. */
+  #takeSome(wanted: number): boolean {
+    const expected = this.#expected;
+    const messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(RECEIVE_BUDGET / expected));
+    if (!hasRoom(MAX_FDS + (messages - 1) * expected)) {
+      this.#wait(GROWTH_CHECK);
+      return false;
+    }
+    const { room, stride } = this.#owner;
+    const result = addon.receive(this.#fd, room, stride, messages, wanted, expected);
+    if (result > 0) {
+      this.#expected = Math.max(1, batch.count[result - 1]!);
+      if (this.#full) {
+        this.#full = false;
+        this.#owner.resumed();
+      }
+      this.#owner.received(result);
+      return true;
+    }
+    switch (-result) {
+      case 0:
+        this.#endOfPeer();
+        return false;
+      case EAGAIN:
+        return false;
+      case EMFILE:
+        this.#exhausted();
+        return false;
+      case ECONNRESET:
+        // The peer went with something of ours unread. What it sent before comes after this.
+        this.#fate ??= systemError(result, 'recvmsg');
+        return true;
+      default:
+        this.#over(systemError(result, 'recvmsg', { advice: REFUSED[-result] ?? '' }));
+        return false;
+    }
+  }
+
+  #exhausted(): void {
+    const first = !this.#full;
+    this.#full = true;
+    this.#wait(first ? FIRST_RETRY : RETRY);
+    whenSlotFreed(this.#again);
+    if (first) this.#owner.exhausted();
+  }
+
+  #wait(milliseconds: number): void {
+    this.#receiving = 'waiting';
+    this.#receiveTimer = setTimeout(this.#again, milliseconds);
+  }
+
+  #stopWaiting(): void {
+    clearTimeout(this.#receiveTimer);
+    forgetSlot(this.#again);
+  }
+
+  readonly #again = (): void => {
+    if (this.#watch === undefined || this.#receiving !== 'waiting') return;
+    this.#stopWaiting();
+    this.#receiving = 'open';
+    try {
+      this.#take();
+    } finally {
+      this.#settle();
+    }
+  };
+
+  /** What a receive would find. */
+  #look(): 'something' | 'nothing' | 'end' {
+    let found = addon.pending(this.#fd);
+    if (found === -ECONNRESET) {
+      this.#fate ??= systemError(found, 'recvmsg');
+      found = addon.pending(this.#fd);
+    }
+    return found === 1 ? 'something' : found === 0 ? 'end' : 'nothing';
+  }
+
+  #endOfPeer(): void {
+    this.#receiving = 'over';
+    // It may have closed one direction alone: what waits to be sent still goes.
+    if (this.#sending === 'idle' || this.#sending === 'over') this.#over(this.#fate);
+  }
+
+  #over(error: Error | undefined): void {
+    if (this.#watch === undefined) return;
+    this.destroy();
+    this.#owner.ended(error);
+  }
+
+  /** Makes what is watched, and whether the process lives for it, follow from the state. */
+  #settle(): void {
+    if (this.#watch === undefined) return;
+    const mask = (this.#receiving === 'open' ? READABLE : 0) | (this.#sending === 'blocked' ? WRITABLE : 0);
+    if (mask !== this.#mask) {
+      checked(addon.watchFor(this.#watch, mask), 'epoll_ctl');
+      this.#mask = mask;
+    }
+    const alive = this.#sending === 'blocked' || (this.#receiving === 'open' && this.#owner.wanted() > 0);
+    if (alive !== this.#alive) {
+      addon.keepAlive(this.#watch, alive);
+      this.#alive = alive;
+    }
+  }
+}
+
+const PEER_GONE = new Set<number>([EPIPE, ECONNRESET, ECONNREFUSED, ENOTCONN]);
+
+const REFUSED: Readonly<Record<number, string>> = {
+  [EBADF]: 'A descriptor was closed before it was sent: leave it open until then',
+  [EINVAL]: 'The kernel passes no such descriptor (an io_uring, say)',
+  [EMSGSIZE]: 'The message is too long for this socket',
+};

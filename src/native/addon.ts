@@ -1,0 +1,66 @@
+/**
+ * The addon as TypeScript sees it: `native/addon.c`, function for function. What each does, and who owns what after it,
+ * stands in `native/fdpasser.h`.
+ *
+ * A function that returns a number returns a negative errno when it fails.
+ */
+export interface Addon {
+  /** `struct fdp_batch`: what sends and receives carry. One a thread, used by one call at a time. */
+  readonly batch: ArrayBuffer;
+
+  socketType(socket: number): number;
+  attach(socket: number): number;
+  send(socket: number, bytes: Uint8Array, messages: number): number;
+  receive(
+    socket: number,
+    bytes: Uint8Array,
+    stride: number,
+    messages: number,
+    descriptors: number,
+    expected: number,
+  ): number;
+  pending(socket: number): number;
+
+  /** Leaves both ends in the batch's descriptors. */
+  pair(type: number): number;
+  listen(type: number, name: Uint8Array, mode: number, backlog: number): number;
+  connect(type: number, name: Uint8Array): number;
+  accept(listener: number): number;
+  /** Leaves pid, uid and gid in the batch's descriptors. */
+  peer(socket: number): number;
+
+  /** Takes ownership of an open number; `-EEXIST` when it has an owner in this thread. */
+  adopt(fd: number): number;
+  /** Gives up ownership, leaving the descriptor open. */
+  release(fd: number): number;
+  /** Closes a descriptor and gives up its ownership. */
+  close(fd: number): number;
+  check(fd: number): number;
+  kind(fd: number): number;
+  listening(fd: number): number;
+  dup(fd: number): number;
+  closeOnExec(fd: number): number;
+  setNonblocking(fd: number): number;
+
+  tableSlots(): number;
+  growTable(slots: number): number;
+
+  watch(fd: number, ready: (events: number) => void): Watch | number;
+  watchFor(watch: Watch, events: number): number;
+  keepAlive(watch: Watch, flag: boolean): void;
+  unwatch(watch: Watch): void;
+}
+
+/** A watched descriptor; of no use after `unwatch`. */
+export interface Watch {
+  readonly opaque: unique symbol;
+}
+
+/** Events of a watch, as in `native/fdpasser.h`. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+export const STOPPED = 4;
+
+/** The most descriptors in one message, and the most messages in one call, as in `native/fdpasser.h`. */
+export const MAX_FDS = 253;
+export const MAX_MESSAGES = 64;

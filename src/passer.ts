@@ -1,0 +1,568 @@
+import { EventEmitter } from 'node:events';
+import { checkSignal, onAbort, type Abortable } from './abort.js';
+import { Custody } from './descriptor/custody.js';
+import type { FdLike } from './descriptor/fd-like.js';
+import { Outgoing } from './descriptor/outgoing.js';
+import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
+import { socketpair } from './endpoint/pair.js';
+import { checked, closed, invalidType, notAPair, outOfRange, plainData } from './errors.js';
+import { iterate } from './iterate.js';
+import { checkSocket, Link, type LinkOwner } from './link/link.js';
+import { MAX_FDS, MAX_MESSAGES } from './native/addon.js';
+import { addon, batch } from './native/load.js';
+import { Queue, Queued } from './queue.js';
+
+export interface FdPasserOptions {
+  /**
+   * One end of a connected AF_UNIX socket; or both ends of a pair, for `iAmParent` and `iAmChild` to choose from; or
+   * nothing, for a new stream pair. The passer takes over what it is given.
+   */
+  fh?: FdLike | readonly [FdLike, FdLike];
+  /** Leave the sockets' O_NONBLOCK as it is. The passer never blocks either way. */
+  dontSetNonblocking?: boolean;
+  /** Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
+  onError?: (error: Error | undefined) => void;
+  /** How many descriptors one message may carry, 1 to 253, for a peer known to take several. Default 1. */
+  batch?: number;
+  /** The bytes of each message, 1 to 64. Default one zero byte. */
+  payload?: Uint8Array;
+}
+
+export interface FdPasserEvents {
+  /** The passer broke. Emitted only if someone listens. */
+  error: [Error];
+  /** The passer is closed, for whatever reason, and its descriptors with it. */
+  close: [];
+  /** This process has no free descriptor slot for what the peer sent. It waits in the kernel. */
+  exhausted: [];
+  /** There was room again. */
+  resumed: [];
+}
+
+export interface SendOptions extends Abortable {
+  /** Leave the descriptor open here after it was sent; it stays the caller's. Default false: it is closed. */
+  keepOpen?: boolean;
+}
+
+// The kernel never splits a message as short as this: even the smallest send buffer takes it whole.
+const MAX_PAYLOAD = 64;
+/** Room for the payload of each message received, ours or another program's. */
+const STRIDE = 256;
+/** Payloads are looked at by nobody, so all passers of a thread share the room. */
+const ROOM = new Uint8Array(STRIDE * MAX_MESSAGES);
+const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
+
+class Receiver extends Queued {
+  constructor(
+    readonly deliver: (fd: OwnedFd) => void,
+    readonly fail?: (error: Error) => void,
+  ) {
+    super();
+  }
+}
+
+/** `'pair'`: both ends are here. `'ending'`: the wire is over, but received descriptors still wait for someone. */
+type State = 'pair' | 'open' | 'closing' | 'ending' | 'closed';
+
+/**
+ * Passes descriptors to, and takes them from, the process at the other end of an AF_UNIX socket.
+ *
+ * Two queues, one each way, both in order and neither blocking. A descriptor is received only when one was asked for. The
+ * event loop lives on while something waits to be sent or received, not for an idle passer.
+ *
+ * When the peer ends or the socket breaks, what the peer had sent can still be received; after that the passer closes:
+ * descriptors not sent are closed or, from `send`, given back, promises reject, and `onError` is called.
+ */
+export class FdPasser extends EventEmitter<FdPasserEvents> {
+  readonly #onError: ((error: Error | undefined) => void) | undefined;
+  readonly #wire: LinkOwner;
+  #state: State;
+  #parentEnd: Custody | undefined;
+  #peer: OwnedFd | undefined;
+  #link: Link | undefined;
+
+  readonly #sends = new Queue<Outgoing>();
+  readonly #batch: number;
+  /** So many descriptors go one by one: one of them made the kernel refuse the message they were in. */
+  #singly = 0;
+  /** Sent, and its caller to be told. */
+  readonly #toTell = new Queue<Outgoing>();
+  #sendFailure: Error | undefined;
+
+  readonly #receivers = new Queue<Receiver>();
+  /** Received, and not asked for yet: they came in one message with one that was. */
+  #stash: OwnedFd[] = [];
+  /** How many of the stash were handed out already. */
+  #unstashed = 0;
+
+  /** Why the passer is closed or closing: a sentence's end, and the error if it was one. */
+  #reason = '';
+  #failure: Error | undefined;
+  #inOrder = false;
+
+  /**
+   * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
+   * `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket, `EINVAL` for one that listens, `EMFILE` when there is no
+   * room for a new pair.
+   */
+  constructor(options: FdPasserOptions = {}) {
+    super();
+    if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
+    const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = options;
+    if (onError !== undefined && typeof onError !== 'function')
+      throw invalidType('options.onError', 'a function', onError);
+    if (typeof most !== 'number') throw invalidType('options.batch', 'a number', most);
+    if (!Number.isInteger(most) || most < 1 || most > MAX_FDS)
+      throw outOfRange('options.batch', `an integer >= 1 and <= ${MAX_FDS}`, most);
+    this.#onError = onError;
+    this.#batch = most;
+    this.#wire = this.#owner(payload === undefined ? ONE_ZERO : repeated(payload));
+
+    const ends = take(fh ?? socketpair(), !dontSetNonblocking);
+    if (ends.length === 2) {
+      this.#state = 'pair';
+      [this.#parentEnd, this.#peer] = ends;
+      return;
+    }
+    this.#state = 'open';
+    try {
+      this.#start(ends[0]);
+    } catch (error) {
+      ends[0].giveBack();
+      throw error;
+    }
+  }
+
+  /**
+   * In a child process: the passer over the socket that its parent named in `spawn`'s `stdio`. `fd` is its place there.
+   * Throws as the constructor does.
+   */
+  static inherit(fd = 3): FdPasser {
+    return new FdPasser({ fh: fd });
+  }
+
+  /**
+   * The other end of a passer made from a pair, to name in `spawn`'s `stdio`. Open until `iAmParent` or `iAmChild`.
+   * Throws `ERR_FDPASSER_NOT_A_PAIR` when the passer was made from one descriptor.
+   */
+  get peer(): OwnedFd {
+    if (this.#peer === undefined) throw notAPair();
+    return this.#peer;
+  }
+
+  /**
+   * After the child was spawned: keeps this process's end and closes `peer`. What was asked for before begins now.
+   * Throws `ERR_FDPASSER_NOT_A_PAIR` unless the passer still has both ends.
+   */
+  iAmParent(): void {
+    const [parentEnd, peer] = this.#choose();
+    peer.close();
+    this.#begin(parentEnd);
+  }
+
+  /** The reverse of `iAmParent`: keeps `peer` as this process's end and closes the other. */
+  iAmChild(): void {
+    const [parentEnd, peer] = this.#choose();
+    parentEnd.close();
+    this.#begin(new Custody('peer', peer));
+  }
+
+  /**
+   * Queues a descriptor to be sent, at the end of the current tick if the peer's buffer has room. It is the passer's from
+   * now on: closed once it was sent, or if it cannot be. With `keepOpen` it stays the caller's, who must leave it open
+   * until `sent` is called; an OwnedFd takes care of that by itself.
+   *
+   * `sent` is called when the kernel has it, and it is closed here; the peer may not have received it yet.
+   * Throws `ERR_FDPASSER_CLOSED`, `EBADF`, `ERR_FDPASSER_OWNED`, `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_MANAGED` or an
+   * argument error; the descriptor is then still the caller's.
+   */
+  pushSendFh(fh: FdLike, sent?: () => void): void;
+  pushSendFh(fh: FdLike, options: { keepOpen?: boolean }, sent?: () => void): void;
+  pushSendFh(fh: FdLike, second?: { keepOpen?: boolean } | (() => void), third?: () => void): void {
+    const options = typeof second === 'object' ? second : {};
+    const sent = typeof second === 'object' ? third : (second ?? third);
+    if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
+    this.#checkSendable();
+    this.#enqueue(new Outgoing(fh, options.keepOpen === true ? 'keep' : 'close', sent));
+  }
+
+  /**
+   * Asks for the next descriptor: `received` is called with it, and owns it. Callbacks are called in the order pushed.
+   * Throws `ERR_FDPASSER_CLOSED` or an argument error.
+   */
+  pushRecvFh(received: (fd: OwnedFd) => void): void {
+    if (typeof received !== 'function') throw invalidType('received', 'a function', received);
+    this.#checkReceivable();
+    this.#ask(new Receiver(received));
+  }
+
+  /**
+   * Sends a descriptor to the peer. Takes it over: it is closed here once the kernel has it, unless `keepOpen`.
+   * Resolves when the kernel has it, not when the peer has received it.
+   *
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only if it was not sent), the system's error, or as
+   * `pushSendFh` throws. The descriptor is then still the caller's, as it was.
+   */
+  send(fh: FdLike, options: SendOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { keepOpen, signal } = options;
+      checkSignal(signal);
+      this.#checkSendable();
+      const outgoing = new Outgoing(
+        fh,
+        keepOpen === true ? 'keep' : 'return',
+        () => {
+          stop();
+          resolve();
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+      const stop = onAbort(signal, (error) => {
+        if (!this.#sends.remove(outgoing)) return;
+        outgoing.unsent();
+        reject(error);
+        this.#closeIfDone();
+      });
+      this.#enqueue(outgoing);
+    });
+  }
+
+  /**
+   * The next descriptor, which is the caller's to close.
+   *
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no descriptor is lost by it: the next `receive` gets it), or the
+   * error that broke the passer.
+   */
+  receive(options: Abortable = {}): Promise<OwnedFd> {
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      checkSignal(signal);
+      this.#checkReceivable();
+      const receiver = new Receiver(
+        (fd) => {
+          stop();
+          resolve(fd);
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+      const stop = onAbort(signal, (error) => {
+        if (!this.#receivers.remove(receiver)) return;
+        reject(error);
+        this.#link?.receive();
+      });
+      this.#ask(receiver);
+    });
+  }
+
+  /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
+    return iterate(
+      (signal) => this.receive({ signal }),
+      () => this.#inOrder,
+    );
+  }
+
+  /**
+   * Sends what is queued, then closes. Nothing more is received: whoever waits for that is refused at once.
+   * Resolves when the passer is closed, also when an error or the peer closed it before everything was sent: each send,
+   * and `onError`, tells that.
+   */
+  close(): Promise<void> {
+    if (this.#state === 'closed') return Promise.resolve();
+    const whenClosed = new Promise<void>((resolve) => this.once('close', resolve));
+    if (this.#state === 'pair' || this.#state === 'ending') this.#finish('close() was called');
+    else if (this.#state === 'open') {
+      this.#state = 'closing';
+      this.#reason = 'close() was called';
+      this.#inOrder = true;
+      this.#failReceivers(closed('passer', this.#reason));
+      this.#dropStash();
+      this.#link?.receive();
+      this.#closeIfDone();
+    }
+    return whenClosed;
+  }
+
+  /**
+   * Closes at once. What was not sent is closed or, from `send`, given back; promises reject with `error` or
+   * `ERR_FDPASSER_CLOSED`. With an error, `onError` and `'error'` tell it. Does nothing when closed already.
+   */
+  destroy(error?: Error): void {
+    if (error === undefined) this.#finish('destroy() was called');
+    else this.#break(error);
+  }
+
+  /** `close()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // ---- the life of the passer
+
+  #choose(): [Custody, OwnedFd] {
+    if (this.#state !== 'pair') throw this.#state === 'closed' ? this.#closed() : notAPair();
+    const parentEnd = this.#parentEnd!;
+    this.#parentEnd = undefined;
+    this.#state = 'open';
+    return [parentEnd, this.#peer!];
+  }
+
+  #begin(socket: Custody): void {
+    try {
+      this.#start(socket);
+    } catch (error) {
+      socket.close();
+      this.#finish((error as Error).message);
+      throw error;
+    }
+  }
+
+  #start(socket: Custody): void {
+    this.#link = new Link(socket, this.#wire);
+    if (this.#sends.length > 0) this.#link.send();
+    this.#link.receive();
+  }
+
+  #checkSendable(): void {
+    if (this.#sendFailure !== undefined) throw closed('passer', this.#sendFailure.message, this.#sendFailure);
+    if (this.#state !== 'open' && this.#state !== 'pair') throw this.#closed();
+  }
+
+  #checkReceivable(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
+  }
+
+  #closed(): Error {
+    return closed('passer', this.#reason, this.#failure);
+  }
+
+  /** The wire is over. What was received before can still be asked for. */
+  #ended(error: Error | undefined): void {
+    this.#failure = error;
+    this.#reason = error?.message ?? 'the peer closed its end';
+    this.#inOrder ||= error === undefined;
+    this.#dropSends(error ?? this.#closed());
+    if (this.#stashed > 0) this.#state = 'ending';
+    else this.#shutDown(() => this.#onError?.(error));
+  }
+
+  #break(error: Error): void {
+    if (this.#state === 'closed') return;
+    this.#failure = error;
+    this.#inOrder = false;
+    this.#reason = error.message;
+    this.#shutDown(() => this.#onError?.(error));
+  }
+
+  #finish(reason: string): void {
+    if (this.#state === 'closed') return;
+    this.#reason ||= reason;
+    this.#inOrder = true;
+    this.#shutDown();
+  }
+
+  #closeIfDone(): void {
+    if (this.#state === 'closing' && this.#sends.length === 0) this.#shutDown();
+  }
+
+  #shutDown(report?: () => void): void {
+    this.#state = 'closed';
+    this.#link?.destroy();
+    this.#parentEnd?.close();
+    this.#peer?.close();
+    this.#dropSends(this.#failure ?? this.#closed());
+    this.#failReceivers(this.#failure ?? this.#closed());
+    this.#dropStash();
+    process.nextTick(() => {
+      try {
+        report?.();
+        if (this.#failure !== undefined && this.listenerCount('error') > 0) this.emit('error', this.#failure);
+      } finally {
+        this.emit('close');
+      }
+    });
+  }
+
+  // ---- sending
+
+  #enqueue(outgoing: Outgoing): void {
+    this.#sends.push(outgoing);
+    this.#link?.send();
+  }
+
+  #fill(payload: number): number {
+    let messages = 0;
+    let descriptors = 0;
+    let next = this.#sends.first;
+    while (next !== undefined && messages < MAX_MESSAGES) {
+      const most = this.#singly > messages ? 1 : this.#batch;
+      let count = 0;
+      for (; next !== undefined && count < most; next = this.#sends.after(next), count++)
+        batch.fd[descriptors++] = next.number;
+      batch.size[messages] = payload;
+      batch.count[messages++] = count;
+    }
+    return messages;
+  }
+
+  #sent(messages: number): void {
+    for (let i = 0, left = 0; i < messages; i++) {
+      this.#singly = Math.max(0, this.#singly - 1);
+      for (left = batch.count[i]!; left > 0; left--) {
+        const outgoing = this.#sends.shift()!;
+        outgoing.sent();
+        if (outgoing.whenSent !== undefined) this.#toTell.push(outgoing);
+      }
+    }
+    this.#tell();
+    this.#closeIfDone();
+  }
+
+  #tell(): void {
+    try {
+      for (let next = this.#toTell.shift(); next; next = this.#toTell.shift()) next.whenSent?.();
+    } finally {
+      // A callback threw: the others are called all the same.
+      if (this.#toTell.length > 0) process.nextTick(() => this.#tell());
+    }
+  }
+
+  /** Of several descriptors in a message the kernel does not say which it refused, so they go again one by one. */
+  #refused(error: Error): void {
+    if (batch.count[0]! > 1) {
+      this.#singly = batch.count[0]!;
+      return;
+    }
+    this.#singly = Math.max(0, this.#singly - 1);
+    const outgoing = this.#sends.shift()!;
+    outgoing.unsent();
+    if (outgoing.whenRefused === undefined) this.#break(error);
+    else {
+      outgoing.whenRefused(error);
+      this.#closeIfDone();
+    }
+  }
+
+  #cannotSend(error: Error): void {
+    this.#sendFailure = error;
+    this.#dropSends(error);
+  }
+
+  #dropSends(error: Error): void {
+    for (let next = this.#sends.shift(); next; next = this.#sends.shift()) {
+      next.unsent();
+      next.whenRefused?.(error);
+    }
+  }
+
+  // ---- receiving
+
+  #ask(receiver: Receiver): void {
+    this.#receivers.push(receiver);
+    if (this.#stashed > 0) process.nextTick(() => this.#deliver());
+    else this.#link?.receive();
+  }
+
+  #received(messages: number): void {
+    let plain = 0;
+    let next = 0;
+    for (let i = 0; i < messages; i++) {
+      const end = next + batch.count[i]!;
+      if (next === end) plain ||= batch.size[i]!;
+      for (; next < end; next++) this.#stash.push(ownReceived(batch.fd[next]!));
+    }
+    try {
+      this.#deliver();
+    } finally {
+      if (plain > 0) this.#break(plainData(plain));
+    }
+  }
+
+  #deliver(): void {
+    try {
+      while (this.#stashed > 0 && this.#receivers.length > 0) {
+        const receiver = this.#receivers.shift()!;
+        receiver.deliver(this.#unstash());
+      }
+    } finally {
+      // A callback threw: the others are called all the same.
+      if (this.#stashed > 0 && this.#receivers.length > 0) process.nextTick(() => this.#deliver());
+    }
+    if (this.#state === 'ending' && this.#stashed === 0) this.#shutDown(() => this.#onError?.(this.#failure));
+  }
+
+  get #stashed(): number {
+    return this.#stash.length - this.#unstashed;
+  }
+
+  #unstash(): OwnedFd {
+    const fd = this.#stash[this.#unstashed++]!;
+    if (this.#stashed === 0) {
+      this.#stash = [];
+      this.#unstashed = 0;
+    }
+    return fd;
+  }
+
+  #failReceivers(error: Error): void {
+    for (let next = this.#receivers.shift(); next; next = this.#receivers.shift()) next.fail?.(error);
+  }
+
+  #dropStash(): void {
+    while (this.#stashed > 0) this.#unstash().close();
+  }
+
+  /** What the link sees of the passer. */
+  #owner(bytes: Uint8Array): LinkOwner {
+    const payload = bytes.length / MAX_MESSAGES;
+    return {
+      bytes,
+      fill: () => this.#fill(payload),
+      sent: (messages) => this.#sent(messages),
+      refused: (error) => this.#refused(error),
+      cannotSend: (error) => this.#cannotSend(error),
+      room: ROOM,
+      stride: STRIDE,
+      wanted: () => this.#receivers.length - this.#stashed,
+      received: (messages) => this.#received(messages),
+      exhausted: () => process.nextTick(() => this.emit('exhausted')),
+      resumed: () => process.nextTick(() => this.emit('resumed')),
+      ended: (error) => this.#ended(error),
+    };
+  }
+}
+
+/** Takes one socket over, or two: the second then has a new owner, for `peer`. If it throws, nothing was taken. */
+function take(fh: FdLike | readonly [FdLike, FdLike], setNonblocking: boolean): [Custody] | [Custody, OwnedFd] {
+  const given = Array.isArray(fh) ? (fh as readonly FdLike[]) : [fh as FdLike];
+  if (given.length !== 1 && given.length !== 2) throw invalidType('options.fh', 'a descriptor, or two', fh);
+  const taken: Custody[] = [];
+  try {
+    for (const end of given) {
+      const custody = new Custody('options.fh', end);
+      taken.push(custody);
+      checkSocket(custody.fd);
+      checked(addon.closeOnExec(custody.fd), 'fcntl');
+      if (setNonblocking) checked(addon.setNonblocking(custody.fd), 'fcntl');
+    }
+    const [one, other] = taken as [Custody, Custody?];
+    return other === undefined ? [one] : [one, other.own()];
+  } catch (error) {
+    for (const custody of taken) custody.giveBack();
+    throw error;
+  }
+}
+
+/** The payload of as many messages as one call carries. */
+function repeated(payload: Uint8Array): Uint8Array {
+  if (!(payload instanceof Uint8Array)) throw invalidType('options.payload', 'a Uint8Array', payload);
+  if (payload.length < 1 || payload.length > MAX_PAYLOAD)
+    throw outOfRange('options.payload.length', `>= 1 and <= ${MAX_PAYLOAD}`, payload.length);
+  return Buffer.concat(Array.from({ length: MAX_MESSAGES }, () => payload));
+}

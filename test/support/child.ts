@@ -1,0 +1,48 @@
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export interface ChildOptions {
+  args?: string[];
+  /** What the child has as descriptor 3. */
+  peer?: { readonly fd: number };
+  /** Soft and hard limit of descriptors: Node raises the one to the other. */
+  descriptors?: number;
+  execArgv?: string[];
+}
+
+export interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+/**
+ * Starts `test/children/<name>.ts` as a Node process. It talks to its parent on standard output, and on an IPC channel
+ * as descriptor 4.
+ */
+export function startChild(name: string, options: ChildOptions = {}): ChildProcess {
+  const script = fileURLToPath(new URL(`../children/${name}.js`, import.meta.url));
+  const command = [process.execPath, ...(options.execArgv ?? []), script, ...(options.args ?? [])];
+  const stdio: SpawnOptions['stdio'] = ['ignore', 'pipe', 'pipe', options.peer?.fd ?? 'ignore', 'ipc'];
+  return options.descriptors === undefined
+    ? spawn(command[0]!, command.slice(1), { stdio })
+    : spawn('sh', ['-c', `ulimit -n ${options.descriptors} && exec "$@"`, 'sh', ...command], { stdio });
+}
+
+/** Waits for a child's end, with all it wrote. */
+export async function ended(child: ChildProcess): Promise<Ended> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return { code, signal, stdout, stderr };
+}
+
+/** The next message of a child on its IPC channel. */
+export async function message<T>(child: ChildProcess): Promise<T> {
+  const [value] = (await once(child, 'message')) as [T];
+  return value;
+}

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test as nodeTest } from 'node:test';
+import { leftOpen, openDescriptors, until } from './descriptors.js';
+
+// Node opens some descriptors of its own when it first needs them.
+spawnSync('true');
+
+/**
+ * A test that must leave open exactly the descriptors that were open before it. Give `body` a name that is a fact.
+ */
+export function test(title: string, body: () => void | Promise<void>): void {
+  // Generous: only a hang takes as long.
+  void nodeTest(title, { timeout: 180_000 }, async () => {
+    const before = openDescriptors();
+    await body();
+    await until(() => leftOpen(before).length === 0).catch(() => {
+      assert.fail(`left open: ${leftOpen(before).join(', ')}`);
+    });
+  });
+}
