@@ -70,6 +70,9 @@ struct fdp_demand {
  */
 int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch);
 
+/* The peer will find the end after what was sent (shutdown(2)); it can go on sending. */
+int fdp_end_sending(int socket);
+
 /* Tells, taking nothing, what a receive would find: 1 something, 0 the end, -EAGAIN nothing yet, or the socket's error.
  */
 int fdp_pending(int socket);

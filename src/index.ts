@@ -8,4 +8,5 @@ export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } f
 export { FdServer, listen, type ListenOptions } from './endpoint/server.js';
 export type { SocketType } from './endpoint/type.js';
 export { FdPasserError } from './errors.js';
+export { FdStream, type FdStreamOptions } from './stream.js';
 export { FdPasser, type FdPasserEvents, type FdPasserOptions } from './passer.js';

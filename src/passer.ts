@@ -416,7 +416,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
       this.#singly = Math.max(0, this.#singly - 1);
       for (left = batch.count[i]!; left > 0; left--) {
         const outgoing = this.#sends.shift()!;
-        outgoing.sent();
+        outgoing.letGo();
         if (outgoing.whenSent !== undefined) this.#toTell.push(outgoing);
       }
     }
@@ -530,9 +530,12 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
       room: ROOM,
       stride: STRIDE,
       wanted: () => this.#receivers.length - this.#stashed,
+      awaits: () => this.#receivers.length > this.#stashed,
       received: (messages) => this.#received(messages),
       exhausted: () => process.nextTick(() => this.emit('exhausted')),
       resumed: () => process.nextTick(() => this.emit('resumed')),
+      peerEnded: () => {},
+      mayStillSend: () => this.#sends.length > 0,
       ended: (error) => this.#ended(error),
     };
   }

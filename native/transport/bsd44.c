@@ -233,6 +233,8 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   return result;
 }
 
+int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0; }
+
 int fdp_pending(int socket) {
   char byte;
   ssize_t length;

@@ -39,8 +39,8 @@ export class Outgoing extends Queued {
     return source instanceof Custody ? source.fd : lentNumber(source);
   }
 
-  /** The kernel has it. */
-  sent(): void {
+  /** The kernel has it, or nobody will ask for it again: closes it unless it is kept open. */
+  letGo(): void {
     if (this.#source instanceof Custody) this.#source.close();
     else if (this.#source instanceof OwnedFd) endLoan(this.#source);
   }
@@ -48,6 +48,6 @@ export class Outgoing extends Queued {
   /** It will not be sent. */
   unsent(): void {
     if (this.#source instanceof Custody && this.#terms === 'return') this.#source.giveBack();
-    else this.sent();
+    else this.letGo();
   }
 }

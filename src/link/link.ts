@@ -39,19 +39,25 @@ export interface LinkOwner {
   /** Where received bytes go: those of each message to a stretch of `stride` bytes. */
   readonly room: Uint8Array;
   readonly stride: number;
-  /** How many more descriptors are asked for. */
+  /** How many more descriptors, or messages, are asked for. */
   wanted(): number;
+  /** Whether the process must live on for what is to be received. */
+  awaits(): boolean;
   /** The batch and the room hold that many messages. Their descriptors are the owner's from now on. */
   received(messages: number): void;
 
   /** No slot is free for what the peer sent. It waits in the kernel. */
   exhausted(): void;
   resumed(): void;
+  /** The peer will send nothing more. The link ends with that unless there may still be something to send. */
+  peerEnded(): void;
+  mayStillSend(): boolean;
   /** The link is over, its socket closed: the peer ended in order, or an error broke it. Everything it had sent was received. */
   ended(error: Error | undefined): void;
 }
 
-const STREAM = 0;
+/** `FDP_STREAM`. */
+export const STREAM = 0;
 
 /**
  * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no AF_UNIX
@@ -119,6 +125,11 @@ export class Link {
     this.#settle();
   }
 
+  /** Tells the peer that nothing more will be sent. It can go on sending. */
+  endSending(): void {
+    if (this.#watch !== undefined) addon.endSending(this.#fd);
+  }
+
   /** Stops at once and closes the socket. The owner hears nothing more. */
   destroy(): void {
     if (this.#watch === undefined) return;
@@ -156,7 +167,7 @@ export class Link {
       }
       this.#settle();
     }
-    if (!left && this.#receiving === 'over') this.#over(this.#fate);
+    if (!left && this.#receiving === 'over' && !this.#owner.mayStillSend()) this.#over(this.#fate);
   }
 
   /** Returns whether there may be more to send. */
@@ -300,8 +311,9 @@ export class Link {
 
   #endOfPeer(): void {
     this.#receiving = 'over';
+    this.#owner.peerEnded();
     // It may have closed one direction alone: what waits to be sent still goes.
-    if (this.#sending === 'idle' || this.#sending === 'over') this.#over(this.#fate);
+    if (this.#sending === 'over' || !this.#owner.mayStillSend()) this.#over(this.#fate);
   }
 
   #over(error: Error | undefined): void {
@@ -318,7 +330,7 @@ export class Link {
       checked(addon.watchFor(this.#watch, mask), 'epoll_ctl');
       this.#mask = mask;
     }
-    const alive = this.#sending === 'blocked' || (this.#receiving === 'open' && this.#owner.wanted() > 0);
+    const alive = this.#sending === 'blocked' || (this.#receiving === 'open' && this.#owner.awaits());
     if (alive !== this.#alive) {
       addon.keepAlive(this.#watch, alive);
       this.#alive = alive;

@@ -20,6 +20,7 @@ export interface Addon {
     expected: number,
   ): number;
   pending(socket: number): number;
+  endSending(socket: number): number;
 
   /** Leaves both ends in the batch's descriptors. */
   pair(type: number): number;

@@ -1,0 +1,271 @@
+import { addAbortSignal, Duplex } from 'node:stream';
+import { checkSignal } from './abort.js';
+import { Custody } from './descriptor/custody.js';
+import type { FdLike } from './descriptor/fd-like.js';
+import { Outgoing, type Terms } from './descriptor/outgoing.js';
+import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
+import { connect, type ConnectOptions } from './endpoint/connect.js';
+import { checked, closed, invalidType, invalidValue, outOfRange } from './errors.js';
+import { checkSocket, Link, STREAM, type LinkOwner } from './link/link.js';
+import { MAX_FDS, MAX_MESSAGES } from './native/addon.js';
+import { addon, batch } from './native/load.js';
+
+export interface FdStreamOptions {
+  /** Bytes that may wait on either side before `write` returns false, and before reading pauses. Default 65536. */
+  highWaterMark?: number;
+  /** Whether `'fds'` brings OwnedFds, or bare numbers for protocols written for them. Default `'owned'`. */
+  fds?: 'owned' | 'number';
+  /** Go on writing after the peer has ended. Default false: then this end ends too, as with `net.Socket`. */
+  allowHalfOpen?: boolean;
+  /** Destroys the stream when aborted. */
+  signal?: AbortSignal;
+}
+
+/** Bytes that one receive can bring. */
+const ROOM = 65_536;
+/** Of a larger receive the room itself is handed on; a smaller one is copied, so that it does not keep all the room. */
+const WORTH_KEEPING = ROOM / 2;
+
+/** The most bytes of one message; the rest of a longer chunk follows as another. */
+const MOST_BYTES = 1 << 20;
+
+/** The next bytes to send, and where in them descriptors go along. */
+interface Shipment {
+  bytes: Buffer;
+  /** In order. The descriptors travel with the byte at `at`. */
+  marks: { at: number; fds: Outgoing[] }[];
+  written: (error?: Error | null) => void;
+}
+
+/**
+ * Bytes with descriptors beside them, for the protocols that have both (D-Bus, Wayland, PipeWire, vhost-user): a Duplex
+ * over an AF_UNIX stream socket that leaves the peer's protocol as it is.
+ *
+ * `'fds'` is emitted with the descriptors that came along, in order, never later than the bytes they travelled with. They
+ * are the listener's to close; without a listener they are closed. The descriptors of one `writeWithFds` arrive with its
+ * first byte. A slow reader stops the peer, and nothing is lost: neither bytes nor descriptors.
+ *
+ * When the peer goes while something waits to be written, what it had sent can still be read first.
+ */
+export class FdStream extends Duplex {
+  readonly #link: Link;
+  readonly #numbers: boolean;
+  #room = Buffer.allocUnsafeSlow(ROOM);
+  #reading = false;
+  #shipment: Shipment | undefined;
+  #offset = 0;
+  /** Descriptors of chunks that wait in the Duplex's own buffer. */
+  readonly #attached = new Map<Uint8Array, Outgoing[]>();
+
+  /**
+   * Takes over a connected AF_UNIX stream socket. Throws, taking nothing over, as `FdPasser` does, and `ERR_INVALID_ARG_VALUE`
+   * for a packet socket.
+   */
+  constructor(fh: FdLike, options: FdStreamOptions = {}) {
+    const { highWaterMark = ROOM, fds = 'owned', allowHalfOpen = false, signal } = options;
+    if (fds !== 'owned' && fds !== 'number') throw invalidValue('options.fds', "'owned' or 'number'", fds);
+    checkSignal(signal);
+    super({ highWaterMark, allowHalfOpen });
+    this.#numbers = fds === 'number';
+    const socket = new Custody('fh', fh);
+    try {
+      if (checkSocket(socket.fd) !== STREAM) throw invalidValue('fh', 'a stream socket', fh);
+      checked(addon.closeOnExec(socket.fd), 'fcntl');
+      checked(addon.setNonblocking(socket.fd), 'fcntl');
+      this.#link = new Link(socket, this.#owner());
+    } catch (error) {
+      socket.giveBack();
+      throw error;
+    }
+    if (signal !== undefined) addAbortSignal(signal, this);
+  }
+
+  /** Connects to a listening socket, as `connect` does, which see for the errors. */
+  static async connect(path: string, options: FdStreamOptions & Omit<ConnectOptions, 'type'> = {}): Promise<FdStream> {
+    const { timeout, signal, ...stream } = options;
+    const socket = await connect(path, {
+      ...(timeout === undefined ? {} : { timeout }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return new FdStream(socket, signal === undefined ? stream : { ...stream, signal });
+  }
+
+  /**
+   * Writes bytes with descriptors beside them, 1 to 253, and returns like `write()`. The descriptors are taken over: closed
+   * once the kernel has them, or when the stream is destroyed before. With `keepOpen` they stay the caller's, who leaves
+   * them open until `callback` is called.
+   *
+   * Throws, taking nothing over, for no bytes, too many descriptors or a bad one, and `ERR_FDPASSER_CLOSED` once the stream
+   * has ended.
+   */
+  writeWithFds(
+    bytes: Uint8Array,
+    fds: readonly FdLike[],
+    options: { keepOpen?: boolean } = {},
+    callback?: (error?: Error | null) => void,
+  ): boolean {
+    if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', 'a Buffer or Uint8Array', bytes);
+    if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
+    if (fds.length > MAX_FDS)
+      throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one message carries`, fds.length);
+    if (fds.length > 0 && bytes.length === 0)
+      throw invalidValue('bytes', 'at least one byte, for descriptors to go with', bytes);
+    if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
+    // A view of its own, since the Duplex gives back each chunk as the object that it was given.
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (fds.length > 0) this.#attached.set(chunk, outgoing(fds, options.keepOpen === true ? 'keep' : 'return'));
+    return this.write(chunk, callback);
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
+    const fds = this.#take(chunk);
+    this.#ship({ bytes: chunk, marks: fds === undefined ? [] : [{ at: 0, fds }], written });
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], written: (error?: Error | null) => void): void {
+    const marks: Shipment['marks'] = [];
+    let at = 0;
+    for (const { chunk } of chunks) {
+      const fds = this.#take(chunk);
+      if (fds !== undefined) marks.push({ at, fds });
+      at += chunk.length;
+    }
+    this.#ship({
+      bytes: Buffer.concat(
+        chunks.map(({ chunk }) => chunk),
+        at,
+      ),
+      marks,
+      written,
+    });
+  }
+
+  override _final(finished: (error?: Error | null) => void): void {
+    this.#link.endSending();
+    finished();
+  }
+
+  override _read(): void {
+    this.#reading = true;
+    this.#link.receive();
+  }
+
+  override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
+    this.#link.destroy();
+    for (const { fds } of this.#shipment?.marks ?? []) for (const fd of fds) fd.letGo();
+    for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
+    this.#attached.clear();
+    destroyed(error);
+  }
+
+  #take(chunk: Buffer): Outgoing[] | undefined {
+    const fds = this.#attached.get(chunk);
+    if (fds !== undefined) this.#attached.delete(chunk);
+    return fds;
+  }
+
+  #ship(shipment: Shipment): void {
+    if (shipment.bytes.length === 0) {
+      process.nextTick(shipment.written);
+      return;
+    }
+    this.#shipment = shipment;
+    this.#offset = 0;
+    this.#link.send();
+  }
+
+  #fill(): number {
+    if (this.#shipment === undefined) return 0;
+    const { bytes, marks } = this.#shipment;
+    let messages = 0;
+    let descriptors = 0;
+    let mark = 0;
+    for (let at = this.#offset; at < bytes.length && messages < MAX_MESSAGES; messages++) {
+      const fds = marks[mark]?.at === at ? marks[mark++]!.fds : [];
+      for (const fd of fds) batch.fd[descriptors++] = fd.number;
+      const end = Math.min(marks[mark]?.at ?? bytes.length, at + MOST_BYTES);
+      batch.size[messages] = end - at;
+      batch.count[messages] = fds.length;
+      at = end;
+    }
+    return messages;
+  }
+
+  #sent(messages: number, tail: number): void {
+    const shipment = this.#shipment!;
+    for (let i = 0; i < messages; i++) {
+      this.#offset += i === messages - 1 ? tail : batch.size[i]!;
+      if (batch.count[i]! > 0) for (const fd of shipment.marks.shift()!.fds) fd.letGo();
+    }
+    if (this.#offset < shipment.bytes.length) return;
+    this.#shipment = undefined;
+    shipment.written();
+  }
+
+  #cannotSend(error: Error): void {
+    // Whoever reads gets what the peer had sent before it went, and the error after that.
+    if (this.readableFlowing === null && this.listenerCount('readable') === 0) this.destroy(error);
+  }
+
+  #received(): void {
+    const size = batch.size[0]!;
+    const fds: OwnedFd[] = [];
+    for (let i = 0; i < batch.count[0]!; i++) fds.push(ownReceived(batch.fd[i]!));
+    let bytes: Buffer;
+    if (size >= WORTH_KEEPING) {
+      bytes = this.#room.subarray(0, size);
+      this.#room = Buffer.allocUnsafeSlow(ROOM);
+    } else bytes = Buffer.from(this.#room.subarray(0, size));
+    try {
+      if (fds.length > 0) this.#bring(fds);
+    } finally {
+      if (!this.push(bytes)) this.#reading = false;
+    }
+  }
+
+  #bring(fds: OwnedFd[]): void {
+    if (this.listenerCount('fds') === 0) for (const fd of fds) fd.close();
+    else this.emit('fds', this.#numbers ? fds.map((fd) => fd.take()) : fds);
+  }
+
+  /** What the link sees of the stream. */
+  #owner(): LinkOwner {
+    // oxlint-disable-next-line typescript/no-this-alias -- for the getters
+    const stream = this;
+    return {
+      get bytes() {
+        return stream.#shipment!.bytes.subarray(stream.#offset);
+      },
+      fill: () => this.#fill(),
+      sent: (messages, tail) => this.#sent(messages, tail),
+      refused: (error) => this.destroy(error),
+      cannotSend: (error) => this.#cannotSend(error),
+      get room() {
+        return stream.#room;
+      },
+      stride: ROOM,
+      wanted: () => (this.#reading ? 1 : 0),
+      awaits: () => this.#reading,
+      received: () => this.#received(),
+      exhausted: () => process.nextTick(() => this.emit('exhausted')),
+      resumed: () => process.nextTick(() => this.emit('resumed')),
+      peerEnded: () => {
+        this.push(null);
+        this.read(0); // emits 'end' when nothing is buffered, though nobody reads
+      },
+      mayStillSend: () => true,
+      ended: (error) => this.destroy(error),
+    };
+  }
+}
+
+function outgoing(fds: readonly FdLike[], terms: Terms): Outgoing[] {
+  const taken: Outgoing[] = [];
+  try {
+    for (const fd of fds) taken.push(new Outgoing(fd, terms));
+    return taken;
+  } catch (error) {
+    for (const fd of taken) fd.unsent();
+    throw error;
+  }
+}
