@@ -9,4 +9,5 @@ export { FdServer, listen, type ListenOptions } from './endpoint/server.js';
 export type { SocketType } from './endpoint/type.js';
 export { FdPasserError } from './errors.js';
 export { FdStream, type FdStreamOptions } from './stream.js';
-export { FdPasser, type FdPasserEvents, type FdPasserOptions } from './passer.js';
+export type { LifeEvents } from './life.js';
+export { FdPasser, type FdPasserOptions, type SendOptions } from './passer.js';

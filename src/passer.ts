@@ -5,12 +5,12 @@ import type { FdLike } from './descriptor/fd-like.js';
 import { Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { socketpair } from './endpoint/pair.js';
-import { checked, closed, invalidType, notAPair, outOfRange, plainData } from './errors.js';
-import { iterate } from './iterate.js';
+import { checked, invalidType, notAPair, outOfRange, plainData } from './errors.js';
+import { Life, type LifeEvents, type OnError } from './life.js';
 import { checkSocket, Link, type LinkOwner } from './link/link.js';
 import { MAX_FDS, MAX_MESSAGES } from './native/addon.js';
 import { addon, batch } from './native/load.js';
-import { Queue, Queued } from './queue.js';
+import { Queue } from './queue.js';
 
 export interface FdPasserOptions {
   /**
@@ -21,22 +21,11 @@ export interface FdPasserOptions {
   /** Leave the sockets' O_NONBLOCK as it is. The passer never blocks either way. */
   dontSetNonblocking?: boolean;
   /** Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
-  onError?: (error: Error | undefined) => void;
+  onError?: OnError;
   /** How many descriptors one message may carry, 1 to 253, for a peer known to take several. Default 1. */
   batch?: number;
   /** The bytes of each message, 1 to 64. Default one zero byte. */
   payload?: Uint8Array;
-}
-
-export interface FdPasserEvents {
-  /** The passer broke. Emitted only if someone listens. */
-  error: [Error];
-  /** The passer is closed, for whatever reason, and its descriptors with it. */
-  close: [];
-  /** This process has no free descriptor slot for what the peer sent. It waits in the kernel. */
-  exhausted: [];
-  /** There was room again. */
-  resumed: [];
 }
 
 export interface SendOptions extends Abortable {
@@ -52,18 +41,6 @@ const STRIDE = 256;
 const ROOM = new Uint8Array(STRIDE * MAX_MESSAGES);
 const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
 
-class Receiver extends Queued {
-  constructor(
-    readonly deliver: (fd: OwnedFd) => void,
-    readonly fail?: (error: Error) => void,
-  ) {
-    super();
-  }
-}
-
-/** `'pair'`: both ends are here. `'ending'`: the wire is over, but received descriptors still wait for someone. */
-type State = 'pair' | 'open' | 'closing' | 'ending' | 'closed';
-
 /**
  * Passes descriptors to, and takes them from, the process at the other end of an AF_UNIX socket.
  *
@@ -73,13 +50,13 @@ type State = 'pair' | 'open' | 'closing' | 'ending' | 'closed';
  * When the peer ends or the socket breaks, what the peer had sent can still be received; after that the passer closes:
  * descriptors not sent are closed or, from `send`, given back, promises reject, and `onError` is called.
  */
-export class FdPasser extends EventEmitter<FdPasserEvents> {
-  readonly #onError: ((error: Error | undefined) => void) | undefined;
+export class FdPasser extends EventEmitter<LifeEvents> {
+  readonly #life: Life<OwnedFd>;
   readonly #wire: LinkOwner;
-  #state: State;
+  #link: Link | undefined;
+  /** Until one end of a pair was chosen. */
   #parentEnd: Custody | undefined;
   #peer: OwnedFd | undefined;
-  #link: Link | undefined;
 
   readonly #sends = new Queue<Outgoing>();
   readonly #batch: number;
@@ -87,18 +64,6 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
   #singly = 0;
   /** Sent, and its caller to be told. */
   readonly #toTell = new Queue<Outgoing>();
-  #sendFailure: Error | undefined;
-
-  readonly #receivers = new Queue<Receiver>();
-  /** Received, and not asked for yet: they came in one message with one that was. */
-  #stash: OwnedFd[] = [];
-  /** How many of the stash were handed out already. */
-  #unstashed = 0;
-
-  /** Why the passer is closed or closing: a sentence's end, and the error if it was one. */
-  #reason = '';
-  #failure: Error | undefined;
-  #inOrder = false;
 
   /**
    * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
@@ -109,22 +74,18 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
     super();
     if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
     const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = options;
-    if (onError !== undefined && typeof onError !== 'function')
-      throw invalidType('options.onError', 'a function', onError);
     if (typeof most !== 'number') throw invalidType('options.batch', 'a number', most);
     if (!Number.isInteger(most) || most < 1 || most > MAX_FDS)
       throw outOfRange('options.batch', `an integer >= 1 and <= ${MAX_FDS}`, most);
-    this.#onError = onError;
     this.#batch = most;
+    this.#life = new Life(this, this.#alive(), onError);
     this.#wire = this.#owner(payload === undefined ? ONE_ZERO : repeated(payload));
 
     const ends = take(fh ?? socketpair(), !dontSetNonblocking);
     if (ends.length === 2) {
-      this.#state = 'pair';
       [this.#parentEnd, this.#peer] = ends;
       return;
     }
-    this.#state = 'open';
     try {
       this.#start(ends[0]);
     } catch (error) {
@@ -182,7 +143,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
     const options = typeof second === 'object' ? second : {};
     const sent = typeof second === 'object' ? third : (second ?? third);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
-    this.#checkSendable();
+    this.#life.checkSendable();
     this.#enqueue(new Outgoing(fh, options.keepOpen === true ? 'keep' : 'close', sent));
   }
 
@@ -192,8 +153,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
    */
   pushRecvFh(received: (fd: OwnedFd) => void): void {
     if (typeof received !== 'function') throw invalidType('received', 'a function', received);
-    this.#checkReceivable();
-    this.#ask(new Receiver(received));
+    this.#life.ask(received);
   }
 
   /**
@@ -207,7 +167,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
     return new Promise((resolve, reject) => {
       const { keepOpen, signal } = options;
       checkSignal(signal);
-      this.#checkSendable();
+      this.#life.checkSendable();
       const outgoing = new Outgoing(
         fh,
         keepOpen === true ? 'keep' : 'return',
@@ -224,7 +184,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
         if (!this.#sends.remove(outgoing)) return;
         outgoing.unsent();
         reject(error);
-        this.#closeIfDone();
+        this.#life.closeIfDone();
       });
       this.#enqueue(outgoing);
     });
@@ -237,35 +197,12 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
    * error that broke the passer.
    */
   receive(options: Abortable = {}): Promise<OwnedFd> {
-    return new Promise((resolve, reject) => {
-      const { signal } = options;
-      checkSignal(signal);
-      this.#checkReceivable();
-      const receiver = new Receiver(
-        (fd) => {
-          stop();
-          resolve(fd);
-        },
-        (error) => {
-          stop();
-          reject(error);
-        },
-      );
-      const stop = onAbort(signal, (error) => {
-        if (!this.#receivers.remove(receiver)) return;
-        reject(error);
-        this.#link?.receive();
-      });
-      this.#ask(receiver);
-    });
+    return this.#life.receive(options);
   }
 
   /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
-    return iterate(
-      (signal) => this.receive({ signal }),
-      () => this.#inOrder,
-    );
+    return this.#life.iterate();
   }
 
   /**
@@ -274,19 +211,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
    * and `onError`, tells that.
    */
   close(): Promise<void> {
-    if (this.#state === 'closed') return Promise.resolve();
-    const whenClosed = new Promise<void>((resolve) => this.once('close', resolve));
-    if (this.#state === 'pair' || this.#state === 'ending') this.#finish('close() was called');
-    else if (this.#state === 'open') {
-      this.#state = 'closing';
-      this.#reason = 'close() was called';
-      this.#inOrder = true;
-      this.#failReceivers(closed('passer', this.#reason));
-      this.#dropStash();
-      this.#link?.receive();
-      this.#closeIfDone();
-    }
-    return whenClosed;
+    return this.#life.close();
   }
 
   /**
@@ -294,8 +219,8 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
    * `ERR_FDPASSER_CLOSED`. With an error, `onError` and `'error'` tell it. Does nothing when closed already.
    */
   destroy(error?: Error): void {
-    if (error === undefined) this.#finish('destroy() was called');
-    else this.#break(error);
+    if (error === undefined) this.#life.finish('destroy() was called');
+    else this.#life.fail(error);
   }
 
   /** `close()`, for `await using`. */
@@ -303,13 +228,12 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
     return this.close();
   }
 
-  // ---- the life of the passer
+  // ---- both ends of a pair
 
   #choose(): [Custody, OwnedFd] {
-    if (this.#state !== 'pair') throw this.#state === 'closed' ? this.#closed() : notAPair();
-    const parentEnd = this.#parentEnd!;
+    if (this.#parentEnd === undefined) throw notAPair();
+    const parentEnd = this.#parentEnd;
     this.#parentEnd = undefined;
-    this.#state = 'open';
     return [parentEnd, this.#peer!];
   }
 
@@ -318,7 +242,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
       this.#start(socket);
     } catch (error) {
       socket.close();
-      this.#finish((error as Error).message);
+      this.#life.finish((error as Error).message);
       throw error;
     }
   }
@@ -327,66 +251,6 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
     this.#link = new Link(socket, this.#wire);
     if (this.#sends.length > 0) this.#link.send();
     this.#link.receive();
-  }
-
-  #checkSendable(): void {
-    if (this.#sendFailure !== undefined) throw closed('passer', this.#sendFailure.message, this.#sendFailure);
-    if (this.#state !== 'open' && this.#state !== 'pair') throw this.#closed();
-  }
-
-  #checkReceivable(): void {
-    if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
-  }
-
-  #closed(): Error {
-    return closed('passer', this.#reason, this.#failure);
-  }
-
-  /** The wire is over. What was received before can still be asked for. */
-  #ended(error: Error | undefined): void {
-    this.#failure = error;
-    this.#reason = error?.message ?? 'the peer closed its end';
-    this.#inOrder ||= error === undefined;
-    this.#dropSends(error ?? this.#closed());
-    if (this.#stashed > 0) this.#state = 'ending';
-    else this.#shutDown(() => this.#onError?.(error));
-  }
-
-  #break(error: Error): void {
-    if (this.#state === 'closed') return;
-    this.#failure = error;
-    this.#inOrder = false;
-    this.#reason = error.message;
-    this.#shutDown(() => this.#onError?.(error));
-  }
-
-  #finish(reason: string): void {
-    if (this.#state === 'closed') return;
-    this.#reason ||= reason;
-    this.#inOrder = true;
-    this.#shutDown();
-  }
-
-  #closeIfDone(): void {
-    if (this.#state === 'closing' && this.#sends.length === 0) this.#shutDown();
-  }
-
-  #shutDown(report?: () => void): void {
-    this.#state = 'closed';
-    this.#link?.destroy();
-    this.#parentEnd?.close();
-    this.#peer?.close();
-    this.#dropSends(this.#failure ?? this.#closed());
-    this.#failReceivers(this.#failure ?? this.#closed());
-    this.#dropStash();
-    process.nextTick(() => {
-      try {
-        report?.();
-        if (this.#failure !== undefined && this.listenerCount('error') > 0) this.emit('error', this.#failure);
-      } finally {
-        this.emit('close');
-      }
-    });
   }
 
   // ---- sending
@@ -421,7 +285,7 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
       }
     }
     this.#tell();
-    this.#closeIfDone();
+    this.#life.closeIfDone();
   }
 
   #tell(): void {
@@ -442,16 +306,11 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
     this.#singly = Math.max(0, this.#singly - 1);
     const outgoing = this.#sends.shift()!;
     outgoing.unsent();
-    if (outgoing.whenRefused === undefined) this.#break(error);
+    if (outgoing.whenRefused === undefined) this.#life.fail(error);
     else {
       outgoing.whenRefused(error);
-      this.#closeIfDone();
+      this.#life.closeIfDone();
     }
-  }
-
-  #cannotSend(error: Error): void {
-    this.#sendFailure = error;
-    this.#dropSends(error);
   }
 
   #dropSends(error: Error): void {
@@ -463,62 +322,39 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
 
   // ---- receiving
 
-  #ask(receiver: Receiver): void {
-    this.#receivers.push(receiver);
-    if (this.#stashed > 0) process.nextTick(() => this.#deliver());
-    else this.#link?.receive();
-  }
-
   #received(messages: number): void {
     let plain = 0;
     let next = 0;
     for (let i = 0; i < messages; i++) {
       const end = next + batch.count[i]!;
       if (next === end) plain ||= batch.size[i]!;
-      for (; next < end; next++) this.#stash.push(ownReceived(batch.fd[next]!));
+      for (; next < end; next++) this.#life.put(ownReceived(batch.fd[next]!));
     }
     try {
-      this.#deliver();
+      this.#life.deliver();
     } finally {
-      if (plain > 0) this.#break(plainData(plain));
+      if (plain > 0) this.#life.fail(plainData(plain));
     }
   }
 
-  #deliver(): void {
-    try {
-      while (this.#stashed > 0 && this.#receivers.length > 0) {
-        const receiver = this.#receivers.shift()!;
-        receiver.deliver(this.#unstash());
-      }
-    } finally {
-      // A callback threw: the others are called all the same.
-      if (this.#stashed > 0 && this.#receivers.length > 0) process.nextTick(() => this.#deliver());
-    }
-    if (this.#state === 'ending' && this.#stashed === 0) this.#shutDown(() => this.#onError?.(this.#failure));
+  // ---- what others see of it
+
+  #alive() {
+    return {
+      what: 'passer',
+      unsent: () => this.#link !== undefined && this.#sends.length > 0,
+      asked: () => this.#link?.receive(),
+      discard: (fd: OwnedFd) => fd.close(),
+      dropSends: (error: Error) => this.#dropSends(error),
+      disconnect: () => {
+        this.#link?.destroy();
+        this.#parentEnd?.close();
+        this.#parentEnd = undefined;
+        this.#peer?.close();
+      },
+    };
   }
 
-  get #stashed(): number {
-    return this.#stash.length - this.#unstashed;
-  }
-
-  #unstash(): OwnedFd {
-    const fd = this.#stash[this.#unstashed++]!;
-    if (this.#stashed === 0) {
-      this.#stash = [];
-      this.#unstashed = 0;
-    }
-    return fd;
-  }
-
-  #failReceivers(error: Error): void {
-    for (let next = this.#receivers.shift(); next; next = this.#receivers.shift()) next.fail?.(error);
-  }
-
-  #dropStash(): void {
-    while (this.#stashed > 0) this.#unstash().close();
-  }
-
-  /** What the link sees of the passer. */
   #owner(bytes: Uint8Array): LinkOwner {
     const payload = bytes.length / MAX_MESSAGES;
     return {
@@ -526,17 +362,17 @@ export class FdPasser extends EventEmitter<FdPasserEvents> {
       fill: () => this.#fill(payload),
       sent: (messages) => this.#sent(messages),
       refused: (error) => this.#refused(error),
-      cannotSend: (error) => this.#cannotSend(error),
+      cannotSend: (error) => this.#life.cannotSend(error),
       room: ROOM,
       stride: STRIDE,
-      wanted: () => this.#receivers.length - this.#stashed,
-      awaits: () => this.#receivers.length > this.#stashed,
+      wanted: () => this.#life.wanted,
+      awaits: () => this.#life.wanted > 0,
       received: (messages) => this.#received(messages),
-      exhausted: () => process.nextTick(() => this.emit('exhausted')),
-      resumed: () => process.nextTick(() => this.emit('resumed')),
+      exhausted: () => this.#life.emitLater('exhausted'),
+      resumed: () => this.#life.emitLater('resumed'),
       peerEnded: () => {},
       mayStillSend: () => this.#sends.length > 0,
-      ended: (error) => this.#ended(error),
+      ended: (error) => this.#life.ended(error),
     };
   }
 }

@@ -1,0 +1,252 @@
+import type { EventEmitter } from 'node:events';
+import { checkSignal, onAbort, type Abortable } from './abort.js';
+import { closed, invalidType } from './errors.js';
+import { iterate } from './iterate.js';
+import { Queue, Queued } from './queue.js';
+
+/** Events that passers and channels have in common. */
+export interface LifeEvents {
+  /** It broke. Emitted only if someone listens. */
+  error: [Error];
+  /** It is closed, for whatever reason, and its descriptors with it. */
+  close: [];
+  /** This process has no free descriptor slot for what the peer sent. It waits in the kernel. */
+  exhausted: [];
+  /** There was room again. */
+  resumed: [];
+}
+
+export type OnError = (error: Error | undefined) => void;
+
+/** What a life ends, and asks. */
+export interface Alive<T> {
+  /** `'passer'` or `'channel'`, for messages. */
+  readonly what: string;
+  /** Whether something is still to be sent before it may close. */
+  unsent(): boolean;
+  /** How many are asked for, less those at hand, has changed. */
+  asked(): void;
+  /** Somebody gets this one. */
+  taken?(item: T): void;
+  /** Nobody will. */
+  discard(item: T): void;
+  /** Nothing more will be sent: gives back or closes what is queued. */
+  dropSends(error: Error): void;
+  /** Closes the socket. */
+  disconnect(): void;
+}
+
+class Receiver<T> extends Queued {
+  constructor(
+    readonly deliver: (item: T) => void,
+    readonly fail?: (error: Error) => void,
+  ) {
+    super();
+  }
+}
+
+/**
+ * What a passer and a channel share: who waits for the next item received, what was received before anyone asked, and how
+ * it all ends.
+ *
+ * `'closing'`: `close` was called and something is still to be sent. `'ending'`: the wire is over, but what was received
+ * still waits for someone.
+ */
+export class Life<T> {
+  readonly #of: EventEmitter<LifeEvents>;
+  readonly #alive: Alive<T>;
+  readonly #onError: OnError | undefined;
+  #state: 'open' | 'closing' | 'ending' | 'closed' = 'open';
+  /** Why it is closed or closing: the end of a sentence, and the error if it was one. */
+  #reason = '';
+  #failure: Error | undefined;
+  #sendFailure: Error | undefined;
+  #inOrder = false;
+
+  readonly #receivers = new Queue<Receiver<T>>();
+  #stash: T[] = [];
+  /** How many of the stash were handed out already. */
+  #unstashed = 0;
+
+  constructor(of: EventEmitter<LifeEvents>, alive: Alive<T>, onError: OnError | undefined) {
+    if (onError !== undefined && typeof onError !== 'function')
+      throw invalidType('options.onError', 'a function', onError);
+    this.#of = of;
+    this.#alive = alive;
+    this.#onError = onError;
+  }
+
+  // ---- receiving
+
+  /** How many receivers wait, less what is at hand for them. */
+  get wanted(): number {
+    return this.#receivers.length - this.#stashed;
+  }
+
+  ask(deliver: (item: T) => void, fail?: (error: Error) => void): Receiver<T> {
+    if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
+    const receiver = new Receiver(deliver, fail);
+    this.#receivers.push(receiver);
+    if (this.#stashed > 0) process.nextTick(() => this.deliver());
+    else this.#alive.asked();
+    return receiver;
+  }
+
+  receive({ signal }: Abortable): Promise<T> {
+    return new Promise((resolve, reject) => {
+      checkSignal(signal);
+      const receiver = this.ask(
+        (item) => {
+          stop();
+          resolve(item);
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+      const stop = onAbort(signal, (error) => {
+        if (!this.#receivers.remove(receiver)) return;
+        reject(error);
+        this.#alive.asked();
+      });
+    });
+  }
+
+  iterate(): AsyncIterableIterator<T> {
+    return iterate(
+      (signal) => this.receive({ signal }),
+      () => this.#inOrder,
+    );
+  }
+
+  /** Takes in what was received; `deliver` hands it out. */
+  put(item: T): void {
+    this.#stash.push(item);
+  }
+
+  deliver(): void {
+    try {
+      while (this.#stashed > 0 && this.#receivers.length > 0) {
+        const receiver = this.#receivers.shift()!;
+        const item = this.#unstash();
+        this.#alive.taken?.(item);
+        receiver.deliver(item);
+      }
+    } finally {
+      // A callback threw: the others are called all the same.
+      if (this.#stashed > 0 && this.#receivers.length > 0) process.nextTick(() => this.deliver());
+    }
+    if (this.#state === 'ending' && this.#stashed === 0) this.#shutDown(true);
+  }
+
+  get #stashed(): number {
+    return this.#stash.length - this.#unstashed;
+  }
+
+  #unstash(): T {
+    const item = this.#stash[this.#unstashed++]!;
+    if (this.#stashed === 0) {
+      this.#stash = [];
+      this.#unstashed = 0;
+    }
+    return item;
+  }
+
+  #dropStash(): void {
+    while (this.#stashed > 0) this.#alive.discard(this.#unstash());
+  }
+
+  #failReceivers(error: Error): void {
+    for (let next = this.#receivers.shift(); next; next = this.#receivers.shift()) next.fail?.(error);
+  }
+
+  // ---- the end
+
+  /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
+  checkSendable(): void {
+    if (this.#sendFailure !== undefined) throw closed(this.#alive.what, this.#sendFailure.message, this.#sendFailure);
+    if (this.#state !== 'open') throw this.#closed();
+  }
+
+  /** The peer takes nothing more, though what it sent may still be there. */
+  cannotSend(error: Error): void {
+    this.#sendFailure = error;
+    this.#alive.dropSends(error);
+  }
+
+  /** The wire is over. What was received before can still be asked for. */
+  ended(error: Error | undefined): void {
+    this.#failure = error;
+    this.#reason = error?.message ?? 'the peer closed its end';
+    this.#inOrder ||= error === undefined;
+    this.#alive.dropSends(error ?? this.#closed());
+    if (this.#stashed > 0) this.#state = 'ending';
+    else this.#shutDown(true);
+  }
+
+  /** An error ends it at once. */
+  fail(error: Error): void {
+    if (this.#state === 'closed') return;
+    this.#failure = error;
+    this.#inOrder = false;
+    this.#reason = error.message;
+    this.#shutDown(true);
+  }
+
+  /** This side ends it at once. */
+  finish(reason: string): void {
+    if (this.#state === 'closed') return;
+    this.#reason ||= reason;
+    this.#inOrder = true;
+    this.#shutDown(false);
+  }
+
+  /** Resolves when it is closed, having sent what was queued unless it broke before. */
+  close(): Promise<void> {
+    if (this.#state === 'closed') return Promise.resolve();
+    const whenClosed = new Promise<void>((resolve) => this.#of.once('close', resolve));
+    if (this.#state === 'ending') this.finish('close() was called');
+    else if (this.#state === 'open') {
+      this.#state = 'closing';
+      this.#reason = 'close() was called';
+      this.#inOrder = true;
+      this.#failReceivers(this.#closed());
+      this.#dropStash();
+      this.#alive.asked();
+      this.closeIfDone();
+    }
+    return whenClosed;
+  }
+
+  /** Something was sent, or need not be sent any more. */
+  closeIfDone(): void {
+    if (this.#state === 'closing' && !this.#alive.unsent()) this.#shutDown(false);
+  }
+
+  /** For an event of the link, after whatever it is doing now. */
+  emitLater(event: 'exhausted' | 'resumed'): void {
+    process.nextTick(() => this.#of.emit(event));
+  }
+
+  #closed(): Error {
+    return closed(this.#alive.what, this.#reason, this.#failure);
+  }
+
+  #shutDown(report: boolean): void {
+    this.#state = 'closed';
+    this.#alive.disconnect();
+    const error = this.#failure;
+    this.#alive.dropSends(error ?? this.#closed());
+    this.#failReceivers(error ?? this.#closed());
+    this.#dropStash();
+    process.nextTick(() => {
+      try {
+        if (report) this.#onError?.(error);
+        if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);
+      } finally {
+        this.#of.emit('close');
+      }
+    });
+  }
+}
