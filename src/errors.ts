@@ -91,6 +91,35 @@ export function plainData(bytes: number): FdPasserError {
   );
 }
 
+/** `what` ends the sentence "The peer broke the protocol: …". */
+export function protocolBroken(what: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_PROTOCOL',
+    `The peer broke the protocol: ${what}. Both ends of a channel must be FdChannels or speak FDP1 (docs/protocol.md)`,
+  );
+}
+
+export function noHello(milliseconds: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_HELLO',
+    `The peer said nothing within ${milliseconds} ms (helloTimeout). Is there a channel at the other end?`,
+  );
+}
+
+export function codecsDiffer(ours: string, theirs: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_CODEC',
+    `This end of the channel has the codec '${ours}' and the other '${theirs}': give both the same`,
+  );
+}
+
+export function tooLarge(what: string, most: number, option: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TOO_LARGE',
+    `The message has ${what}, and the peer takes at most ${most}: raise ${option} there, or send less at a time`,
+  );
+}
+
 export function ownedAlready(fd: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_OWNED',

@@ -1,5 +1,7 @@
 export type { Abortable } from './abort.js';
 export type { FdLike } from './descriptor/fd-like.js';
+export { FdChannel, Message, type ChannelSendOptions, type FdChannelOptions } from './channel/channel.js';
+export type { Codec } from './channel/codec.js';
 export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';

@@ -1,7 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { checkSignal, onAbort, type Abortable } from './abort.js';
 import { closed, invalidType } from './errors.js';
-import { iterate } from './iterate.js';
 import { Queue, Queued } from './queue.js';
 
 /** Events that passers and channels have in common. */
@@ -113,13 +112,6 @@ export class Life<T> {
     });
   }
 
-  iterate(): AsyncIterableIterator<T> {
-    return iterate(
-      (signal) => this.receive({ signal }),
-      () => this.#inOrder,
-    );
-  }
-
   /** Takes in what was received; `deliver` hands it out. */
   put(item: T): void {
     this.#stash.push(item);
@@ -162,6 +154,11 @@ export class Life<T> {
   }
 
   // ---- the end
+
+  /** Whether it ended by `close`, `destroy`, or an orderly end of the peer. */
+  get inOrder(): boolean {
+    return this.#inOrder;
+  }
 
   /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
   checkSendable(): void {

@@ -6,6 +6,7 @@ import { Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { socketpair } from './endpoint/pair.js';
 import { checked, invalidType, notAPair, outOfRange, plainData } from './errors.js';
+import { iterate } from './iterate.js';
 import { Life, type LifeEvents, type OnError } from './life.js';
 import { checkSocket, Link, type LinkOwner } from './link/link.js';
 import { MAX_FDS, MAX_MESSAGES } from './native/addon.js';
@@ -202,7 +203,10 @@ export class FdPasser extends EventEmitter<LifeEvents> {
 
   /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
-    return this.#life.iterate();
+    return iterate(
+      (signal) => this.receive({ signal }),
+      () => this.#life.inOrder,
+    );
   }
 
   /**

@@ -37,6 +37,15 @@ export class Queue<T extends Queued> {
     this.#length++;
   }
 
+  unshift(item: T): void {
+    const first = this.#ring.next!;
+    item.next = first;
+    item.previous = this.#ring;
+    first.previous = item;
+    this.#ring.next = item;
+    this.#length++;
+  }
+
   shift(): T | undefined {
     const item = this.first;
     if (item !== undefined) this.remove(item);

@@ -51,3 +51,15 @@ export class Outgoing extends Queued {
     else this.letGo();
   }
 }
+
+/** Takes several over, or none: if it throws, nothing has changed hands. */
+export function outgoingAll(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoing[] {
+  const taken: Outgoing[] = [];
+  try {
+    for (const fd of fds) taken.push(new Outgoing(fd, terms));
+    return taken;
+  } catch (error) {
+    for (const fd of taken) fd.unsent();
+    throw error;
+  }
+}

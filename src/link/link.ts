@@ -56,8 +56,9 @@ export interface LinkOwner {
   ended(error: Error | undefined): void;
 }
 
-/** `FDP_STREAM`. */
+/** Types of sockets, as in `enum fdp_type`. */
 export const STREAM = 0;
+export const DGRAM = 2;
 
 /**
  * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no AF_UNIX

@@ -1,0 +1,517 @@
+import { EventEmitter } from 'node:events';
+import { checkSignal, onAbort, type Abortable } from '../abort.js';
+import { Custody } from '../descriptor/custody.js';
+import type { FdLike } from '../descriptor/fd-like.js';
+import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
+import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { connect, type ConnectOptions } from '../endpoint/connect.js';
+import {
+  checked,
+  codecsDiffer,
+  invalidType,
+  invalidValue,
+  noHello,
+  outOfRange,
+  protocolBroken,
+  tooLarge,
+} from '../errors.js';
+import { iterate } from '../iterate.js';
+import { Life, type LifeEvents, type OnError } from '../life.js';
+import { checkSocket, DGRAM, Link, STREAM, type LinkOwner } from '../link/link.js';
+import { Draft, type Shipment } from '../link/shipment.js';
+import { addon, batch } from '../native/load.js';
+import { Queue, Queued } from '../queue.js';
+import { coderOf, codecName, type Codec, type Coder } from './codec.js';
+import {
+  encodeBody,
+  encodeHello,
+  encodeMessage,
+  encodeTaken,
+  FRAME_BYTES,
+  FRAME_FDS,
+  FramingError,
+  HEADER_BYTES,
+  Reader,
+  type Body,
+  type Hello,
+  type Incoming,
+} from './frames.js';
+
+export interface FdChannelOptions {
+  /** How values become bytes; must be the same at both ends. Default `'json'`. */
+  codec?: Codec;
+  /** The largest message to receive, in bytes. Default 16 MiB. */
+  maxMessageBytes?: number;
+  /** The most descriptors to receive in one message, and in all messages that nobody has taken yet. Default 1024. */
+  maxFds?: number;
+  /** How many bytes of messages may be here that nobody has taken yet; then the peer waits. Default 65536. */
+  highWaterMark?: number;
+  /** How long to wait for the peer's first word, in milliseconds. Default 10000. */
+  helloTimeout?: number;
+  /** Called once when the channel shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
+  onError?: OnError;
+}
+
+export interface ChannelSendOptions extends Abortable {
+  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  keepOpen?: boolean;
+  /** Resolve only when the application at the other end has taken the message. */
+  confirm?: boolean;
+}
+
+/** A message received, and its descriptors, which are the receiver's to close. */
+export class Message<T = unknown> {
+  constructor(
+    readonly value: T,
+    readonly fds: OwnedFd[],
+  ) {}
+
+  /** Closes the descriptors that were not taken out, handed on or closed: for `using`. */
+  [Symbol.dispose](): void {
+    for (const fd of this.fds) fd.close();
+  }
+}
+
+/** A message received, with what it counts against the window. */
+interface Arrived<T> {
+  message: Message<T>;
+  size: number;
+}
+
+/** A message on its way out. */
+class Departing extends Queued {
+  /** Its bytes and descriptors on the wire, as the peer counts them. */
+  readonly size: number;
+
+  constructor(
+    readonly body: Buffer,
+    readonly fds: Outgoing[],
+    readonly confirm: boolean,
+    readonly resolve: () => void,
+    readonly reject: (error: Error) => void,
+  ) {
+    super();
+    this.size = body.length;
+  }
+}
+
+/** A shipment, and the messages in it that are not sent whole yet: where each begins and ends. */
+interface Load {
+  shipment: Shipment;
+  messages: { departing: Departing; at: number; end: number }[];
+}
+
+/** About how many bytes one shipment has, if no single message has more. */
+const SHIPMENT_BYTES = 65_536;
+/** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
+const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
+const MAX_UINT32 = 0xffff_ffff;
+
+/**
+ * Messages with descriptors beside them, in order, both ways, over an AF_UNIX stream or seqpacket socket.
+ *
+ * Both ends say hello first, so that a program that speaks something else is found out. Each then receives by itself as
+ * much as the other's limits allow, so that two that only send never wait for each other for ever; what nobody has taken
+ * waits here, and beyond `highWaterMark` bytes or `maxFds` descriptors with the sender.
+ *
+ * The event loop lives on while something is waited for: a send, a confirmation, a receive.
+ */
+export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
+  readonly #life: Life<Arrived<T>>;
+  readonly #coder: Coder;
+  readonly #codec: Codec;
+  readonly #hello: Hello;
+  readonly #link: Link;
+  readonly #packets: boolean;
+  readonly #helloTimer: NodeJS.Timeout;
+  /** What the peer said first. */
+  #peer: Hello | undefined;
+
+  readonly #sends = new Queue<Departing>();
+  #greeted = false;
+  #load: Load | undefined;
+  /** So many messages go one by one: a descriptor of one of them made the kernel refuse them all. */
+  #singly = 0;
+  /** Sent whole or in part, and not taken by the application there yet. */
+  readonly #untaken: Departing[] = [];
+  #untakenBytes = 0;
+  #untakenFds = 0;
+  #unconfirmed = 0;
+  /** How many the application there has taken since the beginning. */
+  #takenThere = 0;
+
+  readonly #reader: Reader;
+  /** Received, and not claimed by a message yet. */
+  readonly #fds: number[] = [];
+  /** Messages that wait here for someone, on the peer's account. */
+  #waiting = 0;
+  #waitingBytes = 0;
+  #waitingFds = 0;
+  /** Messages taken since the beginning, and what the peer was told of it. */
+  #taken = 0;
+  #told = 0;
+
+  /**
+   * Takes over one end of a connected AF_UNIX stream or seqpacket socket. Throws, taking nothing over, as `FdPasser` does,
+   * and `ERR_INVALID_ARG_VALUE` for a datagram socket.
+   */
+  constructor(fh: FdLike, options: FdChannelOptions = {}) {
+    super();
+    const {
+      codec = 'json',
+      maxMessageBytes = 16 * 1024 * 1024,
+      maxFds = 1024,
+      highWaterMark = 65_536,
+      helloTimeout = 10_000,
+      onError,
+    } = options;
+    this.#codec = codec;
+    this.#coder = coderOf(codec);
+    this.#hello = {
+      codec: this.#coder.id,
+      maxMessageBytes: count('options.maxMessageBytes', maxMessageBytes),
+      maxFds: count('options.maxFds', maxFds),
+      window: count('options.highWaterMark', highWaterMark),
+    };
+    count('options.helloTimeout', helloTimeout);
+    this.#reader = new Reader(this.#hello);
+    this.#life = new Life<Arrived<T>>(this, this.#alive(), onError);
+
+    const socket = new Custody('fh', fh);
+    try {
+      const type = checkSocket(socket.fd);
+      if (type === DGRAM) throw invalidValue('fh', 'a stream or seqpacket socket', fh);
+      this.#packets = type !== STREAM;
+      checked(addon.closeOnExec(socket.fd), 'fcntl');
+      checked(addon.setNonblocking(socket.fd), 'fcntl');
+      this.#link = new Link(socket, this.#owner());
+    } catch (error) {
+      socket.giveBack();
+      throw error;
+    }
+    this.#helloTimer = setTimeout(() => this.#life.fail(noHello(helloTimeout)), helloTimeout).unref();
+    this.#link.send();
+    this.#link.receive();
+  }
+
+  /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
+  static async connect<T = unknown>(
+    path: string,
+    options: FdChannelOptions & ConnectOptions = {},
+  ): Promise<FdChannel<T>> {
+    return new FdChannel<T>(await connect(path, options), options);
+  }
+
+  /** In a child process: the channel over the socket that its parent named in `spawn`'s `stdio`, at place `fd`. */
+  static inherit<T = unknown>(fd = 3, options: FdChannelOptions = {}): FdChannel<T> {
+    return new FdChannel<T>(fd, options);
+  }
+
+  /**
+   * Sends a value and descriptors. Takes the descriptors over: they are closed here once the kernel has the message, or
+   * with `confirm` once the application there has taken it; unless `keepOpen`.
+   *
+   * Resolves at that moment. Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only before the message began to be
+   * sent), `ERR_FDPASSER_TOO_LARGE` for the peer's limits, or the system's error. The descriptors are then still the
+   * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message.
+   */
+  send(value: T, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { keepOpen, confirm, signal } = options;
+      checkSignal(signal);
+      if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
+      this.#life.checkSendable();
+      const bytes = this.#coder.encode(value);
+      const outgoing = outgoingAll(fds, keepOpen === true ? 'keep' : 'return');
+      const departing = new Departing(
+        encodeBody(bytes, []),
+        outgoing,
+        confirm === true,
+        () => {
+          stop();
+          resolve();
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+      const stop = onAbort(signal, (error) => {
+        if (!this.#sends.remove(departing)) return;
+        giveBack(departing, error);
+        this.#life.closeIfDone();
+      });
+      this.#sends.push(departing);
+      this.#link.send();
+      this.#link.receive();
+    });
+  }
+
+  /**
+   * The next message; its descriptors are the caller's to close. The peer's `confirm` resolves with this.
+   *
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no message is lost by it), or the error that broke the channel.
+   */
+  async receive(options: Abortable = {}): Promise<Message<T>> {
+    const { message } = await this.#life.receive(options);
+    return message;
+  }
+
+  /** Messages as they come, until the peer ends or the channel is closed. Throws the error that breaks it. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message<T>> {
+    return iterate(
+      (signal) => this.receive({ signal }),
+      () => this.#life.inOrder,
+    );
+  }
+
+  /**
+   * Sends what is queued and waits for what is to be confirmed, then closes. Nothing more is received: whoever waits for
+   * that is refused at once, and messages that nobody took are dropped, their descriptors closed.
+   */
+  close(): Promise<void> {
+    return this.#life.close();
+  }
+
+  /** Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again. */
+  destroy(error?: Error): void {
+    if (error === undefined) this.#life.finish('destroy() was called');
+    else this.#life.fail(error);
+  }
+
+  /** `close()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // ---- sending
+
+  #fill(): number {
+    this.#load ??= this.#prepare();
+    return this.#load?.shipment.fill() ?? 0;
+  }
+
+  /** The next shipment: hello, then what was taken, and as many messages as the peer's window and one call hold. */
+  #prepare(): Load | undefined {
+    const draft = new Draft(this.#packets);
+    const messages: Load['messages'] = [];
+    if (!this.#greeted) draft.add(encodeHello(this.#hello), []);
+    this.#greeted = true;
+    if (this.#told !== this.#taken) draft.add(encodeTaken(this.#taken), []);
+    this.#told = this.#taken;
+    for (let next = this.#departure(); next && draft.length < SHIPMENT_BYTES; next = this.#departure()) {
+      this.#sends.remove(next);
+      this.#account(next, 1);
+      this.#untaken.push(next);
+      const at = draft.length;
+      let taken = 0;
+      for (const { bytes, fds } of encodeMessage(next.body, next.fds.length, false)) {
+        draft.add(bytes, next.fds.slice(taken, taken + fds));
+        taken += fds;
+      }
+      messages.push({ departing: next, at, end: draft.length });
+      if (this.#singly > 0) {
+        this.#singly--;
+        break;
+      }
+    }
+    return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
+  }
+
+  /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
+  #departure(): Departing | undefined {
+    for (let next = this.#sends.first; next !== undefined && this.#peer !== undefined; next = this.#sends.first) {
+      const { maxMessageBytes, maxFds, window } = this.#peer;
+      const error =
+        next.size > maxMessageBytes
+          ? tooLarge(`${next.size} bytes`, maxMessageBytes, 'maxMessageBytes')
+          : next.fds.length > maxFds
+            ? tooLarge(`${next.fds.length} descriptors`, maxFds, 'maxFds')
+            : undefined;
+      if (error === undefined) {
+        const fits = this.#untakenBytes + next.size <= window && this.#untakenFds + next.fds.length <= maxFds;
+        return fits || this.#untaken.length === 0 ? next : undefined;
+      }
+      this.#sends.shift();
+      giveBack(next, error);
+    }
+    return undefined;
+  }
+
+  #account(departing: Departing, sign: 1 | -1): void {
+    this.#untakenBytes += sign * departing.size;
+    this.#untakenFds += sign * departing.fds.length;
+    if (departing.confirm) this.#unconfirmed += sign;
+  }
+
+  #sent(messages: number, tail: number): void {
+    const { shipment, messages: aboard } = this.#load!;
+    shipment.sent(messages, tail);
+    while (aboard.length > 0 && aboard[0]!.end <= shipment.offset) {
+      const { departing } = aboard.shift()!;
+      if (!departing.confirm) settle(departing);
+    }
+    if (!shipment.done) return;
+    this.#load = undefined;
+    this.#life.closeIfDone();
+  }
+
+  /** The kernel will not have a descriptor; which, it does not say. */
+  #refused(error: Error): void {
+    const { shipment, messages } = this.#load!;
+    if (messages.some(({ at }) => at < shipment.offset)) {
+      this.#life.fail(error); // in the middle of a message, which can be neither finished nor taken back
+      return;
+    }
+    this.#load = undefined;
+    for (const { departing } of messages.toReversed()) {
+      this.#untaken.pop();
+      this.#account(departing, -1);
+      this.#sends.unshift(departing);
+    }
+    if (messages.length > 1) this.#singly = messages.length;
+    else giveBack(this.#sends.shift()!, error);
+    this.#life.closeIfDone();
+  }
+
+  /** The application there has taken so many messages in all. */
+  #confirmed(total: number): void {
+    const newly = (total - this.#takenThere) >>> 0;
+    const there = this.#untaken.length - (this.#load?.messages.length ?? 0);
+    if (newly > there) throw new FramingError(`it says that it took ${newly} messages of ${there}`);
+    this.#takenThere = total;
+    for (const departing of this.#untaken.splice(0, newly)) {
+      this.#account(departing, -1);
+      if (departing.confirm) settle(departing);
+    }
+    this.#link.send();
+    this.#life.closeIfDone();
+  }
+  #dropSends(error: Error): void {
+    const aboard = new Set(this.#load?.messages.map(({ departing }) => departing));
+    for (const departing of this.#untaken.splice(0))
+      if (departing.confirm || aboard.has(departing)) giveBack(departing, error);
+    this.#load = undefined;
+    for (let next = this.#sends.shift(); next; next = this.#sends.shift()) giveBack(next, error);
+  }
+
+  // ---- receiving
+
+  #received(messages: number): void {
+    try {
+      for (let i = 0, next = 0; i < messages; i++) {
+        const end = next + batch.count[i]!;
+        while (next < end) this.#fds.push(batch.fd[next++]!);
+      }
+      for (const incoming of this.#reader.push(ROOM.subarray(0, batch.size[0]))) this.#take(incoming);
+      const unclaimed = this.#fds.length - this.#reader.claimed;
+      if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
+    } catch (error) {
+      this.#life.fail(error instanceof FramingError ? protocolBroken(error.message) : (error as Error));
+    }
+    this.#life.deliver();
+  }
+
+  #take(incoming: Incoming): void {
+    switch (incoming.type) {
+      case 'hello':
+        clearTimeout(this.#helloTimer);
+        this.#peer = incoming.hello;
+        if (this.#peer.codec !== this.#hello.codec) throw codecsDiffer(this.#codec, codecName(this.#peer.codec));
+        this.#link.send();
+        return;
+      case 'taken':
+        this.#confirmed(incoming.count);
+        return;
+      case 'message':
+        this.#arrived(incoming.body);
+    }
+  }
+
+  #arrived({ value, fds, size }: Body): void {
+    if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
+    if (
+      this.#waiting > 0 &&
+      (this.#waitingBytes + size > this.#hello.window || this.#waitingFds + fds > this.#hello.maxFds)
+    )
+      throw new FramingError('it sent more than the window allows');
+    let decoded: unknown;
+    try {
+      decoded = this.#coder.decode(value);
+    } catch (error) {
+      throw new FramingError(`its message is not ${this.#codec}: ${(error as Error).message}`);
+    }
+    this.#waiting++;
+    this.#waitingBytes += size;
+    this.#waitingFds += fds;
+    this.#life.put({ message: new Message(decoded as T, this.#fds.splice(0, fds).map(ownReceived)), size });
+  }
+
+  // ---- what others see of it
+
+  #alive() {
+    return {
+      what: 'channel',
+      unsent: () =>
+        this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#told !== this.#taken,
+      asked: () => this.#link.receive(),
+      taken: ({ message, size }: Arrived<T>) => {
+        this.#waiting--;
+        this.#waitingBytes -= size;
+        this.#waitingFds -= message.fds.length;
+        this.#taken = (this.#taken + 1) >>> 0;
+        this.#link.send();
+      },
+      discard: ({ message }: Arrived<T>) => message[Symbol.dispose](),
+      dropSends: (error: Error) => this.#dropSends(error),
+      disconnect: () => {
+        clearTimeout(this.#helloTimer);
+        this.#link.destroy();
+        for (const fd of this.#fds.splice(0)) addon.close(fd);
+      },
+    };
+  }
+
+  #owner(): LinkOwner {
+    // oxlint-disable-next-line typescript/no-this-alias -- for the getter
+    const channel = this;
+    return {
+      get bytes() {
+        return channel.#load!.shipment.rest;
+      },
+      fill: () => this.#fill(),
+      sent: (messages, tail) => this.#sent(messages, tail),
+      refused: (error) => this.#refused(error),
+      cannotSend: (error) => this.#life.cannotSend(error),
+      room: ROOM,
+      stride: ROOM.length,
+      wanted: () => 1,
+      awaits: () => this.#life.wanted > 0 || this.#sends.length > 0 || this.#unconfirmed > 0,
+      received: (messages) => this.#received(messages),
+      exhausted: () => this.#life.emitLater('exhausted'),
+      resumed: () => this.#life.emitLater('resumed'),
+      peerEnded: () => {
+        if (this.#reader.unfinished) this.#life.fail(protocolBroken('it ended in the middle of a message'));
+      },
+      mayStillSend: () => false,
+      ended: (error) => this.#life.ended(error),
+    };
+  }
+}
+
+function settle(departing: Departing): void {
+  for (const fd of departing.fds) fd.letGo();
+  departing.resolve();
+}
+
+function giveBack(departing: Departing, error: Error): void {
+  for (const fd of departing.fds) fd.unsent();
+  departing.reject(error);
+}
+
+function count(name: string, value: number): number {
+  if (typeof value !== 'number') throw invalidType(name, 'a number', value);
+  if (!Number.isInteger(value) || value < 1 || value > MAX_UINT32)
+    throw outOfRange(name, `an integer >= 1 and <= ${MAX_UINT32}`, value);
+  return value;
+}

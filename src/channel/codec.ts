@@ -1,0 +1,55 @@
+import { deserialize, serialize } from 'node:v8';
+import { invalidType, invalidValue } from '../errors.js';
+
+/**
+ * How values become bytes. `'json'`: whatever `JSON.stringify` takes, and `undefined`. `'bytes'`: a Buffer or Uint8Array,
+ * as it is. `'structured'`: whatever `v8.serialize` takes, for peers that are Node and trusted.
+ */
+export type Codec = 'json' | 'bytes' | 'structured';
+
+interface Coder {
+  /** What a hello says of it. */
+  readonly id: number;
+  encode(value: unknown): Buffer;
+  /** The bytes may be overwritten later. Throws when they are not what `encode` makes. */
+  decode(bytes: Buffer): unknown;
+}
+
+const coders: Readonly<Record<Codec, Coder>> = {
+  bytes: {
+    id: 0,
+    encode(value) {
+      if (!(value instanceof Uint8Array))
+        throw invalidType('value', "a Buffer or Uint8Array (the codec is 'bytes')", value);
+      return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+    },
+    decode: (bytes) => Buffer.from(bytes),
+  },
+  json: {
+    id: 1,
+    encode(value) {
+      if (value === undefined) return Buffer.alloc(0);
+      const text = JSON.stringify(value) as string | undefined;
+      if (text === undefined) throw invalidType('value', "something that JSON has (the codec is 'json')", value);
+      return Buffer.from(text);
+    },
+    decode: (bytes) => (bytes.length === 0 ? undefined : JSON.parse(bytes.toString())),
+  },
+  structured: {
+    id: 2,
+    encode: (value) => serialize(value),
+    decode: (bytes) => deserialize(bytes),
+  },
+};
+
+export function coderOf(codec: Codec): Coder {
+  if (!Object.hasOwn(coders, codec)) throw invalidValue('options.codec', "'json', 'bytes' or 'structured'", codec);
+  return coders[codec];
+}
+
+/** The name of what a hello said, for messages. */
+export function codecName(id: number): string {
+  return Object.entries(coders).find(([, coder]) => coder.id === id)?.[0] ?? `number ${id}`;
+}
+
+export type { Coder };

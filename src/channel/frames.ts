@@ -1,0 +1,248 @@
+/**
+ * FDP1, the wire of FdChannel, as bytes: pure, and knowing no socket. `docs/protocol.md` describes it byte by byte.
+ *
+ * All numbers are little-endian.
+ */
+
+export const MAGIC = Buffer.from('FDP1');
+export const VERSION = 1;
+export const HELLO_BYTES = 20;
+export const HEADER_BYTES = 8;
+/** The most payload bytes, and the most descriptors, of one frame. */
+export const FRAME_BYTES = 65_536;
+export const FRAME_FDS = 253;
+
+const PART = 1;
+const TAKEN = 2;
+
+/** Flags of a part: more parts of this message follow; its body begins with the unread bytes of its sockets. */
+const MORE = 1;
+const UNREAD = 2;
+
+/** What each side says first. */
+export interface Hello {
+  codec: number;
+  /** What this side receives: bytes and descriptors of one message, and bytes of messages that nobody has taken yet. */
+  maxMessageBytes: number;
+  maxFds: number;
+  window: number;
+}
+
+/** One frame as it goes on the wire, and how many descriptors travel with its first byte. */
+export interface Frame {
+  bytes: Buffer;
+  fds: number;
+}
+
+/** The value of a message as bytes, its descriptors, and what was read from which of them before it was handed over. */
+export interface Body {
+  value: Buffer;
+  fds: number;
+  unread: { index: number; bytes: Buffer }[];
+  /** Bytes on the wire, which count against the window. */
+  size: number;
+}
+
+export type Incoming =
+  { type: 'hello'; hello: Hello } | { type: 'message'; body: Body } | { type: 'taken'; count: number };
+
+const EMPTY = Buffer.alloc(0);
+
+/** The peer broke the protocol, or speaks another. */
+export class FramingError extends Error {}
+
+export function encodeHello({ codec, maxMessageBytes, maxFds, window }: Hello): Buffer {
+  const bytes = Buffer.alloc(HELLO_BYTES);
+  MAGIC.copy(bytes);
+  bytes.writeUInt8(VERSION, 4);
+  bytes.writeUInt8(codec, 5);
+  bytes.writeUInt32LE(maxMessageBytes, 8);
+  bytes.writeUInt32LE(maxFds, 12);
+  bytes.writeUInt32LE(window, 16);
+  return bytes;
+}
+
+/** Says how many messages the application has taken since the beginning, modulo 2^32. */
+export function encodeTaken(count: number): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES + 4);
+  bytes.writeUInt8(TAKEN, 0);
+  bytes.writeUInt32LE(4, 4);
+  bytes.writeUInt32LE(count, HEADER_BYTES);
+  return bytes;
+}
+
+/** The whole body of a message: what goes into its parts. */
+export function encodeBody(value: Buffer, unread: Body['unread']): Buffer {
+  if (unread.length === 0) return value;
+  const head = Buffer.alloc(4 + 8 * unread.length);
+  head.writeUInt32LE(unread.length, 0);
+  unread.forEach(({ index, bytes }, i) => {
+    head.writeUInt32LE(index, 4 + 8 * i);
+    head.writeUInt32LE(bytes.length, 8 + 8 * i);
+  });
+  return Buffer.concat([head, ...unread.map(({ bytes }) => bytes), value]);
+}
+
+/** Cuts a message into frames. */
+export function encodeMessage(body: Buffer, fds: number, hasUnread: boolean): Frame[] {
+  const frames: Frame[] = [];
+  let at = 0;
+  let left = fds;
+  do {
+    const payload = body.subarray(at, at + FRAME_BYTES);
+    const count = Math.min(left, FRAME_FDS);
+    at += payload.length;
+    left -= count;
+    const more = at < body.length || left > 0;
+    const bytes = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
+    bytes.writeUInt8(PART, 0);
+    bytes.writeUInt8((more ? MORE : 0) | (hasUnread ? UNREAD : 0), 1);
+    bytes.writeUInt16LE(count, 2);
+    bytes.writeUInt32LE(payload.length, 4);
+    payload.copy(bytes, HEADER_BYTES);
+    frames.push({ bytes, fds: count });
+  } while (at < body.length || left > 0);
+  return frames;
+}
+
+/** Puts frames together from bytes cut anywhere. What it keeps is bounded by one frame and the largest message. */
+export class Reader {
+  readonly #limits: { maxMessageBytes: number; maxFds: number };
+  #greeted = false;
+  /** The beginning of something that is not whole yet: the first `#held` bytes. */
+  #rest: Buffer = EMPTY;
+  #held = 0;
+  #parts: Buffer[] = [];
+  #size = 0;
+  #fds = 0;
+
+  constructor(limits: { maxMessageBytes: number; maxFds: number }) {
+    this.#limits = limits;
+  }
+
+  /** Whether the bytes so far end in the middle of something. */
+  get unfinished(): boolean {
+    return this.#held > 0 || this.#parts.length > 0;
+  }
+
+  /** How many descriptors belong to the message that is not whole yet. */
+  get claimed(): number {
+    return this.#fds;
+  }
+
+  /**
+   * Takes bytes in and returns what is whole now. Keeps no reference to them, but what it returns may be a view of them.
+   * Throws a `FramingError` at the first thing wrong.
+   */
+  push(bytes: Buffer): Incoming[] {
+    const all = this.#held === 0 ? bytes : this.#append(bytes);
+    const found: Incoming[] = [];
+    let at = 0;
+    for (;;) {
+      const used = this.#greeted ? this.#frame(all.subarray(at), found) : this.#hello(all.subarray(at), found);
+      if (used === 0) break;
+      at += used;
+    }
+    // What was found may be views of the old rest, so a new one begins. Bytes that complete nothing stay where they are.
+    if (at > 0 || this.#held === 0) {
+      this.#rest = at === all.length ? EMPTY : Buffer.from(all.subarray(at));
+      this.#held = this.#rest.length;
+    }
+    return found;
+  }
+
+  /** By doubling, so that a peer that sends byte by byte costs no more than one that does not. */
+  #append(bytes: Buffer): Buffer {
+    const held = this.#held + bytes.length;
+    if (held > this.#rest.length) {
+      const larger = Buffer.allocUnsafe(2 * held);
+      this.#rest.copy(larger, 0, 0, this.#held);
+      this.#rest = larger;
+    }
+    bytes.copy(this.#rest, this.#held);
+    this.#held = held;
+    return this.#rest.subarray(0, held);
+  }
+
+  #hello(bytes: Buffer, found: Incoming[]): number {
+    const seen = Math.min(bytes.length, MAGIC.length);
+    if (!bytes.subarray(0, seen).equals(MAGIC.subarray(0, seen)))
+      throw new FramingError(`it began with ${JSON.stringify(bytes.toString('latin1', 0, 16))} instead of "FDP1"`);
+    if (bytes.length > 4 && bytes[4] !== VERSION)
+      throw new FramingError(`it speaks version ${bytes[4]} of FDP1, and this side version ${VERSION}`);
+    if (bytes.length < HELLO_BYTES) return 0;
+    const hello = {
+      codec: bytes.readUInt8(5),
+      maxMessageBytes: bytes.readUInt32LE(8),
+      maxFds: bytes.readUInt32LE(12),
+      window: bytes.readUInt32LE(16),
+    };
+    this.#greeted = true;
+    found.push({ type: 'hello', hello });
+    return HELLO_BYTES;
+  }
+
+  #frame(bytes: Buffer, found: Incoming[]): number {
+    if (bytes.length < HEADER_BYTES) return 0;
+    const type = bytes.readUInt8(0);
+    const flags = bytes.readUInt8(1);
+    const fds = bytes.readUInt16LE(2);
+    const length = bytes.readUInt32LE(4);
+    if (type !== PART && type !== TAKEN) throw new FramingError(`it sent a frame of the unknown type ${type}`);
+    if (flags & ~(MORE | UNREAD)) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
+    if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
+    if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
+    if (type === TAKEN && (length !== 4 || fds !== 0 || flags !== 0))
+      throw new FramingError('it sent a bad TAKEN frame');
+    if (type === PART) this.#bound(length, fds);
+    if (bytes.length < HEADER_BYTES + length) return 0;
+
+    const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
+    if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
+    else this.#part(payload, flags, fds, found);
+    return HEADER_BYTES + length;
+  }
+
+  #bound(length: number, fds: number): void {
+    const { maxMessageBytes, maxFds } = this.#limits;
+    if (this.#size + length > maxMessageBytes)
+      throw new FramingError(`it sent a message of more than ${maxMessageBytes} bytes (maxMessageBytes)`);
+    if (this.#fds + fds > maxFds)
+      throw new FramingError(`it sent a message with more than ${maxFds} descriptors (maxFds)`);
+  }
+
+  #part(payload: Buffer, flags: number, fds: number, found: Incoming[]): void {
+    this.#size += payload.length;
+    this.#fds += fds;
+    if (flags & MORE) {
+      if (payload.length === 0 && fds === 0) throw new FramingError('it sent a part of a message with nothing in it');
+      this.#parts.push(Buffer.from(payload));
+      return;
+    }
+    const whole = this.#parts.length === 0 ? payload : Buffer.concat([...this.#parts, payload]);
+    found.push({ type: 'message', body: decodeBody(whole, this.#fds, (flags & UNREAD) !== 0) });
+    this.#parts = [];
+    this.#size = 0;
+    this.#fds = 0;
+  }
+}
+
+function badUnread(): FramingError {
+  return new FramingError('it sent a message whose unread bytes do not add up');
+}
+
+function decodeBody(body: Buffer, fds: number, hasUnread: boolean): Body {
+  if (!hasUnread) return { value: body, fds, unread: [], size: body.length };
+  const count = body.length < 4 ? Infinity : body.readUInt32LE(0);
+  if (count > fds || body.length < 4 + 8 * count) throw badUnread();
+  const unread: Body['unread'] = [];
+  let at = 4 + 8 * count;
+  for (let i = 0; i < count; i++) {
+    const index = body.readUInt32LE(4 + 8 * i);
+    const length = body.readUInt32LE(8 + 8 * i);
+    if (index >= fds || (i > 0 && index <= unread[i - 1]!.index) || at + length > body.length) throw badUnread();
+    unread.push({ index, bytes: Buffer.from(body.subarray(at, at + length)) });
+    at += length;
+  }
+  return { value: body.subarray(at), fds, unread, size: body.length };
+}

@@ -1,0 +1,95 @@
+import type { Outgoing } from '../descriptor/outgoing.js';
+import { MAX_FDS, MAX_MESSAGES } from '../native/addon.js';
+import { batch } from '../native/load.js';
+
+/** The most bytes of one message; the rest of a longer stretch follows as another. */
+const MOST_BYTES = 1 << 20;
+
+/** Descriptors that travel with the byte at `at`. Where there are none, a message begins there all the same. */
+export interface Mark {
+  at: number;
+  fds: Outgoing[];
+}
+
+/** Bytes on their way out, with descriptors beside some of them; a link's owner sends one after the other. */
+export class Shipment {
+  readonly #bytes: Buffer;
+  /** In the order of `at`. Those already sent are taken off. */
+  readonly #marks: Mark[];
+  #offset = 0;
+
+  constructor(bytes: Buffer, marks: Mark[]) {
+    this.#bytes = bytes;
+    this.#marks = marks;
+  }
+
+  /** What is still to be sent. */
+  get rest(): Buffer {
+    return this.#bytes.subarray(this.#offset);
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Describes the next messages in the batch; returns how many. */
+  fill(): number {
+    let messages = 0;
+    let descriptors = 0;
+    let mark = 0;
+    for (let at = this.#offset; at < this.#bytes.length && messages < MAX_MESSAGES; messages++) {
+      const fds = this.#marks[mark]?.at === at ? this.#marks[mark++]!.fds : [];
+      for (const fd of fds) batch.fd[descriptors++] = fd.number;
+      const end = Math.min(this.#marks[mark]?.at ?? this.#bytes.length, at + MOST_BYTES);
+      batch.size[messages] = end - at;
+      batch.count[messages] = fds.length;
+      at = end;
+    }
+    return messages;
+  }
+
+  /** The kernel has so much; returns the descriptors that went along, for their owner to let go. */
+  sent(messages: number, tail: number): Outgoing[] {
+    const gone: Outgoing[] = [];
+    for (let i = 0; i < messages; i++) {
+      if (this.#marks[0]?.at === this.#offset) gone.push(...this.#marks.shift()!.fds);
+      this.#offset += i === messages - 1 ? tail : batch.size[i]!;
+    }
+    return gone;
+  }
+
+  get done(): boolean {
+    return this.#offset === this.#bytes.length;
+  }
+}
+
+/** A shipment as it grows. */
+export class Draft {
+  readonly #packets: boolean;
+  readonly #pieces: Buffer[] = [];
+  readonly #marks: Mark[] = [];
+  #length = 0;
+
+  /** With `packets`, each piece becomes a message of its own. */
+  constructor(packets: boolean) {
+    this.#packets = packets;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** On a stream, descriptors may travel before their piece, so that many pieces go in one message. */
+  add(bytes: Buffer, fds: Outgoing[]): void {
+    const last = this.#marks.at(-1);
+    const full = last === undefined || last.fds.length + fds.length > MAX_FDS;
+    if (this.#packets || (fds.length > 0 && full)) this.#marks.push({ at: this.#length, fds });
+    else last?.fds.push(...fds);
+    this.#pieces.push(bytes);
+    this.#length += bytes.length;
+  }
+
+  seal(): Shipment {
+    return new Shipment(Buffer.concat(this.#pieces, this.#length), this.#marks);
+  }
+}
