@@ -63,6 +63,16 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
   return withCode(new RangeError(message), 'ERR_OUT_OF_RANGE');
 }
 
+/** Returns options that are an object, or throws. */
+export function checkOptions<T extends object>(options: T): T {
+  if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
+  return options;
+}
+
+export function checkBoolean(name: string, value: boolean): void {
+  if (typeof value !== 'boolean') throw invalidType(name, 'a boolean', value);
+}
+
 export function aborted(signal: AbortSignal): Error {
   const error = new Error('The operation was aborted', { cause: signal.reason });
   error.name = 'AbortError';

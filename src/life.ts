@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { checkSignal, onAbort, type Abortable } from './abort.js';
-import { closed, invalidType } from './errors.js';
+import { checkOptions, closed, invalidType } from './errors.js';
 import { Queue, Queued } from './queue.js';
 
 /** Events that passers and channels have in common. */
@@ -30,7 +30,9 @@ export interface Alive<T> {
   /** Nobody will. */
   discard(item: T): void;
   /** Nothing more will be sent: gives back or closes what is queued. */
-  dropSends(error: Error): void;
+  dropUnsent(error: Error): void;
+  /** Nothing more will be received: the same, and for what was sent and has no answer. */
+  dropAll(error: Error): void;
   /** Closes the socket. */
   disconnect(): void;
 }
@@ -87,12 +89,13 @@ export class Life<T> {
     const receiver = new Receiver(deliver, fail);
     this.#receivers.push(receiver);
     if (this.#stashed > 0) process.nextTick(() => this.deliver());
-    else this.#alive.asked();
+    this.#alive.asked();
     return receiver;
   }
 
-  receive({ signal }: Abortable): Promise<T> {
+  receive(options: Abortable): Promise<T> {
     return new Promise((resolve, reject) => {
+      const { signal } = checkOptions(options);
       checkSignal(signal);
       const receiver = this.ask(
         (item) => {
@@ -128,8 +131,8 @@ export class Life<T> {
     } finally {
       // A callback threw: the others are called all the same.
       if (this.#stashed > 0 && this.#receivers.length > 0) process.nextTick(() => this.deliver());
+      if (this.#state === 'ending' && this.#stashed === 0) this.#shutDown(true);
     }
-    if (this.#state === 'ending' && this.#stashed === 0) this.#shutDown(true);
   }
 
   get #stashed(): number {
@@ -169,7 +172,8 @@ export class Life<T> {
   /** The peer takes nothing more, though what it sent may still be there. */
   cannotSend(error: Error): void {
     this.#sendFailure = error;
-    this.#alive.dropSends(error);
+    this.#alive.dropUnsent(error);
+    if (this.#state === 'closing' && !this.#alive.unsent()) this.fail(error);
   }
 
   /** The wire is over. What was received before can still be asked for. */
@@ -177,7 +181,7 @@ export class Life<T> {
     this.#failure = error;
     this.#reason = error?.message ?? 'the peer closed its end';
     this.#inOrder ||= error === undefined;
-    this.#alive.dropSends(error ?? this.#closed());
+    this.#alive.dropAll(error ?? this.#closed());
     if (this.#stashed > 0) this.#state = 'ending';
     else this.#shutDown(true);
   }
@@ -234,7 +238,7 @@ export class Life<T> {
     this.#state = 'closed';
     this.#alive.disconnect();
     const error = this.#failure;
-    this.#alive.dropSends(error ?? this.#closed());
+    this.#alive.dropAll(error ?? this.#closed());
     this.#failReceivers(error ?? this.#closed());
     this.#dropStash();
     process.nextTick(() => {

@@ -5,7 +5,7 @@ import type { FdLike } from './descriptor/fd-like.js';
 import { Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { socketpair } from './endpoint/pair.js';
-import { checked, invalidType, notAPair, outOfRange, plainData } from './errors.js';
+import { checkBoolean, checked, checkOptions, invalidType, notAPair, outOfRange, plainData } from './errors.js';
 import { iterate } from './iterate.js';
 import { Life, type LifeEvents, type OnError } from './life.js';
 import { checkSocket, Link, type LinkOwner } from './link/link.js';
@@ -73,8 +73,8 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    */
   constructor(options: FdPasserOptions = {}) {
     super();
-    if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
-    const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = options;
+    const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = checkOptions(options);
+    checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
     if (typeof most !== 'number') throw invalidType('options.batch', 'a number', most);
     if (!Number.isInteger(most) || most < 1 || most > MAX_FDS)
       throw outOfRange('options.batch', `an integer >= 1 and <= ${MAX_FDS}`, most);
@@ -140,12 +140,13 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    */
   pushSendFh(fh: FdLike, sent?: () => void): void;
   pushSendFh(fh: FdLike, options: { keepOpen?: boolean }, sent?: () => void): void;
-  pushSendFh(fh: FdLike, second?: { keepOpen?: boolean } | (() => void), third?: () => void): void {
-    const options = typeof second === 'object' ? second : {};
-    const sent = typeof second === 'object' ? third : (second ?? third);
+  pushSendFh(fh: FdLike, second: { keepOpen?: boolean } | (() => void) = {}, third?: () => void): void {
+    const [options, sent] = typeof second === 'function' ? [{}, second] : [second, third];
+    const { keepOpen = false } = checkOptions<{ keepOpen?: boolean }>(options);
+    checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
     this.#life.checkSendable();
-    this.#enqueue(new Outgoing(fh, options.keepOpen === true ? 'keep' : 'close', sent));
+    this.#enqueue(new Outgoing(fh, keepOpen ? 'keep' : 'close', sent));
   }
 
   /**
@@ -166,12 +167,13 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    */
   send(fh: FdLike, options: SendOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { keepOpen, signal } = options;
+      const { keepOpen = false, signal } = checkOptions(options);
+      checkBoolean('options.keepOpen', keepOpen);
       checkSignal(signal);
       this.#life.checkSendable();
       const outgoing = new Outgoing(
         fh,
-        keepOpen === true ? 'keep' : 'return',
+        keepOpen ? 'keep' : 'return',
         () => {
           stop();
           resolve();
@@ -288,8 +290,11 @@ export class FdPasser extends EventEmitter<LifeEvents> {
         if (outgoing.whenSent !== undefined) this.#toTell.push(outgoing);
       }
     }
-    this.#tell();
-    this.#life.closeIfDone();
+    try {
+      this.#tell();
+    } finally {
+      this.#life.closeIfDone();
+    }
   }
 
   #tell(): void {
@@ -349,7 +354,8 @@ export class FdPasser extends EventEmitter<LifeEvents> {
       unsent: () => this.#link !== undefined && this.#sends.length > 0,
       asked: () => this.#link?.receive(),
       discard: (fd: OwnedFd) => fd.close(),
-      dropSends: (error: Error) => this.#dropSends(error),
+      dropUnsent: (error: Error) => this.#dropSends(error),
+      dropAll: (error: Error) => this.#dropSends(error),
       disconnect: () => {
         this.#link?.destroy();
         this.#parentEnd?.close();

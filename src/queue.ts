@@ -1,5 +1,6 @@
 /** What can stand in one queue at a time. */
 export class Queued {
+  queue: unknown = undefined;
   next: Queued | undefined = undefined;
   previous: Queued | undefined = undefined;
 }
@@ -29,6 +30,7 @@ export class Queue<T extends Queued> {
   }
 
   push(item: T): void {
+    item.queue = this;
     const last = this.#ring.previous!;
     item.previous = last;
     item.next = this.#ring;
@@ -38,6 +40,7 @@ export class Queue<T extends Queued> {
   }
 
   unshift(item: T): void {
+    item.queue = this;
     const first = this.#ring.next!;
     item.next = first;
     item.previous = this.#ring;
@@ -52,11 +55,12 @@ export class Queue<T extends Queued> {
     return item;
   }
 
-  /** Takes an item out, wherever it stands; false when it stands in no queue. */
+  /** Takes an item out, wherever it stands; false when it does not stand in this queue. */
   remove(item: T): boolean {
-    if (item.next === undefined) return false;
+    if (item.queue !== this) return false;
     item.previous!.next = item.next;
-    item.next.previous = item.previous;
+    item.next!.previous = item.previous;
+    item.queue = undefined;
     item.next = undefined;
     item.previous = undefined;
     this.#length--;

@@ -5,7 +5,7 @@ import type { FdLike } from './descriptor/fd-like.js';
 import { Outgoing, type Terms } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from './endpoint/connect.js';
-import { checked, closed, invalidType, invalidValue, outOfRange } from './errors.js';
+import { checkBoolean, checked, checkOptions, closed, invalidType, invalidValue, outOfRange } from './errors.js';
 import { checkSocket, Link, STREAM, type LinkOwner } from './link/link.js';
 import { MAX_FDS, MAX_MESSAGES } from './native/addon.js';
 import { addon, batch } from './native/load.js';
@@ -62,7 +62,7 @@ export class FdStream extends Duplex {
    * for a packet socket.
    */
   constructor(fh: FdLike, options: FdStreamOptions = {}) {
-    const { highWaterMark = ROOM, fds = 'owned', allowHalfOpen = false, signal } = options;
+    const { highWaterMark = ROOM, fds = 'owned', allowHalfOpen = false, signal } = checkOptions(options);
     if (fds !== 'owned' && fds !== 'number') throw invalidValue('options.fds', "'owned' or 'number'", fds);
     checkSignal(signal);
     super({ highWaterMark, allowHalfOpen });
@@ -104,6 +104,8 @@ export class FdStream extends Duplex {
     options: { keepOpen?: boolean } = {},
     callback?: (error?: Error | null) => void,
   ): boolean {
+    const { keepOpen = false } = checkOptions(options);
+    checkBoolean('options.keepOpen', keepOpen);
     if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', 'a Buffer or Uint8Array', bytes);
     if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
     if (fds.length > MAX_FDS)
@@ -113,7 +115,7 @@ export class FdStream extends Duplex {
     if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
     // A view of its own, since the Duplex gives back each chunk as the object that it was given.
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (fds.length > 0) this.#attached.set(chunk, outgoing(fds, options.keepOpen === true ? 'keep' : 'return'));
+    if (fds.length > 0) this.#attached.set(chunk, outgoing(fds, keepOpen ? 'keep' : 'return'));
     return this.write(chunk, callback);
   }
 

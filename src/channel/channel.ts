@@ -6,7 +6,9 @@ import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
 import {
+  checkBoolean,
   checked,
+  checkOptions,
   codecsDiffer,
   invalidType,
   invalidValue,
@@ -164,7 +166,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       highWaterMark = 65_536,
       helloTimeout = 10_000,
       onError,
-    } = options;
+    } = checkOptions(options);
     this.#codec = codec;
     this.#coder = coderOf(codec);
     this.#hello = {
@@ -217,16 +219,18 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
    */
   send(value: T, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { keepOpen, confirm, signal } = options;
+      const { keepOpen = false, confirm = false, signal } = checkOptions(options);
+      checkBoolean('options.keepOpen', keepOpen);
+      checkBoolean('options.confirm', confirm);
       checkSignal(signal);
       if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
       this.#life.checkSendable();
       const bytes = this.#coder.encode(value);
-      const outgoing = outgoingAll(fds, keepOpen === true ? 'keep' : 'return');
+      const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return');
       const departing = new Departing(
         encodeBody(bytes, []),
         outgoing,
-        confirm === true,
+        confirm,
         () => {
           stop();
           resolve();
@@ -387,12 +391,21 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#link.send();
     this.#life.closeIfDone();
   }
-  #dropSends(error: Error): void {
-    const aboard = new Set(this.#load?.messages.map(({ departing }) => departing));
-    for (const departing of this.#untaken.splice(0))
-      if (departing.confirm || aboard.has(departing)) giveBack(departing, error);
+  /** What was not sent whole. Of the rest the peer may still say that it took it. */
+  #dropUnsent(error: Error): void {
+    const aboard = this.#load?.messages ?? [];
     this.#load = undefined;
+    this.#untaken.length -= aboard.length;
+    for (const { departing } of aboard) {
+      this.#account(departing, -1);
+      giveBack(departing, error);
+    }
     for (let next = this.#sends.shift(); next; next = this.#sends.shift()) giveBack(next, error);
+  }
+
+  #dropAll(error: Error): void {
+    this.#dropUnsent(error);
+    for (const departing of this.#untaken.splice(0)) if (departing.confirm) giveBack(departing, error);
   }
 
   // ---- receiving
@@ -463,7 +476,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         this.#link.send();
       },
       discard: ({ message }: Arrived<T>) => message[Symbol.dispose](),
-      dropSends: (error: Error) => this.#dropSends(error),
+      dropUnsent: (error: Error) => this.#dropUnsent(error),
+      dropAll: (error: Error) => this.#dropAll(error),
       disconnect: () => {
         clearTimeout(this.#helloTimer);
         this.#link.destroy();

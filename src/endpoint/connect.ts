@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSignal } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { aborted, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
+import { aborted, checkOptions, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
 import { addon } from '../native/load.js';
 import { address } from './address.js';
 import { typeNumber, type SocketType } from './type.js';
@@ -34,9 +34,9 @@ const ADVICE: Readonly<Record<number, string>> = {
  * with the path; with an `AbortError`; or with `ERR_FDPASSER_TIMEOUT`.
  */
 export async function connect(path: string, options: ConnectOptions = {}): Promise<OwnedFd> {
-  const { type = 'stream', signal, timeout } = options;
-  const number = typeNumber(type);
   const name = address(path, 'connect');
+  const { type = 'stream', signal, timeout } = checkOptions(options);
+  const number = typeNumber(type);
   checkSignal(signal);
   if (timeout !== undefined && typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout);
   if (timeout !== undefined && !(timeout >= 0)) throw outOfRange('options.timeout', 'a number >= 0', timeout);

@@ -1,5 +1,5 @@
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { checked } from '../errors.js';
+import { checked, checkOptions } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 import { typeNumber, type SocketType } from './type.js';
 
@@ -8,6 +8,6 @@ import { typeNumber, type SocketType } from './type.js';
  * expect; an `FdPasser` makes its own end non-blocking. Throws `EMFILE` or `ENFILE` when there is no room for them.
  */
 export function socketpair(options: { type?: SocketType } = {}): [OwnedFd, OwnedFd] {
-  checked(addon.pair(typeNumber(options.type ?? 'stream')), 'socketpair');
+  checked(addon.pair(typeNumber(checkOptions(options).type ?? 'stream')), 'socketpair');
   return [ownReceived(batch.fd[0]!), ownReceived(batch.fd[1]!)];
 }

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { checkSignal, onAbort, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
-import { checked, closed, invalidType, outOfRange, systemError } from '../errors.js';
+import { checked, checkOptions, closed, invalidType, outOfRange, systemError } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
 import { addon } from '../native/load.js';
 import { iterate } from '../iterate.js';
@@ -50,7 +50,8 @@ class Accepter extends Queued {
  * whatever is not a socket; also `EACCES`, `ENOENT`, `ENAMETOOLONG`, `EMFILE`, each with the path.
  */
 export function listen(path: string, options: ListenOptions = {}): FdServer {
-  const { backlog = 511, mode = 0o600, type = 'stream', allow = sameUser } = options;
+  address(path, 'bind');
+  const { backlog = 511, mode = 0o600, type = 'stream', allow = sameUser } = checkOptions(options);
   if (typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
   if ((type as SocketType) === 'dgram') throw invalidType('options.type', "'stream' or 'seqpacket'", type);
   const bind = {
@@ -103,7 +104,7 @@ export class FdServer {
    */
   accept(options: Abortable = {}): Promise<OwnedFd> {
     return new Promise((resolve, reject) => {
-      const { signal } = options;
+      const { signal } = checkOptions(options);
       checkSignal(signal);
       if (this.#watch === undefined) throw closed('server', 'close() was called');
       const accepter = new Accepter(
