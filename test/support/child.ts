@@ -31,6 +31,12 @@ export function startChild(name: string, options: ChildOptions = {}): ChildProce
     : spawn('sh', ['-c', `ulimit -n ${options.descriptors} && exec "$@"`, 'sh', ...command], { stdio });
 }
 
+/** Runs a Python program, without the guard. It has `socket` as descriptor 3, and pipes for the rest. */
+export function startPython(program: string, socket: { readonly fd: number }): ChildProcess {
+  const { LD_PRELOAD: _, ...env } = process.env;
+  return spawn('python3', ['-c', program], { env, stdio: ['pipe', 'pipe', 'pipe', socket.fd] });
+}
+
 /** Waits for a child's end, with all it wrote. */
 export async function ended(child: ChildProcess): Promise<Ended> {
   let stdout = '';
