@@ -2,7 +2,7 @@
  * The contract between the C core and whoever drives it.
  *
  * Every function makes its system calls once, restarted only after EINTR, never blocks, and returns a count or a
- * descriptor (>= 0) or a negative errno. None keeps state between calls, retries, or queues: that is the caller's.
+ * descriptor (>= 0) or a negative errno. None retries or queues: that is the caller's.
  * Every descriptor made here is close-on-exec from its first instant.
  */
 #ifndef FDPASSER_H

@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -17,16 +16,17 @@ static atomic_flag growing = ATOMIC_FLAG_INIT;
 
 int fdp_table_slots(void) { return atomic_load(&slots); }
 
-/* A number beyond the table makes the kernel grow it; what bears the number for that moment does not matter. */
+/*
+ * A number beyond the table makes the kernel grow it; what bears the number for that moment does not matter. It is a
+ * duplicate of a standard stream, because opening something would take a low number from under other threads.
+ */
 static void *grow(void *argument) {
   int wanted = (int)(intptr_t)argument;
-  int any = eventfd(0, EFD_CLOEXEC);
-  if (any >= 0) {
-    int high = fcntl(any, F_DUPFD_CLOEXEC, wanted - 1);
-    if (high >= 0)
-      close(high);
-    close(any);
-  }
+  int high = -1;
+  for (int fd = 0; fd <= 2 && high < 0; fd++)
+    high = fcntl(fd, F_DUPFD_CLOEXEC, wanted - 1);
+  if (high >= 0)
+    close(high);
   atomic_store(&slots, wanted);
   atomic_flag_clear(&growing);
   return NULL;

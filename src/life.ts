@@ -195,19 +195,25 @@ export class Life<T> {
     this.#shutDown(true);
   }
 
-  /** This side ends it at once. */
+  /** This side ends it at once. What had ended it before is reported all the same. */
   finish(reason: string): void {
     if (this.#state === 'closed') return;
+    const error = this.#failure ?? this.#sendFailure;
+    if (error !== undefined) {
+      this.fail(error); // it had broken already, and nobody was told
+      return;
+    }
+    const report = this.#state === 'ending';
     this.#reason ||= reason;
     this.#inOrder = true;
-    this.#shutDown(false);
+    this.#shutDown(report);
   }
 
   /** Resolves when it is closed, having sent what was queued unless it broke before. */
   close(): Promise<void> {
     if (this.#state === 'closed') return Promise.resolve();
     const whenClosed = new Promise<void>((resolve) => this.#of.once('close', resolve));
-    if (this.#state === 'ending') this.finish('close() was called');
+    if (this.#state === 'ending' || this.#sendFailure !== undefined) this.finish('close() was called');
     else if (this.#state === 'open') {
       this.#state = 'closing';
       this.#reason = 'close() was called';

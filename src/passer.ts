@@ -82,7 +82,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     this.#life = new Life(this, this.#alive(), onError);
     this.#wire = this.#owner(payload === undefined ? ONE_ZERO : repeated(payload));
 
-    const ends = take(fh ?? socketpair(), !dontSetNonblocking);
+    const ends = take(fh === undefined ? socketpair() : fh, !dontSetNonblocking);
     if (ends.length === 2) {
       [this.#parentEnd, this.#peer] = ends;
       return;
@@ -141,7 +141,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   pushSendFh(fh: FdLike, sent?: () => void): void;
   pushSendFh(fh: FdLike, options: { keepOpen?: boolean }, sent?: () => void): void;
   pushSendFh(fh: FdLike, second: { keepOpen?: boolean } | (() => void) = {}, third?: () => void): void {
-    const [options, sent] = typeof second === 'function' ? [{}, second] : [second, third];
+    const [options, sent] = typeof second === 'object' ? [second, third] : [{}, second];
     const { keepOpen = false } = checkOptions<{ keepOpen?: boolean }>(options);
     checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
@@ -237,6 +237,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   // ---- both ends of a pair
 
   #choose(): [Custody, OwnedFd] {
+    this.#life.checkSendable();
     if (this.#parentEnd === undefined) throw notAPair();
     const parentEnd = this.#parentEnd;
     this.#parentEnd = undefined;

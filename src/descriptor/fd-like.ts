@@ -1,6 +1,6 @@
-import { invalidType, managedElsewhere, systemError } from '../errors.js';
+import { invalidType, managedElsewhere, ownedAlready, systemError } from '../errors.js';
 import { addon } from '../native/load.js';
-import { OwnedFd, validNumber } from './owned-fd.js';
+import { leaving, OwnedFd, validNumber } from './owned-fd.js';
 
 /**
  * What can stand for a descriptor. A number, or an object with one as `fd`, is the descriptor itself: whoever hands it
@@ -12,7 +12,7 @@ export type FdLike = number | OwnedFd | { readonly fd: number };
 /** Takes a descriptor over. If it throws, nothing has changed hands. */
 export function takeOver(name: string, fh: FdLike): OwnedFd {
   if (fh instanceof OwnedFd) return fh;
-  if (typeof fh === 'object' && fh !== null && 'close' in fh) throw managedElsewhere(fh);
+  if (typeof fh === 'object' && fh !== null && ('close' in fh || 'destroy' in fh)) throw managedElsewhere(fh);
   return new OwnedFd(numberIn(name, fh));
 }
 
@@ -21,6 +21,7 @@ export function borrow(name: string, fh: FdLike): number {
   const fd = numberIn(name, fh);
   const result = addon.check(fd);
   if (result < 0) throw systemError(result, 'fcntl', { advice: `Descriptor ${fd} is not open` });
+  if (leaving.has(fd)) throw ownedAlready(fd);
   return fd;
 }
 

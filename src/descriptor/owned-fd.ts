@@ -124,6 +124,7 @@ export class OwnedFd {
     if (this.#state === 'closed') return;
     this.#state = 'closing';
     if (this.#loans === 0) this.#shut();
+    else leaving.add(this.#fd);
   }
 
   /** `close()`, for `using`. */
@@ -146,6 +147,7 @@ export class OwnedFd {
 
   #forget(): void {
     this.#state = 'closed';
+    leaving.delete(this.#fd);
     this.#fd = -1;
     if (this.#registered) garbage.unregister(this);
   }
@@ -167,6 +169,7 @@ export class OwnedFd {
     give = (owned) => {
       lend(owned);
       owned.#state = 'given';
+      leaving.add(owned.#fd);
     };
     endLoan = (owned) => {
       owned.#loans--;
@@ -178,7 +181,10 @@ export class OwnedFd {
       }
     };
     giveBack = (owned) => {
-      if (owned.#state === 'given') owned.#state = 'open';
+      if (owned.#state === 'given') {
+        owned.#state = 'open';
+        leaving.delete(owned.#fd);
+      }
       endLoan(owned);
     };
     lentNumber = (owned) => owned.#fd;
@@ -195,6 +201,9 @@ export class OwnedFd {
     };
   }
 }
+
+/** Numbers that a send or a passer has, and will close: nobody may use them any more. */
+export const leaving = new Set<number>();
 
 /** Set while the kernel has just given this thread a number, so that it needs no check and cannot have an owner. */
 let received = false;

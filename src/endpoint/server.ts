@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { checkSignal, onAbort, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
-import { checked, checkOptions, closed, invalidType, outOfRange, systemError } from '../errors.js';
+import { checked, checkOptions, closed, invalidType, invalidValue, outOfRange, systemError } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
 import { addon } from '../native/load.js';
 import { iterate } from '../iterate.js';
@@ -17,7 +17,7 @@ import { typeNumber, type SocketType } from './type.js';
 export interface ListenOptions {
   /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
   backlog?: number;
-  /** The permissions of the path, which it has from its first instant. Default 0o600. */
+  /** The permissions of the path. From its first instant it has none beyond these. Default 0o600. */
   mode?: number;
   /** `'stream'` (the default) or `'seqpacket'`. */
   type?: Exclude<SocketType, 'dgram'>;
@@ -53,7 +53,7 @@ export function listen(path: string, options: ListenOptions = {}): FdServer {
   address(path, 'bind');
   const { backlog = 511, mode = 0o600, type = 'stream', allow = sameUser } = checkOptions(options);
   if (typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
-  if ((type as SocketType) === 'dgram') throw invalidType('options.type', "'stream' or 'seqpacket'", type);
+  if ((type as SocketType) === 'dgram') throw invalidValue('options.type', "'stream' or 'seqpacket'", type);
   const bind = {
     type: typeNumber(type),
     mode: inRange('options.mode', mode, 0o777),
@@ -249,13 +249,25 @@ function bindAbstract(path: string, { type, mode, backlog }: Bind): number {
 function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
   for (;;) {
     const fd = addon.listen(bind.type, address(path, 'bind'), bind.mode, bind.backlog);
-    if (fd >= 0) return [fd, lstatSync(path, { bigint: true })];
+    if (fd >= 0) return [fd, bound(fd, path, bind.mode)];
     if (fd !== -EADDRINUSE) throw systemError(fd, 'bind', { path });
     const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
     if (found === undefined) continue;
     if (!found.isSocket()) throw inUse(path, 'Something that is not a socket is there, and stays there');
     if (isAlive(path)) throw inUse(path, 'A socket in use is there');
     remove(path, found);
+  }
+}
+
+/** The path as it was bound, with its whole mode: bind takes the umask's bits away. */
+function bound(fd: number, path: string, mode: number): BigIntStats {
+  try {
+    const stats = lstatSync(path, { bigint: true });
+    if (Number(stats.mode & 0o777n) !== mode) chmodSync(path, mode);
+    return stats;
+  } catch (error) {
+    addon.close(fd);
+    throw error;
   }
 }
 
