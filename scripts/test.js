@@ -6,7 +6,7 @@
  * PRELOAD names libraries to load before the guard: a sanitizer's.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,6 +14,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const build = join(root, 'build');
 const guard = join(build, 'close-guard.so');
 
+rmSync(join(build, 'test'), { recursive: true, force: true });
 mkdirSync(build, { recursive: true });
 const flags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared'];
 execFileSync(process.env.CC ?? 'cc', [...flags, '-o', guard, join(root, 'test/support/close-guard.c'), '-ldl']);

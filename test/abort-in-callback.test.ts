@@ -1,4 +1,3 @@
-// Copy into test/ to run.
 import assert from 'node:assert/strict';
 import { fstatSync } from 'node:fs';
 import { anonymousFile, identity } from './support/descriptors.js';

@@ -1,4 +1,3 @@
-// Copy into test/ to run, and throwing-last.child.ts to test/children/throwing-last.ts.
 import assert from 'node:assert/strict';
 import { ended, startChild } from './support/child.js';
 import { test } from './support/test.js';

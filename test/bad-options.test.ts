@@ -1,4 +1,3 @@
-// Copy into test/ to run. Wrong arguments that are taken, or refused with an error of V8's that has no code.
 import assert from 'node:assert/strict';
 import { closeSync, fstatSync } from 'node:fs';
 import { FdPasser, connect, listen } from 'fdpasser';

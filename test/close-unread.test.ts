@@ -1,4 +1,3 @@
-// Copy into test/ to run.
 import assert from 'node:assert/strict';
 import { FdPasser, socketpair } from 'fdpasser';
 import { anonymousFile } from './support/descriptors.js';
