@@ -217,6 +217,8 @@ OF_INTEGER(duplicate, owned(addon, fdp_dup(fd)))
 OF_INTEGER(close_on_exec, fdp_close_on_exec(fd))
 OF_INTEGER(set_nonblocking, fdp_nonblocking(fd, 1))
 
+OF_INTEGER(lock, fdp_lock(fd))
+
 OF_INTEGER(grow_table, fdp_table_grow(fd))
 
 static napi_value table_slots(napi_env env, napi_callback_info info) {
@@ -394,6 +396,7 @@ NAPI_MODULE_INIT() {
       {"dup", duplicate},
       {"closeOnExec", close_on_exec},
       {"setNonblocking", set_nonblocking},
+      {"lock", lock},
       {"tableSlots", table_slots},
       {"growTable", grow_table},
       {"watch", watch},

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/ioctl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,6 +68,8 @@ int fdp_close(int fd) {
 }
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
+
+int fdp_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0; }
 
 int fdp_nonblocking(int fd, int flag) {
   int flags = fcntl(fd, F_GETFL);

@@ -17,6 +17,9 @@
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 0x04
 #endif
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
 
 enum {
   /* Room beside the descriptors for what SO_PASSCRED, SO_PASSSEC and SO_PASSPIDFD add, should someone have set them. */
@@ -55,6 +58,11 @@ int fdp_attach(int socket) {
   int offset = type == FDP_STREAM ? 0 : -1;
   if (type < 0)
     return type;
+  /* Credentials beside every message would hide whether there were descriptors. Kernels differ in which they know. */
+  int off = 0;
+  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
+  setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &off, sizeof off);
+  setsockopt(socket, SOL_SOCKET, SO_PASSPIDFD, &off, sizeof off);
   return setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) ? -errno : 0;
 }
 
@@ -98,11 +106,12 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
 struct catch {
   int32_t count; /* descriptors */
   int control;   /* any control message at all */
+  int consumed;  /* its bytes had control messages with them when they were taken */
 };
 
 /* Copies the descriptors of a peeked message to `fd`; they are open and the caller's. Closes what nobody asked for. */
 static struct catch unpack(struct msghdr *message, int32_t *fd) {
-  struct catch got = {0, 0};
+  struct catch got = {0, 0, 0};
   for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
     got.control = 1;
     if (c->cmsg_level != SOL_SOCKET)
@@ -143,8 +152,7 @@ static int has_ended(int socket) {
 
 /* Takes the first `messages` off the queue, without control: no slot is needed and no reference leaks. Returns how many
  * it took, or a negative errno when none. */
-static int consume(int socket, const struct fdp_batch *batch, int messages, struct iovec *part,
-                   const struct catch *caught) {
+static int consume(int socket, const struct fdp_batch *batch, int messages, struct iovec *part, struct catch *caught) {
   struct mmsghdr header[FDP_MAX_MESSAGES];
   int taken;
 
@@ -161,10 +169,11 @@ static int consume(int socket, const struct fdp_batch *batch, int messages, stru
     return -errno;
   /* The kernel copies a message's descriptors to peek at them; without memory for that it shows none. And a second
    * reader may have taken what was peeked here. */
-  for (int i = 0; i < taken; i++)
-    if (((header[i].msg_hdr.msg_flags & MSG_CTRUNC) && !caught[i].control) ||
-        header[i].msg_len != (unsigned)batch->size[i])
+  for (int i = 0; i < taken; i++) {
+    caught[i].consumed = (header[i].msg_hdr.msg_flags & MSG_CTRUNC) != 0;
+    if ((caught[i].consumed && !caught[i].control) || header[i].msg_len != (unsigned)batch->size[i])
       return -EIO;
+  }
   return taken;
 }
 
@@ -221,6 +230,13 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   }
   if (keep > 0) {
     result = consume(socket, batch, keep, part, caught);
+    /* A peek whose bytes fill their room goes on to the message behind them, without room for its bytes, and shows its
+     * descriptors (unix_stream_read_generic in Linux's net/unix/af_unix.c). Consuming does not go there, and says so by
+     * truncating nothing. They come again with their own bytes. */
+    if (result == keep && batch->count[keep - 1] > 0 && !caught[keep - 1].consumed) {
+      kept -= batch->count[keep - 1];
+      batch->count[keep - 1] = 0;
+    }
     if (result < keep) {
       kept = 0;
       for (int i = 0; i < result; i++)

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { chmodSync, closeSync, lstatSync, openSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { checkSignal, onAbort, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
@@ -242,10 +241,7 @@ function bindAbstract(path: string, { type, mode, backlog }: Bind): number {
   return checked(addon.listen(type, address(path, 'bind'), mode, backlog), 'bind', { path });
 }
 
-/**
- * Binds the path, replacing a dead socket. Of two processes that replace the same one at the same time, the second finds
- * the first's socket there instead, and fails.
- */
+/** Binds the path, replacing a dead socket. Of processes that replace the same one at the same time, one comes first. */
 function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
   for (;;) {
     const fd = addon.listen(bind.type, address(path, 'bind'), bind.mode, bind.backlog);
@@ -255,7 +251,7 @@ function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
     if (found === undefined) continue;
     if (!found.isSocket()) throw inUse(path, 'Something that is not a socket is there, and stays there');
     if (isAlive(path)) throw inUse(path, 'A socket in use is there');
-    remove(path, found);
+    removeDead(path, found);
   }
 }
 
@@ -281,21 +277,17 @@ function isAlive(path: string): boolean {
   return result !== -ECONNREFUSED && result !== -ENOENT;
 }
 
-/** Removes a dead socket; if it has just been replaced by another process, throws and leaves that one there. */
-function remove(path: string, dead: BigIntStats): void {
-  const aside = join(dirname(path), `.${randomBytes(4).toString('hex')}`);
+/**
+ * Removes a dead socket. Of the processes that do this at the same time one does it; the others must not remove what that
+ * one has bound there meanwhile.
+ */
+function removeDead(path: string, dead: BigIntStats): void {
+  const folder = openSync(dirname(path), 'r');
   try {
-    renameSync(path, aside);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw error;
-  }
-  try {
-    if (isSame(aside, dead)) return;
-    linkSync(aside, path);
-    throw inUse(path, 'Another process has just begun to listen there');
+    if (addon.lock(folder) < 0) throw inUse(path, 'Another process is replacing the dead socket there');
+    if (isSame(path, dead) && !isAlive(path)) unlinkSync(path);
   } finally {
-    unlinkSync(aside);
+    closeSync(folder);
   }
 }
 

@@ -42,6 +42,7 @@ export interface Addon {
   dup(fd: number): number;
   closeOnExec(fd: number): number;
   setNonblocking(fd: number): number;
+  lock(fd: number): number;
 
   tableSlots(): number;
   growTable(slots: number): number;
