@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { FdPasser, connect } from 'fdpasser';
+import type { Report as Kept } from './children/full-table-keep.js';
+import type { Report as Raced } from './children/full-table-race.js';
+import { ended, message, startChild } from './support/child.js';
+import { anonymousFile, closeAll, identity, inFolder } from './support/descriptors.js';
+import { test } from './support/test.js';
+
+const ORDERLY = { code: 0, signal: null, stdout: '', stderr: '' };
+
+/** New files, and their identities. */
+function newFiles(count: number): [fds: number[], identities: string[]] {
+  const fds = Array.from({ length: count }, anonymousFile);
+  return [fds, fds.map(identity)];
+}
+
+for (const limit of [40, 64])
+  test(`a table of ${limit} slots receives 200 descriptors, and sends, while its owner keeps it full`, async () => {
+    const passer = new FdPasser();
+    const child = startChild('full-table-keep', { peer: passer.peer, descriptors: limit, args: ['200'] });
+    passer.iAmParent();
+    const end = ended(child);
+    const report = message<Kept>(child);
+    const [fds, sent] = newFiles(200);
+    for (const fd of fds) passer.pushSendFh(fd);
+    const back: string[] = [];
+    for await (const fd of passer) {
+      back.push(identity(fd.fd));
+      fd.close();
+    }
+    const { received, sentBack, exhausted, resumed, latest } = await report;
+    assert.deepEqual(await end, ORDERLY);
+    assert.deepEqual(received, sent);
+    assert.deepEqual(back, sentBack);
+    assert.ok(exhausted > 10, `'exhausted' ${exhausted} times`);
+    assert.equal(resumed, exhausted);
+    assert.ok(latest < 100, `a timer ran ${latest} ms late`);
+  });
+
+const RACES = [
+  { count: 100_000, batch: 1, limit: 64 },
+  { count: 100_000, batch: 16, limit: 64 },
+  { count: 100_000, batch: 253, limit: 300 },
+];
+for (const { count, batch, limit } of RACES)
+  test(`${count} descriptors, up to ${batch} a message, arrive in order while threads race for the last of ${limit} slots`, async () => {
+    await inFolder(async (folder) => {
+      const FILES = 1000;
+      const passer = new FdPasser({ batch });
+      const child = startChild('full-table-race', {
+        peer: passer.peer,
+        descriptors: limit,
+        args: [`${limit}`, `${batch}`, `${FILES}`, folder],
+      });
+      passer.iAmParent();
+      const end = ended(child);
+      const report = message<Raced>(child);
+      const [fds, sent] = newFiles(FILES);
+      for (let i = 0; i < count; i++) passer.pushSendFh(fds[i % FILES]!, { keepOpen: true });
+      await passer.close();
+      closeAll(fds);
+      const { received, files, outOfOrder, exhausted, resumed, opened, refused } = await report;
+      assert.deepEqual(await end, ORDERLY);
+      assert.deepEqual({ received, outOfOrder }, { received: count, outOfOrder: 0 });
+      assert.deepEqual(files, sent);
+      assert.ok(opened > 200, `the threads opened ${opened} times and were refused ${refused} times`);
+      assert.ok(exhausted > 10, `'exhausted' ${exhausted} times`);
+      assert.equal(resumed, exhausted);
+    });
+  });
+
+test('a receive aborted while the table is full loses nothing, and the next one gets it', async () => {
+  const passer = new FdPasser();
+  const child = startChild('full-table-abort', { peer: passer.peer, descriptors: 40 });
+  passer.iAmParent();
+  const end = ended(child);
+  const report = message<string[]>(child);
+  const [fds, sent] = newFiles(2);
+  for (const fd of fds) passer.pushSendFh(fd);
+  await passer.close();
+  assert.deepEqual(await report, sent);
+  assert.deepEqual(await end, ORDERLY);
+});
+
+test('connections wait while the table is full, and are accepted in order as it empties', async () => {
+  await inFolder(async (folder) => {
+    const path = `${folder}/socket`;
+    const child = startChild('full-table-accept', { descriptors: 40, args: [path] });
+    const end = ended(child);
+    await message(child);
+    const [fds, sent] = newFiles(6);
+    for (const fd of fds) {
+      await using passer = new FdPasser({ fh: await connect(path) });
+      passer.pushSendFh(fd);
+    }
+    const report = message<string[]>(child);
+    child.send('connected');
+    assert.deepEqual(await report, sent);
+    assert.deepEqual(await end, ORDERLY);
+  });
+});
