@@ -83,7 +83,7 @@ static napi_value result(napi_env env, int number) {
 /* A descriptor that now belongs to this environment, or an errno. */
 static int owned(struct addon *addon, int fd) {
   if (fd >= 0)
-    fdp_ledger_add(&addon->ledger, fd);
+    fdp_ledger_add(&addon->ledger, fd, FDP_OURS);
   return fd;
 }
 
@@ -195,11 +195,19 @@ OF_INTEGER(peer, peer_into(addon, fd))
 /* ---- descriptors ------------------------------------------------------------------------------------------------ */
 
 /* Ownership starts only where nobody here has it: two owners would close the number twice. */
-static int adopt_into(struct addon *addon, int fd) {
+static napi_value adopt(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  bool others;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
+      !ok(env, napi_get_value_bool(env, call.argument[1], &others)))
+    return NULL;
   int error = fdp_check(fd);
-  if (!error && fdp_ledger_has(&addon->ledger, fd))
+  if (!error && fdp_ledger_has(&call.addon->ledger, fd))
     error = -EEXIST;
-  return error ? error : fdp_ledger_add(&addon->ledger, fd);
+  if (!error)
+    error = fdp_ledger_add(&call.addon->ledger, fd, others ? FDP_OTHERS : FDP_OURS);
+  return result(env, error);
 }
 
 static int release_from(struct addon *addon, int fd) {
@@ -207,7 +215,6 @@ static int release_from(struct addon *addon, int fd) {
   return fd;
 }
 
-OF_INTEGER(adopt, adopt_into(addon, fd))
 OF_INTEGER(release, release_from(addon, fd))
 OF_INTEGER(close_owned, fdp_close(release_from(addon, fd)))
 OF_INTEGER(check, fdp_check(fd))

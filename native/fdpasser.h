@@ -175,9 +175,12 @@ struct fdp_ledger {
   size_t size;
 };
 
+/* FDP_OTHERS: somebody else closes the number when the environment ends. */
+enum fdp_closer { FDP_OURS = 1, FDP_OTHERS = 2 };
+
 int fdp_ledger_has(const struct fdp_ledger *ledger, int fd);
-int fdp_ledger_add(struct fdp_ledger *ledger, int fd); /* -ENOMEM: not recorded */
+int fdp_ledger_add(struct fdp_ledger *ledger, int fd, enum fdp_closer closer); /* -ENOMEM: not recorded */
 void fdp_ledger_remove(struct fdp_ledger *ledger, int fd);
-void fdp_ledger_close_all(struct fdp_ledger *ledger);
+void fdp_ledger_close_all(struct fdp_ledger *ledger); /* those that are ours to close */
 
 #endif

@@ -9,7 +9,7 @@ int fdp_ledger_has(const struct fdp_ledger *ledger, int fd) {
   return fd >= 0 && (size_t)fd < ledger->size && ledger->owned[fd];
 }
 
-int fdp_ledger_add(struct fdp_ledger *ledger, int fd) {
+int fdp_ledger_add(struct fdp_ledger *ledger, int fd, enum fdp_closer closer) {
   size_t needed = (size_t)fd + 1;
   if (needed > ledger->size) {
     size_t size = ledger->size ? ledger->size : 256;
@@ -22,7 +22,7 @@ int fdp_ledger_add(struct fdp_ledger *ledger, int fd) {
     ledger->owned = owned;
     ledger->size = size;
   }
-  ledger->owned[fd] = 1;
+  ledger->owned[fd] = (uint8_t)closer;
   return 0;
 }
 
@@ -33,7 +33,7 @@ void fdp_ledger_remove(struct fdp_ledger *ledger, int fd) {
 
 void fdp_ledger_close_all(struct fdp_ledger *ledger) {
   for (size_t fd = 0; fd < ledger->size; fd++)
-    if (ledger->owned[fd])
+    if (ledger->owned[fd] == FDP_OURS)
       fdp_close((int)fd);
   free(ledger->owned);
   ledger->owned = NULL;

@@ -1,3 +1,5 @@
+import { closeSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 import {
   checked,
   closedBehind,
@@ -63,6 +65,7 @@ export class OwnedFd {
   #state: State = 'open';
   #loans = 0;
   #registered = false;
+  readonly #trackedByNode: boolean;
 
   /**
    * Adopts an open descriptor: from now on nobody else may close it.
@@ -71,7 +74,8 @@ export class OwnedFd {
    * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this thread. The number is then still yours.
    */
   constructor(fd: number) {
-    if (!received) adopt(fd);
+    this.#trackedByNode = !received && mayBeTracked(validNumber('fd', fd));
+    if (!received) adopt(fd, this.#trackedByNode);
     this.#fd = fd;
     watchForGarbage(this);
   }
@@ -140,7 +144,7 @@ export class OwnedFd {
   #shut(): void {
     const fd = this.#fd;
     this.#forget();
-    const result = addon.close(fd);
+    const result = shut(fd, this.#trackedByNode);
     slotFreed();
     if (result === EBADF) throw closedBehind(fd);
   }
@@ -197,7 +201,7 @@ export class OwnedFd {
     register = (owned) => {
       if (owned.#state === 'closed') return;
       owned.#registered = true;
-      garbage.register(owned, owned.#fd, owned);
+      garbage.register(owned, { fd: owned.#fd, trackedByNode: owned.#trackedByNode }, owned);
     };
   }
 }
@@ -208,8 +212,8 @@ export const leaving = new Set<number>();
 /** Set while the kernel has just given this thread a number, so that it needs no check and cannot have an owner. */
 let received = false;
 
-function adopt(fd: number): void {
-  const result = addon.adopt(validNumber('fd', fd));
+function adopt(fd: number, trackedByNode: boolean): void {
+  const result = addon.adopt(fd, trackedByNode);
   if (result === EEXIST) throw ownedAlready(fd);
   if (result < 0) throw systemError(result, 'fcntl', { advice: `Descriptor ${fd} is not open` });
 }
@@ -222,8 +226,28 @@ export function validNumber(name: string, fd: unknown): number {
   return fd;
 }
 
-const garbage = new FinalizationRegistry<number>((fd) => {
-  addon.close(fd);
+/**
+ * In a worker, Node keeps a list of the numbers that `fs.open` gave out there and closes them when the worker ends
+ * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice. What
+ * open(2) cannot open is on no such list.
+ */
+function mayBeTracked(fd: number): boolean {
+  return !isMainThread && addon.kind(fd) <= KINDS.indexOf('block-device');
+}
+
+function shut(fd: number, trackedByNode: boolean): number {
+  if (!trackedByNode) return addon.close(fd);
+  addon.release(fd);
+  try {
+    closeSync(fd);
+    return 0;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).errno ?? 0;
+  }
+}
+
+const garbage = new FinalizationRegistry<{ fd: number; trackedByNode: boolean }>(({ fd, trackedByNode }) => {
+  shut(fd, trackedByNode);
   slotFreed();
   process.emitWarning(
     `Descriptor ${fd} was closed because its OwnedFd was garbage-collected. Close every OwnedFd, or declare it with ` +

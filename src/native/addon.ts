@@ -30,8 +30,11 @@ export interface Addon {
   /** Leaves pid, uid and gid in the batch's descriptors. */
   peer(socket: number): number;
 
-  /** Takes ownership of an open number; `-EEXIST` when it has an owner in this thread. */
-  adopt(fd: number): number;
+  /**
+   * Takes ownership of an open number; `-EEXIST` when it has an owner in this thread. With `others`, somebody else closes
+   * it when the environment ends.
+   */
+  adopt(fd: number, others: boolean): number;
   /** Gives up ownership, leaving the descriptor open. */
   release(fd: number): number;
   /** Closes a descriptor and gives up its ownership. */
