@@ -117,16 +117,17 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * Throws `ERR_FDPASSER_NOT_A_PAIR` unless the passer still has both ends.
    */
   iAmParent(): void {
-    const [parentEnd, peer] = this.#choose();
+    const [parentEnd, peer] = this.#ends();
     peer.close();
     this.#begin(parentEnd);
   }
 
   /** The reverse of `iAmParent`: keeps `peer` as this process's end and closes the other. */
   iAmChild(): void {
-    const [parentEnd, peer] = this.#choose();
+    const [parentEnd, peer] = this.#ends();
+    const childEnd = new Custody('peer', peer);
     parentEnd.close();
-    this.#begin(new Custody('peer', peer));
+    this.#begin(childEnd);
   }
 
   /**
@@ -236,15 +237,14 @@ export class FdPasser extends EventEmitter<LifeEvents> {
 
   // ---- both ends of a pair
 
-  #choose(): [Custody, OwnedFd] {
+  #ends(): [Custody, OwnedFd] {
     this.#life.checkSendable();
-    if (this.#parentEnd === undefined) throw notAPair();
-    const parentEnd = this.#parentEnd;
-    this.#parentEnd = undefined;
-    return [parentEnd, this.#peer!];
+    if (this.#parentEnd === undefined || this.#peer === undefined) throw notAPair();
+    return [this.#parentEnd, this.#peer];
   }
 
   #begin(socket: Custody): void {
+    this.#parentEnd = undefined;
     try {
       this.#start(socket);
     } catch (error) {

@@ -14,7 +14,7 @@ export function address(path: string, syscall: string): Buffer {
   if (name.length > SUN_PATH)
     throw systemError(ENAMETOOLONG, syscall, {
       path,
-      advice: `A socket's name has at most ${SUN_PATH - 1} bytes and this has ${Buffer.byteLength(path)}`,
+      advice: `A socket's name has at most ${SUN_PATH - 1} bytes and this has ${name.length - 1}`,
     });
   return name;
 }
