@@ -220,6 +220,8 @@ OF_INTEGER(close_owned, fdp_close(release_from(addon, fd)))
 OF_INTEGER(check, fdp_check(fd))
 OF_INTEGER(kind, fdp_kind(fd))
 OF_INTEGER(listening, fdp_listening(fd))
+OF_INTEGER(ipv6, fdp_ipv6(fd))
+OF_INTEGER(access_of, fdp_access(fd))
 OF_INTEGER(duplicate, owned(addon, fdp_dup(fd)))
 OF_INTEGER(close_on_exec, fdp_close_on_exec(fd))
 OF_INTEGER(set_nonblocking, fdp_nonblocking(fd, 1))
@@ -400,6 +402,8 @@ NAPI_MODULE_INIT() {
       {"check", check},
       {"kind", kind},
       {"listening", listening},
+      {"ipv6", ipv6},
+      {"access", access_of},
       {"dup", duplicate},
       {"closeOnExec", close_on_exec},
       {"setNonblocking", set_nonblocking},

@@ -55,6 +55,26 @@ int fdp_listening(int fd) {
   return listening;
 }
 
+int fdp_ipv6(int fd) {
+  int domain;
+  socklen_t length = sizeof domain;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) ? -errno : domain == AF_INET6;
+}
+
+int fdp_access(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0)
+    return -errno;
+  switch (flags & O_ACCMODE) {
+  case O_RDONLY:
+    return FDP_READ;
+  case O_WRONLY:
+    return FDP_WRITE;
+  default:
+    return FDP_READ | FDP_WRITE;
+  }
+}
+
 int fdp_check(int fd) { return fcntl(fd, F_GETFD) < 0 ? -errno : 0; }
 
 int fdp_dup(int fd) {

@@ -162,6 +162,69 @@ export function managedElsewhere(value: unknown): FdPasserError {
   );
 }
 
+export function notOpen(object: object): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NOT_OPEN',
+    `There is no descriptor in ${shown(object)}: it is not open yet, closed again, or connecting, or in a cluster the ` +
+      'primary has it. Send it while it is open',
+  );
+}
+
+export function queuedAlready(object: object): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NOT_OWNED',
+    `The descriptor of ${shown(object)} waits to be sent already, and is closed here after that. Send with keepOpen ` +
+      'first to send it several times',
+  );
+}
+
+export function tlsSocket(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TLS',
+    "A TLS connection cannot change processes: its keys and state are in this one's memory. Pass the TCP socket " +
+      'before TLS begins, and begin it in the other process',
+  );
+}
+
+export function unreadBytes(bytes: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_UNREAD',
+    `${bytes} bytes were read from this socket already and not consumed, and this wire does not carry them: the ` +
+      'receiver would miss them. Send it over an FdChannel, which does, or consume them first',
+  );
+}
+
+export function unreadText(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_UNREAD',
+    'This socket holds text that was not consumed, and not all text that setEncoding() made can be turned back into ' +
+      'the bytes received. Consume it first, or send the socket before setEncoding()',
+  );
+}
+
+export function readAhead(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_UNREAD',
+    "This ReadStream reads ahead, which moves the file's position: the receiver shares it and would miss what was " +
+      'read. Send it before reading, or create it with start, so that it leaves the position alone',
+  );
+}
+
+export function httpBusy(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_HTTP_BUSY',
+    'This HTTP connection is in the middle of a request or response, which only this process knows. Send it when the ' +
+      "response has emitted 'finish' and before the next request",
+  );
+}
+
+export function wrongKind(method: string, wanted: string, found: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_WRONG_KIND',
+    `${method}() is for ${wanted}, and this descriptor is ${found}. It is still yours: look at its kind and listening`,
+  );
+}
+
 export function closedBehind(fd: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CLOSED_BEHIND',

@@ -3,6 +3,8 @@ export type { FdLike } from './descriptor/fd-like.js';
 export { FdChannel, Message, type ChannelSendOptions, type FdChannelOptions } from './channel/channel.js';
 export type { Codec } from './channel/codec.js';
 export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
+export type { NodeOwner } from './descriptor/node-object.js';
+export type { ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';
 export { socketpair } from './endpoint/pair.js';

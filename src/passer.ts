@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { checkSignal, onAbort, type Abortable } from './abort.js';
 import { Custody } from './descriptor/custody.js';
 import type { FdLike } from './descriptor/fd-like.js';
-import { Outgoing } from './descriptor/outgoing.js';
+import { BareOutgoing, type Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { socketpair } from './endpoint/pair.js';
 import { checkBoolean, checked, checkOptions, invalidType, notAPair, outOfRange, plainData } from './errors.js';
@@ -147,7 +147,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
     this.#life.checkSendable();
-    this.#enqueue(new Outgoing(fh, keepOpen ? 'keep' : 'close', sent));
+    this.#enqueue(new BareOutgoing(fh, keepOpen ? 'keep' : 'close', sent));
   }
 
   /**
@@ -172,7 +172,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
       checkBoolean('options.keepOpen', keepOpen);
       checkSignal(signal);
       this.#life.checkSendable();
-      const outgoing = new Outgoing(
+      const outgoing = new BareOutgoing(
         fh,
         keepOpen ? 'keep' : 'return',
         () => {
@@ -264,22 +264,40 @@ export class FdPasser extends EventEmitter<LifeEvents> {
 
   #enqueue(outgoing: Outgoing): void {
     this.#sends.push(outgoing);
-    this.#link?.send();
+    this.#wake();
   }
+
+  readonly #wake = (): void => this.#link?.send();
 
   #fill(payload: number): number {
     let messages = 0;
     let descriptors = 0;
-    let next = this.#sends.first;
+    let next = this.#firstSendable();
     while (next !== undefined && messages < MAX_MESSAGES) {
       const most = this.#singly > messages ? 1 : this.#batch;
       let count = 0;
-      for (; next !== undefined && count < most; next = this.#sends.after(next), count++)
+      for (; next !== undefined && count < most; next = this.#sendable(this.#sends.after(next)), count++)
         batch.fd[descriptors++] = next.number;
       batch.size[messages] = payload;
       batch.count[messages++] = count;
     }
     return messages;
+  }
+
+  #firstSendable(): Outgoing | undefined {
+    for (let first = this.#sends.first; first?.ready(this.#wake); first = this.#sends.first) {
+      const { refusal } = first;
+      if (refusal === undefined) return first;
+      this.#sends.shift();
+      first.giveBack();
+      this.#tellRefused(first, refusal);
+    }
+    return undefined;
+  }
+
+  /** The same one, if its turn has come. */
+  #sendable(outgoing: Outgoing | undefined): Outgoing | undefined {
+    return outgoing?.ready(this.#wake) && outgoing.refusal === undefined ? outgoing : undefined;
   }
 
   #sent(messages: number): void {
@@ -316,9 +334,14 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     this.#singly = Math.max(0, this.#singly - 1);
     const outgoing = this.#sends.shift()!;
     outgoing.unsent();
-    if (outgoing.whenRefused === undefined) this.#life.fail(error);
+    this.#tellRefused(outgoing, error);
+  }
+
+  #tellRefused(outgoing: Outgoing, error: Error): void {
+    // A connection that breaks while it waits is no reason to end: its owner sees that on the socket.
+    if (outgoing.whenRefused === undefined && !outgoing.gone) this.#life.fail(error);
     else {
-      outgoing.whenRefused(error);
+      outgoing.whenRefused?.(error);
       this.#life.closeIfDone();
     }
   }

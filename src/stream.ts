@@ -2,7 +2,7 @@ import { addAbortSignal, Duplex } from 'node:stream';
 import { checkSignal } from './abort.js';
 import { Custody } from './descriptor/custody.js';
 import type { FdLike } from './descriptor/fd-like.js';
-import { Outgoing, type Terms } from './descriptor/outgoing.js';
+import { BareOutgoing, type Outgoing, type Terms } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from './endpoint/connect.js';
 import { checkBoolean, checked, checkOptions, closed, invalidType, invalidValue, outOfRange } from './errors.js';
@@ -184,6 +184,12 @@ export class FdStream extends Duplex {
     let mark = 0;
     for (let at = this.#offset; at < bytes.length && messages < MAX_MESSAGES; messages++) {
       const fds = marks[mark]?.at === at ? marks[mark++]!.fds : [];
+      if (!fds.every((fd) => fd.ready(this.#wake))) break;
+      const refused = fds.find((fd) => fd.refusal !== undefined);
+      if (refused !== undefined) {
+        if (messages === 0) this.#refuse(refused, fds);
+        break;
+      }
       for (const fd of fds) batch.fd[descriptors++] = fd.number;
       const end = Math.min(marks[mark]?.at ?? bytes.length, at + MOST_BYTES);
       batch.size[messages] = end - at;
@@ -191,6 +197,16 @@ export class FdStream extends Duplex {
       at = end;
     }
     return messages;
+  }
+
+  readonly #wake = (): void => this.#link.send();
+
+  /** Bytes without their descriptors would mean something else, so the stream ends. */
+  #refuse(refused: Outgoing, fds: Outgoing[]): void {
+    const error = refused.refusal!;
+    fds.splice(fds.indexOf(refused), 1);
+    refused.giveBack();
+    this.destroy(error);
   }
 
   #sent(messages: number, tail: number): void {
@@ -264,7 +280,7 @@ export class FdStream extends Duplex {
 function outgoing(fds: readonly FdLike[], terms: Terms): Outgoing[] {
   const taken: Outgoing[] = [];
   try {
-    for (const fd of fds) taken.push(new Outgoing(fd, terms));
+    for (const fd of fds) taken.push(new BareOutgoing(fd, terms));
     return taken;
   } catch (error) {
     for (const fd of taken) fd.unsent();

@@ -11,7 +11,6 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import {
   FdPasser,
@@ -142,14 +141,16 @@ test("one descriptor is no pair, nor are three, and what was given stays the cal
 
 test('what closes its descriptor by itself is refused without keepOpen, and still works', async () => {
   const [one, other] = connected();
-  const MANAGED: Expected = ['ERR_FDPASSER_MANAGED', /an instance of FileHandle, which will close .*keepOpen/];
-  await using handle = await open('/dev/zero');
-  await fails('pushSendFh', () => one.pushSendFh(handle), MANAGED);
-  await fails('send', () => one.send(handle), MANAGED);
-  await fails('fh', () => new FdPasser({ fh: handle }), MANAGED);
-  assert.equal((await handle.read(Buffer.alloc(1), 0, 1)).bytesRead, 1);
-  one.pushSendFh(handle, { keepOpen: true });
-  assert.deepEqual(await receiveFiles(other, 1), [identity(handle.fd)]);
+  const MANAGED: Expected = ['ERR_FDPASSER_MANAGED', /an instance of FdServer, which will close .*keepOpen/];
+  using server = listen(`\0fdpasser-managed-${process.pid}`);
+  await fails('pushSendFh', () => one.pushSendFh(server), MANAGED);
+  await fails('send', () => one.send(server), MANAGED);
+  await fails('fh', () => new FdPasser({ fh: server }), MANAGED);
+  using client = await connect(server.path);
+  using connection = await server.accept();
+  assert.notEqual(identity(client.fd), identity(connection.fd));
+  one.pushSendFh(server, { keepOpen: true });
+  assert.deepEqual(await receiveFiles(other, 1), [identity(server.fd)]);
   one.destroy();
   other.destroy();
 });

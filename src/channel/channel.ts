@@ -3,7 +3,7 @@ import { checkSignal, onAbort, type Abortable } from '../abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
-import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { ownReceived, setUnread, type OwnedFd } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
 import {
   checkBoolean,
@@ -35,6 +35,7 @@ import {
   HEADER_BYTES,
   Reader,
   type Body,
+  type Frame,
   type Hello,
   type Incoming,
 } from './frames.js';
@@ -82,18 +83,43 @@ interface Arrived<T> {
 
 /** A message on its way out. */
 class Departing extends Queued {
-  /** Its bytes and descriptors on the wire, as the peer counts them. */
-  readonly size: number;
+  #body: Buffer | undefined;
 
   constructor(
-    readonly body: Buffer,
+    readonly value: Buffer,
     readonly fds: Outgoing[],
     readonly confirm: boolean,
     readonly resolve: () => void,
     readonly reject: (error: Error) => void,
   ) {
     super();
-    this.size = body.length;
+  }
+
+  /** Whether it can depart now; if not, `wake` is called when that may have changed. */
+  ready(wake: () => void): boolean {
+    return this.fds.every((fd) => fd.ready(wake));
+  }
+
+  /** Why it must not depart. */
+  get refusal(): Error | undefined {
+    return this.fds.find((fd) => fd.refusal !== undefined)?.refusal;
+  }
+
+  /** What was read from its sockets before they are handed over. */
+  get unread(): Body['unread'] {
+    return this.fds.flatMap(({ unread }, index) => (unread === undefined ? [] : [{ index, bytes: unread }]));
+  }
+
+  /** Its bytes on the wire, as the peer counts them. */
+  get size(): number {
+    return (this.#body ?? encodeBody(this.value, this.unread)).length;
+  }
+
+  /** It departs now, with what was read from its sockets until now. */
+  depart(): Frame[] {
+    const { unread } = this;
+    this.#body = encodeBody(this.value, unread);
+    return encodeMessage(this.#body, this.fds.length, unread.length > 0);
   }
 }
 
@@ -228,7 +254,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       const bytes = this.#coder.encode(value);
       const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return');
       const departing = new Departing(
-        encodeBody(bytes, []),
+        bytes,
         outgoing,
         confirm,
         () => {
@@ -304,15 +330,15 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     if (this.#told !== this.#taken) draft.add(encodeTaken(this.#taken), []);
     this.#told = this.#taken;
     for (let next = this.#departure(); next && draft.length < SHIPMENT_BYTES; next = this.#departure()) {
-      this.#sends.remove(next);
-      this.#account(next, 1);
-      this.#untaken.push(next);
       const at = draft.length;
       let taken = 0;
-      for (const { bytes, fds } of encodeMessage(next.body, next.fds.length, false)) {
+      for (const { bytes, fds } of next.depart()) {
         draft.add(bytes, next.fds.slice(taken, taken + fds));
         taken += fds;
       }
+      this.#sends.remove(next);
+      this.#account(next, 1);
+      this.#untaken.push(next);
       messages.push({ departing: next, at, end: draft.length });
       if (this.#singly > 0) {
         this.#singly--;
@@ -322,22 +348,20 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
   }
 
+  readonly #wake = (): void => this.#link.send();
+
   /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
   #departure(): Departing | undefined {
-    for (let next = this.#sends.first; next !== undefined && this.#peer !== undefined; next = this.#sends.first) {
-      const { maxMessageBytes, maxFds, window } = this.#peer;
-      const error =
-        next.size > maxMessageBytes
-          ? tooLarge(`${next.size} bytes`, maxMessageBytes, 'maxMessageBytes')
-          : next.fds.length > maxFds
-            ? tooLarge(`${next.fds.length} descriptors`, maxFds, 'maxFds')
-            : undefined;
-      if (error === undefined) {
+    if (this.#peer === undefined) return undefined;
+    const { maxFds, window } = this.#peer;
+    for (let next = this.#sends.first; next?.ready(this.#wake); next = this.#sends.first) {
+      const refusal = next.refusal ?? beyond(next, this.#peer);
+      if (refusal === undefined) {
         const fits = this.#untakenBytes + next.size <= window && this.#untakenFds + next.fds.length <= maxFds;
         return fits || this.#untaken.length === 0 ? next : undefined;
       }
       this.#sends.shift();
-      giveBack(next, error);
+      giveBack(next, refusal);
     }
     return undefined;
   }
@@ -441,7 +465,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
   }
 
-  #arrived({ value, fds, size }: Body): void {
+  #arrived({ value, fds, unread, size }: Body): void {
     if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
     if (
       this.#waiting > 0 &&
@@ -457,7 +481,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#waiting++;
     this.#waitingBytes += size;
     this.#waitingFds += fds;
-    this.#life.put({ message: new Message(decoded as T, this.#fds.splice(0, fds).map(ownReceived)), size });
+    const owned = this.#fds.splice(0, fds).map(ownReceived);
+    for (const { index, bytes } of unread) setUnread(owned[index]!, bytes);
+    this.#life.put({ message: new Message(decoded as T, owned), size });
   }
 
   // ---- what others see of it
@@ -511,6 +537,13 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       ended: (error) => this.#life.ended(error),
     };
   }
+}
+
+/** The error of a message that the peer would not take. */
+function beyond({ size, fds }: Departing, { maxMessageBytes, maxFds }: Hello): Error | undefined {
+  if (size > maxMessageBytes) return tooLarge(`${size} bytes`, maxMessageBytes, 'maxMessageBytes');
+  if (fds.length > maxFds) return tooLarge(`${fds.length} descriptors`, maxFds, 'maxFds');
+  return undefined;
 }
 
 function settle(departing: Departing): void {

@@ -17,6 +17,10 @@ export class Custody {
     return lentNumber(this.#owned);
   }
 
+  get unread(): Buffer | undefined {
+    return this.#owned.unread;
+  }
+
   close(): void {
     this.#owned.close();
     endLoan(this.#owned);

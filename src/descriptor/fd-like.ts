@@ -1,13 +1,14 @@
-import { invalidType, managedElsewhere, ownedAlready, systemError } from '../errors.js';
+import { invalidType, managedElsewhere, notOpen, ownedAlready, systemError } from '../errors.js';
 import { addon } from '../native/load.js';
+import { nodeObject, type NodeOwner } from './node-object.js';
 import { leaving, OwnedFd, validNumber } from './owned-fd.js';
 
 /**
  * What can stand for a descriptor. A number, or an object with one as `fd`, is the descriptor itself: whoever hands it
- * over must not close it any more. An object that closes its descriptor by itself (a `FileHandle`, a stream, an
- * `FdServer`) can only be lent, with `keepOpen`.
+ * over must not close it any more. Node's own objects can be sent: they are closed in their own way then. Any other
+ * object that closes its descriptor by itself (an `FdServer`, say) can only be lent, with `keepOpen`.
  */
-export type FdLike = number | OwnedFd | { readonly fd: number };
+export type FdLike = number | OwnedFd | { readonly fd: number } | NodeOwner;
 
 /** Takes a descriptor over. If it throws, nothing has changed hands. */
 export function takeOver(name: string, fh: FdLike): OwnedFd {
@@ -27,6 +28,11 @@ export function borrow(name: string, fh: FdLike): number {
 
 function numberIn(name: string, fh: FdLike): number {
   if (typeof fh === 'number') return validNumber(name, fh);
+  const node = nodeObject(fh);
+  if (node !== undefined) {
+    if (node.fd < 0) throw notOpen(node.object);
+    return node.fd;
+  }
   if (typeof fh !== 'object' || fh === null || !('fd' in fh))
     throw invalidType(name, 'a descriptor: a number, an OwnedFd, or an object with fd', fh);
   return validNumber(`${name}.fd`, fh.fd);

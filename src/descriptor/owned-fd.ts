@@ -1,4 +1,6 @@
-import { closeSync } from 'node:fs';
+import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
+import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
+import type { Server, Socket } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import {
   checked,
@@ -12,6 +14,17 @@ import {
 } from '../errors.js';
 import { addon } from '../native/load.js';
 import { noteNumber, slotFreed } from './table.js';
+import {
+  datagramsOf,
+  readStreamOf,
+  serverOf,
+  socketOf,
+  writeStreamOf,
+  type Nature,
+  type ReadStreamOptions,
+  type SocketOptions,
+  type WriteStreamOptions,
+} from './to-node.js';
 
 /** In the order of `enum fdp_kind`. */
 const KINDS = [
@@ -50,8 +63,9 @@ let endLoan: (owned: OwnedFd) => void;
 let giveBack: (owned: OwnedFd) => void;
 let lentNumber: (owned: OwnedFd) => number;
 let moveOut: (owned: OwnedFd) => OwnedFd;
+let setUnread: (owned: OwnedFd, bytes: Buffer | undefined) => void;
 let register: (owned: OwnedFd) => void;
-export { ownReceived, lend, give, endLoan, giveBack, lentNumber, moveOut };
+export { ownReceived, lend, give, endLoan, giveBack, lentNumber, moveOut, setUnread };
 
 /**
  * Exactly one owner of one open descriptor.
@@ -66,6 +80,7 @@ export class OwnedFd {
   #loans = 0;
   #registered = false;
   readonly #trackedByNode: boolean;
+  #unread: Buffer | undefined;
 
   /**
    * Adopts an open descriptor: from now on nobody else may close it.
@@ -101,12 +116,50 @@ export class OwnedFd {
   }
 
   /**
+   * What its sender had read from a socket and not consumed: the bytes that come before those which the kernel has.
+   * `undefined` when there are none. `toSocket` puts them first by itself.
+   */
+  get unread(): Buffer | undefined {
+    return this.#unread;
+  }
+
+  /**
+   * Makes a connection of it, with `unread` as the first bytes to read; a fifo is readable, writable or both, as it was
+   * opened. This is `closed` then, and the socket owns the descriptor.
+   *
+   * This and the next four throw `ERR_FDPASSER_WRONG_KIND` for what they are not for, and otherwise as `take`; this is
+   * then as it was.
+   */
+  toSocket(options?: SocketOptions): Socket {
+    return this.#become((nature) => socketOf(nature, options));
+  }
+
+  /** Makes a server of a listening socket: it accepts from now on. It leaves the path of a Unix socket alone. */
+  toServer(listener?: (socket: Socket) => void): Server {
+    return this.#become((nature) => serverOf(nature, listener));
+  }
+
+  /** Makes a datagram socket of a bound UDP socket: it receives from now on. */
+  toDgram(listener?: (message: Buffer, from: RemoteInfo) => void): DatagramSocket {
+    return this.#become((nature) => datagramsOf(nature, listener));
+  }
+
+  /** Makes a stream of a file or device that is open for reading. */
+  createReadStream(options?: ReadStreamOptions): ReadStream {
+    return this.#become((nature) => readStreamOf(nature, options));
+  }
+
+  /** Makes a stream of a file or device that is open for writing. */
+  createWriteStream(options?: WriteStreamOptions): WriteStream {
+    return this.#become((nature) => writeStreamOf(nature, options));
+  }
+
+  /**
    * Takes the number out: it is yours to close now, and this is `closed`. Throws `ERR_FDPASSER_NOT_OWNED` when there is
    * none, and `ERR_FDPASSER_LENT` while a send with `keepOpen` still needs it.
    */
   take(): number {
-    const fd = this.#open();
-    if (this.#loans > 0) throw lentOut(fd);
+    const fd = this.#takable();
     addon.release(fd);
     this.#forget();
     return fd;
@@ -139,6 +192,19 @@ export class OwnedFd {
   #open(): number {
     if (this.#state !== 'open') throw notOwned();
     return this.#fd;
+  }
+
+  #takable(): number {
+    const fd = this.#open();
+    if (this.#loans > 0) throw lentOut(fd);
+    return fd;
+  }
+
+  #become<T>(make: (nature: Nature) => T): T {
+    this.#takable();
+    const made = make(this);
+    this.take();
+    return made;
   }
 
   #shut(): void {
@@ -196,7 +262,12 @@ export class OwnedFd {
       const fd = owned.#fd;
       if (owned.#loans > 1) throw lentOut(fd);
       owned.#forget();
-      return ownReceived(fd);
+      const moved = ownReceived(fd);
+      moved.#unread = owned.#unread;
+      return moved;
+    };
+    setUnread = (owned, bytes) => {
+      owned.#unread = bytes;
     };
     register = (owned) => {
       if (owned.#state === 'closed') return;

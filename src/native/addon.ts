@@ -42,6 +42,8 @@ export interface Addon {
   check(fd: number): number;
   kind(fd: number): number;
   listening(fd: number): number;
+  ipv6(fd: number): number;
+  access(fd: number): number;
   dup(fd: number): number;
   closeOnExec(fd: number): number;
   setNonblocking(fd: number): number;
@@ -65,6 +67,10 @@ export interface Watch {
 export const READABLE = 1;
 export const WRITABLE = 2;
 export const STOPPED = 4;
+
+/** What may be done with a descriptor, as in `native/fdpasser.h`. */
+export const READ = 1;
+export const WRITE = 2;
 
 /** The most descriptors in one message, and the most messages in one call, as in `native/fdpasser.h`. */
 export const MAX_FDS = 253;

@@ -1,0 +1,128 @@
+/**
+ * All that this library uses of Node without its being documented, seen in Node 20, 22 and 24.
+ *
+ * Nothing documented leads from a socket or server to its descriptor, keeps a socket from reading, or tells whether an
+ * HTTP connection is between two requests. `child_process` passes sockets by the same means.
+ */
+import type { Socket as DatagramSocket } from 'node:dgram';
+import type { ReadStream } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { Socket, type Server } from 'node:net';
+
+interface Handle {
+  readonly fd?: number;
+  /** While it is true, `net.Socket` never calls `readStart`. */
+  reading: boolean;
+  readStart(): number;
+  readStop(): number;
+}
+
+interface SocketInternals {
+  readonly _handle: Handle | null;
+  readonly _readableState: { ended: boolean; reading: boolean; decoder?: { lastNeed?: number } | null };
+  /** The HTTP parser, and the request or response under way. */
+  readonly parser?: { duration(): number } | null;
+  readonly _httpMessage?: object | null;
+}
+
+const internals = (socket: Socket): SocketInternals => socket as unknown as SocketInternals;
+
+/** The descriptor, or `-1` when there is none: not yet, not any more, or a cluster's primary has it. */
+export function handleNumber(of: Socket | Server): number {
+  const { _handle: handle } = of as unknown as Pick<SocketInternals, '_handle'>;
+  return handle?.fd ?? -1;
+}
+
+/** The same of a datagram socket, whose `_handle` would print a deprecation warning. */
+export function datagramNumber(socket: DatagramSocket): number {
+  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
+  const states = socket as unknown as Record<symbol, { handle: { fd: number } | null }>;
+  return symbol === undefined ? -1 : (states[symbol]?.handle?.fd ?? -1);
+}
+
+/**
+ * Reads nothing more from the kernel, whoever asks, and does not act on the peer's end, until the function that is
+ * returned is called: with the bytes that were taken out since.
+ */
+export function stopReading(socket: Socket): (unread: Buffer | undefined) => void {
+  const { _handle: handle, _readableState: state } = internals(socket);
+  const { reading } = handle!;
+  const { ended } = state;
+  handle!.readStop();
+  handle!.reading = true;
+  state.ended = false; // reading the last bytes would end the socket, and that shuts the connection down
+  return (unread) => {
+    if (unread !== undefined) socket.unshift(unread);
+    handle!.reading = reading || state.reading;
+    if (handle!.reading) handle!.readStart();
+    state.ended = ended;
+    if (ended) socket.read(0); // as net.Socket does at the end
+  };
+}
+
+/** Whether bytes were turned into text, which not every byte survives. */
+export function holdsText(socket: Socket): boolean {
+  const { _readableState: state } = internals(socket);
+  const lastNeed = state.decoder?.lastNeed ?? 0;
+  return socket.readableEncoding !== null && (socket.readableLength > 0 || lastNeed > 0);
+}
+
+/** Takes out what was read and not consumed. `read()` alone would also emit it as `'data'`. */
+export function takeBuffered(socket: Socket): Buffer {
+  const own = Object.getOwnPropertyDescriptor(socket, 'emit');
+  socket.emit = () => false;
+  try {
+    // All that there is, and not a byte more: that would count as an attempt to read past the end.
+    return socket.read(socket.readableLength) as Buffer;
+  } finally {
+    if (own === undefined) Reflect.deleteProperty(socket, 'emit');
+    else Object.defineProperty(socket, 'emit', own);
+  }
+}
+
+/** Whether the HTTP parser, if there is one, has seen part of a request, or a response is still due. */
+export function isBusyWithHttp(socket: Socket): boolean {
+  const { parser, _httpMessage: message } = internals(socket);
+  if (parser === null || parser === undefined) return false;
+  // A parser counts the time of a message from its first byte, but that of the first from the connection's beginning.
+  return (message ?? null) !== null || (parser.duration() > 0 && !isUntouched(socket));
+}
+
+const begunElsewhere = new WeakSet<Socket>();
+
+/** Notes a socket that begins with bytes which the kernel no longer has. */
+export function noteUnread(socket: Socket): void {
+  begunElsewhere.add(socket);
+}
+
+function isUntouched(socket: Socket): boolean {
+  return socket.bytesRead === 0 && !begunElsewhere.has(socket);
+}
+
+/**
+ * Takes the handle of an HTTP connection back from its parser, which reads from it past the socket: the server does that
+ * for whoever listens for `'data'`.
+ */
+export function leaveHttpParser(socket: Socket): void {
+  if ((internals(socket).parser ?? null) === null) return;
+  socket.on('data', ignore);
+  socket.removeListener('data', ignore);
+}
+
+function ignore(): void {}
+
+/** Whether it reads from the file's shared position, and is reading or has read what nobody has consumed. */
+export function hasReadAhead(stream: ReadStream): boolean {
+  const { pos, _readableState: state } = stream as unknown as { pos?: number; _readableState: { reading: boolean } };
+  return pos === undefined && (state.reading || stream.readableLength > 0);
+}
+
+/** `process.stdin` and the like: other sockets have no `fd`. */
+export function isStandardStream(value: object): boolean {
+  return value instanceof Socket && 'fd' in value;
+}
+
+/** `node:fs/promises` does not export the class. */
+export function isFileHandle(value: object): value is FileHandle {
+  return value.constructor?.name === 'FileHandle' && 'fd' in value && 'datasync' in value;
+}

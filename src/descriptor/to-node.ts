@@ -1,0 +1,106 @@
+/**
+ * Makes Node's own objects of descriptors: each owns the number that it is given, unless it throws.
+ */
+import { createSocket, type RemoteInfo, type Socket as DatagramSocket } from 'node:dgram';
+import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from 'node:fs';
+import { Server, Socket } from 'node:net';
+import { checked, wrongKind } from '../errors.js';
+import { READ, WRITE } from '../native/addon.js';
+import { addon } from '../native/load.js';
+import { noteUnread } from './node-internals.js';
+import type { Kind } from './owned-fd.js';
+
+export interface SocketOptions {
+  /** Go on writing after the peer has ended. Default false, as in Node. */
+  allowHalfOpen?: boolean;
+  highWaterMark?: number;
+}
+
+export interface ReadStreamOptions {
+  /** First and last byte to read. Without `start` it reads from, and moves, the position that all holders share. */
+  start?: number;
+  end?: number;
+  encoding?: BufferEncoding;
+  highWaterMark?: number;
+}
+
+export interface WriteStreamOptions {
+  /** The first byte to write. Without it, writing begins at, and moves, the position that all holders share. */
+  start?: number;
+  highWaterMark?: number;
+}
+
+/** What is known of a descriptor. */
+export interface Nature {
+  readonly fd: number;
+  readonly kind: Kind;
+  readonly listening: boolean;
+  readonly unread: Buffer | undefined;
+}
+
+export function socketOf({ fd, kind, listening, unread }: Nature, options: SocketOptions = {}): Socket {
+  // What else net.Socket takes for a pipe or connection fails at the first use, not here.
+  if (!CONNECTIONS.has(kind) || listening)
+    throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', named(kind, listening));
+  const access = checked(addon.access(fd), 'fcntl');
+  const socket = new Socket({
+    ...options,
+    fd,
+    readable: (access & READ) !== 0,
+    writable: (access & WRITE) !== 0,
+  });
+  if (unread !== undefined) {
+    noteUnread(socket);
+    socket.unshift(unread);
+  }
+  return socket;
+}
+
+export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: Socket) => void): Server {
+  if ((kind !== 'tcp' && kind !== 'unix-stream') || !listening)
+    throw wrongKind('toServer', 'a listening socket (tcp, unix-stream)', named(kind, listening));
+  const server = new Server(listener);
+  // In a cluster's worker, too, it is this process that listens.
+  server.listen({ fd, exclusive: true });
+  if (server.listening) return server;
+  server.once('error', () => {}); // says later what is thrown now
+  throw wrongKind('toServer', 'a socket that nothing else in this process watches', 'watched');
+}
+
+export function datagramsOf(
+  { fd, kind }: Nature,
+  listener?: (message: Buffer, from: RemoteInfo) => void,
+): DatagramSocket {
+  if (kind !== 'udp') throw wrongKind('toDgram', 'a udp socket', kind);
+  if (fd === 0) throw wrongKind('toDgram', 'a number above 0, since dgram binds no other', '0');
+  const type = checked(addon.ipv6(fd), 'getsockopt') === 1 ? 'udp6' : 'udp4';
+  return createSocket(type, listener).bind({ fd, exclusive: true });
+}
+
+export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}): ReadStream {
+  if (!FILES.has(kind) || !allows(fd, READ))
+    throw wrongKind('createReadStream', 'a file or device open for reading', described(fd, kind));
+  return createReadStream('', { ...options, fd, autoClose: true });
+}
+
+export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}): WriteStream {
+  if (!FILES.has(kind) || !allows(fd, WRITE))
+    throw wrongKind('createWriteStream', 'a file or device open for writing', described(fd, kind));
+  return createWriteStream('', { ...options, fd, autoClose: true });
+}
+
+const CONNECTIONS = new Set<Kind>(['tcp', 'unix-stream', 'fifo']);
+// Not a fifo: a read that waits for it would hold one of the few threads for files. toSocket() is for those.
+const FILES = new Set<Kind>(['file', 'tty', 'character-device', 'block-device']);
+
+function named(kind: Kind, listening: boolean): string {
+  return listening ? `a listening ${kind}` : kind;
+}
+
+function allows(fd: number, direction: number): boolean {
+  return (checked(addon.access(fd), 'fcntl') & direction) !== 0;
+}
+
+function described(fd: number, kind: Kind): string {
+  return `${kind}, open for ${allows(fd, READ) ? (allows(fd, WRITE) ? 'both' : 'reading') : 'writing'}`;
+}
