@@ -1,0 +1,355 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once, type EventEmitter } from 'node:events';
+import { createReadStream, createWriteStream, fstatSync, readFileSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { Socket, connect } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import { TLSSocket } from 'node:tls';
+import { FdPasser, FdStream, socketpair } from 'fdpasser';
+import { message } from './support/child.js';
+import { connection, reads, withChild } from './support/connection.js';
+import { anonymousFile, inFolder, until } from './support/descriptors.js';
+import { test } from './support/test.js';
+
+const UNREAD = { code: 'ERR_FDPASSER_UNREAD' };
+
+test('a connection goes on in the process that it is sent to', async () => {
+  await withChild('node-objects', async (passer) => {
+    const [client, accepted] = await connection();
+    accepted.on('data', (bytes: Buffer) => accepted.write(`parent:${bytes.toString()}`));
+    client.write('one');
+    await reads(client, 'parent:one');
+    const closed = once(accepted, 'close');
+    await passer.send(accepted);
+    assert.equal(accepted.destroyed, true);
+    await closed;
+    client.write('two');
+    await reads(client, 'child:two');
+    client.end();
+    await once(client, 'close');
+  });
+});
+
+test('a connection goes on that has ended its own direction', async () => {
+  await withChild('node-objects', async (passer, child) => {
+    const [client, accepted] = await connection({ allowHalfOpen: true });
+    const end = once(client, 'end');
+    accepted.end('bye');
+    await passer.send(accepted);
+    await reads(client, 'bye');
+    client.write('heard');
+    assert.equal(await message(child), 'heard');
+    await end;
+    client.end();
+  });
+});
+
+test('what was written before goes out first, and what is sent later waits', async () => {
+  await withChild('node-objects', async (passer) => {
+    const [client, accepted] = await connection();
+    const size = 16 << 20;
+    accepted.write(Buffer.alloc(size, 'x'));
+    const sent: string[] = [];
+    passer.pushSendFh(accepted, () => sent.push('connection'));
+    passer.pushSendFh(anonymousFile(), () => sent.push('file'));
+    for (let i = 0; i < 10; i++) await turn();
+    assert.deepEqual(sent, []);
+    let got = 0;
+    while (got < size) {
+      const bytes = client.read() as Buffer | null;
+      if (bytes === null) await once(client, 'readable');
+      else got += bytes.length;
+    }
+    assert.equal(got, size);
+    client.write('now');
+    await reads(client, 'child:now');
+    assert.deepEqual(sent, ['connection', 'file']);
+    client.end();
+  });
+});
+
+test("a child's output goes on in the process that its pipe is sent to", async () => {
+  await withChild('node-objects', async (passer, child) => {
+    const cat = spawn('cat', { stdio: ['pipe', 'pipe', 'inherit'] });
+    const end = once(cat, 'close');
+    await passer.send(cat.stdout as Socket);
+    cat.stdin.end('through cat');
+    assert.equal(await message(child), 'through cat');
+    assert.deepEqual(await end, [0, null]);
+  });
+});
+
+for (const how of ['flowing', 'paused', 'iterated'] as const) {
+  test(`a connection that is ${how}, and was not sent, reads on where it was`, async () => {
+    const passer = new FdPasser();
+    const [client, accepted] = await connection();
+    let got = '';
+    if (how === 'flowing') accepted.on('data', (bytes: Buffer) => (got += bytes.toString()));
+    const iterating =
+      how === 'iterated' &&
+      (async () => {
+        for await (const bytes of accepted) got += (bytes as Buffer).toString();
+      })();
+    await turn();
+    const abort = new AbortController();
+    const sending = passer.send(accepted, { signal: abort.signal });
+    client.write('kept');
+    for (let i = 0; i < 10; i++) await turn();
+    assert.equal(got, '');
+    assert.equal(accepted.readableLength, 0);
+    abort.abort();
+    await assert.rejects(sending, { name: 'AbortError' });
+    if (how === 'paused') {
+      await reads(accepted, 'kept');
+      accepted.on('data', (bytes: Buffer) => (got += bytes.toString()));
+    }
+    client.end('-on');
+    await once(accepted, 'close');
+    await iterating;
+    assert.equal(got, how === 'paused' ? '-on' : 'kept-on');
+    await passer.close();
+  });
+}
+
+test('a connection with unread bytes is refused over a bare wire, and reads them', async () => {
+  const [near, far] = socketpair();
+  await using passer = new FdPasser({ fh: near });
+  await using stream = new FdStream(far);
+  const [client, accepted] = await connection();
+  client.write('unread');
+  await once(accepted, 'readable');
+  assert.throws(() => passer.pushSendFh(accepted), UNREAD);
+  await assert.rejects(passer.send(accepted), UNREAD);
+  assert.throws(() => stream.writeWithFds(Buffer.from('x'), [accepted]), UNREAD);
+  client.write(' and more');
+  await reads(accepted, 'unread and more');
+  client.end();
+  accepted.resume();
+  await once(accepted, 'close');
+});
+
+test('a connection is refused when bytes are put back while it waits, and reads them', async () => {
+  const [near, far] = socketpair();
+  await using passer = new FdPasser({ fh: near });
+  await using _peer = new FdPasser({ fh: far });
+  const [client, accepted] = await connection();
+  const sending = passer.send(accepted);
+  accepted.unshift('put back');
+  await assert.rejects(sending, UNREAD);
+  await reads(accepted, 'put back');
+  client.end('more');
+  await reads(accepted, 'more');
+  accepted.destroy();
+});
+
+test('a stream whose connection has unread bytes when its turn comes ends, and the connection reads them', async () => {
+  const [near, far] = socketpair();
+  const stream = new FdStream(near);
+  await using _peer = new FdPasser({ fh: far });
+  const [client, accepted] = await connection();
+  stream.writeWithFds(Buffer.from('x'), [accepted]);
+  accepted.unshift('put back');
+  const [error] = (await once(stream, 'error')) as [NodeJS.ErrnoException];
+  assert.equal(error.code, UNREAD.code);
+  await reads(accepted, 'put back');
+  client.destroy();
+  accepted.destroy();
+});
+
+test('text that setEncoding made is not sent', async () => {
+  const passer = new FdPasser();
+  const [client, accepted] = await connection();
+  let got = '';
+  accepted.setEncoding('utf8').on('data', (text: string) => (got += text));
+  const [first, second] = Buffer.from('ä');
+  client.write(Buffer.of(first!));
+  await until(() => accepted.bytesRead === 1);
+  await assert.rejects(passer.send(accepted), UNREAD);
+  client.end(Buffer.of(second!));
+  await once(accepted, 'close');
+  assert.equal(got, 'ä');
+  await passer.close();
+});
+
+test('a connection that closes while it waits is not sent, and the passer goes on', async () => {
+  await withChild('node-objects', async (passer, child) => {
+    const [client, accepted] = await connection();
+    accepted.write(Buffer.alloc(16 << 20));
+    passer.pushSendFh(accepted, () => assert.fail('sent'));
+    const [other, second] = await connection();
+    second.write(Buffer.alloc(16 << 20));
+    const sending = passer.send(second);
+    accepted.destroy();
+    second.destroy();
+    await assert.rejects(sending, { code: 'ERR_FDPASSER_NOT_OPEN' });
+    passer.pushSendFh(anonymousFile());
+    assert.equal(await message(child), '');
+    client.destroy();
+    other.destroy();
+  });
+});
+
+test('with keepOpen both processes use the connection', async () => {
+  await withChild('node-objects', async (passer) => {
+    const [client, accepted] = await connection();
+    await passer.send(accepted, { keepOpen: true });
+    accepted.pause();
+    accepted.write('parent');
+    await reads(client, 'parent');
+    accepted.destroy();
+    client.write('x');
+    await reads(client, 'child:x');
+    client.end();
+  });
+});
+
+test('what has no descriptor is refused', async () => {
+  const passer = new FdPasser();
+  const [client, accepted] = await connection();
+  client.destroy();
+  accepted.destroy();
+  const connecting = connect(1, '127.0.0.1');
+  const failed = once(connecting, 'error');
+  for (const object of [new Socket(), accepted, connecting, createSocket('udp4').unref()])
+    for (const keepOpen of [false, true])
+      await assert.rejects(passer.send(object, { keepOpen }), { code: 'ERR_FDPASSER_NOT_OPEN' });
+  await failed;
+  await passer.close();
+});
+
+test('a connection is not sent twice', async () => {
+  const passer = new FdPasser();
+  const [client, accepted] = await connection();
+  const sending = passer.send(accepted);
+  await assert.rejects(passer.send(accepted), { code: 'ERR_FDPASSER_NOT_OWNED' });
+  passer.destroy();
+  await assert.rejects(sending, { code: 'ERR_FDPASSER_CLOSED' });
+  client.end('still here');
+  await reads(accepted, 'still here');
+  accepted.destroy();
+});
+
+test('a TLS connection is refused', async () => {
+  const passer = new FdPasser();
+  const [client, accepted] = await connection();
+  const secure = new TLSSocket(accepted);
+  await assert.rejects(passer.send(secure), { code: 'ERR_FDPASSER_TLS' });
+  await assert.rejects(passer.send(secure, { keepOpen: true }), { code: 'ERR_FDPASSER_TLS' });
+  secure.destroy();
+  client.destroy();
+  await passer.close();
+});
+
+test('a UDP socket goes on in the process that it is sent to', async () => {
+  for (const [type, address] of [
+    ['udp4', '127.0.0.1'],
+    ['udp6', '::1'],
+  ] as const) {
+    await withChild('node-objects', async (passer) => {
+      const served = createSocket(type).bind(0, address);
+      await once(served, 'listening');
+      const { port } = served.address();
+      const closed = once(served, 'close');
+      await passer.send(served);
+      await closed;
+      const client = createSocket(type);
+      client.send('ping', port, address);
+      const [answer] = (await once(client, 'message')) as [Buffer];
+      assert.equal(answer.toString(), 'child:ping');
+      client.close();
+    });
+  }
+});
+
+test('a FileHandle is closed by its own close() once it is sent', async () => {
+  await inFolder(async (folder) => {
+    await withChild('node-objects', async (passer, child) => {
+      writeFileSync(`${folder}/file`, 'contents');
+      const handle = await open(`${folder}/file`);
+      const closed = once(handle as unknown as EventEmitter, 'close');
+      await passer.send(handle, { keepOpen: true });
+      assert.equal(await message(child), 'contents');
+      assert.equal((await handle.stat()).size, 8);
+      await passer.send(handle);
+      assert.equal(await message(child), 'contents');
+      await closed;
+      assert.equal(handle.fd, -1);
+    });
+  });
+});
+
+test('a FileHandle that was not sent works on', async () => {
+  const passer = new FdPasser();
+  const handle = await open('/dev/null');
+  const sending = passer.send(handle);
+  passer.destroy();
+  await assert.rejects(sending, { code: 'ERR_FDPASSER_CLOSED' });
+  assert.equal((await handle.stat()).isCharacterDevice(), true);
+  await handle.close();
+});
+
+test('a WriteStream is sent when what was written to it is in the file', async () => {
+  await inFolder(async (folder) => {
+    await withChild('node-objects', async (passer, child) => {
+      const stream = createWriteStream(`${folder}/file`, { flags: 'w+' });
+      for (let i = 0; i < 100; i++) stream.write(`${i},`);
+      const closed = once(stream, 'close');
+      passer.pushSendFh(stream);
+      const text = await message<string>(child);
+      assert.equal(text, readFileSync(`${folder}/file`, 'utf8'));
+      assert.equal(text.split(',').length, 101);
+      await closed;
+    });
+  });
+});
+
+test('a ReadStream is sent unless it has read ahead', async () => {
+  await inFolder(async (folder) => {
+    await withChild('node-objects', async (passer, child) => {
+      writeFileSync(`${folder}/file`, 'contents');
+      const untouched = createReadStream(`${folder}/file`);
+      const closed = once(untouched, 'close');
+      await passer.send(untouched);
+      assert.equal(await message(child), 'contents');
+      await closed;
+
+      const ahead = createReadStream(`${folder}/file`);
+      await once(ahead, 'readable');
+      await assert.rejects(passer.send(ahead), UNREAD);
+      assert.equal((await ahead.toArray()).join(''), 'contents');
+
+      const positioned = createReadStream(`${folder}/file`, { start: 0 });
+      await once(positioned, 'readable');
+      await passer.send(positioned);
+      assert.equal(await message(child), 'contents');
+    });
+  });
+});
+
+test('a stream that cannot be opened is refused', async () => {
+  const passer = new FdPasser();
+  passer.iAmParent();
+  const stream = createReadStream('/nowhere');
+  const failed = once(stream, 'error');
+  await assert.rejects(passer.send(stream), { code: 'ERR_FDPASSER_NOT_OPEN' });
+  await failed;
+  await passer.close();
+});
+
+test('an OwnedFd becomes only what its kind allows, and else stays as it was', () => {
+  const [near, far] = socketpair();
+  const [seqpacket, other] = socketpair({ type: 'seqpacket' });
+  const methods = ['toSocket', 'toServer', 'toDgram', 'createReadStream', 'createWriteStream'] as const;
+  const refused = (owned: typeof near, except: readonly string[]): void => {
+    for (const method of methods.filter((name) => !except.includes(name)))
+      assert.throws(() => owned[method](), { code: 'ERR_FDPASSER_WRONG_KIND' }, method);
+    assert.equal(owned.closed, false);
+    assert.equal(fstatSync(owned.fd).isSocket(), true);
+  };
+  refused(near, ['toSocket']);
+  refused(seqpacket, []);
+  for (const owned of [near, far, seqpacket, other]) owned.close();
+  assert.throws(() => near.toSocket(), { code: 'ERR_FDPASSER_NOT_OWNED' });
+});
