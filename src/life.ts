@@ -25,6 +25,8 @@ export interface Alive<T> {
   unsent(): boolean;
   /** How many are asked for, less those at hand, has changed. */
   asked(): void;
+  /** `close` was called. */
+  closing?(): void;
   /** Somebody gets this one. */
   taken?(item: T): void;
   /** Nobody will. */
@@ -62,6 +64,7 @@ export class Life<T> {
   #reason = '';
   #failure: Error | undefined;
   #sendFailure: Error | undefined;
+  #unreported: Error | undefined;
   #inOrder = false;
 
   readonly #receivers = new Queue<Receiver<T>>();
@@ -169,11 +172,14 @@ export class Life<T> {
     if (this.#state !== 'open') throw this.#closed();
   }
 
-  /** The peer takes nothing more, though what it sent may still be there. */
-  cannotSend(error: Error): void {
+  /** The peer takes nothing more, though what it sent may still be there. `loses` says whether that is an error. */
+  cannotSend(error: Error, loses: boolean): void {
     this.#sendFailure = error;
+    if (loses) this.#unreported = error;
     this.#alive.dropUnsent(error);
-    if (this.#state === 'closing' && !this.#alive.unsent()) this.fail(error);
+    if (this.#state !== 'closing' || this.#alive.unsent()) return;
+    if (loses) this.fail(error);
+    else this.#shutDown(false);
   }
 
   /** The wire is over. What was received before can still be asked for. */
@@ -198,7 +204,7 @@ export class Life<T> {
   /** This side ends it at once. What had ended it before is reported all the same. */
   finish(reason: string): void {
     if (this.#state === 'closed') return;
-    const error = this.#failure ?? this.#sendFailure;
+    const error = this.#failure ?? this.#unreported;
     if (error !== undefined) {
       this.fail(error); // it had broken already, and nobody was told
       return;
@@ -221,6 +227,7 @@ export class Life<T> {
       this.#failReceivers(this.#closed());
       this.#dropStash();
       this.#alive.asked();
+      this.#alive.closing?.();
       this.closeIfDone();
     }
     return whenClosed;

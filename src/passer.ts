@@ -396,7 +396,10 @@ export class FdPasser extends EventEmitter<LifeEvents> {
       fill: () => this.#fill(payload),
       sent: (messages) => this.#sent(messages),
       refused: (error) => this.#refused(error),
-      cannotSend: (error) => this.#life.cannotSend(error),
+      cannotSend: (error) => {
+        this.#life.cannotSend(error, true);
+        return true;
+      },
       room: ROOM,
       stride: STRIDE,
       wanted: () => this.#life.wanted,

@@ -220,9 +220,10 @@ export class FdStream extends Duplex {
     shipment.written();
   }
 
-  #cannotSend(error: Error): void {
+  #cannotSend(error: Error): boolean {
     // Whoever reads gets what the peer had sent before it went, and the error after that.
     if (this.readableFlowing === null && this.listenerCount('readable') === 0) this.destroy(error);
+    return true;
   }
 
   #received(): void {

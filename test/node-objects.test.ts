@@ -65,6 +65,7 @@ test('what was written before goes out first, and what is sent later waits', asy
     assert.equal(got, size);
     client.write('now');
     await reads(client, 'child:now');
+    await until(() => sent.length === 2);
     assert.deepEqual(sent, ['connection', 'file']);
     client.end();
   });

@@ -26,6 +26,7 @@ import { Queue, Queued } from '../queue.js';
 import { coderOf, codecName, type Codec, type Coder } from './codec.js';
 import {
   encodeBody,
+  encodeBye,
   encodeHello,
   encodeMessage,
   encodeTaken,
@@ -157,6 +158,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   readonly #sends = new Queue<Departing>();
   #greeted = false;
+  /** `'wanted'`: close() was called, and the peer is told when all else was said. */
+  #goodbye: 'none' | 'wanted' | 'said' = 'none';
+  /** The peer said that nothing more comes: however the socket ends after that, it is no error. */
+  #peerLeft = false;
   #load: Load | undefined;
   /** So many messages go one by one: a descriptor of one of them made the kernel refuse them all. */
   #singly = 0;
@@ -345,6 +350,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         break;
       }
     }
+    if (this.#goodbye === 'wanted' && this.#sends.length === 0 && this.#unconfirmed === 0) {
+      draft.add(encodeBye(), []);
+      this.#goodbye = 'said';
+    }
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
   }
 
@@ -429,7 +438,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   #dropAll(error: Error): void {
     this.#dropUnsent(error);
-    for (const departing of this.#untaken.splice(0)) if (departing.confirm) giveBack(departing, error);
+    for (const departing of this.#untaken.splice(0)) {
+      this.#account(departing, -1);
+      if (departing.confirm) giveBack(departing, error);
+    }
   }
 
   // ---- receiving
@@ -456,6 +468,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         this.#peer = incoming.hello;
         if (this.#peer.codec !== this.#hello.codec) throw codecsDiffer(this.#codec, codecName(this.#peer.codec));
         this.#link.send();
+        return;
+      case 'bye':
+        this.#peerLeft = true;
         return;
       case 'taken':
         this.#confirmed(incoming.count);
@@ -492,8 +507,16 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     return {
       what: 'channel',
       unsent: () =>
-        this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#told !== this.#taken,
+        this.#sends.length > 0 ||
+        this.#load !== undefined ||
+        this.#unconfirmed > 0 ||
+        this.#told !== this.#taken ||
+        this.#goodbye === 'wanted',
       asked: () => this.#link.receive(),
+      closing: () => {
+        this.#goodbye = 'wanted';
+        this.#link.send();
+      },
       taken: ({ message, size }: Arrived<T>) => {
         this.#waiting--;
         this.#waitingBytes -= size;
@@ -522,7 +545,13 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       fill: () => this.#fill(),
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.#refused(error),
-      cannotSend: (error) => this.#life.cannotSend(error),
+      cannotSend: (error) => {
+        // A hello, or word of what was taken, is not missed by a peer that has gone.
+        const loses = this.#sends.length > 0 || this.#unconfirmed > 0 || (this.#load?.messages.length ?? 0) > 0;
+        this.#goodbye = 'said'; // or never
+        this.#life.cannotSend(error, loses);
+        return loses;
+      },
       room: ROOM,
       stride: ROOM.length,
       wanted: () => 1,
@@ -534,7 +563,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         if (this.#reader.unfinished) this.#life.fail(protocolBroken('it ended in the middle of a message'));
       },
       mayStillSend: () => false,
-      ended: (error) => this.#life.ended(error),
+      ended: (error) => this.#life.ended(this.#peerLeft ? undefined : error),
     };
   }
 }

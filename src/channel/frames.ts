@@ -14,6 +14,7 @@ export const FRAME_FDS = 253;
 
 const PART = 1;
 const TAKEN = 2;
+const BYE = 3;
 
 /** Flags of a part: more parts of this message follow; its body begins with the unread bytes of its sockets. */
 const MORE = 1;
@@ -44,7 +45,10 @@ export interface Body {
 }
 
 export type Incoming =
-  { type: 'hello'; hello: Hello } | { type: 'message'; body: Body } | { type: 'taken'; count: number };
+  | { type: 'hello'; hello: Hello }
+  | { type: 'message'; body: Body }
+  | { type: 'taken'; count: number }
+  | { type: 'bye' };
 
 const EMPTY = Buffer.alloc(0);
 
@@ -68,6 +72,13 @@ export function encodeTaken(count: number): Buffer {
   bytes.writeUInt8(TAKEN, 0);
   bytes.writeUInt32LE(4, 4);
   bytes.writeUInt32LE(count, HEADER_BYTES);
+  return bytes;
+}
+
+/** Says that nothing comes after this. */
+export function encodeBye(): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES);
+  bytes.writeUInt8(BYE, 0);
   return bytes;
 }
 
@@ -188,17 +199,20 @@ export class Reader {
     const flags = bytes.readUInt8(1);
     const fds = bytes.readUInt16LE(2);
     const length = bytes.readUInt32LE(4);
-    if (type !== PART && type !== TAKEN) throw new FramingError(`it sent a frame of the unknown type ${type}`);
+    if (type !== PART && type !== TAKEN && type !== BYE)
+      throw new FramingError(`it sent a frame of the unknown type ${type}`);
     if (flags & ~(MORE | UNREAD)) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
     if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
     if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
     if (type === TAKEN && (length !== 4 || fds !== 0 || flags !== 0))
       throw new FramingError('it sent a bad TAKEN frame');
+    if (type === BYE && (length !== 0 || fds !== 0 || flags !== 0)) throw new FramingError('it sent a bad BYE frame');
     if (type === PART) this.#bound(length, fds);
     if (bytes.length < HEADER_BYTES + length) return 0;
 
     const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
     if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
+    else if (type === BYE) found.push({ type: 'bye' });
     else this.#part(payload, flags, fds, found);
     return HEADER_BYTES + length;
   }

@@ -33,8 +33,8 @@ export interface LinkOwner {
   sent(messages: number, tail: number): void;
   /** The kernel will not have the first of them, as it is. The link can go on. */
   refused(error: Error): void;
-  /** The kernel will have nothing more, though something may still be there to receive. */
-  cannotSend(error: Error): void;
+  /** The kernel will have nothing more, though something may still be there to receive. Returns whether that loses anything. */
+  cannotSend(error: Error): boolean;
 
   /** Where received bytes go: those of each message to a stretch of `stride` bytes. */
   readonly room: Uint8Array;
@@ -207,9 +207,9 @@ export class Link {
 
   #cannotSend(error: Error, peerGone: boolean): void {
     this.#sending = 'over';
-    this.#owner.cannotSend(error);
+    const loses = this.#owner.cannotSend(error);
     if (this.#watch === undefined) return;
-    this.#fate ??= error;
+    if (loses || !peerGone) this.#fate ??= error;
     if (peerGone && this.#receiving !== 'over' && this.#look() === 'something') return;
     this.#over(this.#fate);
   }

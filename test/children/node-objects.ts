@@ -11,7 +11,9 @@ process.disconnect();
 function use(fd: OwnedFd): void {
   switch (fd.kind) {
     case 'udp': {
-      const socket = fd.toDgram((message, { port, address }) => socket.send(`child:${message}`, port, address));
+      const socket = fd.toDgram((message, { port, address }) =>
+        socket.send(`child:${message.toString()}`, port, address),
+      );
       open.push(socket);
       break;
     }

@@ -1,0 +1,8 @@
+/** What the child that takes over a connection is told. */
+export interface Takeover {
+  say?: number;
+  http?: boolean;
+}
+
+/** What it reports. */
+export type Report = { length: number; sha256: string } | { error: string };
