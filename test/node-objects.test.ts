@@ -47,7 +47,8 @@ test('a connection goes on that has ended its own direction', async () => {
 });
 
 test('what was written before goes out first, and what is sent later waits', async () => {
-  await withChild('node-objects', async (passer) => {
+  await withChild('node-objects', async (passer, child) => {
+    const read = message(child);
     const [client, accepted] = await connection();
     const size = 16 << 20;
     accepted.write(Buffer.alloc(size, 'x'));
@@ -65,7 +66,7 @@ test('what was written before goes out first, and what is sent later waits', asy
     assert.equal(got, size);
     client.write('now');
     await reads(client, 'child:now');
-    await until(() => sent.length === 2);
+    assert.equal(await read, ''); // of the file, which is empty
     assert.deepEqual(sent, ['connection', 'file']);
     client.end();
   });
