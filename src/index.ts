@@ -6,6 +6,7 @@ export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';
 export type { ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
+export { sendDatagram, type DatagramOptions } from './endpoint/datagram.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';
 export { socketpair } from './endpoint/pair.js';
 export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';

@@ -112,10 +112,10 @@ export class BareOutgoing extends Outgoing {
 }
 
 /** Takes several over, or none: if it throws, nothing has changed hands. */
-export function outgoingAll(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoing[] {
+export function outgoingAll(fds: readonly FdLike[], terms: 'keep' | 'return', Kind = Outgoing): Outgoing[] {
   const taken: Outgoing[] = [];
   try {
-    for (const fd of fds) taken.push(new Outgoing(fd, terms));
+    for (const fd of fds) taken.push(new Kind(fd, terms));
     return taken;
   } catch (error) {
     for (const fd of taken) fd.unsent();

@@ -18,11 +18,11 @@ export interface ListenOptions {
   backlog?: number;
   /** The permissions of the path. From its first instant it has none beyond these. Default 0o600. */
   mode?: number;
-  /** `'stream'` (the default) or `'seqpacket'`. */
-  type?: Exclude<SocketType, 'dgram'>;
+  /** Default `'stream'`. A datagram socket has no connections: `accept` gives the socket itself. */
+  type?: SocketType;
   /**
    * Who may connect, by the kernel's word. Others are closed at once, having received nothing. Default: this process's
-   * own effective user alone.
+   * own effective user alone. Not for datagrams, which come without a word of the kernel: `mode` says who may send.
    */
   allow?: (peer: PeerCredentials) => boolean;
 }
@@ -52,14 +52,15 @@ export function listen(path: string, options: ListenOptions = {}): FdServer {
   address(path, 'bind');
   const { backlog = 511, mode = 0o600, type = 'stream', allow = sameUser } = checkOptions(options);
   if (typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
-  if ((type as SocketType) === 'dgram') throw invalidValue('options.type', "'stream' or 'seqpacket'", type);
+  if (type === 'dgram' && options.allow !== undefined)
+    throw invalidValue('options.allow', 'left out for datagrams', allow);
   const bind = {
     type: typeNumber(type),
     mode: inRange('options.mode', mode, 0o777),
     backlog: inRange('options.backlog', backlog, 0x7fffffff),
   };
   const [fd, stats] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
-  return new FdServer(path, ownReceived(fd), stats, allow);
+  return new FdServer(path, ownReceived(fd), stats, type === 'dgram' ? undefined : allow);
 }
 
 /** A listening AF_UNIX socket, made by `listen`. It accepts when it is asked to; the rest waits in the kernel's backlog. */
@@ -68,7 +69,8 @@ export class FdServer {
   readonly path: string;
   readonly #listener: OwnedFd;
   readonly #stats: BigIntStats | undefined;
-  readonly #allow: (peer: PeerCredentials) => boolean;
+  /** Nobody is asked for a datagram socket. */
+  readonly #allow: ((peer: PeerCredentials) => boolean) | undefined;
   readonly #waiting = new Queue<Accepter>();
   #watch: Watch | undefined;
   #watching = false;
@@ -80,7 +82,7 @@ export class FdServer {
     path: string,
     listener: OwnedFd,
     stats: BigIntStats | undefined,
-    allow: (peer: PeerCredentials) => boolean,
+    allow: ((peer: PeerCredentials) => boolean) | undefined,
   ) {
     this.path = path;
     this.#listener = listener;
@@ -97,7 +99,8 @@ export class FdServer {
   }
 
   /**
-   * The next connection, close-on-exec and non-blocking; yours to close. Keeps the event loop alive while it waits.
+   * The next connection, close-on-exec and non-blocking; yours to close. (Of a datagram socket, a duplicate of the socket:
+   * give it to one passer.) Keeps the event loop alive while it waits.
    * While there is no free descriptor slot, connections wait in the backlog and are accepted when there is one.
    * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error.
    */
@@ -106,6 +109,10 @@ export class FdServer {
       const { signal } = checkOptions(options);
       checkSignal(signal);
       if (this.#watch === undefined) throw closed('server', 'close() was called');
+      if (this.#allow === undefined) {
+        resolve(this.#listener.dup());
+        return;
+      }
       const accepter = new Accepter(
         (fd) => {
           stop();
@@ -176,7 +183,7 @@ export class FdServer {
 
   #greet(connection: OwnedFd): void {
     try {
-      const accepter = this.#allow(peerCredentials(connection)) ? this.#waiting.shift() : undefined;
+      const accepter = this.#allow!(peerCredentials(connection)) ? this.#waiting.shift() : undefined;
       if (accepter === undefined) connection.close();
       else accepter.deliver(connection);
     } catch (error) {
