@@ -155,6 +155,10 @@ export class FdStream extends Duplex {
     for (const { fds } of this.#shipment?.marks ?? []) for (const fd of fds) fd.letGo();
     for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
     this.#attached.clear();
+    // Node calls back the writes that wait behind it, but not the one under way.
+    if (this.#shipment !== undefined)
+      process.nextTick(this.#shipment.written, error ?? closed('stream', 'it was destroyed'));
+    this.#shipment = undefined;
     destroyed(error);
   }
 

@@ -424,6 +424,30 @@ test('notices the end of its peer though nobody reads or writes', async () => {
   assert.deepEqual(events, ['end', 'finish', 'close']);
 });
 
+test('destroying it closes the descriptors that were not sent and calls back their writes with an error', async () => {
+  const [one, other] = streamPair();
+  const kept = anonymousFile();
+  const before = openDescriptors();
+  const results: Promise<unknown>[] = [];
+  const write = (size: number, fds: number[], keepOpen = false): void => {
+    results.push(new Promise((called) => one.writeWithFds(Buffer.alloc(size), fds, { keepOpen }, called)));
+  };
+  one.cork();
+  write(4 << 20, [anonymousFile()]); // more than the kernel takes, so that all after it waits
+  write(1, [anonymousFile(), anonymousFile()]);
+  write(1, [kept], true);
+  one.uncork();
+  await lookAround();
+  write(1, [anonymousFile()]);
+  write(1, [kept], true);
+  one.destroy();
+  for (const result of await Promise.all(results)) assert.ok(result instanceof Error);
+  assert.deepEqual(leftOpen(before), []);
+  assert.equal(openDescriptors().has(kept), true);
+  closeSync(kept);
+  await finished(other.resume());
+});
+
 test('destroying it with an error emits that error and ends the peer', async () => {
   const [one, other] = streamPair();
   const failure = once(one, 'close').catch((error: unknown) => error);
