@@ -87,7 +87,12 @@ export class FdStream extends Duplex {
       ...(timeout === undefined ? {} : { timeout }),
       ...(signal === undefined ? {} : { signal }),
     });
-    return new FdStream(socket, signal === undefined ? stream : { ...stream, signal });
+    try {
+      return new FdStream(socket, signal === undefined ? stream : { ...stream, signal });
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
   }
 
   /**

@@ -492,6 +492,21 @@ test('fails to connect where nobody listens', async () => {
   });
 });
 
+test('leaves nothing open when it cannot become a stream once connected', async () => {
+  await inFolder(async (folder) => {
+    using server = listen(`${folder}/socket`);
+    const before = openDescriptors();
+    for (const options of [{ fds: 'none' as 'owned' }, { highWaterMark: -1 }])
+      await assert.rejects(FdStream.connect(server.path, options), { code: 'ERR_INVALID_ARG_VALUE' });
+    await assert.rejects(FdStream.connect(server.path, { signal: AbortSignal.abort() }), { name: 'AbortError' });
+    const controller = new AbortController();
+    const connecting = FdStream.connect(server.path, { signal: controller.signal });
+    controller.abort(); // the kernel has connected it by now
+    await assert.rejects(connecting, { name: 'AbortError' });
+    assert.deepEqual(leftOpen(before), []);
+  });
+});
+
 test('refuses what is no stream socket and wrong options, taking nothing over', async () => {
   const [packet, otherPacket] = socketpair({ type: 'seqpacket' });
   const [stream, otherStream] = socketpair();
