@@ -45,7 +45,7 @@ interface Shipment {
  * are the listener's to close; without a listener they are closed. The descriptors of one `writeWithFds` arrive with its
  * first byte. A slow reader stops the peer, and nothing is lost: neither bytes nor descriptors.
  *
- * When the peer goes while something waits to be written, what it had sent can still be read first.
+ * When the peer goes while something waits to be written, whoever reads gets what it had sent first and the error then.
  */
 export class FdStream extends Duplex {
   readonly #link: Link;
@@ -56,6 +56,8 @@ export class FdStream extends Duplex {
   #offset = 0;
   /** Descriptors of chunks that wait in the Duplex's own buffer. */
   readonly #attached = new Map<Uint8Array, Outgoing[]>();
+  /** What broke the connection, kept until what was received before has been read. */
+  #fate: Error | undefined;
 
   /**
    * Takes over a connected AF_UNIX stream socket. Throws, taking nothing over, as `FdPasser` does, and `ERR_INVALID_ARG_VALUE`
@@ -87,7 +89,12 @@ export class FdStream extends Duplex {
       ...(timeout === undefined ? {} : { timeout }),
       ...(signal === undefined ? {} : { signal }),
     });
-    return new FdStream(socket, signal === undefined ? stream : { ...stream, signal });
+    try {
+      return new FdStream(socket, signal === undefined ? stream : { ...stream, signal });
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
   }
 
   /**
@@ -117,6 +124,12 @@ export class FdStream extends Duplex {
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     if (fds.length > 0) this.#attached.set(chunk, outgoing(fds, keepOpen ? 'keep' : 'return'));
     return this.write(chunk, callback);
+  }
+
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size);
+    if (this.#fate !== undefined && this.readableLength === 0) this.destroy(this.#fate);
+    return chunk;
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
@@ -157,6 +170,10 @@ export class FdStream extends Duplex {
     for (const { fds } of this.#shipment?.marks ?? []) for (const fd of fds) fd.letGo();
     for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
     this.#attached.clear();
+    // Node calls back the writes that wait behind it, but not the one under way.
+    if (this.#shipment !== undefined)
+      process.nextTick(this.#shipment.written, error ?? closed('stream', 'it was destroyed'));
+    this.#shipment = undefined;
     destroyed(error);
   }
 
@@ -220,10 +237,18 @@ export class FdStream extends Duplex {
     shipment.written();
   }
 
-  #cannotSend(error: Error): boolean {
-    // Whoever reads gets what the peer had sent before it went, and the error after that.
-    if (this.readableFlowing === null && this.listenerCount('readable') === 0) this.destroy(error);
-    return true;
+  get #hasReader(): boolean {
+    return this.readableFlowing !== null || this.listenerCount('readable') > 0;
+  }
+
+  /** The link is over. Whoever reads gets what the peer had sent before, and the error after that. */
+  #ended(error: Error | undefined): void {
+    if (error === undefined || this.readableLength === 0 || !this.#hasReader) {
+      this.destroy(error);
+      return;
+    }
+    this.#fate = error;
+    this.push(null); // wakes a reader that waits for more
   }
 
   #received(): void {
@@ -258,7 +283,10 @@ export class FdStream extends Duplex {
       fill: () => this.#fill(),
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.destroy(error),
-      cannotSend: (error) => this.#cannotSend(error),
+      cannotSend: (error) => {
+        if (!this.#hasReader) this.destroy(error);
+        return true;
+      },
       get room() {
         return stream.#room;
       },
@@ -273,7 +301,7 @@ export class FdStream extends Duplex {
         this.read(0); // emits 'end' when nothing is buffered, though nobody reads
       },
       mayStillSend: () => true,
-      ended: (error) => this.destroy(error),
+      ended: (error) => this.#ended(error),
     };
   }
 }

@@ -313,8 +313,8 @@ export class Link {
   #endOfPeer(): void {
     this.#receiving = 'over';
     this.#owner.peerEnded();
-    // It may have closed one direction alone: what waits to be sent still goes.
-    if (this.#sending === 'over' || !this.#owner.mayStillSend()) this.#over(this.#fate);
+    // Unless it is gone, it may have closed one direction alone: what waits to be sent still goes.
+    if (this.#fate !== undefined || this.#sending === 'over' || !this.#owner.mayStillSend()) this.#over(this.#fate);
   }
 
   #over(error: Error | undefined): void {
