@@ -6,12 +6,13 @@ const passer = FdPasser.inherit();
 const open: { close(): void }[] = [];
 for await (const fd of passer) use(fd);
 for (const each of open) each.close();
-process.disconnect();
 
 function use(fd: OwnedFd): void {
   switch (fd.kind) {
     case 'udp': {
-      const socket = fd.toDgram((message, { port, address }) => socket.send(`child:${message}`, port, address));
+      const socket = fd.toDgram((message, { port, address }) =>
+        socket.send(`child:${message.toString()}`, port, address),
+      );
       open.push(socket);
       break;
     }
