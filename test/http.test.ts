@@ -24,8 +24,9 @@ async function withServer(
     await body(request, server, port);
   } finally {
     agent.destroy();
-    server.close();
-    await once(server, 'close');
+    const closed = once(server, 'close');
+    server.close().closeAllConnections();
+    await closed;
   }
 }
 

@@ -48,7 +48,6 @@ test('a connection goes on that has ended its own direction', async () => {
 
 test('what was written before goes out first, and what is sent later waits', async () => {
   await withChild('node-objects', async (passer, child) => {
-    const read = message(child);
     const [client, accepted] = await connection();
     const size = 16 << 20;
     accepted.write(Buffer.alloc(size, 'x'));
@@ -64,9 +63,10 @@ test('what was written before goes out first, and what is sent later waits', asy
       else got += bytes.length;
     }
     assert.equal(got, size);
+    const reported = message(child);
     client.write('now');
     await reads(client, 'child:now');
-    assert.equal(await read, ''); // of the file, which is empty
+    assert.equal(await reported, '');
     assert.deepEqual(sent, ['connection', 'file']);
     client.end();
   });
@@ -135,7 +135,6 @@ test('a connection with unread bytes is refused over a bare wire, and reads them
 test('a connection is refused when bytes are put back while it waits, and reads them', async () => {
   const [near, far] = socketpair();
   await using passer = new FdPasser({ fh: near });
-  await using _peer = new FdPasser({ fh: far });
   const [client, accepted] = await connection();
   const sending = passer.send(accepted);
   accepted.unshift('put back');
@@ -144,12 +143,12 @@ test('a connection is refused when bytes are put back while it waits, and reads 
   client.end('more');
   await reads(accepted, 'more');
   accepted.destroy();
+  far.close();
 });
 
 test('a stream whose connection has unread bytes when its turn comes ends, and the connection reads them', async () => {
   const [near, far] = socketpair();
   const stream = new FdStream(near);
-  await using _peer = new FdPasser({ fh: far });
   const [client, accepted] = await connection();
   stream.writeWithFds(Buffer.from('x'), [accepted]);
   accepted.unshift('put back');
@@ -158,6 +157,7 @@ test('a stream whose connection has unread bytes when its turn comes ends, and t
   await reads(accepted, 'put back');
   client.destroy();
   accepted.destroy();
+  far.close();
 });
 
 test('text that setEncoding made is not sent', async () => {

@@ -21,8 +21,9 @@ interface SocketInternals {
   readonly _handle: Handle | null;
   readonly _readableState: { ended: boolean; reading: boolean; decoder?: { lastNeed?: number } | null };
   /** The HTTP parser, and the request or response under way. */
-  readonly parser?: { duration(): number } | null;
+  readonly parser?: object | null;
   readonly _httpMessage?: object | null;
+  readonly server?: Record<symbol, { active(): object[] } | undefined> | null;
 }
 
 const internals = (socket: Socket): SocketInternals => socket as unknown as SocketInternals;
@@ -35,7 +36,7 @@ export function handleNumber(of: Socket | Server): number {
 
 /** The same of a datagram socket, whose `_handle` would print a deprecation warning. */
 export function datagramNumber(socket: DatagramSocket): number {
-  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
+  const symbol = symbolOf(socket, 'state symbol');
   const states = socket as unknown as Record<symbol, { handle: { fd: number } | null }>;
   return symbol === undefined ? -1 : (states[symbol]?.handle?.fd ?? -1);
 }
@@ -82,10 +83,13 @@ export function takeBuffered(socket: Socket): Buffer {
 
 /** Whether the HTTP parser, if there is one, has seen part of a request, or a response is still due. */
 export function isBusyWithHttp(socket: Socket): boolean {
-  const { parser, _httpMessage: message } = internals(socket);
+  const { parser, _httpMessage: message, server } = internals(socket);
   if (parser === null || parser === undefined) return false;
-  // A parser counts the time of a message from its first byte, but that of the first from the connection's beginning.
-  return (message ?? null) !== null || (parser.duration() > 0 && !isUntouched(socket));
+  const symbol = symbolOf(server, 'http.server.connections');
+  const connections = symbol === undefined ? undefined : server?.[symbol];
+  if (connections === undefined || (message ?? null) !== null) return true;
+  // A parser is active from the first byte of a message to the last, but also before the first byte of all.
+  return !isUntouched(socket) && connections.active().includes(parser);
 }
 
 const begunElsewhere = new WeakSet<Socket>();
@@ -125,4 +129,8 @@ export function isStandardStream(value: object): boolean {
 /** `node:fs/promises` does not export the class. */
 export function isFileHandle(value: object): value is FileHandle {
   return value.constructor?.name === 'FileHandle' && 'fd' in value && 'datasync' in value;
+}
+
+function symbolOf(object: object | null | undefined, description: string): symbol | undefined {
+  return Object.getOwnPropertySymbols(object ?? {}).find((symbol) => symbol.description === description);
 }

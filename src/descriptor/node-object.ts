@@ -109,7 +109,7 @@ class SocketObject extends NodeObject<Socket> {
 
   override get refusal(): Error | undefined {
     if (super.refusal !== undefined) return super.refusal;
-    if (isBusyWithHttp(this.object)) return httpBusy();
+    if (this.#readOn === undefined && isBusyWithHttp(this.object)) return httpBusy();
     return holdsText(this.object) ? unreadText() : undefined;
   }
 

@@ -6,7 +6,6 @@ const passer = FdPasser.inherit();
 const open: { close(): void }[] = [];
 for await (const fd of passer) use(fd);
 for (const each of open) each.close();
-process.disconnect();
 
 function use(fd: OwnedFd): void {
   switch (fd.kind) {

@@ -12,3 +12,4 @@ for await (const fd of passer) {
     await passer.send(server!);
   }
 }
+server?.close();
