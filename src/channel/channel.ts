@@ -32,6 +32,7 @@ import {
   FramingError,
   HEADER_BYTES,
   Reader,
+  windowSize,
   type Body,
   type Hello,
   type Incoming,
@@ -44,7 +45,7 @@ export interface FdChannelOptions {
   maxMessageBytes?: number;
   /** The most descriptors to receive in one message, and in all messages that nobody has taken yet. Default 1024. */
   maxFds?: number;
-  /** How many bytes of messages may be here that nobody has taken yet; then the peer waits. Default 65536. */
+  /** How many bytes of messages, 8 more for each, may be here that nobody has taken yet; then the peer waits. Default 65536. */
   highWaterMark?: number;
   /** How long to wait for the peer's first word, in milliseconds. Default 10000. */
   helloTimeout?: number;
@@ -80,7 +81,7 @@ interface Arrived<T> {
 
 /** A message on its way out. */
 class Departing extends Queued {
-  /** Its bytes and descriptors on the wire, as the peer counts them. */
+  /** What it counts against the peer's window. */
   readonly size: number;
 
   constructor(
@@ -91,7 +92,7 @@ class Departing extends Queued {
     readonly reject: (error: Error) => void,
   ) {
     super();
-    this.size = body.length;
+    this.size = windowSize(body.length);
   }
 }
 
@@ -323,8 +324,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     for (let next = this.#sends.first; next !== undefined && this.#peer !== undefined; next = this.#sends.first) {
       const { maxMessageBytes, maxFds, window } = this.#peer;
       const error =
-        next.size > maxMessageBytes
-          ? tooLarge(`${next.size} bytes`, maxMessageBytes, 'maxMessageBytes')
+        next.body.length > maxMessageBytes
+          ? tooLarge(`${next.body.length} bytes`, maxMessageBytes, 'maxMessageBytes')
           : next.fds.length > maxFds
             ? tooLarge(`${next.fds.length} descriptors`, maxFds, 'maxFds')
             : undefined;
@@ -404,7 +405,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         while (next < end) this.#fds.push(batch.fd[next++]!);
       }
       for (const incoming of this.#reader.push(ROOM.subarray(0, batch.size[0]))) this.#take(incoming);
-      const unclaimed = this.#fds.length - this.#reader.claimed;
+      const { size, fds } = this.#reader.pending;
+      if (size > 0) this.#checkWindow(size, fds);
+      const unclaimed = this.#fds.length - fds;
       if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
     } catch (error) {
       this.#life.fail(error instanceof FramingError ? protocolBroken(error.message) : (error as Error));
@@ -430,11 +433,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   #arrived({ value, fds, size }: Body): void {
     if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
-    if (
-      this.#waiting > 0 &&
-      (this.#waitingBytes + size > this.#hello.window || this.#waitingFds + fds > this.#hello.maxFds)
-    )
-      throw new FramingError('it sent more than the window allows');
+    this.#checkWindow(size, fds);
     let decoded: unknown;
     try {
       decoded = this.#coder.decode(value);
@@ -445,6 +444,13 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#waitingBytes += size;
     this.#waitingFds += fds;
     this.#life.put({ message: new Message(decoded as T, this.#fds.splice(0, fds).map(ownReceived)), size });
+  }
+
+  /** Of a message, or the part of one that is here. */
+  #checkWindow(size: number, fds: number): void {
+    const { window, maxFds } = this.#hello;
+    if (this.#waiting > 0 && (this.#waitingBytes + size > window || this.#waitingFds + fds > maxFds))
+      throw new FramingError('it sent more than the window allows');
   }
 
   // ---- what others see of it
