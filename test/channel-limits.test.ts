@@ -159,6 +159,7 @@ test('limits out of range are refused', () => {
     for (const value of [0, -1, 1.5, NaN, 2 ** 32]) assert.throws(() => new FdChannel(a, { [name]: value }), RANGE);
     assert.throws(() => new FdChannel(a, { [name]: '1' }), { code: 'ERR_INVALID_ARG_TYPE' });
   }
+  assert.throws(() => new FdChannel(a, { helloTimeout: 2 ** 31 }), RANGE); // no timer waits so long
   assert.equal(a.closed, false);
   a.close();
   b.close();

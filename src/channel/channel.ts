@@ -7,6 +7,7 @@ import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
 import {
   checked,
+  closed,
   codecsDiffer,
   invalidType,
   invalidValue,
@@ -107,6 +108,10 @@ const SHIPMENT_BYTES = 65_536;
 /** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
 const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
 const MAX_UINT32 = 0xffff_ffff;
+/** The longest that a timer waits. */
+const MAX_DELAY = 0x7fff_ffff;
+/** What a socket says when its peer has closed it. */
+const PEER_GONE = new Set<string | undefined>(['EPIPE', 'ECONNRESET', 'ECONNREFUSED', 'ENOTCONN']);
 
 /**
  * Messages with descriptors beside them, in order, both ways, over an AF_UNIX stream or seqpacket socket.
@@ -127,6 +132,15 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   readonly #helloTimer: NodeJS.Timeout;
   /** What the peer said first. */
   #peer: Hello | undefined;
+
+  /**
+   * `'heard'`: the peer takes and sends nothing more, but may wait to hear what is taken of its messages. `'over'`: the
+   * socket is gone.
+   */
+  #ending: 'no' | 'heard' | 'over' = 'no';
+  #closing = false;
+  /** The peer went before all messages were sent, or taken. */
+  #cutShort = false;
 
   readonly #sends = new Queue<Departing>();
   #greeted = false;
@@ -174,7 +188,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       maxFds: count('options.maxFds', maxFds),
       window: count('options.highWaterMark', highWaterMark),
     };
-    count('options.helloTimeout', helloTimeout);
+    count('options.helloTimeout', helloTimeout, MAX_DELAY);
     this.#reader = new Reader(this.#hello);
     this.#life = new Life<Arrived<T>>(this, this.#alive(), onError);
 
@@ -200,7 +214,13 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     path: string,
     options: FdChannelOptions & ConnectOptions = {},
   ): Promise<FdChannel<T>> {
-    return new FdChannel<T>(await connect(path, options), options);
+    const socket = await connect(path, options);
+    try {
+      return new FdChannel<T>(socket, options);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
   }
 
   /** In a child process: the channel over the socket that its parent named in `spawn`'s `stdio`, at place `fd`. */
@@ -222,6 +242,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       checkSignal(signal);
       if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
       this.#life.checkSendable();
+      if (this.#ending !== 'no') throw peerClosed();
       const bytes = this.#coder.encode(value);
       const outgoing = outgoingAll(fds, keepOpen === true ? 'keep' : 'return');
       const departing = new Departing(
@@ -240,7 +261,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       const stop = onAbort(signal, (error) => {
         if (!this.#sends.remove(departing)) return;
         giveBack(departing, error);
-        this.#life.closeIfDone();
+        this.#closeIfDone();
+        this.#link.receive();
       });
       this.#sends.push(departing);
       this.#link.send();
@@ -271,7 +293,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
    * that is refused at once, and messages that nobody took are dropped, their descriptors closed.
    */
   close(): Promise<void> {
-    return this.#life.close();
+    this.#closing = true;
+    const whenClosed = this.#life.close();
+    this.#closeIfDone();
+    return whenClosed;
   }
 
   /** Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again. */
@@ -289,7 +314,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   #fill(): number {
     this.#load ??= this.#prepare();
-    return this.#load?.shipment.fill() ?? 0;
+    if (this.#load !== undefined) return this.#load.shipment.fill();
+    this.#closeIfDone(); // the last in line may have been too large for the peer
+    return 0;
   }
 
   /** The next shipment: hello, then what was taken, and as many messages as the peer's window and one call hold. */
@@ -354,7 +381,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
     if (!shipment.done) return;
     this.#load = undefined;
-    this.#life.closeIfDone();
+    if (this.#ending === 'heard') this.#dropUnconfirmed(peerClosed());
+    this.#closeIfDone();
   }
 
   /** The kernel will not have a descriptor; which, it does not say. */
@@ -372,7 +400,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
     if (messages.length > 1) this.#singly = messages.length;
     else giveBack(this.#sends.shift()!, error);
-    this.#life.closeIfDone();
+    this.#closeIfDone();
   }
 
   /** The application there has taken so many messages in all. */
@@ -386,14 +414,47 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       if (departing.confirm) settle(departing);
     }
     this.#link.send();
-    this.#life.closeIfDone();
+    this.#closeIfDone();
   }
+
   #dropSends(error: Error): void {
-    const aboard = new Set(this.#load?.messages.map(({ departing }) => departing));
-    for (const departing of this.#untaken.splice(0))
-      if (departing.confirm || aboard.has(departing)) giveBack(departing, error);
+    // What was sent whole may still be confirmed, as long as there is something to receive.
+    if (this.#ending === 'over') this.#dropUnconfirmed(error);
+    const aboard = this.#load?.messages ?? [];
     this.#load = undefined;
+    this.#untaken.length -= aboard.length;
+    for (const { departing } of aboard) {
+      this.#account(departing, -1);
+      giveBack(departing, error);
+    }
+    this.#dropQueue(error);
+  }
+
+  #dropQueue(error: Error): void {
     for (let next = this.#sends.shift(); next; next = this.#sends.shift()) giveBack(next, error);
+  }
+
+  /** Nobody will confirm what was sent whole. */
+  #dropUnconfirmed(error: Error): void {
+    for (const departing of this.#untaken.splice(0, this.#untaken.length - (this.#load?.messages.length ?? 0))) {
+      this.#account(departing, -1);
+      if (departing.confirm) giveBack(departing, error);
+    }
+  }
+
+  #cannotSend(error: Error): void {
+    this.#cutShort = this.#sends.length > 0 || (this.#load?.messages.length ?? 0) > 0;
+    this.#life.cannotSend(error);
+  }
+
+  /**
+   * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of this
+   * direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
+   */
+  #closeIfDone(): void {
+    this.#life.closeIfDone();
+    if (this.#closing && this.#sends.length === 0 && this.#load === undefined && this.#told === this.#taken)
+      this.#link.endSending();
   }
 
   // ---- receiving
@@ -453,6 +514,26 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       throw new FramingError('it sent more than the window allows');
   }
 
+  #peerEnded(): void {
+    this.#ending = 'heard';
+    this.#cutShort ||= this.#sends.length > 0 || this.#untaken.length > 0;
+    this.#dropUnconfirmed(peerClosed());
+    this.#dropQueue(peerClosed());
+    this.#closeIfDone();
+  }
+
+  /**
+   * A peer that closes does not wait for what it would not take, which the socket reports as an error. It is one when
+   * messages are lost by it.
+   */
+  #ended(error: NodeJS.ErrnoException | undefined): void {
+    this.#ending = 'over';
+    const lost = this.#cutShort || this.#untaken.length > 0;
+    if (error?.code === 'EMSGSIZE') this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
+    else if (this.#reader.unfinished) this.#life.ended(protocolBroken('it ended in the middle of a message'));
+    else this.#life.ended(PEER_GONE.has(error?.code) && !lost ? undefined : error);
+  }
+
   // ---- what others see of it
 
   #alive() {
@@ -471,6 +552,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       discard: ({ message }: Arrived<T>) => message[Symbol.dispose](),
       dropSends: (error: Error) => this.#dropSends(error),
       disconnect: () => {
+        this.#ending = 'over';
         clearTimeout(this.#helloTimer);
         this.#link.destroy();
         for (const fd of this.#fds.splice(0)) addon.close(fd);
@@ -488,21 +570,26 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       fill: () => this.#fill(),
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.#refused(error),
-      cannotSend: (error) => this.#life.cannotSend(error),
+      cannotSend: (error) => this.#cannotSend(error),
       room: ROOM,
       stride: ROOM.length,
       wanted: () => 1,
       awaits: () => this.#life.wanted > 0 || this.#sends.length > 0 || this.#unconfirmed > 0,
       received: (messages) => this.#received(messages),
-      exhausted: () => this.#life.emitLater('exhausted'),
-      resumed: () => this.#life.emitLater('resumed'),
-      peerEnded: () => {
-        if (this.#reader.unfinished) this.#life.fail(protocolBroken('it ended in the middle of a message'));
+      exhausted: () => {
+        clearTimeout(this.#helloTimer); // the peer has said something, for which there is no room yet
+        this.#life.emitLater('exhausted');
       },
-      mayStillSend: () => false,
-      ended: (error) => this.#life.ended(error),
+      resumed: () => this.#life.emitLater('resumed'),
+      peerEnded: () => this.#peerEnded(),
+      mayStillSend: () => this.#load !== undefined || this.#told !== this.#taken || this.#waiting > 0,
+      ended: (error) => this.#ended(error),
     };
   }
+}
+
+function peerClosed(): Error {
+  return closed('channel', 'the peer closed its end');
 }
 
 function settle(departing: Departing): void {
@@ -515,9 +602,9 @@ function giveBack(departing: Departing, error: Error): void {
   departing.reject(error);
 }
 
-function count(name: string, value: number): number {
+function count(name: string, value: number, most = MAX_UINT32): number {
   if (typeof value !== 'number') throw invalidType(name, 'a number', value);
-  if (!Number.isInteger(value) || value < 1 || value > MAX_UINT32)
-    throw outOfRange(name, `an integer >= 1 and <= ${MAX_UINT32}`, value);
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw outOfRange(name, `an integer >= 1 and <= ${most}`, value);
   return value;
 }
