@@ -14,6 +14,7 @@ import {
   noHello,
   outOfRange,
   protocolBroken,
+  systemError,
   tooLarge,
 } from '../errors.js';
 import { iterate } from '../iterate.js';
@@ -107,6 +108,7 @@ interface Load {
 const SHIPMENT_BYTES = 65_536;
 /** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
 const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
+const CLOSED_EARLY = 'A descriptor was closed before it was sent: leave it open until then';
 const MAX_UINT32 = 0xffff_ffff;
 /** The longest that a timer waits. */
 const MAX_DELAY = 0x7fff_ffff;
@@ -329,6 +331,14 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#told = this.#taken;
     for (let next = this.#departure(); next && draft.length < SHIPMENT_BYTES; next = this.#departure()) {
       this.#sends.remove(next);
+      const several = next.fds.length > FRAME_FDS;
+      if (several) {
+        const error = badDescriptor(next);
+        if (error !== undefined) {
+          giveBack(next, error);
+          continue;
+        }
+      }
       this.#account(next, 1);
       this.#untaken.push(next);
       const at = draft.length;
@@ -342,6 +352,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         this.#singly--;
         break;
       }
+      // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several calls
+      // of the kernel is looked at first, and those of the next do not travel with its last.
+      if (several) break;
     }
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
   }
@@ -590,6 +603,11 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
 function peerClosed(): Error {
   return closed('channel', 'the peer closed its end');
+}
+
+function badDescriptor(departing: Departing): Error | undefined {
+  const result = departing.fds.map((fd) => addon.check(fd.number)).find((result) => result < 0);
+  return result === undefined ? undefined : systemError(result, 'sendmsg', { advice: CLOSED_EARLY });
 }
 
 function settle(departing: Departing): void {
