@@ -25,6 +25,11 @@ function identities(message: Message): string[] {
   return message.fds.map(({ fd }) => identity(fd));
 }
 
+/** Which of 16 files the descriptors of message `i` are: 0 to 5. */
+function filesOf(i: number): number[] {
+  return Array.from({ length: (i * 7) % 6 }, (_, k) => (i * 5 + k * 3) % 16);
+}
+
 /** Sends a value through a channel of this codec and back; returns what comes. */
 async function throughChannels(value: unknown, codec: Codec, type: Type): Promise<unknown> {
   const [one, other] = channels({ codec, type });
@@ -50,14 +55,13 @@ for (const type of TYPES) {
   test(`5,000 messages with 0 to 5 descriptors each arrive in order, both ways at once, over a ${type} socket`, async () => {
     using files = new Files(16);
     const [one, other] = channels<number>({ type });
-    const expected = (i: number) => Array.from({ length: (i * 7) % 6 }, (_, k) => (i * 5 + k * 3) % 16);
     const exchange = async (from: FdChannel<number>, to: FdChannel<number>) => {
       const sends: Promise<void>[] = [];
       for (let i = 0; i < 5000; i++)
         sends.push(
           from.send(
             i,
-            expected(i).map((file) => files.fds[file]!),
+            filesOf(i).map((file) => files.fds[file]!),
             { keepOpen: true, confirm: i % 10 === 0 },
           ),
         );
@@ -66,7 +70,7 @@ for (const type of TYPES) {
         assert.equal(message.value, i);
         assert.deepEqual(
           identities(message),
-          expected(i).map((file) => files.identities[file]!),
+          filesOf(i).map((file) => files.identities[file]!),
         );
       }
       await Promise.all(sends);
@@ -204,18 +208,13 @@ test("what a codec cannot encode is refused, and its descriptors stay the sender
 });
 
 test('bytes within a structured value are its own', async () => {
-  interface Value {
-    bytes: Uint8Array;
-    numbers: Uint32Array;
-  }
-  const [one, other] = channels<Value>({ codec: 'structured' });
-  const value = (i: number): Value => ({ bytes: new Uint8Array(100).fill(i), numbers: new Uint32Array(100).fill(i) });
-  const messages: Message<Value>[] = [];
+  const [one, other] = channels<Uint8Array | Uint32Array>({ codec: 'structured' });
+  const messages: Message<Uint8Array | Uint32Array>[] = [];
   for (let i = 0; i < 10; i++) {
-    await one.send(value(i));
+    await one.send((i % 2 === 0 ? new Uint8Array(100) : new Uint32Array(100)).fill(i));
     messages.push(await other.receive());
   }
-  messages.forEach((message, i) => assert.deepEqual(message.value, value(i)));
+  for (const [i, { value }] of messages.entries()) assert.ok(value.length === 100 && value.every((n) => n === i));
   await Promise.all([one.close(), other.close()]);
 });
 
