@@ -19,10 +19,11 @@ function frame(type: number, flags: number, fds: number, length: number, payload
   return Buffer.concat([header, payload]);
 }
 
-function unread(...numbers: number[]): Buffer {
+/** A message of so many descriptors, with unread bytes. */
+function unread(fds: number, ...numbers: number[]): Buffer {
   const body = Buffer.alloc(4 * numbers.length);
   numbers.forEach((number, i) => body.writeUInt32LE(number, 4 * i));
-  return frame(PART, 2, 0, body.length, body);
+  return frame(PART, 2, fds, body.length, body);
 }
 
 /** What `onError` says, which is once, of a channel whose peer puts these on the wire, one after the other. */
@@ -61,8 +62,10 @@ const BROKEN: [what: RegExp, pieces: Uint8Array[]][] = [
   [/took 4294967295 messages of 0/, [hello, encodeTaken(0xffff_ffff)]],
   [/2 descriptors came with 0/, [hello, frame(PART, 0, 2, 0)]],
   [/is not json: /, [hello, encodeMessage(Buffer.from('{'), 0, false)[0]!.bytes]],
-  [/unread bytes do not add up/, [hello, unread(1, 0, 0)]],
-  [/unread bytes do not add up/, [hello, unread()]],
+  [/unread bytes do not add up/, [hello, unread(0, 1, 0, 0)]],
+  [/unread bytes do not add up/, [hello, unread(1)]],
+  [/unread bytes do not add up/, [hello, unread(2, 2, 1, 0, 0, 0)]],
+  [/unread bytes of a socket/, [hello, unread(2, 2, 0, 4, 1, 0, 0x61616161)]],
   [/more than 100 bytes \(maxMessageBytes\)/, [hello, frame(PART, 0, 0, 101)]],
 ];
 

@@ -505,7 +505,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
   }
 
-  #arrived({ value, fds, size }: Body): void {
+  #arrived({ value, fds, unread, size }: Body): void {
+    if (unread.length > 0) throw new FramingError('it sent unread bytes of a socket, which nobody here could be given');
     if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
     this.#checkWindow(size, fds);
     let decoded: unknown;
