@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import {
   encodeBody,
@@ -172,4 +173,16 @@ test('a message in a million parts of one byte costs no more memory than one in 
   const grown = after.heapUsed + after.external - before.heapUsed - before.external;
   assert.ok(grown < 32 << 20, `grew by ${grown} bytes`);
   assert.throws(() => reader.push(parts), FramingError);
+});
+
+test('the example in docs/protocol.md is what is sent', () => {
+  const example = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8');
+  const encoded = [
+    encodeHello({ codec: 1, maxMessageBytes: 16 << 20, maxFds: 1024, window: 65_536 }),
+    encodeMessage(Buffer.from('{"log":1}'), 1, false)[0]!.bytes,
+    encodeTaken(1),
+    ...encodeMessage(Buffer.from('0'), 300, false).map(({ bytes }) => bytes),
+  ];
+  const lines = example.split('\n').map((line) => line.replace(/ {6}with.*/, '').replaceAll(' ', ''));
+  for (const bytes of encoded) assert.ok(lines.includes(bytes.toString('hex')), bytes.toString('hex'));
 });
