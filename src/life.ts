@@ -25,8 +25,6 @@ export interface Alive<T> {
   unsent(): boolean;
   /** How many are asked for, less those at hand, has changed. */
   asked(): void;
-  /** `close` was called. */
-  closing?(): void;
   /** Somebody gets this one. */
   taken?(item: T): void;
   /** Nobody will. */
@@ -227,7 +225,6 @@ export class Life<T> {
       this.#failReceivers(this.#closed());
       this.#dropStash();
       this.#alive.asked();
-      this.#alive.closing?.();
       this.closeIfDone();
     }
     return whenClosed;

@@ -9,12 +9,14 @@ import {
   checkBoolean,
   checked,
   checkOptions,
+  closed,
   codecsDiffer,
   invalidType,
   invalidValue,
   noHello,
   outOfRange,
   protocolBroken,
+  systemError,
   tooLarge,
 } from '../errors.js';
 import { iterate } from '../iterate.js';
@@ -26,7 +28,6 @@ import { Queue, Queued } from '../queue.js';
 import { coderOf, codecName, type Codec, type Coder } from './codec.js';
 import {
   encodeBody,
-  encodeBye,
   encodeHello,
   encodeMessage,
   encodeTaken,
@@ -35,6 +36,7 @@ import {
   FramingError,
   HEADER_BYTES,
   Reader,
+  windowSize,
   type Body,
   type Frame,
   type Hello,
@@ -48,7 +50,7 @@ export interface FdChannelOptions {
   maxMessageBytes?: number;
   /** The most descriptors to receive in one message, and in all messages that nobody has taken yet. Default 1024. */
   maxFds?: number;
-  /** How many bytes of messages may be here that nobody has taken yet; then the peer waits. Default 65536. */
+  /** How many bytes of messages, 8 more for each, may be here that nobody has taken yet; then the peer waits. Default 65536. */
   highWaterMark?: number;
   /** How long to wait for the peer's first word, in milliseconds. Default 10000. */
   helloTimeout?: number;
@@ -106,21 +108,25 @@ class Departing extends Queued {
     return this.fds.find((fd) => fd.refusal !== undefined)?.refusal;
   }
 
-  /** What was read from its sockets before they are handed over. */
-  get unread(): Body['unread'] {
-    return this.fds.flatMap(({ unread }, index) => (unread === undefined ? [] : [{ index, bytes: unread }]));
+  /** Its bytes on the wire without those of the frames. */
+  get length(): number {
+    return (this.#body ?? encodeBody(this.value, this.#unread)).length;
   }
 
-  /** Its bytes on the wire, as the peer counts them. */
+  /** What it counts against the peer's window. */
   get size(): number {
-    return (this.#body ?? encodeBody(this.value, this.unread)).length;
+    return windowSize(this.length);
   }
 
   /** It departs now, with what was read from its sockets until now. */
   depart(): Frame[] {
-    const { unread } = this;
+    const unread = this.#unread;
     this.#body = encodeBody(this.value, unread);
     return encodeMessage(this.#body, this.fds.length, unread.length > 0);
+  }
+
+  get #unread(): Body['unread'] {
+    return this.fds.flatMap(({ unread }, index) => (unread === undefined ? [] : [{ index, bytes: unread }]));
   }
 }
 
@@ -134,7 +140,12 @@ interface Load {
 const SHIPMENT_BYTES = 65_536;
 /** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
 const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
+const CLOSED_EARLY = 'A descriptor was closed before it was sent: leave it open until then';
 const MAX_UINT32 = 0xffff_ffff;
+/** The longest that a timer waits. */
+const MAX_DELAY = 0x7fff_ffff;
+/** What a socket says when its peer has closed it. */
+const PEER_GONE = new Set<string | undefined>(['EPIPE', 'ECONNRESET', 'ECONNREFUSED', 'ENOTCONN']);
 
 /**
  * Messages with descriptors beside them, in order, both ways, over an AF_UNIX stream or seqpacket socket.
@@ -156,12 +167,17 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   /** What the peer said first. */
   #peer: Hello | undefined;
 
+  /**
+   * `'heard'`: the peer takes and sends nothing more, but may wait to hear what is taken of its messages. `'over'`: the
+   * socket is gone.
+   */
+  #ending: 'no' | 'heard' | 'over' = 'no';
+  #closing = false;
+  /** The peer went before all messages were sent, or taken. */
+  #cutShort = false;
+
   readonly #sends = new Queue<Departing>();
   #greeted = false;
-  /** `'wanted'`: close() was called, and the peer is told when all else was said. */
-  #goodbye: 'none' | 'wanted' | 'said' = 'none';
-  /** The peer said that nothing more comes: however the socket ends after that, it is no error. */
-  #peerLeft = false;
   #load: Load | undefined;
   /** So many messages go one by one: a descriptor of one of them made the kernel refuse them all. */
   #singly = 0;
@@ -206,7 +222,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       maxFds: count('options.maxFds', maxFds),
       window: count('options.highWaterMark', highWaterMark),
     };
-    count('options.helloTimeout', helloTimeout);
+    count('options.helloTimeout', helloTimeout, MAX_DELAY);
     this.#reader = new Reader(this.#hello);
     this.#life = new Life<Arrived<T>>(this, this.#alive(), onError);
 
@@ -232,7 +248,13 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     path: string,
     options: FdChannelOptions & ConnectOptions = {},
   ): Promise<FdChannel<T>> {
-    return new FdChannel<T>(await connect(path, options), options);
+    const socket = await connect(path, options);
+    try {
+      return new FdChannel<T>(socket, options);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
   }
 
   /** In a child process: the channel over the socket that its parent named in `spawn`'s `stdio`, at place `fd`. */
@@ -256,6 +278,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       checkSignal(signal);
       if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
       this.#life.checkSendable();
+      if (this.#ending !== 'no') throw peerClosed();
       const bytes = this.#coder.encode(value);
       const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return');
       const departing = new Departing(
@@ -274,7 +297,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       const stop = onAbort(signal, (error) => {
         if (!this.#sends.remove(departing)) return;
         giveBack(departing, error);
-        this.#life.closeIfDone();
+        this.#closeIfDone();
+        this.#link.receive();
       });
       this.#sends.push(departing);
       this.#link.send();
@@ -305,7 +329,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
    * that is refused at once, and messages that nobody took are dropped, their descriptors closed.
    */
   close(): Promise<void> {
-    return this.#life.close();
+    this.#closing = true;
+    const whenClosed = this.#life.close();
+    this.#closeIfDone();
+    return whenClosed;
   }
 
   /** Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again. */
@@ -323,7 +350,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   #fill(): number {
     this.#load ??= this.#prepare();
-    return this.#load?.shipment.fill() ?? 0;
+    if (this.#load !== undefined) return this.#load.shipment.fill();
+    this.#closeIfDone(); // the last in line may have been too large for the peer
+    return 0;
   }
 
   /** The next shipment: hello, then what was taken, and as many messages as the peer's window and one call hold. */
@@ -335,13 +364,21 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     if (this.#told !== this.#taken) draft.add(encodeTaken(this.#taken), []);
     this.#told = this.#taken;
     for (let next = this.#departure(); next && draft.length < SHIPMENT_BYTES; next = this.#departure()) {
+      this.#sends.remove(next);
+      const several = next.fds.length > FRAME_FDS;
+      if (several) {
+        const error = badDescriptor(next);
+        if (error !== undefined) {
+          giveBack(next, error);
+          continue;
+        }
+      }
       const at = draft.length;
       let taken = 0;
       for (const { bytes, fds } of next.depart()) {
         draft.add(bytes, next.fds.slice(taken, taken + fds));
         taken += fds;
       }
-      this.#sends.remove(next);
       this.#account(next, 1);
       this.#untaken.push(next);
       messages.push({ departing: next, at, end: draft.length });
@@ -349,15 +386,12 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         this.#singly--;
         break;
       }
-    }
-    if (this.#goodbye === 'wanted' && this.#sends.length === 0 && this.#unconfirmed === 0) {
-      draft.add(encodeBye(), []);
-      this.#goodbye = 'said';
+      // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several calls
+      // of the kernel is looked at first, and those of the next do not travel with its last.
+      if (several) break;
     }
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
   }
-
-  readonly #wake = (): void => this.#link.send();
 
   /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
   #departure(): Departing | undefined {
@@ -375,6 +409,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     return undefined;
   }
 
+  readonly #wake = (): void => this.#link.send();
+
   #account(departing: Departing, sign: 1 | -1): void {
     this.#untakenBytes += sign * departing.size;
     this.#untakenFds += sign * departing.fds.length;
@@ -390,7 +426,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
     if (!shipment.done) return;
     this.#load = undefined;
-    this.#life.closeIfDone();
+    if (this.#ending === 'heard') this.#dropUnconfirmed(peerClosed());
+    this.#closeIfDone();
   }
 
   /** The kernel will not have a descriptor; which, it does not say. */
@@ -408,7 +445,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
     if (messages.length > 1) this.#singly = messages.length;
     else giveBack(this.#sends.shift()!, error);
-    this.#life.closeIfDone();
+    this.#closeIfDone();
   }
 
   /** The application there has taken so many messages in all. */
@@ -422,9 +459,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       if (departing.confirm) settle(departing);
     }
     this.#link.send();
-    this.#life.closeIfDone();
+    this.#closeIfDone();
   }
-  /** What was not sent whole. Of the rest the peer may still say that it took it. */
+
+  /** What was sent whole may still be confirmed, as long as there is something to receive. */
   #dropUnsent(error: Error): void {
     const aboard = this.#load?.messages ?? [];
     this.#load = undefined;
@@ -433,15 +471,35 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       this.#account(departing, -1);
       giveBack(departing, error);
     }
+    this.#dropQueue(error);
+  }
+
+  #dropQueue(error: Error): void {
     for (let next = this.#sends.shift(); next; next = this.#sends.shift()) giveBack(next, error);
   }
 
-  #dropAll(error: Error): void {
-    this.#dropUnsent(error);
-    for (const departing of this.#untaken.splice(0)) {
+  /** Nobody will confirm what was sent whole. */
+  #dropUnconfirmed(error: Error): void {
+    for (const departing of this.#untaken.splice(0, this.#untaken.length - (this.#load?.messages.length ?? 0))) {
       this.#account(departing, -1);
       if (departing.confirm) giveBack(departing, error);
     }
+  }
+
+  #cannotSend(error: Error): boolean {
+    this.#cutShort = this.#sends.length > 0 || (this.#load?.messages.length ?? 0) > 0;
+    this.#life.cannotSend(error, this.#cutShort);
+    return this.#cutShort;
+  }
+
+  /**
+   * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of this
+   * direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
+   */
+  #closeIfDone(): void {
+    this.#life.closeIfDone();
+    if (this.#closing && this.#sends.length === 0 && this.#load === undefined && this.#told === this.#taken)
+      this.#link.endSending();
   }
 
   // ---- receiving
@@ -453,7 +511,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         while (next < end) this.#fds.push(batch.fd[next++]!);
       }
       for (const incoming of this.#reader.push(ROOM.subarray(0, batch.size[0]))) this.#take(incoming);
-      const unclaimed = this.#fds.length - this.#reader.claimed;
+      const { size, fds } = this.#reader.pending;
+      if (size > 0) this.#checkWindow(size, fds);
+      const unclaimed = this.#fds.length - fds;
       if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
     } catch (error) {
       this.#life.fail(error instanceof FramingError ? protocolBroken(error.message) : (error as Error));
@@ -469,9 +529,6 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         if (this.#peer.codec !== this.#hello.codec) throw codecsDiffer(this.#codec, codecName(this.#peer.codec));
         this.#link.send();
         return;
-      case 'bye':
-        this.#peerLeft = true;
-        return;
       case 'taken':
         this.#confirmed(incoming.count);
         return;
@@ -482,11 +539,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   #arrived({ value, fds, unread, size }: Body): void {
     if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
-    if (
-      this.#waiting > 0 &&
-      (this.#waitingBytes + size > this.#hello.window || this.#waitingFds + fds > this.#hello.maxFds)
-    )
-      throw new FramingError('it sent more than the window allows');
+    this.#checkWindow(size, fds);
     let decoded: unknown;
     try {
       decoded = this.#coder.decode(value);
@@ -501,22 +554,41 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#life.put({ message: new Message(decoded as T, owned), size });
   }
 
+  /** Of a message, or the part of one that is here. */
+  #checkWindow(size: number, fds: number): void {
+    const { window, maxFds } = this.#hello;
+    if (this.#waiting > 0 && (this.#waitingBytes + size > window || this.#waitingFds + fds > maxFds))
+      throw new FramingError('it sent more than the window allows');
+  }
+
+  #peerEnded(): void {
+    this.#ending = 'heard';
+    this.#cutShort ||= this.#sends.length > 0 || this.#untaken.length > 0;
+    this.#dropUnconfirmed(peerClosed());
+    this.#dropQueue(peerClosed());
+    this.#closeIfDone();
+  }
+
+  /**
+   * A peer that closes does not wait for what it would not take, which the socket reports as an error. It is one when
+   * messages are lost by it.
+   */
+  #ended(error: NodeJS.ErrnoException | undefined): void {
+    this.#ending = 'over';
+    const lost = this.#cutShort || this.#untaken.length > 0;
+    if (error?.code === 'EMSGSIZE') this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
+    else if (this.#reader.unfinished) this.#life.ended(protocolBroken('it ended in the middle of a message'));
+    else this.#life.ended(PEER_GONE.has(error?.code) && !lost ? undefined : error);
+  }
+
   // ---- what others see of it
 
   #alive() {
     return {
       what: 'channel',
       unsent: () =>
-        this.#sends.length > 0 ||
-        this.#load !== undefined ||
-        this.#unconfirmed > 0 ||
-        this.#told !== this.#taken ||
-        this.#goodbye === 'wanted',
+        this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#told !== this.#taken,
       asked: () => this.#link.receive(),
-      closing: () => {
-        this.#goodbye = 'wanted';
-        this.#link.send();
-      },
       taken: ({ message, size }: Arrived<T>) => {
         this.#waiting--;
         this.#waitingBytes -= size;
@@ -526,8 +598,12 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       },
       discard: ({ message }: Arrived<T>) => message[Symbol.dispose](),
       dropUnsent: (error: Error) => this.#dropUnsent(error),
-      dropAll: (error: Error) => this.#dropAll(error),
+      dropAll: (error: Error) => {
+        this.#dropUnconfirmed(error);
+        this.#dropUnsent(error);
+      },
       disconnect: () => {
+        this.#ending = 'over';
         clearTimeout(this.#helloTimer);
         this.#link.destroy();
         for (const fd of this.#fds.splice(0)) addon.close(fd);
@@ -545,32 +621,36 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       fill: () => this.#fill(),
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.#refused(error),
-      cannotSend: (error) => {
-        // A hello, or word of what was taken, is not missed by a peer that has gone.
-        const loses = this.#sends.length > 0 || this.#unconfirmed > 0 || (this.#load?.messages.length ?? 0) > 0;
-        this.#goodbye = 'said'; // or never
-        this.#life.cannotSend(error, loses);
-        return loses;
-      },
+      cannotSend: (error) => this.#cannotSend(error),
       room: ROOM,
       stride: ROOM.length,
       wanted: () => 1,
       awaits: () => this.#life.wanted > 0 || this.#sends.length > 0 || this.#unconfirmed > 0,
       received: (messages) => this.#received(messages),
-      exhausted: () => this.#life.emitLater('exhausted'),
-      resumed: () => this.#life.emitLater('resumed'),
-      peerEnded: () => {
-        if (this.#reader.unfinished) this.#life.fail(protocolBroken('it ended in the middle of a message'));
+      exhausted: () => {
+        clearTimeout(this.#helloTimer); // the peer has said something, for which there is no room yet
+        this.#life.emitLater('exhausted');
       },
-      mayStillSend: () => false,
-      ended: (error) => this.#life.ended(this.#peerLeft ? undefined : error),
+      resumed: () => this.#life.emitLater('resumed'),
+      peerEnded: () => this.#peerEnded(),
+      mayStillSend: () => this.#load !== undefined || this.#told !== this.#taken || this.#waiting > 0,
+      ended: (error) => this.#ended(error),
     };
   }
 }
 
+function peerClosed(): Error {
+  return closed('channel', 'the peer closed its end');
+}
+
+function badDescriptor(departing: Departing): Error | undefined {
+  const result = departing.fds.map((fd) => addon.check(fd.number)).find((result) => result < 0);
+  return result === undefined ? undefined : systemError(result, 'sendmsg', { advice: CLOSED_EARLY });
+}
+
 /** The error of a message that the peer would not take. */
-function beyond({ size, fds }: Departing, { maxMessageBytes, maxFds }: Hello): Error | undefined {
-  if (size > maxMessageBytes) return tooLarge(`${size} bytes`, maxMessageBytes, 'maxMessageBytes');
+function beyond({ length, fds }: Departing, { maxMessageBytes, maxFds }: Hello): Error | undefined {
+  if (length > maxMessageBytes) return tooLarge(`${length} bytes`, maxMessageBytes, 'maxMessageBytes');
   if (fds.length > maxFds) return tooLarge(`${fds.length} descriptors`, maxFds, 'maxFds');
   return undefined;
 }
@@ -585,9 +665,9 @@ function giveBack(departing: Departing, error: Error): void {
   departing.reject(error);
 }
 
-function count(name: string, value: number): number {
+function count(name: string, value: number, most = MAX_UINT32): number {
   if (typeof value !== 'number') throw invalidType(name, 'a number', value);
-  if (!Number.isInteger(value) || value < 1 || value > MAX_UINT32)
-    throw outOfRange(name, `an integer >= 1 and <= ${MAX_UINT32}`, value);
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw outOfRange(name, `an integer >= 1 and <= ${most}`, value);
   return value;
 }

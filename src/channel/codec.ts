@@ -38,7 +38,8 @@ const coders: Readonly<Record<Codec, Coder>> = {
   structured: {
     id: 2,
     encode: (value) => serialize(value),
-    decode: (bytes) => deserialize(bytes),
+    // Buffers and typed arrays in the value become views of what is deserialized, so that must be the value's own.
+    decode: (bytes) => deserialize(new Uint8Array(bytes)),
   },
 };
 

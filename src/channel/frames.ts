@@ -14,7 +14,6 @@ export const FRAME_FDS = 253;
 
 const PART = 1;
 const TAKEN = 2;
-const BYE = 3;
 
 /** Flags of a part: more parts of this message follow; its body begins with the unread bytes of its sockets. */
 const MORE = 1;
@@ -40,15 +39,12 @@ export interface Body {
   value: Buffer;
   fds: number;
   unread: { index: number; bytes: Buffer }[];
-  /** Bytes on the wire, which count against the window. */
+  /** What it counts against the window. */
   size: number;
 }
 
 export type Incoming =
-  | { type: 'hello'; hello: Hello }
-  | { type: 'message'; body: Body }
-  | { type: 'taken'; count: number }
-  | { type: 'bye' };
+  { type: 'hello'; hello: Hello } | { type: 'message'; body: Body } | { type: 'taken'; count: number };
 
 const EMPTY = Buffer.alloc(0);
 
@@ -75,11 +71,9 @@ export function encodeTaken(count: number): Buffer {
   return bytes;
 }
 
-/** Says that nothing comes after this. */
-export function encodeBye(): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES);
-  bytes.writeUInt8(BYE, 0);
-  return bytes;
+/** What a message counts against the window: its body, and a header, so that messages without a body are not endless. */
+export function windowSize(body: number): number {
+  return HEADER_BYTES + body;
 }
 
 /** The whole body of a message: what goes into its parts. */
@@ -116,15 +110,46 @@ export function encodeMessage(body: Buffer, fds: number, hasUnread: boolean): Fr
   return frames;
 }
 
-/** Puts frames together from bytes cut anywhere. What it keeps is bounded by one frame and the largest message. */
+/** Bytes that come bit by bit: appended by doubling, so that many short bits cost no more than a few long ones. */
+class Pile {
+  #room: Buffer = EMPTY;
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get bytes(): Buffer {
+    return this.#room.subarray(0, this.#length);
+  }
+
+  append(bytes: Buffer): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#room.length) {
+      const larger = Buffer.allocUnsafe(2 * length);
+      this.#room.copy(larger, 0, 0, this.#length);
+      this.#room = larger;
+    }
+    bytes.copy(this.#room, this.#length);
+    this.#length = length;
+  }
+
+  /** What `bytes` returned before stays as it is. */
+  clear(): void {
+    this.#room = EMPTY;
+    this.#length = 0;
+  }
+}
+
+/** Puts frames together from bytes cut anywhere. It keeps at most about twice one frame and the largest message. */
 export class Reader {
   readonly #limits: { maxMessageBytes: number; maxFds: number };
   #greeted = false;
-  /** The beginning of something that is not whole yet: the first `#held` bytes. */
-  #rest: Buffer = EMPTY;
-  #held = 0;
-  #parts: Buffer[] = [];
-  #size = 0;
+  /** The beginning of a frame that is not whole yet. */
+  readonly #rest = new Pile();
+  /** The body of a message that is not whole yet. */
+  readonly #body = new Pile();
+  #midMessage = false;
   #fds = 0;
 
   constructor(limits: { maxMessageBytes: number; maxFds: number }) {
@@ -133,12 +158,12 @@ export class Reader {
 
   /** Whether the bytes so far end in the middle of something. */
   get unfinished(): boolean {
-    return this.#held > 0 || this.#parts.length > 0;
+    return this.#rest.length > 0 || this.#midMessage;
   }
 
-  /** How many descriptors belong to the message that is not whole yet. */
-  get claimed(): number {
-    return this.#fds;
+  /** The bytes and descriptors, as they count against the window, of the message that is not whole yet. */
+  get pending(): { size: number; fds: number } {
+    return { size: this.#midMessage ? windowSize(this.#body.length) : 0, fds: this.#fds };
   }
 
   /**
@@ -146,7 +171,9 @@ export class Reader {
    * Throws a `FramingError` at the first thing wrong.
    */
   push(bytes: Buffer): Incoming[] {
-    const all = this.#held === 0 ? bytes : this.#append(bytes);
+    const continued = this.#rest.length > 0;
+    if (continued) this.#rest.append(bytes);
+    const all = continued ? this.#rest.bytes : bytes;
     const found: Incoming[] = [];
     let at = 0;
     for (;;) {
@@ -154,25 +181,12 @@ export class Reader {
       if (used === 0) break;
       at += used;
     }
-    // What was found may be views of the old rest, so a new one begins. Bytes that complete nothing stay where they are.
-    if (at > 0 || this.#held === 0) {
-      this.#rest = at === all.length ? EMPTY : Buffer.from(all.subarray(at));
-      this.#held = this.#rest.length;
+    // Bytes that complete nothing stay where they are.
+    if (at > 0 || !continued) {
+      this.#rest.clear();
+      if (at < all.length) this.#rest.append(all.subarray(at));
     }
     return found;
-  }
-
-  /** By doubling, so that a peer that sends byte by byte costs no more than one that does not. */
-  #append(bytes: Buffer): Buffer {
-    const held = this.#held + bytes.length;
-    if (held > this.#rest.length) {
-      const larger = Buffer.allocUnsafe(2 * held);
-      this.#rest.copy(larger, 0, 0, this.#held);
-      this.#rest = larger;
-    }
-    bytes.copy(this.#rest, this.#held);
-    this.#held = held;
-    return this.#rest.subarray(0, held);
   }
 
   #hello(bytes: Buffer, found: Incoming[]): number {
@@ -199,44 +213,41 @@ export class Reader {
     const flags = bytes.readUInt8(1);
     const fds = bytes.readUInt16LE(2);
     const length = bytes.readUInt32LE(4);
-    if (type !== PART && type !== TAKEN && type !== BYE)
-      throw new FramingError(`it sent a frame of the unknown type ${type}`);
+    if (type !== PART && type !== TAKEN) throw new FramingError(`it sent a frame of the unknown type ${type}`);
     if (flags & ~(MORE | UNREAD)) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
     if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
     if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
     if (type === TAKEN && (length !== 4 || fds !== 0 || flags !== 0))
       throw new FramingError('it sent a bad TAKEN frame');
-    if (type === BYE && (length !== 0 || fds !== 0 || flags !== 0)) throw new FramingError('it sent a bad BYE frame');
     if (type === PART) this.#bound(length, fds);
     if (bytes.length < HEADER_BYTES + length) return 0;
 
     const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
     if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
-    else if (type === BYE) found.push({ type: 'bye' });
     else this.#part(payload, flags, fds, found);
     return HEADER_BYTES + length;
   }
 
   #bound(length: number, fds: number): void {
     const { maxMessageBytes, maxFds } = this.#limits;
-    if (this.#size + length > maxMessageBytes)
+    if (this.#body.length + length > maxMessageBytes)
       throw new FramingError(`it sent a message of more than ${maxMessageBytes} bytes (maxMessageBytes)`);
     if (this.#fds + fds > maxFds)
       throw new FramingError(`it sent a message with more than ${maxFds} descriptors (maxFds)`);
   }
 
   #part(payload: Buffer, flags: number, fds: number, found: Incoming[]): void {
-    this.#size += payload.length;
     this.#fds += fds;
+    if (this.#midMessage || flags & MORE) this.#body.append(payload);
     if (flags & MORE) {
       if (payload.length === 0 && fds === 0) throw new FramingError('it sent a part of a message with nothing in it');
-      this.#parts.push(Buffer.from(payload));
+      this.#midMessage = true;
       return;
     }
-    const whole = this.#parts.length === 0 ? payload : Buffer.concat([...this.#parts, payload]);
+    const whole = this.#midMessage ? this.#body.bytes : payload;
     found.push({ type: 'message', body: decodeBody(whole, this.#fds, (flags & UNREAD) !== 0) });
-    this.#parts = [];
-    this.#size = 0;
+    this.#body.clear();
+    this.#midMessage = false;
     this.#fds = 0;
   }
 }
@@ -246,7 +257,7 @@ function badUnread(): FramingError {
 }
 
 function decodeBody(body: Buffer, fds: number, hasUnread: boolean): Body {
-  if (!hasUnread) return { value: body, fds, unread: [], size: body.length };
+  if (!hasUnread) return { value: body, fds, unread: [], size: windowSize(body.length) };
   const count = body.length < 4 ? Infinity : body.readUInt32LE(0);
   if (count > fds || body.length < 4 + 8 * count) throw badUnread();
   const unread: Body['unread'] = [];
@@ -258,5 +269,5 @@ function decodeBody(body: Buffer, fds: number, hasUnread: boolean): Body {
     unread.push({ index, bytes: Buffer.from(body.subarray(at, at + length)) });
     at += length;
   }
-  return { value: body.subarray(at), fds, unread, size: body.length };
+  return { value: body.subarray(at), fds, unread, size: windowSize(body.length) };
 }

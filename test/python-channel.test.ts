@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync, writeFileSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { FdChannel, listen, socketpair, type FdChannelOptions } from 'fdpasser';
+import { TYPES, type Type } from './support/channels.js';
+import { ended, type Ended } from './support/child.js';
+import { anonymousFile, identity, inFolder, until } from './support/descriptors.js';
+import { test } from './support/test.js';
+
+const PEER = fileURLToPath(new URL('../../test/python/peer.py', import.meta.url));
+const EXAMPLES = fileURLToPath(new URL('../../examples/python', import.meta.url));
+
+// The guard is for Node alone, and Python must leave no compiled files about.
+const { LD_PRELOAD: _, ...env } = process.env;
+
+/** A channel of `examples/python/fdp1.py`, in a process of its own that does what it is told. */
+class PythonChannel {
+  readonly #child: ChildProcess;
+  readonly #whenEnded: Promise<Ended>;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(socket: { readonly fd: number }, options: Record<string, unknown>) {
+    this.#child = spawn('python3', ['-B', PEER, EXAMPLES, JSON.stringify(options)], {
+      stdio: ['pipe', 'pipe', 'pipe', socket.fd],
+      env,
+    });
+    this.#whenEnded = ended(this.#child);
+    this.#lines = createInterface(this.#child.stdout!)[Symbol.asyncIterator]();
+  }
+
+  tell(...command: unknown[]): void {
+    this.#child.stdin!.write(`${JSON.stringify(command)}\n`);
+  }
+
+  /** What it says next. */
+  async says(): Promise<unknown[]> {
+    return JSON.parse((await this.#lines.next()).value as string) as unknown[];
+  }
+
+  async ask(...command: unknown[]): Promise<unknown[]> {
+    this.tell(...command);
+    return this.says();
+  }
+
+  /** Tells it to end, which it must do in order, with nothing left open. */
+  async end(): Promise<void> {
+    this.#child.stdin!.end();
+    assert.deepEqual(await this.says(), ['left open', []]);
+    const { code, signal, stderr } = await this.#whenEnded;
+    assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
+  }
+}
+
+function pair<T = unknown>(
+  type: Type,
+  options: FdChannelOptions = {},
+  pythons: Record<string, unknown> = {},
+): [FdChannel<T>, PythonChannel] {
+  const [a, b] = socketpair({ type });
+  const python = new PythonChannel(b, pythons);
+  b.close();
+  return [new FdChannel<T>(a, options), python];
+}
+
+for (const type of TYPES) {
+  test(`values and descriptors go to Python and back, in order, over a ${type} socket`, async () => {
+    const [channel, python] = pair<number>(type);
+    python.tell('echo');
+    const sent: string[][] = [];
+    const sends: Promise<void>[] = [];
+    for (let i = 0; i < 300; i++) {
+      const fds = Array.from({ length: i % 6 }, anonymousFile);
+      sent.push(fds.map(identity));
+      sends.push(channel.send(i, fds, { confirm: i % 3 === 0 }));
+    }
+    for (let i = 0; i < 300; i++) {
+      using message = await channel.receive();
+      assert.equal(message.value, i);
+      assert.deepEqual(
+        message.fds.map(({ fd }) => identity(fd)),
+        sent[i],
+      );
+    }
+    await Promise.all(sends);
+    await channel.close();
+    assert.deepEqual(await python.says(), ['ended']);
+    await python.end();
+  });
+
+  test(`what is larger than a frame or a sendmsg goes to Python and back, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type);
+    python.tell('echo');
+    const files = Array.from({ length: 5 }, anonymousFile);
+    for (const [bytes, count] of [
+      [0, 254],
+      [65_534, 1],
+      [65_535, 253],
+      [1_000_000, 700],
+    ] as const) {
+      const fds = Array.from({ length: count }, (_, i) => files[i % 5]!);
+      await channel.send('é'.repeat(bytes / 2), fds, { keepOpen: true });
+      using message = await channel.receive();
+      assert.equal(message.value, 'é'.repeat(bytes / 2));
+      assert.deepEqual(
+        message.fds.map(({ fd }) => identity(fd)),
+        fds.map(identity),
+      );
+    }
+    for (const fd of files) closeSync(fd);
+    await channel.close();
+    assert.deepEqual(await python.says(), ['ended']);
+    await python.end();
+  });
+
+  test(`the codec 'bytes' is the same in Python, over a ${type} socket`, async () => {
+    const [channel, python] = pair<Buffer>(type, { codec: 'bytes' }, { codec: 'bytes' });
+    python.tell('echo');
+    for (const bytes of [Buffer.alloc(0), Buffer.from([0, 255, 10]), Buffer.alloc(200_000, 'abc')]) {
+      await channel.send(bytes);
+      assert.deepEqual((await channel.receive()).value, bytes);
+    }
+    await channel.close();
+    assert.deepEqual(await python.says(), ['ended']);
+    await python.end();
+  });
+
+  test(`each end confirms what its application took, and not before, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type);
+    let confirmed = false;
+    const fd = anonymousFile();
+    const sent = identity(fd);
+    const send = channel.send('from Node', [fd], { confirm: true }).then(() => (confirmed = true));
+    assert.deepEqual(await python.ask('send', 'hold'), ['sent']);
+    assert.equal((await channel.receive()).value, 'hold');
+    assert.equal(confirmed, false);
+    assert.deepEqual(await python.ask('take'), ['took', 'from Node', [sent]]);
+    await send;
+
+    python.tell('confirm', 'from Python');
+    assert.deepEqual(await python.ask('sent'), [0]); // the next that it says is not that it was confirmed
+    assert.equal((await channel.receive()).value, 'from Python');
+    assert.deepEqual(await python.says(), ['confirmed', 'from Python']);
+    await channel.close();
+    await python.end();
+  });
+
+  test(`each end stops at the other's window, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type, { highWaterMark: 1000 }, { window: 1000 });
+    let resolved = 0;
+    const sends = Array.from({ length: 50 }, (_, i) => channel.send(`${i}`.padEnd(90, 'x')).then(() => resolved++));
+    await until(() => resolved >= 10);
+    assert.deepEqual(await python.ask('flood', 50, 90), ['flooding']);
+    for (;;) {
+      const [count] = await python.ask('sent');
+      if (count === 10) break;
+    }
+    assert.equal(resolved, 10);
+    for (let i = 0; i < 50; i++) assert.deepEqual(await python.ask('take'), ['took', `${i}`.padEnd(90, 'x'), []]);
+    await Promise.all(sends);
+    assert.deepEqual(await python.ask('sent'), [10]); // though much went the other way since
+    for (let i = 0; i < 50; i++) assert.equal((await channel.receive()).value, `${i}`.padEnd(90, 'x'));
+    await channel.close();
+    await python.end();
+  });
+
+  test(`an end in order is one at the other side, over a ${type} socket`, async () => {
+    const said: (Error | undefined)[] = [];
+    const [channel, python] = pair<string>(type, { onError: (error) => said.push(error) });
+    assert.deepEqual(await python.ask('send', 'last'), ['sent']);
+    assert.deepEqual(await python.ask('close'), ['closed']);
+    const values: string[] = [];
+    for await (const { value } of channel) values.push(value);
+    assert.deepEqual(values, ['last']);
+    await until(() => said.length > 0);
+    assert.deepEqual(said, [undefined]);
+    await python.end();
+  });
+
+  test(`Python takes what came before Node closed, and that is confirmed, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type);
+    const sends = ['a', 'b'].map((value) => channel.send(value, [], { confirm: true }));
+    await channel.send('c');
+    const whenClosed = channel.close();
+    for (const value of ['a', 'b', 'c']) assert.deepEqual(await python.ask('take'), ['took', value, []]);
+    await Promise.all(sends);
+    await whenClosed;
+    assert.deepEqual(await python.ask('take'), ['ended']);
+    await python.end();
+  });
+
+  test(`Python hears that what it sent will not be taken, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type);
+    python.tell('confirm', 'never');
+    assert.deepEqual(await python.ask('send', 'sent'), ['sent']);
+    channel.destroy();
+    assert.deepEqual(await python.says(), ['not confirmed', 'never']);
+    await python.end();
+  });
+}
+
+test('examples/python/client.py hands files to a server', async () => {
+  await inFolder(async (folder) => {
+    using server = listen(`${folder}/socket`);
+    const names = ['a', 'b'].map((name) => `${folder}/${name}`);
+    for (const name of names) writeFileSync(name, `in ${name}`);
+    const child = spawn('python3', ['-B', `${EXAMPLES}/client.py`, server.path, ...names], { env });
+    const whenEnded = ended(child);
+    const channel = new FdChannel(await server.accept());
+    for (const name of names) {
+      using message = await channel.receive();
+      assert.deepEqual(message.value, { name });
+      const own = openSync(name, 'r');
+      assert.equal(identity(message.fds[0]!.fd), identity(own));
+      closeSync(own);
+      await channel.send(readFileSync(message.fds[0]!.fd, 'utf8'));
+    }
+    await channel.close();
+    const { code, signal, stdout, stderr } = await whenEnded;
+    const lines = names.map((name) => `in ${name}\n`).join('');
+    assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: lines, stderr: '' });
+  });
+});

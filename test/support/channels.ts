@@ -1,0 +1,77 @@
+import { FdChannel, socketpair, type FdChannelOptions, type OwnedFd } from 'fdpasser';
+import { encodeHello, type Hello } from '#dist/channel/frames.js';
+import { addon, batch } from '#dist/native/load.js';
+
+/** The types of sockets a channel works over. */
+export const TYPES = ['stream', 'seqpacket'] as const;
+
+export type Type = (typeof TYPES)[number];
+
+/** Two channels that talk to each other. */
+export function channels<T = unknown>(options: FdChannelOptions & { type?: Type } = {}): [FdChannel<T>, FdChannel<T>] {
+  const [a, b] = socketpair({ type: options.type ?? 'stream' });
+  return [new FdChannel<T>(a, options), new FdChannel<T>(b, options)];
+}
+
+/** A channel, and at its other end whatever a test puts on the wire. */
+export function channelAndPeer<T = unknown>(options: FdChannelOptions & { type?: Type } = {}): [FdChannel<T>, RawPeer] {
+  const [a, b] = socketpair({ type: options.type ?? 'stream' });
+  return [new FdChannel<T>(a, options), new RawPeer(b)];
+}
+
+/** What a generous peer says first. */
+export const HELLO: Hello = { codec: 1, maxMessageBytes: 1 << 24, maxFds: 1024, window: 65_536 };
+
+const ROOM = Buffer.alloc(1 << 17);
+
+/** One end of a socket, by system calls alone. */
+export class RawPeer {
+  readonly #socket: OwnedFd;
+  readonly #seen: Buffer[] = [];
+  /** What came, for `receive` to give back, and the descriptors beside it. */
+  readonly fds: number[] = [];
+
+  constructor(socket: OwnedFd) {
+    this.#socket = socket;
+  }
+
+  /** One sendmsg of all bytes and descriptors, which stay the caller's. Throws what the kernel says. */
+  send(bytes: Uint8Array, fds: readonly number[] = []): void {
+    batch.size[0] = bytes.length;
+    batch.count[0] = fds.length;
+    batch.fd.set(fds);
+    const result = addon.send(this.#socket.fd, bytes, 1);
+    if (result !== 1 || batch.tail[0] !== bytes.length) throw new Error(`sendmsg: ${result}, ${batch.tail[0]} bytes`);
+  }
+
+  hello(hello: Partial<Hello> = {}): void {
+    this.send(encodeHello({ ...HELLO, ...hello }));
+  }
+
+  /** All that has come so far, on this socket. */
+  receive(): Buffer {
+    while (addon.receive(this.#socket.fd, ROOM, ROOM.length, 1, 1, 1) > 0) {
+      this.#seen.push(Buffer.from(ROOM.subarray(0, batch.size[0])));
+      for (let i = 0; i < batch.count[0]!; i++) this.fds.push(batch.fd[i]!);
+    }
+    return Buffer.concat(this.#seen);
+  }
+
+  /** Whether the other end has ended, and nothing is left to receive. */
+  get atEnd(): boolean {
+    return addon.pending(this.#socket.fd) === 0;
+  }
+
+  endSending(): void {
+    addon.endSending(this.#socket.fd);
+  }
+
+  close(): void {
+    for (const fd of this.fds.splice(0)) addon.close(fd);
+    this.#socket.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
