@@ -5,7 +5,6 @@ import type { FileHandle } from 'node:fs/promises';
 import { Server, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Writable, type Readable } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
 import {
   datagramNumber,
@@ -85,8 +84,10 @@ const held = new WeakSet<object>();
 /** Throws `ERR_FDPASSER_TLS` for a TLS socket. `undefined` for what is none of Node's objects. */
 export function nodeObject(value: unknown): NodeObject | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (value instanceof TLSSocket) throw tlsSocket();
-  if (value instanceof Socket) return new SocketObject(value);
+  if (value instanceof Socket) {
+    if ('encrypted' in value) throw tlsSocket(); // a tls.TLSSocket, without loading TLS to tell
+    return new SocketObject(value);
+  }
   if (value instanceof Server) return new ServerObject(value);
   if (value instanceof DatagramSocket) return new DatagramObject(value);
   if (value instanceof ReadStream) return new ReadStreamObject(value);
