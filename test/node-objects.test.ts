@@ -101,6 +101,8 @@ for (const how of ['flowing', 'paused', 'iterated'] as const) {
     const abort = new AbortController();
     const sending = passer.send(accepted, { signal: abort.signal });
     client.write('kept');
+    if (how === 'flowing') accepted.resume();
+    else accepted.read(0);
     for (let i = 0; i < 10; i++) await turn();
     assert.equal(got, '');
     assert.equal(accepted.readableLength, 0);
@@ -151,6 +153,35 @@ test('a connection that is refused with a full buffer, or at its end, loses noth
   }
   await passer.close();
 });
+
+test('bytes that were taken out of a connection, to go with it, come back with it', async () => {
+  const internals = new URL('../../dist/descriptor/outgoing.js', import.meta.url).href;
+  const { Outgoing } = (await import(internals)) as { Outgoing: new (fh: FdLike, terms: 'return') => Taken };
+  for (const ends of [true, false]) {
+    const [client, accepted] = await connection();
+    const bytes = randomBytes(100_000);
+    client.write(bytes);
+    if (ends) client.end();
+    accepted.once('readable', () => {});
+    await until(() => accepted.readableLength >= accepted.readableHighWaterMark);
+    const outgoing = new Outgoing(accepted, 'return');
+    const taken = outgoing.unread!;
+    assert.deepEqual(taken, bytes.subarray(0, taken.length));
+    assert.equal(accepted.read(), null);
+    for (let i = 0; i < 10; i++) await turn();
+    assert.equal(accepted.writable, true);
+    outgoing.giveBack();
+    client.end();
+    assert.deepEqual(await buffer(accepted), bytes);
+    client.destroy();
+    await once(accepted, 'close');
+  }
+});
+
+interface Taken {
+  readonly unread: Buffer | undefined;
+  giveBack(): void;
+}
 
 test('a connection is refused when bytes are put back while it waits, and reads them', async () => {
   const [near, far] = socketpair();

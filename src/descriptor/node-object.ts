@@ -13,7 +13,6 @@ import {
   holdsText,
   isBusyWithHttp,
   isFileHandle,
-  leaveHttpParser,
   stopReading,
   takeBuffered,
 } from './node-internals.js';
@@ -133,7 +132,6 @@ class SocketObject extends NodeObject<Socket> {
   }
 
   protected override stop(): void {
-    leaveHttpParser(this.object);
     this.#flowed = this.object.readableFlowing === true;
     if (this.#flowed) this.object.pause();
     this.#readOn = stopReading(this.object);
