@@ -136,8 +136,12 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * until `sent` is called; an OwnedFd takes care of that by itself.
    *
    * `sent` is called when the kernel has it, and it is closed here; the peer may not have received it yet.
-   * Throws `ERR_FDPASSER_CLOSED`, `EBADF`, `ERR_FDPASSER_OWNED`, `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_MANAGED` or an
-   * argument error; the descriptor is then still the caller's.
+   * One of Node's own objects is closed as it closes itself. A connection is sent when what was written to it has left
+   * this process, and what was pushed later waits for that; if it closes by itself before, it is not sent.
+   *
+   * Throws `ERR_FDPASSER_CLOSED`, `EBADF`, `ERR_FDPASSER_OWNED`, `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_MANAGED`,
+   * `ERR_FDPASSER_NOT_OPEN`, `ERR_FDPASSER_UNREAD`, `ERR_FDPASSER_TLS`, `ERR_FDPASSER_HTTP_BUSY` or an argument error; the
+   * descriptor is then still the caller's.
    */
   pushSendFh(fh: FdLike, sent?: () => void): void;
   pushSendFh(fh: FdLike, options: { keepOpen?: boolean }, sent?: () => void): void;

@@ -102,8 +102,8 @@ export class FdStream extends Duplex {
    * once the kernel has them, or when the stream is destroyed before. With `keepOpen` they stay the caller's, who leaves
    * them open until `callback` is called.
    *
-   * Throws, taking nothing over, for no bytes, too many descriptors or a bad one, and `ERR_FDPASSER_CLOSED` once the stream
-   * has ended.
+   * Throws, taking nothing over, for no bytes, too many descriptors or a bad one (as `FdPasser` does), and
+   * `ERR_FDPASSER_CLOSED` once the stream has ended. One that turns bad before its bytes are written destroys the stream.
    */
   writeWithFds(
     bytes: Uint8Array,

@@ -24,9 +24,7 @@ async function withServer(
     await body(request, server, port);
   } finally {
     agent.destroy();
-    const closed = once(server, 'close');
     server.close().closeAllConnections();
-    await closed;
   }
 }
 
@@ -56,6 +54,16 @@ test('a connection without a request yet serves the first in the process that it
       await passer.send(accepted);
       client.write('GET /first HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n');
       assert.match(await text(client), /child:\/first/);
+    });
+  });
+});
+
+test('idle connections go on when their server is sent', async () => {
+  await withChild('serve', async (passer) => {
+    await withServer(async (request, server) => {
+      assert.equal(await request('/1'), 'parent:/1');
+      await passer.send(server);
+      assert.equal(await request('/2'), 'parent:/2');
     });
   });
 });

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once, type EventEmitter } from 'node:events';
 import { createReadStream, createWriteStream, fstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { Socket, connect } from 'node:net';
+import { Socket, connect, createServer } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
-import { FdPasser, FdStream, socketpair } from 'fdpasser';
-import { message } from './support/child.js';
+import { FdPasser, FdStream, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
+import { ended, message, startChild } from './support/child.js';
 import { connection, reads, withChild } from './support/connection.js';
 import { anonymousFile, inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
@@ -98,6 +101,8 @@ for (const how of ['flowing', 'paused', 'iterated'] as const) {
     const abort = new AbortController();
     const sending = passer.send(accepted, { signal: abort.signal });
     client.write('kept');
+    if (how === 'flowing') accepted.resume();
+    else accepted.read(0);
     for (let i = 0; i < 10; i++) await turn();
     assert.equal(got, '');
     assert.equal(accepted.readableLength, 0);
@@ -131,6 +136,55 @@ test('a connection with unread bytes is refused over a bare wire, and reads them
   accepted.resume();
   await once(accepted, 'close');
 });
+
+test('a connection that is refused with a full buffer, or at its end, loses nothing', async () => {
+  const passer = new FdPasser();
+  for (const size of [10, 1 << 20]) {
+    const [client, accepted] = await connection();
+    const bytes = randomBytes(size);
+    client.end(bytes);
+    accepted.once('readable', () => {});
+    await until(() => accepted.readableLength >= Math.min(size, accepted.readableHighWaterMark));
+    for (let i = 0; i < 10; i++) await turn();
+    await assert.rejects(passer.send(accepted), UNREAD);
+    assert.deepEqual(await buffer(accepted), bytes);
+    client.destroy();
+    await once(accepted, 'close');
+  }
+  await passer.close();
+});
+
+test('bytes that were taken out of a connection, to go with it, come back with it', async () => {
+  const internals = new URL('../../dist/descriptor/outgoing.js', import.meta.url).href;
+  const { Outgoing } = (await import(internals)) as { Outgoing: new (fh: FdLike, terms: 'return') => Taken };
+  for (const ends of [true, false]) {
+    const [client, accepted] = await connection();
+    const bytes = randomBytes(ends ? 10 : 100_000);
+    client.write(bytes);
+    if (ends) client.end();
+    const got: Buffer[] = [];
+    accepted.on('data', (more: Buffer) => got.push(more)).pause();
+    await until(() => accepted.readableLength >= Math.min(bytes.length, accepted.readableHighWaterMark));
+    for (let i = 0; i < 10; i++) await turn();
+    const outgoing = new Outgoing(accepted, 'return');
+    const taken = outgoing.unread!;
+    assert.deepEqual(taken, bytes.subarray(0, taken.length));
+    assert.equal(accepted.read(), null);
+    for (let i = 0; i < 10; i++) await turn();
+    assert.equal(accepted.writable, true);
+    outgoing.giveBack();
+    assert.equal(got.length, 0);
+    accepted.resume();
+    client.end();
+    await once(accepted, 'close');
+    assert.deepEqual(Buffer.concat(got), bytes);
+  }
+});
+
+interface Taken {
+  readonly unread: Buffer | undefined;
+  giveBack(): void;
+}
 
 test('a connection is refused when bytes are put back while it waits, and reads them', async () => {
   const [near, far] = socketpair();
@@ -355,3 +409,67 @@ test('an OwnedFd becomes only what its kind allows, and else stays as it was', (
   for (const owned of [near, far, seqpacket, other]) owned.close();
   assert.throws(() => near.toSocket(), { code: 'ERR_FDPASSER_NOT_OWNED' });
 });
+
+test('what its sender had read of a connection comes first, and does not go over a bare wire', async () => {
+  const internals = new URL('../../dist/descriptor/owned-fd.js', import.meta.url).href;
+  const { setUnread } = (await import(internals)) as { setUnread: (owned: OwnedFd, bytes: Buffer) => void };
+  const passer = new FdPasser();
+  const [near, far] = socketpair();
+  setUnread(near, Buffer.from('first, '));
+  await assert.rejects(passer.send(near), UNREAD);
+  assert.equal(near.closed, false);
+  const [one, other] = [near.toSocket(), far.toSocket()];
+  other.end('second');
+  assert.equal((await one.toArray()).join(''), 'first, second');
+  await passer.close();
+});
+
+test('a fifo is readable or writable as it was opened', async () => {
+  await inFolder(async (folder) => {
+    execFileSync('mkfifo', [`${folder}/fifo`]);
+    const [reading, writing] = await Promise.all([open(`${folder}/fifo`, 'r'), open(`${folder}/fifo`, 'w')]);
+    const [reader, writer] = [await passed(reading), await passed(writing)].map((fd) => fd.toSocket());
+    assert.deepEqual([reader!.readable, reader!.writable], [true, false]);
+    assert.deepEqual([writer!.readable, writer!.writable], [false, true]);
+    writer!.end('through');
+    assert.equal((await reader!.toArray()).join(''), 'through');
+  });
+});
+
+test('a file that is received is read and written by streams', async () => {
+  const writer = await passed(anonymousFile());
+  const reader = writer.dup();
+  await once(writer.createWriteStream().end('written'), 'close');
+  assert.equal((await reader.createReadStream({ start: 0 }).toArray()).join(''), 'written');
+});
+
+test('nothing is left of what was sent that keeps a process alive', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  const passer = new FdPasser();
+  const child = startChild('send-all', { peer: passer.peer, args: [String(port)] });
+  passer.iAmParent();
+  const end = ended(child);
+  const [connected] = (await once(server, 'connection')) as [Socket];
+  const kinds: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    using fd = await passer.receive();
+    kinds.push(fd.listening ? 'server' : fd.kind);
+  }
+  assert.deepEqual(kinds, ['tcp', 'server', 'udp', 'file', 'character-device']);
+  const { code, signal, stderr } = await end;
+  assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
+  connected.destroy();
+  server.close();
+  await passer.close();
+});
+
+/** Sends a descriptor through a passer within this process. */
+async function passed(fh: FdLike): Promise<OwnedFd> {
+  const [near, far] = socketpair();
+  await using from = new FdPasser({ fh: near });
+  await using to = new FdPasser({ fh: far });
+  await from.send(fh);
+  return await to.receive();
+}

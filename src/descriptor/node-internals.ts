@@ -103,18 +103,6 @@ function isUntouched(socket: Socket): boolean {
   return socket.bytesRead === 0 && !begunElsewhere.has(socket);
 }
 
-/**
- * Takes the handle of an HTTP connection back from its parser, which reads from it past the socket: the server does that
- * for whoever listens for `'data'`.
- */
-export function leaveHttpParser(socket: Socket): void {
-  if ((internals(socket).parser ?? null) === null) return;
-  socket.on('data', ignore);
-  socket.removeListener('data', ignore);
-}
-
-function ignore(): void {}
-
 /** Whether it reads from the file's shared position, and is reading or has read what nobody has consumed. */
 export function hasReadAhead(stream: ReadStream): boolean {
   const { pos, _readableState: state } = stream as unknown as { pos?: number; _readableState: { reading: boolean } };

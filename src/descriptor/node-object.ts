@@ -5,7 +5,6 @@ import type { FileHandle } from 'node:fs/promises';
 import { Server, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Writable, type Readable } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
 import {
   datagramNumber,
@@ -15,7 +14,6 @@ import {
   isBusyWithHttp,
   isFileHandle,
   isStandardStream,
-  leaveHttpParser,
   stopReading,
   takeBuffered,
 } from './node-internals.js';
@@ -86,9 +84,11 @@ const held = new WeakSet<object>();
 /** Throws `ERR_FDPASSER_TLS` for a TLS socket. `undefined` for what is none of Node's objects, or never closes. */
 export function nodeObject(value: unknown): NodeObject | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (value instanceof TLSSocket) throw tlsSocket();
   if (isStandardStream(value)) return undefined;
-  if (value instanceof Socket) return new SocketObject(value);
+  if (value instanceof Socket) {
+    if ('encrypted' in value) throw tlsSocket(); // a tls.TLSSocket, without loading TLS to tell
+    return new SocketObject(value);
+  }
   if (value instanceof Server) return new ServerObject(value);
   if (value instanceof DatagramSocket) return new DatagramObject(value);
   if (value instanceof ReadStream) return new ReadStreamObject(value);
@@ -134,7 +134,6 @@ class SocketObject extends NodeObject<Socket> {
   }
 
   protected override stop(): void {
-    leaveHttpParser(this.object);
     this.#flowed = this.object.readableFlowing === true;
     if (this.#flowed) this.object.pause();
     this.#readOn = stopReading(this.object);
