@@ -37,11 +37,17 @@ export class RawPeer {
 
   /** One sendmsg of all bytes and descriptors, which stay the caller's. Throws what the kernel says. */
   send(bytes: Uint8Array, fds: readonly number[] = []): void {
+    const sent = this.trySend(bytes, fds);
+    if (sent !== bytes.length) throw new Error(`sendmsg: ${sent} of ${bytes.length} bytes`);
+  }
+
+  /** The same, but returns how many bytes the kernel took, or a negative errno. */
+  trySend(bytes: Uint8Array, fds: readonly number[] = []): number {
     batch.size[0] = bytes.length;
     batch.count[0] = fds.length;
     batch.fd.set(fds);
     const result = addon.send(this.#socket.fd, bytes, 1);
-    if (result !== 1 || batch.tail[0] !== bytes.length) throw new Error(`sendmsg: ${result}, ${batch.tail[0]} bytes`);
+    return result === 1 ? batch.tail[0]! : result;
   }
 
   hello(hello: Partial<Hello> = {}): void {
