@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import dbus, { type Message, type MessageBus } from 'dbus-native';
 import { FdStream } from 'fdpasser';
 import { ended } from './support/child.js';
-import { anonymousFile, closeAll, identity } from './support/descriptors.js';
+import { anonymousFile, closeAll, identity, until } from './support/descriptors.js';
 import { withSessionBus } from './support/session-bus.js';
 import { test } from './support/test.js';
 
@@ -53,10 +53,7 @@ async function withService(body: (client: MessageBus, service: MessageBus) => Pr
     const [client, service] = await Promise.all([connectTo(socket), connectTo(socket)]);
     try {
       assert.equal(await service.requestName(NAME, 0), 1);
-      assert.deepEqual(
-        [client, service].map(({ connection }) => connection.unixFdsAgreed),
-        [true, true],
-      );
+      await until(() => [client, service].every(({ connection }) => connection.unixFdsAgreed === true));
       await body(client, service);
     } finally {
       await Promise.all([client.close(), service.close()]);
