@@ -2,12 +2,13 @@ import { addAbortSignal, Duplex } from 'node:stream';
 import { checkSignal } from './abort.js';
 import { Custody } from './descriptor/custody.js';
 import type { FdLike } from './descriptor/fd-like.js';
-import { BareOutgoing, type Outgoing, type Terms } from './descriptor/outgoing.js';
+import { BareOutgoing, outgoingAll, type Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from './endpoint/connect.js';
 import { checkBoolean, checked, checkOptions, closed, invalidType, invalidValue, outOfRange } from './errors.js';
 import { checkSocket, Link, STREAM, type LinkOwner } from './link/link.js';
-import { MAX_FDS, MAX_MESSAGES } from './native/addon.js';
+import { Shipment, type Mark } from './link/shipment.js';
+import { MAX_FDS } from './native/addon.js';
 import { addon, batch } from './native/load.js';
 
 export interface FdStreamOptions {
@@ -26,17 +27,6 @@ const ROOM = 65_536;
 /** Of a larger receive the room itself is handed on; a smaller one is copied, so that it does not keep all the room. */
 const WORTH_KEEPING = ROOM / 2;
 
-/** The most bytes of one message; the rest of a longer chunk follows as another. */
-const MOST_BYTES = 1 << 20;
-
-/** The next bytes to send, and where in them descriptors go along. */
-interface Shipment {
-  bytes: Buffer;
-  /** In order. The descriptors travel with the byte at `at`. */
-  marks: { at: number; fds: Outgoing[] }[];
-  written: (error?: Error | null) => void;
-}
-
 /**
  * Bytes with descriptors beside them, for the protocols that have both (D-Bus, Wayland, PipeWire, vhost-user): a Duplex
  * over an AF_UNIX stream socket that leaves the peer's protocol as it is.
@@ -52,8 +42,8 @@ export class FdStream extends Duplex {
   readonly #numbers: boolean;
   #room = Buffer.allocUnsafeSlow(ROOM);
   #reading = false;
-  #shipment: Shipment | undefined;
-  #offset = 0;
+  /** What is on its way, and who is to be told. */
+  #under: { shipment: Shipment; written: (error?: Error | null) => void } | undefined;
   /** Descriptors of chunks that wait in the Duplex's own buffer. */
   readonly #attached = new Map<Uint8Array, Outgoing[]>();
   /** What broke the connection, kept until what was received before has been read. */
@@ -122,7 +112,7 @@ export class FdStream extends Duplex {
     if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
     // A view of its own, since the Duplex gives back each chunk as the object that it was given.
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (fds.length > 0) this.#attached.set(chunk, outgoing(fds, keepOpen ? 'keep' : 'return'));
+    if (fds.length > 0) this.#attached.set(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing));
     return this.write(chunk, callback);
   }
 
@@ -134,25 +124,19 @@ export class FdStream extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
     const fds = this.#take(chunk);
-    this.#ship({ bytes: chunk, marks: fds === undefined ? [] : [{ at: 0, fds }], written });
+    this.#ship(chunk, fds === undefined ? [] : [{ at: 0, fds }], written);
   }
 
   override _writev(chunks: { chunk: Buffer }[], written: (error?: Error | null) => void): void {
-    const marks: Shipment['marks'] = [];
+    const marks: Mark[] = [];
     let at = 0;
     for (const { chunk } of chunks) {
       const fds = this.#take(chunk);
       if (fds !== undefined) marks.push({ at, fds });
       at += chunk.length;
     }
-    this.#ship({
-      bytes: Buffer.concat(
-        chunks.map(({ chunk }) => chunk),
-        at,
-      ),
-      marks,
-      written,
-    });
+    const bytes = chunks.map(({ chunk }) => chunk);
+    this.#ship(Buffer.concat(bytes, at), marks, written);
   }
 
   override _final(finished: (error?: Error | null) => void): void {
@@ -167,13 +151,12 @@ export class FdStream extends Duplex {
 
   override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
     this.#link.destroy();
-    for (const { fds } of this.#shipment?.marks ?? []) for (const fd of fds) fd.letGo();
+    for (const fd of this.#under?.shipment.unsent ?? []) fd.letGo();
     for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
     this.#attached.clear();
     // Node calls back the writes that wait behind it, but not the one under way.
-    if (this.#shipment !== undefined)
-      process.nextTick(this.#shipment.written, error ?? closed('stream', 'it was destroyed'));
-    this.#shipment = undefined;
+    if (this.#under !== undefined) process.nextTick(this.#under.written, error ?? closed('stream', 'it was destroyed'));
+    this.#under = undefined;
     destroyed(error);
   }
 
@@ -183,37 +166,20 @@ export class FdStream extends Duplex {
     return fds;
   }
 
-  #ship(shipment: Shipment): void {
-    if (shipment.bytes.length === 0) {
-      process.nextTick(shipment.written);
+  #ship(bytes: Buffer, marks: Mark[], written: (error?: Error | null) => void): void {
+    if (bytes.length === 0) {
+      process.nextTick(written);
       return;
     }
-    this.#shipment = shipment;
-    this.#offset = 0;
+    this.#under = { shipment: new Shipment(bytes, marks), written };
     this.#link.send();
   }
 
-  #fill(): number {
-    if (this.#shipment === undefined) return 0;
-    const { bytes, marks } = this.#shipment;
-    let messages = 0;
-    let descriptors = 0;
-    let mark = 0;
-    for (let at = this.#offset; at < bytes.length && messages < MAX_MESSAGES; messages++) {
-      const fds = marks[mark]?.at === at ? marks[mark++]!.fds : [];
-      if (!fds.every((fd) => fd.ready(this.#wake))) break;
-      const refused = fds.find((fd) => fd.refusal !== undefined);
-      if (refused !== undefined) {
-        if (messages === 0) this.#refuse(refused, fds);
-        break;
-      }
-      for (const fd of fds) batch.fd[descriptors++] = fd.number;
-      const end = Math.min(marks[mark]?.at ?? bytes.length, at + MOST_BYTES);
-      batch.size[messages] = end - at;
-      batch.count[messages] = fds.length;
-      at = end;
-    }
-    return messages;
+  #mayGo(fds: Outgoing[], first: boolean): boolean {
+    if (!fds.every((fd) => fd.ready(this.#wake))) return false;
+    const refused = fds.find((fd) => fd.refusal !== undefined);
+    if (refused !== undefined && first) this.#refuse(refused, fds);
+    return refused === undefined;
   }
 
   readonly #wake = (): void => this.#link.send();
@@ -227,14 +193,11 @@ export class FdStream extends Duplex {
   }
 
   #sent(messages: number, tail: number): void {
-    const shipment = this.#shipment!;
-    for (let i = 0; i < messages; i++) {
-      this.#offset += i === messages - 1 ? tail : batch.size[i]!;
-      if (batch.count[i]! > 0) for (const fd of shipment.marks.shift()!.fds) fd.letGo();
-    }
-    if (this.#offset < shipment.bytes.length) return;
-    this.#shipment = undefined;
-    shipment.written();
+    const { shipment, written } = this.#under!;
+    for (const fd of shipment.sent(messages, tail)) fd.letGo();
+    if (!shipment.done) return;
+    this.#under = undefined;
+    written();
   }
 
   get #hasReader(): boolean {
@@ -278,9 +241,9 @@ export class FdStream extends Duplex {
     const stream = this;
     return {
       get bytes() {
-        return stream.#shipment!.bytes.subarray(stream.#offset);
+        return stream.#under!.shipment.rest;
       },
-      fill: () => this.#fill(),
+      fill: () => this.#under?.shipment.fill((fds, first) => this.#mayGo(fds, first)) ?? 0,
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.destroy(error),
       cannotSend: (error) => {
@@ -303,16 +266,5 @@ export class FdStream extends Duplex {
       mayStillSend: () => true,
       ended: (error) => this.#ended(error),
     };
-  }
-}
-
-function outgoing(fds: readonly FdLike[], terms: Terms): Outgoing[] {
-  const taken: Outgoing[] = [];
-  try {
-    for (const fd of fds) taken.push(new BareOutgoing(fd, terms));
-    return taken;
-  } catch (error) {
-    for (const fd of taken) fd.unsent();
-    throw error;
   }
 }

@@ -53,7 +53,7 @@ async function withService(body: (client: MessageBus, service: MessageBus) => Pr
     const [client, service] = await Promise.all([connectTo(socket), connectTo(socket)]);
     try {
       assert.equal(await service.requestName(NAME, 0), 1);
-      await until(() => [client, service].every(({ connection }) => connection.unixFdsAgreed === true));
+      await until(() => [client, service].every(({ connection }) => connection.unixFdsAgreed));
       await body(client, service);
     } finally {
       await Promise.all([client.close(), service.close()]);

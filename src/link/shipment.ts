@@ -32,13 +32,22 @@ export class Shipment {
     return this.#offset;
   }
 
-  /** Describes the next messages in the batch; returns how many. */
-  fill(): number {
+  /** The descriptors that are still to be sent. */
+  get unsent(): Outgoing[] {
+    return this.#marks.flatMap(({ fds }) => fds);
+  }
+
+  /**
+   * Describes the next messages in the batch, up to the first whose descriptors may not go yet; returns how many. `first`
+   * tells whether that message would be the first of these.
+   */
+  fill(mayGo: (fds: Outgoing[], first: boolean) => boolean = () => true): number {
     let messages = 0;
     let descriptors = 0;
     let mark = 0;
     for (let at = this.#offset; at < this.#bytes.length && messages < MAX_MESSAGES; messages++) {
       const fds = this.#marks[mark]?.at === at ? this.#marks[mark++]!.fds : [];
+      if (!mayGo(fds, messages === 0)) break;
       for (const fd of fds) batch.fd[descriptors++] = fd.number;
       const end = Math.min(this.#marks[mark]?.at ?? this.#bytes.length, at + MOST_BYTES);
       batch.size[messages] = end - at;
