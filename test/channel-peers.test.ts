@@ -161,3 +161,14 @@ test('a full table does not count as silence', async () => {
   const { code, signal, stdout, stderr } = await ended(child);
   assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'exhausted\n', stderr: '' });
 });
+
+test('word of what was taken counts, though nonsense comes right behind it', async () => {
+  const [channel, peer] = channelAndPeer<string>();
+  using _ = peer;
+  peer.hello();
+  const confirmed = channel.send('taken', [], { confirm: true });
+  await until(() => peer.receive().includes('taken'));
+  peer.send(Buffer.concat([encodeTaken(1), Buffer.alloc(64, 0xff)]));
+  await assert.rejects(channel.receive(), { code: 'ERR_FDPASSER_PROTOCOL' });
+  await confirmed;
+});

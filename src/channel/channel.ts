@@ -510,7 +510,12 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
         const end = next + batch.count[i]!;
         while (next < end) this.#fds.push(batch.fd[next++]!);
       }
-      for (const incoming of this.#reader.push(ROOM.subarray(0, batch.size[0]))) this.#take(incoming);
+      const found: Incoming[] = [];
+      try {
+        this.#reader.push(ROOM.subarray(0, batch.size[0]), found);
+      } finally {
+        for (const incoming of found) this.#take(incoming);
+      }
       const { size, fds } = this.#reader.pending;
       if (size > 0) this.#checkWindow(size, fds);
       const unclaimed = this.#fds.length - fds;

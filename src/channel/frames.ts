@@ -168,13 +168,13 @@ export class Reader {
 
   /**
    * Takes bytes in and returns what is whole now. Keeps no reference to them, but what it returns may be a view of them.
-   * Throws a `FramingError` at the first thing wrong.
+   * Throws a `FramingError` at the first thing wrong;
+   * `found` then has what was whole before it.
    */
-  push(bytes: Buffer): Incoming[] {
+  push(bytes: Buffer, found: Incoming[] = []): Incoming[] {
     const continued = this.#rest.length > 0;
     if (continued) this.#rest.append(bytes);
     const all = continued ? this.#rest.bytes : bytes;
-    const found: Incoming[] = [];
     let at = 0;
     for (;;) {
       const used = this.#greeted ? this.#frame(all.subarray(at), found) : this.#hello(all.subarray(at), found);

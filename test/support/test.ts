@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { test as nodeTest } from 'node:test';
 import { leftOpen, openDescriptors, until } from './descriptors.js';
 
 // Node opens some descriptors of its own when it first needs them.
-spawnSync('true');
+await once(spawn('true', { stdio: 'ignore' }), 'close');
 
 /**
  * A test that must leave open exactly the descriptors that were open before it. Give `body` a name that is a fact.
