@@ -3,8 +3,11 @@ import type { Survived } from '../children/hostile.js';
 import type { Type } from './channels.js';
 import { ended, message, startChild } from './child.js';
 
-/** Far more than limits of these channels allow, a Node process, and what waits for the collector. */
-const MEMORY = 300 << 20;
+/**
+ * Far more than the limits of these channels allow, a Node process, and what waits for the collector. A sanitizer keeps
+ * what was freed for a while, to find its use.
+ */
+const MEMORY = (process.env.ASAN_OPTIONS === undefined ? 300 : 1000) << 20;
 
 /** Lets one part of the library, in a process of its own, put up with `count` frames. */
 export async function survive(
