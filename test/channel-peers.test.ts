@@ -162,13 +162,16 @@ test('a full table does not count as silence', async () => {
   assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'exhausted\n', stderr: '' });
 });
 
-test('word of what was taken counts, though nonsense comes right behind it', async () => {
+test('what a peer said before it broke the protocol counts', async () => {
   const [channel, peer] = channelAndPeer<string>();
   using _ = peer;
   peer.hello();
   const confirmed = channel.send('taken', [], { confirm: true });
   await until(() => peer.receive().includes('taken'));
-  peer.send(Buffer.concat([encodeTaken(1), Buffer.alloc(64, 0xff)]));
-  await assert.rejects(channel.receive(), { code: 'ERR_FDPASSER_PROTOCOL' });
+  const [message] = encodeMessage(Buffer.from('"whole"'), 0, false);
+  const received = channel.receive();
+  peer.send(Buffer.concat([encodeTaken(1), message!.bytes, Buffer.alloc(64, 0xff)]));
+  assert.equal((await received).value, 'whole');
   await confirmed;
+  await assert.rejects(channel.receive(), { code: 'ERR_FDPASSER_CLOSED', message: /unknown type 255/ });
 });

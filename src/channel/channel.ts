@@ -505,6 +505,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   // ---- receiving
 
   #received(messages: number): void {
+    let broken: Error | undefined;
     try {
       for (let i = 0, next = 0; i < messages; i++) {
         const end = next + batch.count[i]!;
@@ -521,9 +522,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       const unclaimed = this.#fds.length - fds;
       if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
     } catch (error) {
-      this.#life.fail(error instanceof FramingError ? protocolBroken(error.message) : (error as Error));
+      broken = error instanceof FramingError ? protocolBroken(error.message) : (error as Error);
     }
     this.#life.deliver();
+    if (broken !== undefined) this.#life.fail(broken);
   }
 
   #take(incoming: Incoming): void {
