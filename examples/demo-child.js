@@ -1,7 +1,6 @@
 /** The child of demo.js: receives a file and a connection, writes to the one and answers on the other. */
 import { once } from 'node:events';
 import { fstatSync, writeSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { FdPasser } from 'fdpasser';
 
 const say = (text) => console.log(`child   pid ${process.pid}: ${text}`);
@@ -20,7 +19,7 @@ log.close();
 
 const received = await passer.receive();
 say(`received the connection as ${shown(received)}`);
-const connection = new Socket({ fd: received.take() }); // take(): the socket closes it from now on
+const connection = received.toSocket(); // which closes it from now on
 connection.end(`answered by the child, pid ${process.pid}, which never accepted a connection`);
 await once(connection.resume(), 'close');
 

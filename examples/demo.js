@@ -47,18 +47,14 @@ const clientEnds = once(client, 'exit');
 const [connection] = await once(server, 'connection');
 server.close();
 
-// Node has no public way to the descriptor of a net.Socket: only the handle inside knows it. The socket also closes that
-// descriptor by itself, so the passer may only borrow it (keepOpen), and the socket is destroyed after it was sent. To
-// destroy it closes this process's descriptor; the connection lives on in the message, and then in the child.
-// oxlint-disable-next-line no-underscore-dangle
-const connectionFd = connection._handle.fd;
+const connectionFd = connection._handle.fd; // for showing it alone: Node does not document where it is
 say(`accepted a connection from port ${connection.remotePort}: ${shown(connectionFd)}`);
 
 await passer.send(log, { keepOpen: true }); // this process goes on writing to it
-await passer.send(connectionFd, { keepOpen: true });
+const connectionCloses = once(connection, 'close');
+await passer.send(connection); // which also closes it here, and not the connection: that lives on in the child
 say('sent both to the child');
-connection.destroy();
-await once(connection, 'close');
+await connectionCloses;
 say(`closed its descriptor ${connectionFd}: the connection is the child's alone`);
 await passer.close();
 

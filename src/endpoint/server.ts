@@ -253,6 +253,7 @@ function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
   for (;;) {
     const fd = addon.listen(bind.type, address(path, 'bind'), bind.mode, bind.backlog);
     if (fd >= 0) return [fd, bound(fd, path, bind.mode)];
+    if (fd === -ENOENT) throw systemError(fd, 'bind', { path, advice: 'The folder must be there' });
     if (fd !== -EADDRINUSE) throw systemError(fd, 'bind', { path });
     const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
     if (found === undefined) continue;
