@@ -1,4 +1,4 @@
-import { aborted, invalidType } from './errors.js';
+import { aborted, checkOptions, invalidType } from './errors.js';
 
 export interface Abortable {
   /** Aborting rejects with an `AbortError` whose `cause` is the signal's reason. */
@@ -10,6 +10,31 @@ export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal === undefined) return;
   if (!(signal instanceof AbortSignal)) throw invalidType('options.signal', 'an AbortSignal', signal);
   if (signal.aborted) throw aborted(signal);
+}
+
+/**
+ * A promise that `options.signal` can abort; it rejects with whatever is wrong with the options, too. `begin` is given what settles it, for later, and returns what is called with the
+ * `AbortError` when the signal aborts before that.
+ */
+export function abortable<T>(
+  options: Abortable,
+  begin: (resolve: (value: T) => void, reject: (error: Error) => void) => (error: Error) => void,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const { signal } = checkOptions(options);
+    checkSignal(signal);
+    const cancel = begin(
+      (value) => {
+        stop();
+        resolve(value);
+      },
+      (error) => {
+        stop();
+        reject(error);
+      },
+    );
+    const stop = onAbort(signal, cancel);
+  });
 }
 
 /** Calls `cancel` with the `AbortError` when the signal aborts, until the function it returns is called. */

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
-import { checkSignal, onAbort, type Abortable } from './abort.js';
-import { checkOptions, closed, invalidType } from './errors.js';
+import { abortable, type Abortable } from './abort.js';
+import { closed, invalidType } from './errors.js';
 import { Queue, Queued } from './queue.js';
 
 /** Events that passers and channels have in common. */
@@ -95,24 +95,13 @@ export class Life<T> {
   }
 
   receive(options: Abortable): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const { signal } = checkOptions(options);
-      checkSignal(signal);
-      const receiver = this.ask(
-        (item) => {
-          stop();
-          resolve(item);
-        },
-        (error) => {
-          stop();
-          reject(error);
-        },
-      );
-      const stop = onAbort(signal, (error) => {
+    return abortable(options, (resolve, reject) => {
+      const receiver = this.ask(resolve, reject);
+      return (error) => {
         if (!this.#receivers.remove(receiver)) return;
         reject(error);
         this.#alive.asked();
-      });
+      };
     });
   }
 

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { checkSignal, onAbort, type Abortable } from './abort.js';
+import { abortable, type Abortable } from './abort.js';
 import { Custody } from './descriptor/custody.js';
 import type { FdLike } from './descriptor/fd-like.js';
 import { BareOutgoing, type Outgoing } from './descriptor/outgoing.js';
@@ -171,30 +171,18 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * `pushSendFh` throws. The descriptor is then still the caller's, as it was.
    */
   send(fh: FdLike, options: SendOptions = {}): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const { keepOpen = false, signal } = checkOptions(options);
+    return abortable(options, (resolve, reject) => {
+      const { keepOpen = false } = options;
       checkBoolean('options.keepOpen', keepOpen);
-      checkSignal(signal);
       this.#life.checkSendable();
-      const outgoing = new BareOutgoing(
-        fh,
-        keepOpen ? 'keep' : 'return',
-        () => {
-          stop();
-          resolve();
-        },
-        (error) => {
-          stop();
-          reject(error);
-        },
-      );
-      const stop = onAbort(signal, (error) => {
+      const outgoing = new BareOutgoing(fh, keepOpen ? 'keep' : 'return', resolve, reject);
+      this.#enqueue(outgoing);
+      return (error) => {
         if (!this.#sends.remove(outgoing)) return;
         outgoing.unsent();
         reject(error);
         this.#life.closeIfDone();
-      });
-      this.#enqueue(outgoing);
+      };
     });
   }
 

@@ -30,23 +30,11 @@ export class Queue<T extends Queued> {
   }
 
   push(item: T): void {
-    item.queue = this;
-    const last = this.#ring.previous!;
-    item.previous = last;
-    item.next = this.#ring;
-    last.next = item;
-    this.#ring.previous = item;
-    this.#length++;
+    this.#insert(item, this.#ring.previous!);
   }
 
   unshift(item: T): void {
-    item.queue = this;
-    const first = this.#ring.next!;
-    item.next = first;
-    item.previous = this.#ring;
-    first.previous = item;
-    this.#ring.next = item;
-    this.#length++;
+    this.#insert(item, this.#ring);
   }
 
   shift(): T | undefined {
@@ -65,5 +53,14 @@ export class Queue<T extends Queued> {
     item.previous = undefined;
     this.#length--;
     return true;
+  }
+
+  #insert(item: T, behind: Queued): void {
+    item.queue = this;
+    item.previous = behind;
+    item.next = behind.next;
+    behind.next!.previous = item;
+    behind.next = item;
+    this.#length++;
   }
 }

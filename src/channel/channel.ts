@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { checkSignal, onAbort, type Abortable } from '../abort.js';
+import { abortable, type Abortable } from '../abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
@@ -16,12 +16,11 @@ import {
   noHello,
   outOfRange,
   protocolBroken,
-  systemError,
   tooLarge,
 } from '../errors.js';
 import { iterate } from '../iterate.js';
 import { Life, type LifeEvents, type OnError } from '../life.js';
-import { checkSocket, DGRAM, Link, STREAM, type LinkOwner } from '../link/link.js';
+import { checkSocket, DGRAM, Link, PEER_GONE, refusal, STREAM, type LinkOwner } from '../link/link.js';
 import { Draft, type Shipment } from '../link/shipment.js';
 import { addon, batch } from '../native/load.js';
 import { Queue, Queued } from '../queue.js';
@@ -140,12 +139,9 @@ interface Load {
 const SHIPMENT_BYTES = 65_536;
 /** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
 const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
-const CLOSED_EARLY = 'A descriptor was closed before it was sent: leave it open until then';
 const MAX_UINT32 = 0xffff_ffff;
 /** The longest that a timer waits. */
 const MAX_DELAY = 0x7fff_ffff;
-/** What a socket says when its peer has closed it. */
-const PEER_GONE = new Set<string | undefined>(['EPIPE', 'ECONNRESET', 'ECONNREFUSED', 'ENOTCONN']);
 
 /**
  * Messages with descriptors beside them, in order, both ways, over an AF_UNIX stream or seqpacket socket.
@@ -271,38 +267,25 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
    * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message.
    */
   send(value: T, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const { keepOpen = false, confirm = false, signal } = checkOptions(options);
+    return abortable(options, (resolve, reject) => {
+      const { keepOpen = false, confirm = false } = options;
       checkBoolean('options.keepOpen', keepOpen);
       checkBoolean('options.confirm', confirm);
-      checkSignal(signal);
       if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
       this.#life.checkSendable();
       if (this.#ending !== 'no') throw peerClosed();
       const bytes = this.#coder.encode(value);
       const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return');
-      const departing = new Departing(
-        bytes,
-        outgoing,
-        confirm,
-        () => {
-          stop();
-          resolve();
-        },
-        (error) => {
-          stop();
-          reject(error);
-        },
-      );
-      const stop = onAbort(signal, (error) => {
+      const departing = new Departing(bytes, outgoing, confirm, resolve, reject);
+      this.#sends.push(departing);
+      this.#link.send();
+      this.#link.receive();
+      return (error) => {
         if (!this.#sends.remove(departing)) return;
         giveBack(departing, error);
         this.#closeIfDone();
         this.#link.receive();
-      });
-      this.#sends.push(departing);
-      this.#link.send();
-      this.#link.receive();
+      };
     });
   }
 
@@ -585,7 +568,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     const lost = this.#cutShort || this.#untaken.length > 0;
     if (error?.code === 'EMSGSIZE') this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
     else if (this.#reader.unfinished) this.#life.ended(protocolBroken('it ended in the middle of a message'));
-    else this.#life.ended(PEER_GONE.has(error?.code) && !lost ? undefined : error);
+    else this.#life.ended(PEER_GONE.has(-(error?.errno ?? 0)) && !lost ? undefined : error);
   }
 
   // ---- what others see of it
@@ -652,7 +635,7 @@ function peerClosed(): Error {
 
 function badDescriptor(departing: Departing): Error | undefined {
   const result = departing.fds.map((fd) => addon.check(fd.number)).find((result) => result < 0);
-  return result === undefined ? undefined : systemError(result, 'sendmsg', { advice: CLOSED_EARLY });
+  return result === undefined ? undefined : refusal(result, 'sendmsg');
 }
 
 /** The error of a message that the peer would not take. */

@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, lstatSync, openSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
-import { checkSignal, onAbort, type Abortable } from '../abort.js';
+import { abortable, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
 import { checked, checkOptions, closed, invalidType, invalidValue, outOfRange, systemError } from '../errors.js';
@@ -105,31 +105,21 @@ export class FdServer {
    * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error.
    */
   accept(options: Abortable = {}): Promise<OwnedFd> {
-    return new Promise((resolve, reject) => {
-      const { signal } = checkOptions(options);
-      checkSignal(signal);
+    return abortable(options, (resolve, reject) => {
       if (this.#watch === undefined) throw closed('server', 'close() was called');
       if (this.#allow === undefined) {
-        resolve(this.#listener.dup());
-        return;
+        const duplicate = this.#listener.dup();
+        process.nextTick(() => resolve(duplicate));
+        return () => {}; // too late
       }
-      const accepter = new Accepter(
-        (fd) => {
-          stop();
-          resolve(fd);
-        },
-        (error) => {
-          stop();
-          reject(error);
-        },
-      );
-      const stop = onAbort(signal, (error) => {
+      const accepter = new Accepter(resolve, reject);
+      this.#waiting.push(accepter);
+      this.#settle();
+      return (error) => {
         if (!this.#waiting.remove(accepter)) return;
         reject(error);
         this.#settle();
-      });
-      this.#waiting.push(accepter);
-      this.#settle();
+      };
     });
   }
 

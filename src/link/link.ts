@@ -198,7 +198,7 @@ export class Link {
       case EBADF:
       case EINVAL:
       case EMSGSIZE:
-        this.#owner.refused(systemError(-errno, 'sendmsg', { advice: REFUSED[errno]! }));
+        this.#owner.refused(refusal(-errno, 'sendmsg'));
         return;
       default:
         this.#cannotSend(systemError(-errno, 'sendmsg'), PEER_GONE.has(errno));
@@ -266,7 +266,7 @@ export class Link {
         this.#fate ??= systemError(result, 'recvmsg');
         return true;
       default:
-        this.#over(systemError(result, 'recvmsg', { advice: REFUSED[-result] ?? '' }));
+        this.#over(refusal(result, 'recvmsg'));
         return false;
     }
   }
@@ -339,10 +339,17 @@ export class Link {
   }
 }
 
-const PEER_GONE = new Set<number>([EPIPE, ECONNRESET, ECONNREFUSED, ENOTCONN]);
+/** What a socket says when its peer has closed it. */
+export const PEER_GONE: ReadonlySet<number> = new Set([EPIPE, ECONNRESET, ECONNREFUSED, ENOTCONN]);
 
 const REFUSED: Readonly<Record<number, string>> = {
   [EBADF]: 'A descriptor was closed before it was sent: leave it open until then',
   [EINVAL]: 'The kernel passes no such descriptor (an io_uring, say)',
   [EMSGSIZE]: 'The message is too long for this socket',
 };
+
+/** The error of a message that the kernel will not pass, with what to do about it where that is known. */
+export function refusal(result: number, syscall: string): NodeJS.ErrnoException {
+  const advice = REFUSED[-result];
+  return systemError(result, syscall, advice === undefined ? {} : { advice });
+}
