@@ -18,7 +18,10 @@ async function sessionBus() {
   const [, kind, value] = /unix:(path|abstract)=([^,;]*)/.exec(address) ?? [];
   if (value === undefined) throw new Error(`no session bus to connect to: DBUS_SESSION_BUS_ADDRESS is '${address}'`);
   const path = (kind === 'abstract' ? '\0' : '') + decodeURIComponent(value);
-  return dbus.createClient({ stream: await FdStream.connect(path, { fds: 'number' }) });
+  const bus = dbus.createClient({ stream: await FdStream.connect(path, { fds: 'number' }) });
+  // Until it has answered, the bus may still read the handshake, which it does without room for descriptors.
+  await bus.listNames();
+  return bus;
 }
 
 /** A file without a name. */
