@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events';
+import { nextTick } from 'node:process'; // the global is a getter, which costs more than the call
 import { abortable, type Abortable } from './abort.js';
 import { closed, invalidType } from './errors.js';
 import { Queue, Queued } from './queue.js';
@@ -69,6 +70,7 @@ export class Life<T> {
   #stash: T[] = [];
   /** How many of the stash were handed out already. */
   #unstashed = 0;
+  #delivering = false;
 
   constructor(of: EventEmitter<LifeEvents>, alive: Alive<T>, onError: OnError | undefined) {
     if (onError !== undefined && typeof onError !== 'function')
@@ -82,14 +84,15 @@ export class Life<T> {
 
   /** How many receivers wait, less what is at hand for them. */
   get wanted(): number {
-    return this.#receivers.length - this.#stashed;
+    return this.#receivers.length - this.#stashed();
   }
 
   ask(deliver: (item: T) => void, fail?: (error: Error) => void): Receiver<T> {
     if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
     const receiver = new Receiver(deliver, fail);
     this.#receivers.push(receiver);
-    if (this.#stashed > 0) process.nextTick(() => this.deliver());
+    if (this.#delivering) return receiver; // `deliver` sees it
+    if (this.#stashed() > 0) nextTick(() => this.deliver());
     this.#alive.asked();
     return receiver;
   }
@@ -111,27 +114,32 @@ export class Life<T> {
   }
 
   deliver(): void {
+    if (this.#delivering) return;
+    this.#delivering = true;
     try {
-      while (this.#stashed > 0 && this.#receivers.length > 0) {
+      while (this.#stashed() > 0 && this.#receivers.length > 0) {
         const receiver = this.#receivers.shift()!;
         const item = this.#unstash();
         this.#alive.taken?.(item);
         receiver.deliver(item);
       }
     } finally {
+      this.#delivering = false;
       // A callback threw: the others are called all the same.
-      if (this.#stashed > 0 && this.#receivers.length > 0) process.nextTick(() => this.deliver());
-      if (this.#state === 'ending' && this.#stashed === 0) this.#shutDown(true);
+      if (this.#stashed() > 0 && this.#receivers.length > 0) nextTick(() => this.deliver());
+      if (this.#state === 'ending' && this.#stashed() === 0) this.#shutDown(true);
+      else this.#alive.asked();
     }
   }
 
-  get #stashed(): number {
+  // No getter: private ones are slow in V8.
+  #stashed(): number {
     return this.#stash.length - this.#unstashed;
   }
 
   #unstash(): T {
     const item = this.#stash[this.#unstashed++]!;
-    if (this.#stashed === 0) {
+    if (this.#stashed() === 0) {
       this.#stash = [];
       this.#unstashed = 0;
     }
@@ -139,7 +147,7 @@ export class Life<T> {
   }
 
   #dropStash(): void {
-    while (this.#stashed > 0) this.#alive.discard(this.#unstash());
+    while (this.#stashed() > 0) this.#alive.discard(this.#unstash());
   }
 
   #failReceivers(error: Error): void {
@@ -175,7 +183,7 @@ export class Life<T> {
     this.#reason = error?.message ?? 'the peer closed its end';
     this.#inOrder ||= error === undefined;
     this.#alive.dropAll(error ?? this.#closed());
-    if (this.#stashed > 0) this.#state = 'ending';
+    if (this.#stashed() > 0) this.#state = 'ending';
     else this.#shutDown(true);
   }
 
@@ -226,7 +234,7 @@ export class Life<T> {
 
   /** For an event of the link, after whatever it is doing now. */
   emitLater(event: 'exhausted' | 'resumed'): void {
-    process.nextTick(() => this.#of.emit(event));
+    nextTick(() => this.#of.emit(event));
   }
 
   #closed(): Error {
@@ -240,7 +248,7 @@ export class Life<T> {
     this.#alive.dropAll(error ?? this.#closed());
     this.#failReceivers(error ?? this.#closed());
     this.#dropStash();
-    process.nextTick(() => {
+    nextTick(() => {
       try {
         if (report) this.#onError?.(error);
         if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);

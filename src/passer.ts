@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { nextTick } from 'node:process';
 import { abortable, type Abortable } from './abort.js';
 import { Custody } from './descriptor/custody.js';
 import type { FdLike } from './descriptor/fd-like.js';
@@ -63,8 +64,6 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   readonly #batch: number;
   /** So many descriptors go one by one: one of them made the kernel refuse the message they were in. */
   #singly = 0;
-  /** Sent, and its caller to be told. */
-  readonly #toTell = new Queue<Outgoing>();
 
   /**
    * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
@@ -293,27 +292,19 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   }
 
   #sent(messages: number): void {
+    const toTell: (() => void)[] = [];
     for (let i = 0, left = 0; i < messages; i++) {
       this.#singly = Math.max(0, this.#singly - 1);
       for (left = batch.count[i]!; left > 0; left--) {
         const outgoing = this.#sends.shift()!;
         outgoing.letGo();
-        if (outgoing.whenSent !== undefined) this.#toTell.push(outgoing);
+        if (outgoing.whenSent !== undefined) toTell.push(outgoing.whenSent);
       }
     }
     try {
-      this.#tell();
+      tell(toTell);
     } finally {
       this.#life.closeIfDone();
-    }
-  }
-
-  #tell(): void {
-    try {
-      for (let next = this.#toTell.shift(); next; next = this.#toTell.shift()) next.whenSent?.();
-    } finally {
-      // A callback threw: the others are called all the same.
-      if (this.#toTell.length > 0) process.nextTick(() => this.#tell());
     }
   }
 
@@ -403,6 +394,16 @@ export class FdPasser extends EventEmitter<LifeEvents> {
       mayStillSend: () => this.#sends.length > 0,
       ended: (error) => this.#life.ended(error),
     };
+  }
+}
+
+function tell(callbacks: readonly (() => void)[], from = 0): void {
+  let next = from;
+  try {
+    while (next < callbacks.length) callbacks[next++]!();
+  } finally {
+    // A callback threw: the others are called all the same.
+    if (next < callbacks.length) nextTick(tell, callbacks, next);
   }
 }
 

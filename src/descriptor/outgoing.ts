@@ -2,7 +2,7 @@ import { notOpen, unreadBytes } from '../errors.js';
 import { Queued } from '../queue.js';
 import { Custody } from './custody.js';
 import { borrow, type FdLike } from './fd-like.js';
-import { nodeObject, type NodeObject } from './node-object.js';
+import { NodeObject, nodeObject } from './node-object.js';
 import { OwnedFd, endLoan, lend, lentNumber } from './owned-fd.js';
 
 /**
@@ -14,9 +14,7 @@ export type Terms = 'keep' | 'close' | 'return';
 /** A descriptor that waits to be sent. */
 export class Outgoing extends Queued {
   readonly #terms: Terms;
-  readonly #source: Custody | OwnedFd | number | undefined;
-  /** Instead, if one of Node's own objects has it. */
-  readonly #node: NodeObject | undefined;
+  readonly #source: Custody | OwnedFd | NodeObject | number;
 
   /**
    * `whenSent` is for when the kernel has it (and it is closed here), `whenRefused` for when it will never be sent.
@@ -30,10 +28,11 @@ export class Outgoing extends Queued {
   ) {
     super();
     this.#terms = terms;
-    this.#node = fh instanceof OwnedFd ? undefined : nodeObject(fh);
-    if (this.#node !== undefined) {
-      if (terms !== 'keep') this.#node.hold();
-      else if (this.#node.fd < 0) throw notOpen(this.#node.object);
+    const node = fh instanceof OwnedFd ? undefined : nodeObject(fh);
+    if (node !== undefined) {
+      if (terms !== 'keep') node.hold();
+      else if (node.fd < 0) throw notOpen(node.object);
+      this.#source = node;
     } else if (terms !== 'keep') this.#source = new Custody('fh', fh);
     else if (fh instanceof OwnedFd) {
       lend(fh);
@@ -41,11 +40,15 @@ export class Outgoing extends Queued {
     } else this.#source = borrow('fh', fh);
   }
 
+  /** Whose descriptor it is, if one of Node's own objects has it. */
+  #node(): NodeObject | undefined {
+    return this.#source instanceof NodeObject ? this.#source : undefined;
+  }
+
   get number(): number {
-    if (this.#node !== undefined) return this.#node.fd;
-    const source = this.#source!;
+    const source = this.#source;
     if (typeof source === 'number') return source;
-    return source instanceof Custody ? source.fd : lentNumber(source);
+    return source instanceof OwnedFd ? lentNumber(source) : source.fd;
   }
 
   /**
@@ -53,32 +56,33 @@ export class Outgoing extends Queued {
    * here must leave this process first. Whatever stands behind it waits, too.
    */
   ready(wake: () => void): boolean {
-    return this.#node === undefined || this.#terms === 'keep' || this.#node.ready(wake);
+    return this.#terms === 'keep' || (this.#node()?.ready(wake) ?? true);
   }
 
   /** Why it must not be sent after all, once it is ready. */
   get refusal(): Error | undefined {
-    if (this.#node === undefined) return undefined;
-    if (this.#terms !== 'keep') return this.#node.refusal;
-    return this.gone ? notOpen(this.#node.object) : undefined;
+    const node = this.#node();
+    if (node === undefined) return undefined;
+    if (this.#terms !== 'keep') return node.refusal;
+    return node.gone ? notOpen(node.object) : undefined;
   }
 
   /** Whether its object has closed it by itself. */
   get gone(): boolean {
-    return this.#node?.gone === true;
+    return this.#node()?.gone === true;
   }
 
   /** Bytes of a socket that were read already, here or before it came here: they must go with it. */
   get unread(): Buffer | undefined {
-    if (this.#terms === 'keep') return undefined;
-    return this.#source instanceof Custody ? this.#source.unread : this.#node?.unread;
+    if (this.#terms === 'keep' || typeof this.#source === 'number') return undefined;
+    return this.#source.unread;
   }
 
   /** The kernel has it, or nobody will ask for it again: closes it unless it is kept open. */
   letGo(): void {
-    if (this.#terms !== 'keep') this.#node?.close();
-    if (this.#source instanceof Custody) this.#source.close();
-    else if (this.#source instanceof OwnedFd) endLoan(this.#source);
+    const source = this.#source;
+    if (source instanceof OwnedFd) endLoan(source);
+    else if (typeof source !== 'number' && this.#terms !== 'keep') source.close();
   }
 
   /** It will not be sent. */
@@ -89,16 +93,16 @@ export class Outgoing extends Queued {
 
   /** It will not be sent, and is its owner's again whatever the terms. */
   giveBack(): void {
-    if (this.#terms === 'keep') this.letGo();
-    else if (this.#source instanceof Custody) this.#source.giveBack();
-    else this.#node?.giveBack();
+    const source = this.#source;
+    if (typeof source === 'number' || source instanceof OwnedFd) this.letGo();
+    else if (this.#terms !== 'keep') source.giveBack();
   }
 }
 
 /** One for a wire that carries no bytes which were read already: it is refused while there are any. */
 export class BareOutgoing extends Outgoing {
-  constructor(...of: ConstructorParameters<typeof Outgoing>) {
-    super(...of);
+  constructor(fh: FdLike, terms: Terms, whenSent?: () => void, whenRefused?: (error: Error) => void) {
+    super(fh, terms, whenSent, whenRefused);
     const { refusal } = this;
     if (refusal === undefined) return;
     this.giveBack();

@@ -89,8 +89,10 @@ export class OwnedFd {
    * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this thread. The number is then still yours.
    */
   constructor(fd: number) {
-    this.#trackedByNode = !received && mayBeTracked(validNumber('fd', fd));
-    if (!received) adopt(fd, this.#trackedByNode);
+    const isReceived = received;
+    received = false;
+    this.#trackedByNode = !isReceived && mayBeTracked(validNumber('fd', fd));
+    if (!isReceived) adopt(fd, this.#trackedByNode);
     this.#fd = fd;
     watchForGarbage(this);
   }
@@ -179,9 +181,11 @@ export class OwnedFd {
    */
   close(): void {
     if (this.#state === 'closed') return;
-    this.#state = 'closing';
     if (this.#loans === 0) this.#shut();
-    else leaving.add(this.#fd);
+    else {
+      this.#state = 'closing';
+      leaving.add(this.#fd);
+    }
   }
 
   /** `close()`, for `using`. */
@@ -216,8 +220,8 @@ export class OwnedFd {
   }
 
   #forget(): void {
+    if (this.#state !== 'open') leaving.delete(this.#fd);
     this.#state = 'closed';
-    leaving.delete(this.#fd);
     this.#fd = -1;
     if (this.#registered) garbage.unregister(this);
   }
@@ -226,11 +230,7 @@ export class OwnedFd {
     ownReceived = (fd) => {
       noteNumber(fd);
       received = true;
-      try {
-        return new OwnedFd(fd);
-      } finally {
-        received = false;
-      }
+      return new OwnedFd(fd);
     };
     lend = (owned) => {
       owned.#open();
@@ -280,7 +280,7 @@ export class OwnedFd {
 /** Numbers that a send or a passer has, and will close: nobody may use them any more. */
 export const leaving = new Set<number>();
 
-/** Set while the kernel has just given this thread a number, so that it needs no check and cannot have an owner. */
+/** Set for the next OwnedFd: the kernel has just given this thread its number, so it needs no check and has no owner. */
 let received = false;
 
 function adopt(fd: number, trackedByNode: boolean): void {
