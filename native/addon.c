@@ -217,6 +217,16 @@ static int release_from(struct addon *addon, int fd) {
 
 OF_INTEGER(release, release_from(addon, fd))
 OF_INTEGER(close_owned, fdp_close(release_from(addon, fd)))
+
+/* Closes the first `count` numbers of the batch. */
+static int close_batch(struct addon *addon, int count) {
+  for (int i = 0; i < count; i++)
+    release_from(addon, addon->batch->fd[i]);
+  fdp_close_all(addon->batch->fd, count);
+  return 0;
+}
+
+OF_INTEGER(close_all, close_batch(addon, fd))
 OF_INTEGER(check, fdp_check(fd))
 OF_INTEGER(kind, fdp_kind(fd))
 OF_INTEGER(listening, fdp_listening(fd))
@@ -399,6 +409,7 @@ NAPI_MODULE_INIT() {
       {"adopt", adopt},
       {"release", release},
       {"close", close_owned},
+      {"closeAll", close_all},
       {"check", check},
       {"kind", kind},
       {"listening", listening},

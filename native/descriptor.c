@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int socket_kind(int fd) {
@@ -85,6 +86,27 @@ int fdp_dup(int fd) {
 int fdp_close(int fd) {
   /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
   return close(fd) && errno != EINTR ? -errno : 0;
+}
+
+/* One call for a row of numbers, where the system has it (close_range(2), Linux 5.9) and lets it through. */
+static int close_row(int first, int last) {
+#ifdef SYS_close_range
+  return syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0;
+#else
+  return first > last;
+#endif
+}
+
+void fdp_close_all(const int32_t *fd, int count) {
+  for (int first = 0, next; first < count; first = next) {
+    next = first + 1;
+    while (next < count && fd[next] == fd[next - 1] + 1)
+      next++;
+    if (next - first > 1 && close_row(fd[first], fd[next - 1]))
+      continue;
+    for (int i = first; i < next; i++)
+      fdp_close(fd[i]);
+  }
 }
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }

@@ -73,6 +73,14 @@ export function checkBoolean(name: string, value: boolean): void {
   if (typeof value !== 'boolean') throw invalidType(name, 'a boolean', value);
 }
 
+/** Returns the value if it is an integer within these bounds. */
+export function checkInteger(name: string, value: number, least: number, most: number): number {
+  if (typeof value !== 'number') throw invalidType(name, 'a number', value);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw outOfRange(name, `an integer >= ${least} and <= ${most}`, value);
+  return value;
+}
+
 export function aborted(signal: AbortSignal): Error {
   const error = new Error('The operation was aborted', { cause: signal.reason });
   error.name = 'AbortError';

@@ -42,6 +42,8 @@ class Receiver<T> extends Queued {
   constructor(
     readonly deliver: (item: T) => void,
     readonly fail?: (error: Error) => void,
+    /** How many it takes at once, at most. It finds the others in the stash. */
+    readonly most = 1,
   ) {
     super();
   }
@@ -67,6 +69,8 @@ export class Life<T> {
   #inOrder = false;
 
   readonly #receivers = new Queue<Receiver<T>>();
+  /** How many they take together, at most. */
+  #asked = 0;
   #stash: T[] = [];
   /** How many of the stash were handed out already. */
   #unstashed = 0;
@@ -82,30 +86,54 @@ export class Life<T> {
 
   // ---- receiving
 
-  /** How many receivers wait, less what is at hand for them. */
+  /** How many the receivers take, less what is at hand for them. */
   get wanted(): number {
-    return this.#receivers.length - this.#stashed();
+    return this.#asked - this.#stashed();
   }
 
-  ask(deliver: (item: T) => void, fail?: (error: Error) => void): Receiver<T> {
-    if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
-    const receiver = new Receiver(deliver, fail);
-    this.#receivers.push(receiver);
-    if (this.#delivering) return receiver; // `deliver` sees it
-    if (this.#stashed() > 0) nextTick(() => this.deliver());
-    this.#alive.asked();
-    return receiver;
+  ask(deliver: (item: T) => void): void {
+    this.#ask(new Receiver(deliver));
   }
 
   receive(options: Abortable): Promise<T> {
+    return abortable(options, (resolve, reject) => this.#abortable(new Receiver(resolve, reject), reject));
+  }
+
+  /** At least one, and with it what else is at hand, up to `most`. */
+  receiveMany(most: number, options: Abortable): Promise<T[]> {
     return abortable(options, (resolve, reject) => {
-      const receiver = this.ask(resolve, reject);
-      return (error) => {
-        if (!this.#receivers.remove(receiver)) return;
-        reject(error);
-        this.#alive.asked();
+      const deliver = (first: T): void => {
+        const items = [first];
+        while (items.length < most && this.#stashed() > 0) items.push(this.#take());
+        resolve(items);
       };
+      return this.#abortable(new Receiver(deliver, reject, most), reject);
     });
+  }
+
+  #ask(receiver: Receiver<T>): void {
+    if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
+    this.#receivers.push(receiver);
+    this.#asked += receiver.most;
+    if (this.#delivering) return; // `deliver` sees it
+    if (this.#stashed() > 0) nextTick(() => this.deliver());
+    this.#alive.asked();
+  }
+
+  #abortable(receiver: Receiver<T>, reject: (error: Error) => void): (error: Error) => void {
+    this.#ask(receiver);
+    return (error) => {
+      if (!this.#receivers.remove(receiver)) return;
+      this.#asked -= receiver.most;
+      reject(error);
+      this.#alive.asked();
+    };
+  }
+
+  #nextReceiver(): Receiver<T> | undefined {
+    const receiver = this.#receivers.shift();
+    this.#asked -= receiver?.most ?? 0;
+    return receiver;
   }
 
   /** Takes in what was received; `deliver` hands it out. */
@@ -118,10 +146,8 @@ export class Life<T> {
     this.#delivering = true;
     try {
       while (this.#stashed() > 0 && this.#receivers.length > 0) {
-        const receiver = this.#receivers.shift()!;
-        const item = this.#unstash();
-        this.#alive.taken?.(item);
-        receiver.deliver(item);
+        const receiver = this.#nextReceiver()!;
+        receiver.deliver(this.#take());
       }
     } finally {
       this.#delivering = false;
@@ -135,6 +161,12 @@ export class Life<T> {
   // No getter: private ones are slow in V8.
   #stashed(): number {
     return this.#stash.length - this.#unstashed;
+  }
+
+  #take(): T {
+    const item = this.#unstash();
+    this.#alive.taken?.(item);
+    return item;
   }
 
   #unstash(): T {
@@ -151,7 +183,7 @@ export class Life<T> {
   }
 
   #failReceivers(error: Error): void {
-    for (let next = this.#receivers.shift(); next; next = this.#receivers.shift()) next.fail?.(error);
+    for (let next = this.#nextReceiver(); next; next = this.#nextReceiver()) next.fail?.(error);
   }
 
   // ---- the end

@@ -6,7 +6,16 @@ import type { FdLike } from './descriptor/fd-like.js';
 import { BareOutgoing, type Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { socketpair } from './endpoint/pair.js';
-import { checkBoolean, checked, checkOptions, invalidType, notAPair, outOfRange, plainData } from './errors.js';
+import {
+  checkBoolean,
+  checked,
+  checkInteger,
+  checkOptions,
+  invalidType,
+  notAPair,
+  outOfRange,
+  plainData,
+} from './errors.js';
 import { iterate } from './iterate.js';
 import { Life, type LifeEvents, type OnError } from './life.js';
 import { checkSocket, Link, type LinkOwner } from './link/link.js';
@@ -30,6 +39,11 @@ export interface FdPasserOptions {
   payload?: Uint8Array;
 }
 
+export interface ReceiveManyOptions extends Abortable {
+  /** How many to take at most. Default 1024. */
+  most?: number;
+}
+
 export interface SendOptions extends Abortable {
   /** Leave the descriptor open here after it was sent; it stays the caller's. Default false: it is closed. */
   keepOpen?: boolean;
@@ -37,6 +51,9 @@ export interface SendOptions extends Abortable {
 
 // The kernel never splits a message as short as this: even the smallest send buffer takes it whole.
 const MAX_PAYLOAD = 64;
+/** What `receiveMany` takes unless told otherwise: beyond that, more in one call saves nothing. */
+const MOST_AT_ONCE = 1024;
+const MAX_INT32 = 0x7fff_ffff;
 /** Room for the payload of each message received, ours or another program's. */
 const STRIDE = 256;
 /** Payloads are looked at by nobody, so all passers of a thread share the room. */
@@ -74,10 +91,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     super();
     const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = checkOptions(options);
     checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
-    if (typeof most !== 'number') throw invalidType('options.batch', 'a number', most);
-    if (!Number.isInteger(most) || most < 1 || most > MAX_FDS)
-      throw outOfRange('options.batch', `an integer >= 1 and <= ${MAX_FDS}`, most);
-    this.#batch = most;
+    this.#batch = checkInteger('options.batch', most, 1, MAX_FDS);
     this.#life = new Life(this, this.#alive(), onError);
     this.#wire = this.#owner(payload === undefined ? ONE_ZERO : repeated(payload));
 
@@ -193,6 +207,17 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    */
   receive(options: Abortable = {}): Promise<OwnedFd> {
     return this.#life.receive(options);
+  }
+
+  /**
+   * Several descriptors at once, for a peer that sends many: as soon as there is one, all that one call of the kernel
+   * brings, up to `most`. They are the caller's to close; `OwnedFd.closeAll` does it at once.
+   *
+   * Rejects as `receive` does, and with `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE` for `most`.
+   */
+  async receiveMany(options: ReceiveManyOptions = {}): Promise<OwnedFd[]> {
+    const { most = MOST_AT_ONCE } = checkOptions(options);
+    return this.#life.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
   }
 
   /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */

@@ -1,66 +1,101 @@
-/** What can stand in one queue at a time. */
+/** What can stand in a queue. */
 export class Queued {
-  queue: unknown = undefined;
-  next: Queued | undefined = undefined;
-  previous: Queued | undefined = undefined;
+  /** Where in the ring, when it stands in one. */
+  place = 0;
 }
 
-/** First in, first out, with removal from anywhere, each in constant time. */
-export class Queue<T extends Queued> {
-  // The ends of a ring: `next` is the first in line and `previous` the last.
-  readonly #ring = new Queued();
-  #length = 0;
+const SMALLEST = 16;
+/** A ring larger than this is given up when it is empty. */
+const WORTH_KEEPING = 4096;
 
-  constructor() {
-    this.#ring.next = this.#ring;
-    this.#ring.previous = this.#ring;
-  }
+/** First in, first out, with removal from anywhere, each in constant time. What is removed leaves a gap, passed over later. */
+export class Queue<T extends Queued> {
+  /** Its length is a power of two. */
+  #ring: (T | undefined)[] = emptyRing(SMALLEST);
+  #mask = SMALLEST - 1;
+  // Places, of which the lowest bits count: of the first in line, and behind the last.
+  #head = 0;
+  #tail = 0;
+  #length = 0;
 
   get length(): number {
     return this.#length;
   }
 
   get first(): T | undefined {
-    return this.#length === 0 ? undefined : (this.#ring.next as T);
+    return this.#next(this.#head);
   }
 
   /** The one behind `item`. */
   after(item: T): T | undefined {
-    return item.next === this.#ring ? undefined : (item.next as T);
+    return this.#next(item.place + 1);
   }
 
   push(item: T): void {
-    this.#insert(item, this.#ring.previous!);
+    if (this.#tail - this.#head > this.#mask) this.#makeRoom();
+    this.#set(this.#tail++, item);
   }
 
   unshift(item: T): void {
-    this.#insert(item, this.#ring);
+    if (this.#tail - this.#head > this.#mask) this.#makeRoom();
+    this.#set(--this.#head, item);
   }
 
   shift(): T | undefined {
     const item = this.first;
-    if (item !== undefined) this.remove(item);
+    if (item !== undefined) {
+      this.#head = item.place;
+      this.#clear(this.#head++);
+    }
     return item;
   }
 
   /** Takes an item out, wherever it stands; false when it does not stand in this queue. */
   remove(item: T): boolean {
-    if (item.queue !== this) return false;
-    item.previous!.next = item.next;
-    item.next!.previous = item.previous;
-    item.queue = undefined;
-    item.next = undefined;
-    item.previous = undefined;
-    this.#length--;
+    if (this.#ring[item.place & this.#mask] !== item) return false;
+    this.#clear(item.place);
+    while (this.#tail > this.#head && this.#ring[(this.#tail - 1) & this.#mask] === undefined) this.#tail--;
     return true;
   }
 
-  #insert(item: T, behind: Queued): void {
-    item.queue = this;
-    item.previous = behind;
-    item.next = behind.next;
-    behind.next!.previous = item;
-    behind.next = item;
+  #next(place: number): T | undefined {
+    for (let at = place; at < this.#tail; at++) {
+      const item = this.#ring[at & this.#mask];
+      if (item !== undefined) return item;
+    }
+    return undefined;
+  }
+
+  #set(place: number, item: T): void {
+    item.place = place;
+    this.#ring[place & this.#mask] = item;
     this.#length++;
   }
+
+  #clear(place: number): void {
+    this.#ring[place & this.#mask] = undefined;
+    this.#length--;
+    if (this.#length === 0 && this.#mask >= WORTH_KEEPING) this.#renew(SMALLEST);
+  }
+
+  /** Closes the gaps, in a larger ring unless they were many. */
+  #makeRoom(): void {
+    this.#renew(this.#length * 2 > this.#mask ? this.#ring.length * 2 : this.#ring.length);
+  }
+
+  #renew(size: number): void {
+    const ring = emptyRing<T>(size);
+    let tail = 0;
+    for (let item = this.first; item !== undefined; item = this.after(item)) ring[tail++] = item;
+    // Places are read while the items are gone through, and so changed only after.
+    for (let place = 0; place < tail; place++) ring[place]!.place = place;
+    this.#ring = ring;
+    this.#mask = size - 1;
+    this.#head = 0;
+    this.#tail = tail;
+  }
+}
+
+function emptyRing<T>(size: number): (T | undefined)[] {
+  return Array.from({ length: size });
 }

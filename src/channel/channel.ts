@@ -8,13 +8,13 @@ import { connect, type ConnectOptions } from '../endpoint/connect.js';
 import {
   checkBoolean,
   checked,
+  checkInteger,
   checkOptions,
   closed,
   codecsDiffer,
   invalidType,
   invalidValue,
   noHello,
-  outOfRange,
   protocolBroken,
   tooLarge,
 } from '../errors.js';
@@ -214,11 +214,11 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#coder = coderOf(codec);
     this.#hello = {
       codec: this.#coder.id,
-      maxMessageBytes: count('options.maxMessageBytes', maxMessageBytes),
-      maxFds: count('options.maxFds', maxFds),
-      window: count('options.highWaterMark', highWaterMark),
+      maxMessageBytes: checkInteger('options.maxMessageBytes', maxMessageBytes, 1, MAX_UINT32),
+      maxFds: checkInteger('options.maxFds', maxFds, 1, MAX_UINT32),
+      window: checkInteger('options.highWaterMark', highWaterMark, 1, MAX_UINT32),
     };
-    count('options.helloTimeout', helloTimeout, MAX_DELAY);
+    checkInteger('options.helloTimeout', helloTimeout, 1, MAX_DELAY);
     this.#reader = new Reader(this.#hello);
     this.#life = new Life<Arrived<T>>(this, this.#alive(), onError);
 
@@ -653,11 +653,4 @@ function settle(departing: Departing): void {
 function giveBack(departing: Departing, error: Error): void {
   for (const fd of departing.fds) fd.unsent();
   departing.reject(error);
-}
-
-function count(name: string, value: number, most = MAX_UINT32): number {
-  if (typeof value !== 'number') throw invalidType(name, 'a number', value);
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw outOfRange(name, `an integer >= 1 and <= ${most}`, value);
-  return value;
 }

@@ -12,7 +12,7 @@ import {
   ownedAlready,
   systemError,
 } from '../errors.js';
-import { addon } from '../native/load.js';
+import { addon, batch } from '../native/load.js';
 import { noteNumber, slotFreed } from './table.js';
 import {
   datagramsOf,
@@ -191,6 +191,33 @@ export class OwnedFd {
   /** `close()`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /**
+   * Closes several at once, which takes a fraction of the time when their numbers stand in a row, as those received
+   * together do. Like `close` for each, but does not tell when something else has closed a number.
+   */
+  static closeAll(fds: Iterable<OwnedFd>): void {
+    const all = Array.from(fds); // first: whatever an iterator does could use the batch as well
+    let count = 0;
+    const closeThese = (): void => {
+      addon.closeAll(count);
+      count = 0;
+      slotFreed();
+    };
+    try {
+      for (const owned of all) {
+        if (owned.#state !== 'open' || owned.#loans > 0 || owned.#trackedByNode) {
+          owned.close();
+          continue;
+        }
+        batch.fd[count++] = owned.#fd;
+        owned.#forget();
+        if (count === batch.fd.length) closeThese();
+      }
+    } finally {
+      closeThese();
+    }
   }
 
   #open(): number {

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { abortable, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
-import { checked, checkOptions, closed, invalidType, invalidValue, outOfRange, systemError } from '../errors.js';
+import { checked, checkInteger, checkOptions, closed, invalidType, invalidValue, systemError } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
 import { addon } from '../native/load.js';
 import { iterate } from '../iterate.js';
@@ -56,8 +56,8 @@ export function listen(path: string, options: ListenOptions = {}): FdServer {
     throw invalidValue('options.allow', 'left out for datagrams', allow);
   const bind = {
     type: typeNumber(type),
-    mode: inRange('options.mode', mode, 0o777),
-    backlog: inRange('options.backlog', backlog, 0x7fffffff),
+    mode: checkInteger('options.mode', mode, 0, 0o777),
+    backlog: checkInteger('options.backlog', backlog, 0, 0x7fffffff),
   };
   const [fd, stats] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
   return new FdServer(path, ownReceived(fd), stats, type === 'dgram' ? undefined : allow);
@@ -217,13 +217,6 @@ const NO_ROOM = new Set<number>([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
 function sameUser(peer: PeerCredentials): boolean {
   return peer.uid === process.geteuid?.();
-}
-
-function inRange(name: string, value: number, most: number): number {
-  if (typeof value !== 'number') throw invalidType(name, 'a number', value);
-  if (!Number.isInteger(value) || value < 0 || value > most)
-    throw outOfRange(name, `an integer >= 0 and <= ${most}`, value);
-  return value;
 }
 
 // ---- the path of a listener

@@ -242,7 +242,8 @@ export class Link {
       return false;
     }
     const { room, stride } = this.#owner;
-    const result = addon.receive(this.#fd, room, stride, messages, wanted, expected);
+    const most = Math.min(wanted, MAX_MESSAGES * MAX_FDS);
+    const result = addon.receive(this.#fd, room, stride, messages, most, expected);
     if (result > 0) {
       this.#expected = Math.max(1, batch.count[result - 1]!);
       if (this.#full) {

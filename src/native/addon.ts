@@ -39,6 +39,8 @@ export interface Addon {
   release(fd: number): number;
   /** Closes a descriptor and gives up its ownership. */
   close(fd: number): number;
+  /** The same for so many in the batch's descriptors, without word of any that was not open. */
+  closeAll(count: number): number;
   check(fd: number): number;
   kind(fd: number): number;
   listening(fd: number): number;
