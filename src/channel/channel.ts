@@ -228,6 +228,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     try {
       const type = checkSocket(socket.fd);
       if (type === DGRAM) throw invalidValue('fh', 'a stream or seqpacket socket', fh);
+      socket.refuseUnread();
       this.#packets = type !== STREAM;
       checked(addon.closeOnExec(socket.fd), 'fcntl');
       checked(addon.setNonblocking(socket.fd), 'fcntl');
