@@ -72,6 +72,18 @@ test('a connection handed over in full flow loses no byte in either direction', 
   });
 });
 
+test('what was written to a connection while it was corked goes out before it is handed over', async () => {
+  await handing(async (client, accepted, channel) => {
+    accepted.cork();
+    accepted.write('corked');
+    accepted.cork();
+    await channel.send({ say: 3 }, [accepted]);
+    client.end();
+    assert.equal((await everything(client)).toString(), 'corkedccc');
+    assert.deepEqual(await report(channel), expected(Buffer.alloc(0)));
+  });
+});
+
 test('bytes that dribble in one by one, of every value, all arrive', async () => {
   await handing(async (client, accepted, channel) => {
     const bytes = Buffer.from(Array.from({ length: 1024 }, (_, i) => i % 256));
