@@ -202,6 +202,14 @@ export function unreadBytes(bytes: number): FdPasserError {
   );
 }
 
+export function unreadHere(bytes: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_UNREAD',
+    `${bytes} bytes of this socket were read by its sender, and what begins here would miss them. Read them from the ` +
+      "OwnedFd's unread, and go on with a new OwnedFd of its take()",
+  );
+}
+
 export function unreadText(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_UNREAD',

@@ -442,6 +442,7 @@ function take(fh: FdLike | readonly [FdLike, FdLike], setNonblocking: boolean): 
       const custody = new Custody('options.fh', end);
       taken.push(custody);
       checkSocket(custody.fd);
+      custody.refuseUnread();
       checked(addon.closeOnExec(custody.fd), 'fcntl');
       if (setNonblocking) checked(addon.setNonblocking(custody.fd), 'fcntl');
     }

@@ -69,6 +69,7 @@ export class FdStream extends Duplex {
       socket.giveBack();
       throw error;
     }
+    if (socket.unread !== undefined) this.push(socket.unread);
     if (signal !== undefined) addAbortSignal(signal, this);
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, socketpair, type FdChannelOptions } from 'fdpasser';
 import { encodeHello, encodeMessage, encodeTaken, HELLO_BYTES } from '#dist/channel/frames.js';
 import { channelAndPeer, HELLO, RawPeer, TYPES, type Type } from './support/channels.js';
@@ -95,6 +96,17 @@ for (const type of TYPES) {
     const error = await saidOf(type, [], { helloTimeout: 20 });
     assert.equal(error?.code, 'ERR_FDPASSER_HELLO');
     assert.match(error.message, /said nothing within 20 ms \(helloTimeout\)/);
+  });
+
+  test(`a hello that is there in time counts, though this process looks too late, over a ${type} socket`, async () => {
+    await nextTurn(); // the loop looks at its timers next, and then at its sockets
+    const [channel, peer] = channelAndPeer<string>({ type, helloTimeout: 20 });
+    using _ = peer;
+    peer.hello();
+    for (const until = performance.now() + 40; performance.now() < until;); // a busy event loop
+    peer.send(encodeMessage(Buffer.from('"hello"'), 0, false)[0]!.bytes);
+    assert.equal((await channel.receive()).value, 'hello');
+    await channel.close();
   });
 
   test(`nothing but the hello goes before the peer's, over a ${type} socket`, async () => {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, writeFileSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { FdChannel, listen, socketpair, type FdChannelOptions } from 'fdpasser';
 import { TYPES, type Type } from './support/channels.js';
 import { ended, type Ended } from './support/child.js';
+import { connection } from './support/connection.js';
 import { anonymousFile, identity, inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
 
@@ -199,6 +201,22 @@ for (const type of TYPES) {
     await python.end();
   });
 }
+
+test('Python is handed the bytes that were read of connections before', async () => {
+  const [channel, python] = pair<string>('stream');
+  const connections = [await connection(), await connection()] as const;
+  for (const [i, [client, accepted]] of connections.entries()) {
+    accepted.on('readable', () => {});
+    client.write(`of ${i}`);
+    await until(() => accepted.readableLength === 4);
+  }
+  const [first, second] = connections.map(([, accepted]) => accepted) as [Socket, Socket];
+  await channel.send('three', [first, anonymousFile(), second]);
+  assert.deepEqual(await python.ask('unread'), ['unread', 'three', { 0: 'of 0', 2: 'of 1' }]);
+  for (const [client] of connections) client.destroy();
+  await channel.close();
+  await python.end();
+});
 
 test('examples/python/client.py hands files to a server', async () => {
   await inFolder(async (folder) => {

@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ended } from './support/child.js';
 import { inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
 
 const DISPLAY = 'wayland-fdpasser';
+
+/** Whether a socket is there and listens: the path is there an instant before. */
+function listens(path: string): boolean {
+  const SO_ACCEPTCON = '00010000'; // unix_seq_show in Linux's net/unix/af_unix.c
+  return readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .some((line) => line.includes(` ${SO_ACCEPTCON} `) && line.endsWith(` ${path}`));
+}
 
 /** Runs `body` with a compositor that has an output without a screen. */
 async function withCompositor(body: (environment: NodeJS.ProcessEnv) => Promise<void>): Promise<void> {
@@ -18,7 +26,7 @@ async function withCompositor(body: (environment: NodeJS.ProcessEnv) => Promise<
     const weston = spawn('weston', options, { env });
     const end = ended(weston);
     try {
-      await until(() => existsSync(`${folder}/${DISPLAY}`));
+      await until(() => listens(`${folder}/${DISPLAY}`));
       await body({ ...env, WAYLAND_DISPLAY: DISPLAY, LD_PRELOAD: guard });
     } finally {
       weston.kill();

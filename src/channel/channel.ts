@@ -160,6 +160,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   readonly #link: Link;
   readonly #packets: boolean;
   readonly #helloTimer: NodeJS.Timeout;
+  /** The peer has said something, though there may be no room for it yet. */
+  #heard = false;
   /** What the peer said first. */
   #peer: Hello | undefined;
 
@@ -226,6 +228,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     try {
       const type = checkSocket(socket.fd);
       if (type === DGRAM) throw invalidValue('fh', 'a stream or seqpacket socket', fh);
+      socket.refuseUnread();
       this.#packets = type !== STREAM;
       checked(addon.closeOnExec(socket.fd), 'fcntl');
       checked(addon.setNonblocking(socket.fd), 'fcntl');
@@ -234,7 +237,11 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       socket.giveBack();
       throw error;
     }
-    this.#helloTimer = setTimeout(() => this.#life.fail(noHello(helloTimeout)), helloTimeout).unref();
+    const giveUp = (): void => {
+      if (!this.#heard) this.#life.fail(noHello(helloTimeout));
+    };
+    // A busy loop comes to its timers before it looks at what has long been there.
+    this.#helloTimer = setTimeout(() => setImmediate(giveUp), helloTimeout).unref();
     this.#link.send();
     this.#link.receive();
   }
@@ -515,6 +522,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     switch (incoming.type) {
       case 'hello':
         clearTimeout(this.#helloTimer);
+        this.#heard = true;
         this.#peer = incoming.hello;
         if (this.#peer.codec !== this.#hello.codec) throw codecsDiffer(this.#codec, codecName(this.#peer.codec));
         this.#link.send();
@@ -618,7 +626,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       awaits: () => this.#life.wanted > 0 || this.#sends.length > 0 || this.#unconfirmed > 0,
       received: (messages) => this.#received(messages),
       exhausted: () => {
-        clearTimeout(this.#helloTimer); // the peer has said something, for which there is no room yet
+        this.#heard = true;
         this.#life.emitLater('exhausted');
       },
       resumed: () => this.#life.emitLater('resumed'),

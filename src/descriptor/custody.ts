@@ -1,3 +1,4 @@
+import { unreadHere } from '../errors.js';
 import { takeOver, type FdLike } from './fd-like.js';
 import { OwnedFd, endLoan, give, giveBack, lentNumber, moveOut } from './owned-fd.js';
 
@@ -19,6 +20,11 @@ export class Custody {
 
   get unread(): Buffer | undefined {
     return this.#owned.unread;
+  }
+
+  /** Throws `ERR_FDPASSER_UNREAD` when bytes that its sender had read would be missed. */
+  refuseUnread(): void {
+    if (this.unread !== undefined) throw unreadHere(this.unread.length);
   }
 
   close(): void {

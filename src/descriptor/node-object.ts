@@ -255,6 +255,7 @@ function isFlushed(stream: Socket | WriteStream): boolean {
 
 /** Calls back when what is written by now was, or can be no more. */
 function whenWritten(stream: Socket | WriteStream, callback: () => void): void {
+  while (stream.writableCorked > 0) stream.uncork(); // whoever corked it has handed it over
   if (stream.writableEnded) onceEither(stream, 'finish', callback);
   // net.Socket replaces its own write() after the peer's end.
   else Writable.prototype.write.call(stream, '', 'utf8', () => callback());

@@ -1,6 +1,6 @@
 /**
  * Receives argv[2] descriptors and keeps them open, in a table with too little room. Whenever it is full, sends one of
- * them back and then closes some.
+ * them back and then closes some. Tells how many it has each time, and at last how it went.
  */
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
@@ -52,7 +52,8 @@ await new Promise<void>((resolve) => {
   for (let i = 0; i < count; i++)
     passer.pushRecvFh((fd) => {
       kept.push(fd);
-      if (report.received.push(identity(fd.fd)) === count) resolve();
+      process.send!(report.received.push(identity(fd.fd)));
+      if (report.received.length === count) resolve();
     });
 });
 clearInterval(timer);

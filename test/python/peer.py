@@ -64,6 +64,9 @@ for line in sys.stdin:
             continue
         with message:
             say("took", message.value, identities(message))
+    elif command == "unread":
+        with channel.receive() as message:
+            say("unread", message.value, {index: data.decode() for index, data in message.unread.items()})
     elif command == "echo":
         for message in channel:
             with message:
