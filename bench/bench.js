@@ -8,74 +8,34 @@
  */
 import { parseArgs } from 'node:util';
 import { buildCeiling } from './build.js';
-import { startPair } from './pair.js';
+import { countInstructions, noInstructions } from './instructions.js';
+import { measure } from './measure.js';
 import { rows } from './rows.js';
-import { median, percentile } from './statistics.js';
+import { figuresTable, othersTable, targetsTable } from './tables.js';
 import { judge } from './targets.js';
+import { installUsocket } from './usocket.js';
 
 const { values: options } = parseArgs({
   options: { json: { type: 'boolean' }, only: { type: 'string' }, quick: { type: 'boolean' } },
 });
-
-const ROUNDS = options.quick ? 1 : 9;
-const PERCENTILES = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1];
+const whole = options.only === undefined && !options.quick;
 const progress = (text) => process.stderr.write(`${text}\n`);
 
 buildCeiling();
+if (whole) installUsocket(progress);
 const only = options.only?.split(',');
-const wanted = ({ name }) => only?.some((start) => name === start || name.startsWith(`${start}-`)) ?? true;
-const figures = await measure(rows.filter(wanted));
+const chosen = rows.filter(({ name }) => only?.some((start) => name === start || name.startsWith(`${start}-`)) ?? true);
+const figures = await measure(chosen, { rounds: options.quick ? 1 : 9, share: options.quick ? 0.05 : 1, progress });
+if (!options.quick && noInstructions() === undefined)
+  for (const { name } of chosen.filter(({ instructions }) => instructions !== undefined)) await addInstructions(name);
 const targets = judge(figures);
+
 if (options.json) console.log(JSON.stringify({ rows: figures, targets }, undefined, 2));
-else print(figures, targets);
+else console.log([figuresTable(figures), othersTable(figures), targetsTable(targets)].join('\n\n'));
 
-/** Runs of all rows in turn, the first of each not counted. */
-async function measure(rows) {
-  const figures = {};
-  const pairs = new Map();
-  for (const row of rows) {
-    const { title, bytes = 0 } = row;
-    const missing = row.missing?.();
-    figures[row.name] = missing === undefined ? { title, bytes, runs: [] } : { title, missing };
-    if (missing === undefined) pairs.set(row, startPair(row));
-  }
-  for (let round = 0; round <= ROUNDS; round++) {
-    progress(round === 0 ? 'warming up' : `round ${round} of ${ROUNDS}`);
-    for (const [row, pair] of pairs) {
-      const count = options.quick ? Math.ceil(row.count / 20) : row.count;
-      const run = figure(count, await pair.run(count));
-      if (round > 0) figures[row.name].runs.push(run);
-    }
-  }
-  for (const pair of pairs.values()) await pair.end();
-  return figures;
-}
-
-/** What one run comes to. CPU is in nanoseconds for each descriptor, or write. */
-function figure(count, { sender, receiver }) {
-  const { trips } = sender;
-  return {
-    rate: (count * 1e9) / (receiver.end - sender.begin),
-    sendCpu: sender.cpu / count,
-    receiveCpu: receiver.cpu / count,
-    sendPeak: sender.peak,
-    receivePeak: receiver.peak,
-    ...(trips && {
-      trip: {
-        median: median(trips),
-        p99: percentile(trips, 0.99),
-        percentiles: PERCENTILES.map((part) => [part, percentile(trips, part)]),
-      },
-    }),
-  };
-}
-
-function print(figures, targets) {
-  const columns = ['rate', 'sendCpu', 'receiveCpu', 'sendPeak', 'receivePeak'];
-  const middle = ({ missing, runs }) =>
-    missing === undefined
-      ? Object.fromEntries(columns.map((column) => [column, Math.round(median(runs.map((run) => run[column])))]))
-      : { missing };
-  console.table(Object.fromEntries(Object.entries(figures).map(([name, row]) => [name, middle(row)])));
-  console.table(targets);
+async function addInstructions(name) {
+  if (figures[name].missing !== undefined) return;
+  progress(`counting instructions: ${name}`);
+  const row = rows.find((row) => row.name === name);
+  figures[name].instructions = await countInstructions(row, row.instructions);
 }

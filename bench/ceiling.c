@@ -255,10 +255,10 @@ int main(int argc, char **argv) {
     printf("{\"begin\":%lld,\"end\":%lld,\"cpu\":%lld,\"peak\":%ld", (long long)begin, (long long)end, (long long)used,
            peak());
     if (grows)
-      printf(",\"worst\":%lld", (long long)worst);
+      printf(",\"more\":{\"worst\":%lld}", (long long)worst);
     for (long i = 0; pings && i < total; i++)
-      printf("%s%lld", i == 0 ? ",\"trips\":[" : ",", (long long)trips[i]);
-    puts(pings ? "]}" : "}");
+      printf("%s%lld", i == 0 ? ",\"more\":{\"trips\":[" : ",", (long long)trips[i]);
+    puts(pings ? "]}}" : "}");
     free(trips);
   }
   return 0;

@@ -3,17 +3,17 @@
  *
  * Each has its end as descriptor 3. A line on its standard input is a number of descriptors to pass, and it answers with
  * a line of JSON: when it began and ended (nanoseconds of the monotonic clock, which all processes share), the CPU time
- * that it used (nanoseconds), its highest memory so far (bytes) and whatever else its row is about. The receiver first
- * says "ready".
+ * that it used (nanoseconds), its highest memory so far (bytes) and, as `more`, whatever else its row is about. The
+ * receiver first says "ready".
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { socketpair } from 'fdpasser';
 
-/** Starts the pair of a row; `prefix` is a command to run each side under. */
-export function startPair({ send, receive }, prefix = []) {
+/** Starts the pair of a row; `under` gives the command that each side runs under, `'send'` and `'receive'`. */
+export function startPair(row, under = () => []) {
   const ends = socketpair();
-  const [sender, receiver] = [send, receive].map((command, i) => startSide([...prefix, ...command], ends[i]));
+  const [sender, receiver] = ['send', 'receive'].map((role, i) => startSide([...under(role), ...row[role]], ends[i]));
   for (const end of ends) end.close();
   return {
     async run(count) {

@@ -4,6 +4,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FdPasser } from 'fdpasser';
+import { cold } from './cold.js';
+import { USOCKET } from './usocket.js';
 
 const bench = fileURLToPath(new URL('.', import.meta.url));
 export const CEILING = join(bench, '../build/ceiling');
@@ -12,7 +14,10 @@ export const CEILING = join(bench, '../build/ceiling');
 export const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 253];
 /** Descriptors queued at once. */
 export const QUEUES = [1_000, 10_000, 100_000, 1_000_000];
+/** Descriptors open at once: as many as fit under the limit that most systems have. */
+const KEPT = 18_000;
 
+const grouped = (count) => count.toLocaleString('en');
 const ceiling = (...args) => [CEILING, ...args.map(String)];
 const node = (side, ...args) => [process.execPath, join(bench, 'sides', side), ...args.map(String)];
 const python = (...args) => ['python3', join(bench, 'sides/send_fds.py'), ...args.map(String)];
@@ -24,10 +29,13 @@ const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
 const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
 /** As many as one call can take. */
 const queued = (batch) => Math.max(1024, 64 * batch);
+/** How many descriptors instructions are counted of, by what a message carries; V8 is done compiling after the others. */
+const INSTRUCTIONS = { 1: { warm: 30_000, counted: 5_000 }, 253: { warm: 60_000, counted: 30_000 } };
 
 /**
  * `title` stands in tables and `does` in the document. `count` is how many descriptors, or writes, a run passes, each
- * with `bytes`. `missing` tells why a row cannot be measured here.
+ * with `bytes`; a `fresh` row has new processes for each run. `missing` tells why a row cannot be measured here. A row
+ * without a pair has `once`, which makes one run.
  */
 export const rows = [
   ...BATCHES.flatMap((batch) => [
@@ -37,6 +45,7 @@ export const rows = [
       count: descriptors(batch),
       send: ceiling('send', batch, 1),
       receive: ceiling('receive', batch, 1),
+      instructions: INSTRUCTIONS[batch],
     },
     {
       name: `passer-${batch}`,
@@ -44,6 +53,7 @@ export const rows = [
       count: descriptors(batch),
       send: node('passer.js', 'send', batch, queued(batch)),
       receive: node('passer.js', 'receive'),
+      instructions: INSTRUCTIONS[batch],
     },
   ]),
   {
@@ -52,6 +62,7 @@ export const rows = [
     count: descriptors(253),
     send: node('passer.js', 'send', 253, queued(253)),
     receive: node('passer.js', 'many'),
+    instructions: INSTRUCTIONS[253],
     missing: () => (FdPasser.prototype.receiveMany === undefined ? 'FdPasser has no receiveMany' : undefined),
   },
   {
@@ -60,6 +71,7 @@ export const rows = [
     count: descriptors(1),
     send: node('channel.js', 'send'),
     receive: node('channel.js', 'receive'),
+    instructions: INSTRUCTIONS[1],
   },
   {
     name: 'c-4k',
@@ -68,6 +80,7 @@ export const rows = [
     bytes: 4096,
     send: ceiling('send', 1, 4096),
     receive: ceiling('receive', 1, 4096),
+    instructions: INSTRUCTIONS[1],
   },
   {
     name: 'stream-4k',
@@ -76,6 +89,7 @@ export const rows = [
     bytes: 4096,
     send: node('stream.js', 'send', 'fdpasser', 4096, 1),
     receive: node('stream.js', 'receive', 'fdpasser', 4096, 1),
+    instructions: INSTRUCTIONS[1],
   },
   {
     name: 'net-bytes',
@@ -136,16 +150,56 @@ export const rows = [
     count: 10_000,
     send: node('usocket.js', 'send'),
     receive: node('usocket.js', 'receive'),
-    missing: () =>
-      existsSync(join(bench, 'usocket/node_modules/usocket')) ? undefined : 'not installed: npm ci in bench/usocket',
+    missing: () => (existsSync(USOCKET) ? undefined : 'not installed: npm ci in bench/usocket'),
   },
   ...QUEUES.map((queue) => ({
     name: `queue-${queue}`,
-    title: `FdPasser, 253 per message, ${queue.toLocaleString('en')} queued`,
+    title: `FdPasser, 253 per message, ${grouped(queue)} queued`,
     count: Math.max(queue, 200_000),
     send: node('passer.js', 'send', 253, queue),
     receive: node('passer.js', 'receive'),
   })),
+  { name: 'cold', title: 'import, and one descriptor passed', fresh: true, once: cold },
+  {
+    name: 'c-growth',
+    title: `C with a thread, ${grouped(KEPT)} kept open`,
+    count: KEPT,
+    fresh: true,
+    send: ceiling('send', 1, 1),
+    receive: ceiling('grow'),
+  },
+  {
+    name: 'passer-growth',
+    title: `FdPasser, ${grouped(KEPT)} kept open`,
+    count: KEPT,
+    fresh: true,
+    send: ceiling('send', 1, 1),
+    receive: node('keep.js', 'cold'),
+  },
+  {
+    name: 'passer-growth-warm',
+    title: `FdPasser, ${grouped(KEPT)} kept open after ${grouped(KEPT)} that were closed`,
+    count: KEPT * 2,
+    fresh: true,
+    send: ceiling('send', 1, 1),
+    receive: node('keep.js', 'warm'),
+  },
+  {
+    name: 'heap',
+    title: 'FdPasser, 1,000,000 queued at once',
+    count: 1_000_000,
+    fresh: true,
+    send: [process.execPath, '--expose-gc', ...node('heap.js').slice(1)],
+    receive: node('passer.js', 'receive'),
+  },
+  {
+    name: 'idle',
+    title: 'FdPasser, 10,000 idle ones',
+    count: 10_000,
+    fresh: true,
+    send: [process.execPath, '--expose-gc', ...node('idle.js', 'make').slice(1)],
+    receive: node('idle.js', 'hold'),
+  },
 ];
 
 /** Why a command fails, or undefined when it does not. */

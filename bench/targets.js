@@ -1,5 +1,6 @@
 /** What the figures should come to. Each target compares rows of one run, so that a slower machine changes little. */
 import { median } from './statistics.js';
+import { bytes, milliseconds } from './tables.js';
 
 const times = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 
@@ -17,18 +18,45 @@ export const targets = [
   atMost(
     1.4,
     'round trip, median, against C',
-    ratio('passer-trip', 'c-trip', (run) => run.trip.median),
+    ratio('passer-trip', 'c-trip', (run) => run.trips[50]),
   ),
   atMost(
     3,
     'round trip, 99th percentile, against C',
-    ratio('passer-trip', 'c-trip', (run) => run.trip.p99),
+    ratio('passer-trip', 'c-trip', (run) => run.trips[99]),
   ),
   atLeast(80, 'FdPasser, one per message, against process.send(message, handle)', speed('passer-1', 'ipc')),
   atLeast(400, 'FdPasser, 253 per message, against process.send(message, handle)', speed('passer-253', 'ipc')),
   atMost(1.5, 'CPU of both sides, one per message, against C', ratio('passer-1', 'c-1', cpu)),
   atMost(1.5, 'CPU of both sides, 253 per message, against C', ratio('passer-253', 'c-253', cpu)),
   atMost(1.5, 'the same, received in bulk', ratio('passer-many-253', 'c-253', cpu)),
+  atMost(2e6, 'longest turn of the event loop while 18,000 descriptors come', {
+    rows: ['passer-growth'],
+    of: ({ worst }) => worst,
+    show: milliseconds,
+  }),
+  atMost(100, 'heap of each of 1,000,000 queued', { rows: ['heap'], of: ({ each }) => each, show: bytes }),
+  atMost(
+    1.25,
+    "sender's CPU of each, 1,000,000 queued against 1,000",
+    ratio('queue-1000000', 'queue-1000', ({ sendCpu }) => sendCpu),
+  ),
+  atMost(1, 'descriptors of each of 10,000 idle passers', {
+    rows: ['idle'],
+    of: (run) => run.descriptors,
+    show: times,
+  }),
+  atMost(2048, 'memory of each', { rows: ['idle'], of: ({ heap, native }) => heap + native, show: bytes }),
+  atMost(2, 'wake-ups in half a second that all of them add', {
+    rows: ['idle'],
+    of: (run) => run.with - run.without,
+    show: (value) => value.toFixed(0),
+  }),
+  atMost(15e6, 'import and first descriptor, over an empty script', {
+    rows: ['cold'],
+    of: ({ over }) => over,
+    show: milliseconds,
+  }),
 ];
 
 function cpu({ sendCpu, receiveCpu }) {

@@ -23,7 +23,7 @@ export async function serve(run, { receives }) {
     const more = await run(Number(line));
     const end = now();
     const { user, system } = process.cpuUsage(before);
-    console.log(JSON.stringify({ begin, end, cpu: (user + system) * 1000, peak: peak(), ...more }));
+    console.log(JSON.stringify({ begin, end, cpu: (user + system) * 1000, peak: peak(), more }));
   }
   process.exit();
 }
