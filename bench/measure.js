@@ -1,0 +1,54 @@
+import { startPair } from './pair.js';
+import { percentile } from './statistics.js';
+
+const PERCENTILES = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1];
+
+/**
+ * Runs of all rows in turn, each with such a share of its descriptors. The first round is not counted: code is compiled
+ * in it.
+ */
+export async function measure(rows, { rounds, share, progress }) {
+  const figures = {};
+  const pairs = new Map();
+  const measured = [];
+  for (const row of rows) {
+    const { name, title, bytes, fresh } = row;
+    const missing = row.missing?.();
+    figures[name] = missing === undefined ? { title, bytes, fresh, runs: [] } : { title, missing };
+    if (missing !== undefined) continue;
+    measured.push(row);
+    if (row.send !== undefined && !row.fresh) pairs.set(row, startPair(row));
+  }
+  for (let round = 0; round <= rounds; round++) {
+    for (const [i, row] of measured.entries()) {
+      const pair = pairs.get(row);
+      if (round === 0 && pair === undefined) continue;
+      progress(`${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}: ${i + 1} of ${measured.length}`);
+      const run = row.once?.() ?? (await passSome(row, Math.ceil(row.count * share), pair));
+      if (round > 0) figures[row.name].runs.push(run);
+    }
+  }
+  for (const pair of pairs.values()) await pair.end();
+  return figures;
+}
+
+async function passSome(row, count, running) {
+  const pair = running ?? startPair(row);
+  const answers = await pair.run(count);
+  if (running === undefined) await pair.end();
+  return figure(count, answers);
+}
+
+/** What one run comes to. CPU is in nanoseconds for each descriptor, or write. */
+function figure(count, { sender, receiver }) {
+  const { trips, ...more } = { ...sender.more, ...receiver.more };
+  return {
+    rate: (count * 1e9) / (receiver.end - sender.begin),
+    sendCpu: sender.cpu / count,
+    receiveCpu: receiver.cpu / count,
+    sendPeak: sender.peak,
+    receivePeak: receiver.peak,
+    ...more,
+    ...(trips && { trips: Object.fromEntries(PERCENTILES.map((part) => [part * 100, percentile(trips, part)])) }),
+  };
+}

@@ -1,0 +1,54 @@
+/**
+ * Two processes with a socket between them, one that sends and one that receives.
+ *
+ * Each has its end as descriptor 3. A line on its standard input is a number of descriptors to pass, and it answers with
+ * a line of JSON: when it began and ended (nanoseconds of the monotonic clock, which all processes share), the CPU time
+ * that it used (nanoseconds), its highest memory so far (bytes) and, as `more`, whatever else its row is about. The
+ * receiver first says "ready".
+ */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { socketpair } from 'fdpasser';
+
+/** Starts the pair of a row; `under` gives the command that each side runs under, `'send'` and `'receive'`. */
+export function startPair(row, under = () => []) {
+  const ends = socketpair();
+  const [sender, receiver] = ['send', 'receive'].map((role, i) => startSide([...under(role), ...row[role]], ends[i]));
+  for (const end of ends) end.close();
+  return {
+    async run(count) {
+      receiver.ask(count);
+      await receiver.answer();
+      sender.ask(count);
+      return { sender: JSON.parse(await sender.answer()), receiver: JSON.parse(await receiver.answer()) };
+    },
+    async end() {
+      sender.end();
+      receiver.end();
+      await Promise.all([sender.ended, receiver.ended]);
+    },
+  };
+}
+
+function startSide([command, ...args], socket) {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit', socket.fd] });
+  const ended = new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  // Whoever waits for an answer hears of it.
+  ended.catch(() => {});
+  child.stdin.on('error', () => {});
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    ended,
+    ask: (count) => child.stdin.write(`${count}\n`),
+    end: () => child.stdin.end(),
+    async answer() {
+      const { value, done } = await lines.next();
+      if (!done) return value;
+      await ended;
+      throw new Error(`${[command, ...args].join(' ')} ended: code ${child.exitCode}, signal ${child.signalCode}`);
+    },
+  };
+}

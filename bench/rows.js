@@ -1,0 +1,213 @@
+/** What is measured: each row a way to pass descriptors, with the two commands of its pair (see pair.js). */
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FdPasser } from 'fdpasser';
+import { cold } from './cold.js';
+import { USOCKET } from './usocket.js';
+
+const bench = fileURLToPath(new URL('.', import.meta.url));
+export const CEILING = join(bench, '../build/ceiling');
+
+/** Descriptors per message. */
+export const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 253];
+/** Descriptors queued at once. */
+export const QUEUES = [1_000, 10_000, 100_000, 1_000_000];
+/** Descriptors open at once: as many as fit under the limit that most systems have. */
+const KEPT = 18_000;
+
+const grouped = (count) => count.toLocaleString('en');
+const ceiling = (...args) => [CEILING, ...args.map(String)];
+const node = (side, ...args) => [process.execPath, join(bench, 'sides', side), ...args.map(String)];
+const python = (...args) => ['python3', join(bench, 'sides/send_fds.py'), ...args.map(String)];
+const perl = (...args) => ['perl', join(bench, 'sides/io-fdpass.pl'), ...args];
+// Both think that they are children, and that the pair's socket is their parent.
+const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
+
+/** About a seventh of a second. */
+const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
+/** As many as one call can take. */
+const queued = (batch) => Math.max(1024, 64 * batch);
+/** How many descriptors instructions are counted of, by what a message carries; V8 is done compiling after the others. */
+const INSTRUCTIONS = { 1: { warm: 30_000, counted: 5_000 }, 253: { warm: 60_000, counted: 30_000 } };
+
+/**
+ * `title` stands in tables and `does` in the document. `count` is how many descriptors, or writes, a run passes, each
+ * with `bytes`; a `fresh` row has new processes for each run. `missing` tells why a row cannot be measured here. A row
+ * without a pair has `once`, which makes one run.
+ */
+export const rows = [
+  ...BATCHES.flatMap((batch) => [
+    {
+      name: `c-${batch}`,
+      title: `C, ${batch} per message`,
+      count: descriptors(batch),
+      send: ceiling('send', batch, 1),
+      receive: ceiling('receive', batch, 1),
+      instructions: INSTRUCTIONS[batch],
+    },
+    {
+      name: `passer-${batch}`,
+      title: `FdPasser, ${batch} per message`,
+      count: descriptors(batch),
+      send: node('passer.js', 'send', batch, queued(batch)),
+      receive: node('passer.js', 'receive'),
+      instructions: INSTRUCTIONS[batch],
+    },
+  ]),
+  {
+    name: 'passer-many-253',
+    title: 'FdPasser, 253 per message, received in bulk',
+    count: descriptors(253),
+    send: node('passer.js', 'send', 253, queued(253)),
+    receive: node('passer.js', 'many'),
+    instructions: INSTRUCTIONS[253],
+    missing: () => (FdPasser.prototype.receiveMany === undefined ? 'FdPasser has no receiveMany' : undefined),
+  },
+  {
+    name: 'channel',
+    title: 'FdChannel, 100 bytes of JSON and one descriptor',
+    count: descriptors(1),
+    send: node('channel.js', 'send'),
+    receive: node('channel.js', 'receive'),
+    instructions: INSTRUCTIONS[1],
+  },
+  {
+    name: 'c-4k',
+    title: 'C, 4 KiB and one descriptor',
+    count: 30_000,
+    bytes: 4096,
+    send: ceiling('send', 1, 4096),
+    receive: ceiling('receive', 1, 4096),
+    instructions: INSTRUCTIONS[1],
+  },
+  {
+    name: 'stream-4k',
+    title: 'FdStream, 4 KiB and one descriptor',
+    count: 30_000,
+    bytes: 4096,
+    send: node('stream.js', 'send', 'fdpasser', 4096, 1),
+    receive: node('stream.js', 'receive', 'fdpasser', 4096, 1),
+    instructions: INSTRUCTIONS[1],
+  },
+  {
+    name: 'net-bytes',
+    title: 'net.Socket, 64 KiB without descriptors',
+    count: 5_000,
+    bytes: 65536,
+    send: node('stream.js', 'send', 'net', 65536, 0),
+    receive: node('stream.js', 'receive', 'net', 65536, 0),
+  },
+  {
+    name: 'stream-bytes',
+    title: 'FdStream, 64 KiB without descriptors',
+    count: 5_000,
+    bytes: 65536,
+    send: node('stream.js', 'send', 'fdpasser', 65536, 0),
+    receive: node('stream.js', 'receive', 'fdpasser', 65536, 0),
+  },
+  {
+    name: 'c-trip',
+    title: 'C, one descriptor there and back',
+    count: 5_000,
+    send: ceiling('ping'),
+    receive: ceiling('pong'),
+  },
+  {
+    name: 'passer-trip',
+    title: 'FdPasser, one descriptor there and back',
+    count: 5_000,
+    send: node('passer.js', 'ping'),
+    receive: node('passer.js', 'pong'),
+  },
+  {
+    name: 'ipc',
+    title: 'Node, process.send(message, handle)',
+    count: 500,
+    send: ipc('send'),
+    receive: ipc('receive'),
+  },
+  ...[1, 253].map((batch) => ({
+    name: `python-${batch}`,
+    title: `Python, socket.send_fds, ${batch} per message`,
+    count: batch === 1 ? 30_000 : descriptors(batch),
+    send: python('send', batch),
+    receive: python('receive', batch),
+    missing: () => failure('python3', ['-c', 'import socket; socket.send_fds']),
+  })),
+  {
+    name: 'perl',
+    title: 'Perl, IO::FDPass',
+    count: descriptors(1),
+    send: perl('send'),
+    receive: perl('receive'),
+    missing: () => failure('perl', ['-MIO::FDPass', '-e', '1']),
+  },
+  {
+    name: 'usocket',
+    title: 'usocket, one descriptor and a byte',
+    count: 10_000,
+    send: node('usocket.js', 'send'),
+    receive: node('usocket.js', 'receive'),
+    missing: () => (existsSync(USOCKET) ? undefined : 'not installed: npm ci in bench/usocket'),
+  },
+  ...QUEUES.map((queue) => ({
+    name: `queue-${queue}`,
+    title: `FdPasser, 253 per message, ${grouped(queue)} queued`,
+    count: Math.max(queue, 200_000),
+    send: node('passer.js', 'send', 253, queue),
+    receive: node('passer.js', 'receive'),
+  })),
+  { name: 'cold', title: 'import, and one descriptor passed', fresh: true, once: cold },
+  {
+    name: 'c-growth',
+    title: `C with a thread, ${grouped(KEPT)} kept open`,
+    count: KEPT,
+    fresh: true,
+    send: ceiling('send', 1, 1),
+    receive: ceiling('grow'),
+  },
+  {
+    name: 'passer-growth',
+    title: `FdPasser, ${grouped(KEPT)} kept open`,
+    count: KEPT,
+    fresh: true,
+    send: ceiling('send', 1, 1),
+    receive: node('keep.js', 'cold'),
+  },
+  {
+    name: 'passer-growth-warm',
+    title: `FdPasser, ${grouped(KEPT)} kept open after ${grouped(KEPT)} that were closed`,
+    count: KEPT * 2,
+    fresh: true,
+    send: ceiling('send', 1, 1),
+    receive: node('keep.js', 'warm'),
+  },
+  {
+    name: 'heap',
+    title: 'FdPasser, 1,000,000 queued at once',
+    count: 1_000_000,
+    fresh: true,
+    send: [process.execPath, '--expose-gc', ...node('heap.js').slice(1)],
+    receive: node('passer.js', 'receive'),
+  },
+  {
+    name: 'idle',
+    title: 'FdPasser, 10,000 idle ones',
+    count: 10_000,
+    fresh: true,
+    send: [process.execPath, '--expose-gc', ...node('idle.js', 'make').slice(1)],
+    receive: node('idle.js', 'hold'),
+  },
+];
+
+/** Why a command fails, or undefined when it does not. */
+function failure(command, args) {
+  try {
+    execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' });
+    return undefined;
+  } catch (error) {
+    return `${command} fails: ${(error.stderr || error.message).trim().split('\n').at(-1)}`;
+  }
+}

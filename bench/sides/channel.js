@@ -1,0 +1,26 @@
+/** FdChannel: `send`, `receive`. A message is 100 bytes of JSON with one descriptor. */
+import { FdChannel } from 'fdpasser';
+import { passed, serve, SOCKET } from './side.js';
+
+const channel = new FdChannel(SOCKET);
+const message = { id: 123456789, path: '/var/lib/service/instance/state', flags: ['read', 'write'], note: 'as it is' };
+if (JSON.stringify(message).length !== 100) throw new Error(`${JSON.stringify(message).length} bytes`);
+const UNDER_WAY = 256;
+
+const mode = process.argv[2];
+await serve({ send, receive }[mode], { receives: mode === 'receive' });
+
+async function send(total) {
+  let left = total;
+  const sender = async () => {
+    while (left-- > 0) await channel.send(message, [passed], { keepOpen: true });
+  };
+  await Promise.all(Array.from({ length: UNDER_WAY }, sender));
+}
+
+async function receive(total) {
+  for (let left = total; left > 0; left--) {
+    const { fds } = await channel.receive();
+    fds[0].close();
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * What every side of a pair in Node does: for each line of standard input, a number of descriptors, it makes a run and
+ * answers with a line of JSON.
+ */
+import { openSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+/** The socket, as bench/pair.js hands it over. */
+export const SOCKET = 3;
+
+/** The descriptor that all rows send, again and again. */
+export const passed = openSync('/dev/null');
+
+/**
+ * Serves runs. `run(count)` resolves when the side has done its part, with what else it has to report. A side that
+ * receives says so before it waits, for its sender to begin then.
+ */
+export async function serve(run, { receives }) {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const before = process.cpuUsage();
+    const begin = now();
+    if (receives) console.log('ready');
+    const more = await run(Number(line));
+    const end = now();
+    const { user, system } = process.cpuUsage(before);
+    console.log(JSON.stringify({ begin, end, cpu: (user + system) * 1000, peak: peak(), more }));
+  }
+  process.exit();
+}
+
+/** Nanoseconds on the clock that all processes share. */
+export function now() {
+  return Number(process.hrtime.bigint());
+}
+
+function peak() {
+  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
+}
+
+/** A promise that something else resolves. */
+export function deferred() {
+  let resolve;
+  const promise = new Promise((settle) => (resolve = settle));
+  return { promise, resolve };
+}
