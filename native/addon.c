@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <node_api.h>
 #include <stdlib.h>
+#ifdef __APPLE__
+#include <dlfcn.h>
+#endif
 
 struct watch;
 
@@ -390,6 +393,16 @@ static int export_batch(napi_env env, napi_value exports, struct addon *addon) {
   return 1;
 }
 
+/* A worker that ends unloads its addons, and another thread may be in this one. Elsewhere the linker's nodelete keeps
+ * it. */
+static void stay_loaded(void) {
+#ifdef __APPLE__
+  Dl_info self;
+  if (dladdr((void *)(uintptr_t)stay_loaded, &self))
+    dlopen(self.dli_fname, RTLD_LAZY);
+#endif
+}
+
 NAPI_MODULE_INIT() {
   static const struct {
     const char *name;
@@ -427,6 +440,7 @@ NAPI_MODULE_INIT() {
       {"unwatch", unwatch},
   };
   napi_value name;
+  stay_loaded();
   struct addon *addon = calloc(1, sizeof *addon);
   if (!addon) {
     napi_throw_error(env, NULL, "fdpasser: out of memory");

@@ -9,11 +9,30 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __APPLE__
+#include <libproc.h>
+#endif
+
+int fdp_domain(int fd) {
+#ifdef SO_DOMAIN
+  int domain;
+  socklen_t length = sizeof domain;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) ? -errno : domain;
+#else
+  struct sockaddr_storage name;
+  socklen_t length = sizeof name;
+  if (getsockname(fd, (struct sockaddr *)&name, &length))
+    return -errno;
+  return length ? name.ss_family : AF_UNIX; /* AIX has no name at all for one of AF_UNIX */
+#endif
+}
 
 static int socket_kind(int fd) {
-  int domain, type;
-  socklen_t length = sizeof domain;
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
+  int type, domain = fdp_domain(fd);
+  socklen_t length = sizeof type;
+  if (domain < 0)
+    return domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
     return -errno;
   if (domain == AF_UNIX)
     return type == SOCK_STREAM ? FDP_UNIX_STREAM : type == SOCK_DGRAM ? FDP_UNIX_DGRAM : FDP_UNIX_SEQPACKET;
@@ -49,17 +68,29 @@ int fdp_kind(int fd) {
 }
 
 int fdp_listening(int fd) {
+#ifdef __APPLE__
+  /* getsockopt does not know SO_ACCEPTCONN there, though the headers do; the socket's own flags tell. */
+  struct stat status;
+  struct socket_fdinfo info;
+  if (fstat(fd, &status))
+    return -errno;
+  if (!S_ISSOCK(status.st_mode))
+    return 0;
+  if (proc_pidfdinfo(getpid(), fd, PROC_PIDFDSOCKETINFO, &info, sizeof info) != (int)sizeof info)
+    return -errno;
+  return (info.psi.soi_options & SO_ACCEPTCONN) != 0;
+#else
   int listening;
   socklen_t length = sizeof listening;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length))
     return errno == ENOTSOCK ? 0 : -errno;
-  return listening;
+  return listening != 0; /* the BSDs give the flag's own value */
+#endif
 }
 
 int fdp_ipv6(int fd) {
-  int domain;
-  socklen_t length = sizeof domain;
-  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) ? -errno : domain == AF_INET6;
+  int domain = fdp_domain(fd);
+  return domain < 0 ? domain : domain == AF_INET6;
 }
 
 int fdp_access(int fd) {

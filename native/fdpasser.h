@@ -3,7 +3,7 @@
  *
  * Every function makes its system calls once, restarted only after EINTR, never blocks, and returns a count or a
  * descriptor (>= 0) or a negative errno. None retries or queues: that is the caller's.
- * Every descriptor made here is close-on-exec from its first instant.
+ * Every descriptor made here is close-on-exec: from its first instant where the system has a way to say so.
  */
 #ifndef FDPASSER_H
 #define FDPASSER_H
@@ -85,6 +85,7 @@ int fdp_pair(enum fdp_type type, int pair[2]);
 /*
  * A non-blocking socket bound to `name` (`length` bytes; a first NUL makes the name abstract) and, unless a datagram
  * socket, listening. A path gets `mode` before anyone can see it. -ENAMETOOLONG: the name does not fit.
+ * -EAFNOSUPPORT: a name is abstract, and that is Linux's alone.
  */
 int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mode, int backlog);
 
@@ -98,7 +99,8 @@ struct fdp_peer {
   uint32_t pid, uid, gid;
 };
 
-/* Who connected, listened or made the pair (SO_PEERCRED in unix(7)). -ENOTCONN: nobody yet. */
+/* Who connected, listened or made the pair (SO_PEERCRED in unix(7)). -ENOTCONN: nobody yet. A pid of 0: the system does
+ * not say. */
 int fdp_peer(int socket, struct fdp_peer *peer);
 
 /* ---- one descriptor -------------------------------------------------------------------------------------------- */
@@ -123,6 +125,7 @@ enum fdp_kind {
 enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
 
 int fdp_kind(int fd);                             /* an fdp_kind */
+int fdp_domain(int fd);                           /* the address family of a socket */
 int fdp_listening(int fd);                        /* 1 or 0 */
 int fdp_ipv6(int fd);                             /* 1 for a socket of AF_INET6, else 0 */
 int fdp_access(int fd);                           /* an fdp_direction, or both */

@@ -9,7 +9,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { FIRST_SLOTS = 256 }; /* Node's own descriptors have grown a new process's 64 to this before any addon loads */
+/* Node's own descriptors have grown a new process's 64 to this before any addon loads. Only Linux stops a process to
+ * grow a table; elsewhere there is nothing to do ahead. */
+#ifdef __linux__
+enum { FIRST_SLOTS = 256 };
+#else
+enum { FIRST_SLOTS = INT32_MAX };
+#endif
 
 static atomic_int slots = FIRST_SLOTS;
 static atomic_flag growing = ATOMIC_FLAG_INIT;

@@ -4,6 +4,8 @@
  *   node scripts/build-native.js              what is published
  *   node scripts/build-native.js --strict     with warnings as errors
  *   node scripts/build-native.js --sanitize   with AddressSanitizer and UndefinedBehaviorSanitizer
+ *
+ * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
@@ -27,6 +29,8 @@ const mode = flags.has('--sanitize')
   ? ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']
   : ['-O2', '-s'];
 
+const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
+
 execFileSync(
   process.env.CC ?? 'cc',
   [
@@ -38,6 +42,7 @@ execFileSync(
     '-pthread',
     ...warnings,
     ...mode,
+    ...peek,
     `-I${headers}`,
     '-shared',
     '-o',

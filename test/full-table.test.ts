@@ -68,6 +68,9 @@ for (const above of ['stream', 'channel'] as const)
     assert.equal(resumed, exhausted);
   });
 
+/** Built to receive as systems must that cannot peek: there a race for the last slots can be lost, and then is told. */
+const CAN_LOSE = process.env['FDPASSER_PEEK'] === 'off';
+
 const RACES = [
   { count: 100_000, batch: 1, limit: 64 },
   { count: 100_000, batch: 16, limit: 64 },
@@ -90,8 +93,13 @@ for (const { count, batch, limit } of RACES)
       for (let i = 0; i < count; i++) passer.pushSendFh(fds[i % FILES]!, { keepOpen: true });
       await passer.close();
       closeAll(fds);
-      const { received, files, outOfOrder, exhausted, resumed, opened, refused } = await report;
+      const { received, files, outOfOrder, exhausted, resumed, opened, refused, error } = await report;
       assert.deepEqual(await end, ORDERLY);
+      if (CAN_LOSE && received < count) {
+        assert.deepEqual({ outOfOrder, error }, { outOfOrder: 0, error: 'EIO' });
+        assert.deepEqual(files, sent.slice(0, received));
+        return;
+      }
       assert.deepEqual({ received, outOfOrder }, { received: count, outOfOrder: 0 });
       assert.deepEqual(files, sent);
       assert.ok(opened > 20, `the threads opened ${opened} times and were refused ${refused} times`);

@@ -1,15 +1,18 @@
 /*
  * The 4.4BSD interface: descriptors travel as SCM_RIGHTS ancillary data (unix(7), cmsg(3)).
  *
- * Receiving peeks first and consumes after. A plain recvmsg into a full table succeeds and destroys what did not fit,
- * and a slot reserved beforehand can be taken by another thread in between. A peek installs duplicates and leaves the
- * message queued, so a truncated one is simply given back; consuming needs no slot at all.
+ * On Linux receiving peeks first and consumes after. A plain recvmsg into a full table succeeds and destroys what did
+ * not fit, and a slot reserved beforehand can be taken by another thread in between. A peek installs duplicates and
+ * leaves the message queued, so a truncated one is simply given back; consuming needs no slot at all.
+ *
+ * The second half of this file is for systems that cannot do that.
  */
-#include "../fdpasser.h"
+#include "transport.h"
+
+#ifdef FDP_BSD44
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,10 +24,19 @@
 #define SO_PASSPIDFD 76
 #endif
 
+/* The most descriptors that a message may bring: what the system passes, which may be more than is sent from here. */
+#if defined(__linux__)
+enum { MOST = FDP_MAX_FDS };
+#elif defined(__sun)
+enum { MOST = 2048 };
+#else
+enum { MOST = 256 };
+#endif
+
 enum {
   /* Room beside the descriptors for what SO_PASSCRED, SO_PASSSEC and SO_PASSPIDFD add, should someone have set them. */
   OTHER_CONTROL = 512,
-  CONTROL = CMSG_SPACE(FDP_MAX_FDS * sizeof(int)) + OTHER_CONTROL
+  CONTROL = CMSG_SPACE(MOST * sizeof(int)) + OTHER_CONTROL
 };
 
 union control {
@@ -34,21 +46,59 @@ union control {
 
 static_assert(sizeof(int) == sizeof(int32_t), "a batch's descriptors are copied as ints");
 
+/* What one received message brought, apart from its bytes. */
+struct catch {
+  int32_t count; /* descriptors */
+  int control;   /* any control message at all */
+  int consumed;  /* its bytes had control messages with them when they were taken */
+};
+
+/* Copies the descriptors of a message to `fd`; they are open and the caller's. Closes what nobody asked for. */
+static struct catch unpack(struct msghdr *message, int32_t *fd) {
+  struct catch got = {0, 0, 0};
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+    got.control = 1;
+    if (c->cmsg_level != SOL_SOCKET)
+      continue;
+    if (c->cmsg_type == SCM_RIGHTS) {
+      size_t length = c->cmsg_len - CMSG_LEN(0);
+      memcpy(fd + got.count, CMSG_DATA(c), length);
+      got.count += (int32_t)(length / sizeof(int));
+    }
+#ifdef __linux__
+    else if (c->cmsg_type == SCM_PIDFD) {
+      int pidfd;
+      memcpy(&pidfd, CMSG_DATA(c), sizeof pidfd);
+      if (pidfd >= 0)
+        close(pidfd);
+    }
+#endif
+  }
+  return got;
+}
+
+static void close_range_of(const int32_t *fd, int32_t count) {
+  for (int32_t i = 0; i < count; i++)
+    close(fd[i]);
+}
+
+/* Credentials beside every message would hide whether there were descriptors. Kernels differ in which they know. */
+static void want_descriptors_alone(int socket) {
+  int off = 0;
+  (void)socket;
+  (void)off;
+#ifdef __linux__
+  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
+  setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &off, sizeof off);
+  setsockopt(socket, SOL_SOCKET, SO_PASSPIDFD, &off, sizeof off);
+#endif
+}
+
+#if FDP_PEEK
+
 static int option(int socket, int name, int *value) {
   socklen_t length = sizeof *value;
   return getsockopt(socket, SOL_SOCKET, name, value, &length) ? -errno : 0;
-}
-
-int fdp_socket_type(int socket) {
-  int domain, type, listening, error;
-  if ((error = option(socket, SO_DOMAIN, &domain)) || (error = option(socket, SO_TYPE, &type)) ||
-      (error = option(socket, SO_ACCEPTCONN, &listening)))
-    return error;
-  if (domain != AF_UNIX)
-    return -EAFNOSUPPORT;
-  if (listening)
-    return -EINVAL;
-  return type == SOCK_STREAM ? FDP_STREAM : type == SOCK_SEQPACKET ? FDP_SEQPACKET : FDP_DGRAM;
 }
 
 int fdp_attach(int socket) {
@@ -58,11 +108,7 @@ int fdp_attach(int socket) {
   int offset = type == FDP_STREAM ? 0 : -1;
   if (type < 0)
     return type;
-  /* Credentials beside every message would hide whether there were descriptors. Kernels differ in which they know. */
-  int off = 0;
-  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
-  setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &off, sizeof off);
-  setsockopt(socket, SOL_SOCKET, SO_PASSPIDFD, &off, sizeof off);
+  want_descriptors_alone(socket);
   return setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) ? -errno : 0;
 }
 
@@ -84,10 +130,10 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
       struct cmsghdr *rights = &control[i].align;
       rights->cmsg_level = SOL_SOCKET;
       rights->cmsg_type = SCM_RIGHTS;
-      rights->cmsg_len = CMSG_LEN(length);
+      rights->cmsg_len = (socklen_t)CMSG_LEN(length);
       memcpy(CMSG_DATA(rights), fd, length);
       header[i].msg_hdr.msg_control = rights;
-      header[i].msg_hdr.msg_controllen = CMSG_SPACE(length);
+      header[i].msg_hdr.msg_controllen = (socklen_t)CMSG_SPACE(length);
     }
     bytes += batch->size[i];
     fd += batch->count[i];
@@ -102,39 +148,6 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
   return sent;
 }
 
-/* What one peeked message brought, apart from its bytes. */
-struct catch {
-  int32_t count; /* descriptors */
-  int control;   /* any control message at all */
-  int consumed;  /* its bytes had control messages with them when they were taken */
-};
-
-/* Copies the descriptors of a peeked message to `fd`; they are open and the caller's. Closes what nobody asked for. */
-static struct catch unpack(struct msghdr *message, int32_t *fd) {
-  struct catch got = {0, 0, 0};
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-    got.control = 1;
-    if (c->cmsg_level != SOL_SOCKET)
-      continue;
-    if (c->cmsg_type == SCM_RIGHTS) {
-      size_t length = c->cmsg_len - CMSG_LEN(0);
-      memcpy(fd + got.count, CMSG_DATA(c), length);
-      got.count += (int32_t)(length / sizeof(int));
-    } else if (c->cmsg_type == SCM_PIDFD) {
-      int pidfd;
-      memcpy(&pidfd, CMSG_DATA(c), sizeof pidfd);
-      if (pidfd >= 0)
-        close(pidfd);
-    }
-  }
-  return got;
-}
-
-static void close_range_of(const int32_t *fd, int32_t count) {
-  for (int32_t i = 0; i < count; i++)
-    close(fd[i]);
-}
-
 /* A stream's peek offset moves with every peek; after one whose messages were not all consumed it must go back. */
 static void rewind_peek(int socket) {
   int offset;
@@ -142,12 +155,6 @@ static void rewind_peek(int socket) {
     offset = 0;
     setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
   }
-}
-
-/* A message without bytes or descriptors looks like the end; only a hang-up tells them apart. */
-static int has_ended(int socket) {
-  struct pollfd state = {.fd = socket, .events = POLLRDHUP};
-  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP));
 }
 
 /* Takes the first `messages` off the queue, without control: no slot is needed and no reference leaks. Returns how many
@@ -192,7 +199,8 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
     header[i].msg_hdr.msg_iov = &part[i];
     header[i].msg_hdr.msg_iovlen = 1;
     header[i].msg_hdr.msg_control = &control[i];
-    header[i].msg_hdr.msg_controllen = i == 0 ? sizeof control[i] : CMSG_LEN((size_t)demand->expected * sizeof(int));
+    header[i].msg_hdr.msg_controllen =
+        (socklen_t)(i == 0 ? sizeof control[i] : CMSG_LEN((size_t)demand->expected * sizeof(int)));
   }
   do
     peeked = recvmmsg(socket, header, (unsigned)demand->messages, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT, NULL);
@@ -216,7 +224,7 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
       result = -EMSGSIZE;
       continue;
     }
-    if (header[i].msg_len == 0 && !caught[i].control && has_ended(socket)) {
+    if (header[i].msg_len == 0 && !caught[i].control && fdp_has_ended(socket)) {
       stop = 1;
       result = 0;
       continue;
@@ -249,8 +257,6 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   return result;
 }
 
-int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0; }
-
 int fdp_pending(int socket) {
   char byte;
   ssize_t length;
@@ -260,5 +266,117 @@ int fdp_pending(int socket) {
   if (length < 0)
     return -errno;
   rewind_peek(socket);
-  return length > 0 || !has_ended(socket);
+  return length > 0 || !fdp_has_ended(socket);
 }
+
+#else
+
+const int fdp_most = MOST;
+
+/* macOS cannot set close-on-exec while it receives. */
+#ifdef MSG_CMSG_CLOEXEC
+enum { RECEIVE = MSG_CMSG_CLOEXEC | MSG_DONTWAIT };
+static void close_all_on_exec(const int32_t *fd, int32_t count) {
+  (void)fd;
+  (void)count;
+}
+#else
+enum { RECEIVE = MSG_DONTWAIT };
+static void close_all_on_exec(const int32_t *fd, int32_t count) {
+  for (int32_t i = 0; i < count; i++)
+    fdp_close_on_exec(fd[i]);
+}
+#endif
+
+#ifdef MSG_NOSIGNAL
+enum { SEND = MSG_DONTWAIT | MSG_NOSIGNAL };
+#else
+enum { SEND = MSG_DONTWAIT };
+#endif
+
+int fdp_attach(int socket) {
+  int type = fdp_socket_type(socket);
+  if (type < 0)
+    return type;
+  want_descriptors_alone(socket);
+#ifdef SO_PEEK_OFF
+  int off = -1;
+  setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof off); /* bytes are peeked at from the beginning */
+#endif
+#ifdef SO_NOSIGPIPE
+  int on = 1;
+  setsockopt(socket, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+  return 0;
+}
+
+/* What the errno of a failed send means. */
+static int send_error(int socket, int error) {
+  (void)socket;
+#ifdef __APPLE__
+  if (error == EPROTOTYPE) /* the peer went just now */
+    return -ECONNRESET;
+  /* The room for control shrinks as the peer's buffer fills, and is there again later. */
+  if (error == EMSGSIZE && fdp_socket_type(socket) == FDP_STREAM)
+    return -ENOBUFS;
+#endif
+#ifndef __linux__
+  if (error == ETOOMANYREFS) /* as with ENOBUFS, only time helps */
+    return -ENOBUFS;
+#endif
+  return -error;
+}
+
+ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd, int count) {
+  struct iovec part = {(void *)(uintptr_t)bytes, size};
+  struct msghdr header = {0};
+  union control control;
+  ssize_t length;
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (count > 0) {
+    size_t room = (size_t)count * sizeof(int);
+    memset(&control, 0, CMSG_SPACE(room));
+    control.align.cmsg_level = SOL_SOCKET;
+    control.align.cmsg_type = SCM_RIGHTS;
+    control.align.cmsg_len = (socklen_t)CMSG_LEN(room);
+    memcpy(CMSG_DATA(&control.align), fd, room);
+    header.msg_control = &control;
+    header.msg_controllen = (socklen_t)CMSG_LEN(room); /* macOS refuses any other length than cmsg_len */
+  }
+  do
+    length = sendmsg(socket, &header, SEND);
+  while (length < 0 && errno == EINTR);
+  return length < 0 ? send_error(socket, errno) : length;
+}
+
+int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t *fd, int32_t *count) {
+  struct iovec part = {bytes, stride};
+  struct msghdr header = {0};
+  union control control;
+  ssize_t length;
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = &control;
+  header.msg_controllen = sizeof control;
+  do
+    length = recvmsg(socket, &header, RECEIVE);
+  while (length < 0 && errno == EINTR);
+  /* These come when the table has no room, after the descriptors were destroyed. */
+  if (length < 0)
+    return errno == EMSGSIZE || errno == EMFILE ? -EIO : -errno;
+  struct catch got = unpack(&header, fd);
+  if (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
+    close_range_of(fd, got.count);
+    return -EIO;
+  }
+  if (length == 0 && !got.control && fdp_has_ended(socket))
+    return 0;
+  close_all_on_exec(fd, got.count);
+  *size = (int32_t)length;
+  *count = got.count;
+  return 1;
+}
+
+#endif
+#endif

@@ -2,60 +2,118 @@
 #include "../fdpasser.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
+#ifdef __FreeBSD__
+#include <sys/ucred.h>
+#endif
+#ifdef __sun
+#include <ucred.h>
+#endif
 
 static const int socket_type[] = {
     [FDP_STREAM] = SOCK_STREAM, [FDP_SEQPACKET] = SOCK_SEQPACKET, [FDP_DGRAM] = SOCK_DGRAM};
 
+/* macOS and AIX cannot make a socket close-on-exec and non-blocking at once; a fork on another thread can come between.
+ */
+#ifdef SOCK_CLOEXEC
+enum { CLOSE_ON_EXEC = SOCK_CLOEXEC, NON_BLOCKING = SOCK_NONBLOCK };
+
+static int prepared(int fd, int nonblocking) {
+  (void)nonblocking;
+  return fd < 0 ? -errno : fd;
+}
+#else
+enum { CLOSE_ON_EXEC = 0, NON_BLOCKING = 0 };
+
+static int prepared(int fd, int nonblocking) {
+  if (fd < 0)
+    return -errno;
+  int error = fdp_close_on_exec(fd);
+  if (!error && nonblocking)
+    error = fdp_nonblocking(fd, 1);
+  if (error)
+    fdp_close(fd);
+  return error ? error : fd;
+}
+#endif
+
 int fdp_pair(enum fdp_type type, int pair[2]) {
-  return socketpair(AF_UNIX, socket_type[type] | SOCK_CLOEXEC, 0, pair) ? -errno : 0;
+  if (socketpair(AF_UNIX, socket_type[type] | CLOSE_ON_EXEC, 0, pair))
+    return -errno;
+  for (int i = 0; i < 2; i++) {
+    int error = prepared(pair[i], 0);
+    if (error < 0) {
+      fdp_close(pair[1 - i]);
+      return error;
+    }
+  }
+  return 0;
 }
 
 /* An abstract name is its bytes and no more; a path ends with a NUL, for which the system need not have room. */
-static socklen_t address(struct sockaddr_un *address, const char *name, size_t length) {
+static int address(struct sockaddr_un *address, socklen_t *size, const char *name, size_t length) {
   if (length == 0 || length > sizeof address->sun_path)
-    return 0;
+    return -ENAMETOOLONG;
+#ifndef __linux__
+  if (!name[0])
+    return -EAFNOSUPPORT;
+#endif
   memset(address, 0, sizeof *address);
   address->sun_family = AF_UNIX;
   memcpy(address->sun_path, name, length);
-  return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+  *size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+  return 0;
 }
 
 static int open_socket(enum fdp_type type) {
-  int fd = socket(AF_UNIX, socket_type[type] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  return fd < 0 ? -errno : fd;
+  return prepared(socket(AF_UNIX, socket_type[type] | CLOSE_ON_EXEC | NON_BLOCKING, 0), 1);
+}
+
+/* Binds, so that a path has no more than `mode` from its first instant. */
+static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, unsigned mode) {
+#ifdef __linux__
+  /* bind gives the path the socket's own mode. */
+  if (at->sun_path[0] && fchmod(fd, (mode_t)mode))
+    return -errno;
+  return bind(fd, (const struct sockaddr *)at, size) ? -errno : 0;
+#else
+  /* Only the umask has a say there. It is the process's: what other threads create in this instant has no more either.
+   */
+  mode_t before = umask(~(mode_t)mode & 0777);
+  int error = bind(fd, (const struct sockaddr *)at, size) ? -errno : 0;
+  umask(before);
+  return error;
+#endif
 }
 
 int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mode, int backlog) {
   struct sockaddr_un at;
-  socklen_t size = address(&at, name, length);
-  if (!size)
-    return -ENAMETOOLONG;
-  int error, fd = open_socket(type);
+  socklen_t size;
+  int error = address(&at, &size, name, length);
+  if (error)
+    return error;
+  int fd = open_socket(type);
   if (fd < 0)
     return fd;
-  /* On Linux bind gives the path the socket's own mode, so there is no moment at which the path is open to others. */
-  if (name[0] && fchmod(fd, (mode_t)mode))
-    goto fail;
-  if (bind(fd, (struct sockaddr *)&at, size))
-    goto fail;
-  if (type != FDP_DGRAM && listen(fd, backlog))
-    goto fail;
-  return fd;
-fail:
-  error = errno;
-  fdp_close(fd);
-  return -error;
+  error = bind_with_mode(fd, &at, size, mode);
+  if (!error && type != FDP_DGRAM && listen(fd, backlog))
+    error = -errno;
+  if (error)
+    fdp_close(fd);
+  return error ? error : fd;
 }
 
 int fdp_connect(enum fdp_type type, const char *name, size_t length) {
   struct sockaddr_un at;
-  socklen_t size = address(&at, name, length);
-  if (!size)
-    return -ENAMETOOLONG;
+  socklen_t size;
+  int error = address(&at, &size, name, length);
+  if (error)
+    return error;
   int status, fd = open_socket(type);
   if (fd < 0)
     return fd;
@@ -63,9 +121,9 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
     status = connect(fd, (struct sockaddr *)&at, size);
   while (status && errno == EINTR);
   if (status) {
-    int error = errno;
+    error = -errno;
     fdp_close(fd);
-    return -error;
+    return error;
   }
   return fd;
 }
@@ -73,11 +131,16 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
 int fdp_accept(int listener) {
   int fd;
   do
-    fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+#ifdef SOCK_CLOEXEC
+    fd = accept4(listener, NULL, NULL, CLOSE_ON_EXEC | NON_BLOCKING);
+#else
+    fd = accept(listener, NULL, NULL);
+#endif
   while (fd < 0 && errno == EINTR);
-  return fd < 0 ? -errno : fd;
+  return prepared(fd, 1);
 }
 
+#ifdef __linux__
 int fdp_peer(int socket, struct fdp_peer *peer) {
   struct ucred credentials;
   socklen_t length = sizeof credentials;
@@ -90,3 +153,42 @@ int fdp_peer(int socket, struct fdp_peer *peer) {
   peer->gid = credentials.gid;
   return 0;
 }
+#elif defined(__FreeBSD__)
+int fdp_peer(int socket, struct fdp_peer *peer) {
+  struct xucred credentials;
+  socklen_t length = sizeof credentials;
+  if (getsockopt(socket, 0, LOCAL_PEERCRED, &credentials, &length))
+    return -errno;
+  peer->pid = (uint32_t)credentials.cr_pid;
+  peer->uid = credentials.cr_uid;
+  peer->gid = credentials.cr_gid;
+  return 0;
+}
+#elif defined(__sun)
+int fdp_peer(int socket, struct fdp_peer *peer) {
+  ucred_t *credentials = NULL;
+  if (getpeerucred(socket, &credentials))
+    return -errno;
+  peer->pid = (uint32_t)ucred_getpid(credentials);
+  peer->uid = ucred_geteuid(credentials);
+  peer->gid = ucred_getegid(credentials);
+  ucred_free(credentials);
+  return 0;
+}
+#else
+int fdp_peer(int socket, struct fdp_peer *peer) {
+  uid_t uid;
+  gid_t gid;
+  if (getpeereid(socket, &uid, &gid))
+    return -errno;
+  pid_t pid = 0;
+#ifdef LOCAL_PEERPID
+  socklen_t length = sizeof pid;
+  getsockopt(socket, SOL_LOCAL, LOCAL_PEERPID, &pid, &length);
+#endif
+  peer->pid = (uint32_t)pid;
+  peer->uid = uid;
+  peer->gid = gid;
+  return 0;
+}
+#endif

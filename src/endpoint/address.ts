@@ -1,8 +1,8 @@
+import { constants } from 'node:os';
 import { invalidType, invalidValue, systemError } from '../errors.js';
 
-/** What `sun_path` holds on Linux (unix(7)). */
-const SUN_PATH = 108;
-const ENAMETOOLONG = -36;
+/** What `sun_path` holds (unix(7)). */
+const SUN_PATH = ['linux', 'android', 'sunos'].includes(process.platform) ? 108 : 104;
 
 /** The bytes of a socket's name: a path with its NUL, or an abstract name that starts with one. */
 export function address(path: string, syscall: string): Buffer {
@@ -12,7 +12,7 @@ export function address(path: string, syscall: string): Buffer {
   const name = Buffer.from(path[0] === '\0' ? path : `${path}\0`);
   // An abstract name is one byte shorter than what fits, as everywhere in Node.
   if (name.length > SUN_PATH)
-    throw systemError(ENAMETOOLONG, syscall, {
+    throw systemError(-constants.errno.ENAMETOOLONG, syscall, {
       path,
       advice: `A socket's name has at most ${SUN_PATH - 1} bytes and this has ${name.length - 1}`,
     });

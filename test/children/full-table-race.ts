@@ -17,6 +17,8 @@ export interface Report {
   resumed: number;
   opened: number;
   refused: number;
+  /** The code of what broke the passer. */
+  error?: string | undefined;
 }
 
 const [limit, batch, files] = process.argv.slice(2, 5).map(Number) as [number, number, number];
@@ -83,6 +85,7 @@ passer.on('exhausted', () => {
   for (const fd of kept.splice(0)) fd.close();
 });
 passer.on('resumed', () => report.resumed++);
+passer.on('error', (error: NodeJS.ErrnoException) => (report.error = error.code));
 for (let i = 0; i < ASKED; i++) passer.pushRecvFh(received);
 for (; racers < THREADS; racers++) openAndClose();
 for (; racers < 16 * THREADS; racers++) list();

@@ -1,0 +1,61 @@
+/*
+ * Slots for systems that cannot peek. There a message that finds too few of them loses descriptors, and a slot that was
+ * held for it must be free before the receive, when any thread may take it. So a receive begins only with more free
+ * slots than it can need: other threads would have to take all that are over, between the count and the receive.
+ */
+#include "transport.h"
+
+#if !FDP_PEEK
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum {
+  OTHERS = 16,  /* slots that other threads may take meanwhile */
+  ROOMY = 4,    /* a table so many times as large as what a receive may need can do without that */
+  PROBED = 512, /* numbers that one call looks at */
+};
+
+/* Worker threads share the table: of two that count the same slots, one would find them taken. */
+static pthread_mutex_t receiving = PTHREAD_MUTEX_INITIALIZER;
+
+/* How many numbers are free, up to about `enough`. The lowest are given out first, so the search begins at the top. */
+static int free_slots(int limit, int enough) {
+  struct pollfd probe[PROBED];
+  int found = 0;
+  for (int top = limit; top > 0 && found < enough;) {
+    int count = top < PROBED ? top : PROBED;
+    top -= count;
+    for (int i = 0; i < count; i++)
+      probe[i] = (struct pollfd){.fd = top + i};
+    int status;
+    do
+      status = poll(probe, (nfds_t)count, 0);
+    while (status < 0 && errno == EINTR);
+    if (status < 0)
+      return -errno;
+    for (int i = 0; i < count; i++)
+      found += (probe[i].revents & POLLNVAL) != 0;
+  }
+  return found;
+}
+
+int fdp_reserve(int expected) {
+  pthread_mutex_lock(&receiving);
+  int limit = getdtablesize();
+  int needed = fdp_most + OTHERS;
+  /* In a small table that would be most of it. There the next message is taken to be like the one before. */
+  if (limit < ROOMY * needed)
+    needed = expected < 1 ? 1 : expected;
+  int found = free_slots(limit, needed);
+  if (found >= needed)
+    return 0;
+  pthread_mutex_unlock(&receiving);
+  return found < 0 ? found : -EMFILE;
+}
+
+void fdp_reserve_end(void) { pthread_mutex_unlock(&receiving); }
+
+#endif

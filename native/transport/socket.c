@@ -1,0 +1,85 @@
+/* What can be told of an AF_UNIX socket, whatever carries the descriptors. */
+#include "transport.h"
+
+#ifndef FDP_SYSV
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#ifndef POLLRDHUP
+#define POLLRDHUP 0
+#endif
+
+static int type_of(int socket) {
+  int type;
+  socklen_t length = sizeof type;
+  return getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &length) ? -errno : type;
+}
+
+int fdp_socket_type(int socket) {
+  int domain = fdp_domain(socket);
+  if (domain < 0)
+    return domain;
+  int type = type_of(socket);
+  if (type < 0)
+    return type;
+  int listening = fdp_listening(socket);
+  if (listening < 0)
+    return listening;
+  if (domain != AF_UNIX)
+    return -EAFNOSUPPORT;
+  if (listening)
+    return -EINVAL;
+  return type == SOCK_STREAM ? FDP_STREAM : type == SOCK_SEQPACKET ? FDP_SEQPACKET : FDP_DGRAM;
+}
+
+int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0; }
+
+int fdp_has_ended(int socket) {
+  if (type_of(socket) == SOCK_STREAM)
+    return 1;
+  struct pollfd state = {.fd = socket, .events = POLLRDHUP};
+  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP));
+}
+
+#if !FDP_PEEK
+
+/* Bytes alone can be peeked at everywhere: without room for control nothing is installed. */
+static ssize_t peek(int socket, struct msghdr *header) {
+  ssize_t length;
+  do
+    length = recvmsg(socket, header, MSG_PEEK | MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  return length < 0 ? -errno : length;
+}
+
+int fdp_pending(int socket) {
+  char byte;
+  struct iovec part = {&byte, 1};
+  struct msghdr header = {0};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  ssize_t length = peek(socket, &header);
+  return length < 0 ? (int)length : length > 0 || !fdp_has_ended(socket);
+}
+
+int fdp_look(int socket, uint8_t *bytes, uint32_t stride) {
+  /* A packet that needs the byte behind its room does not fit. Older interfaces have no flag to say so. */
+  char behind;
+  struct iovec part[] = {{bytes, stride}, {&behind, 1}};
+  struct msghdr header = {0};
+  header.msg_iov = part;
+  header.msg_iovlen = 2;
+  ssize_t length = peek(socket, &header);
+  if (length < 0)
+    return (int)length;
+  if (length > (ssize_t)stride && type_of(socket) != SOCK_STREAM)
+    return -EMSGSIZE;
+  /* Descriptors may come without bytes in a packet, also before the end: only taking it tells. */
+  return length > 0 || type_of(socket) != SOCK_STREAM;
+}
+
+#endif
+#endif
