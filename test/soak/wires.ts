@@ -33,15 +33,18 @@ export function outlet(wire: Wire, socket: OwnedFd): Outlet {
 
 export function inlet(wire: Wire, socket: OwnedFd, owner: InletOwner): Inlet {
   if (wire.kind === 'stream') return new StreamInlet(socket, owner);
-  return wire.kind === 'channel' ? new ChannelInlet(socket, owner) : new PasserInlet(socket, owner);
+  return wire.kind === 'channel' ? new ChannelInlet(socket, owner) : new PasserInlet(socket, owner, wire.renew > 0);
 }
+
+/** How many old passers may still have something to send: the kernel may not take it while so many are in flight. */
+const MOST_CLOSING = 8;
 
 class PasserOutlet implements Outlet {
   sent = 0;
   readonly #wire: Wire;
   #passer: FdPasser;
   #batches = 0;
-  readonly #closing: Promise<void>[] = [];
+  readonly #closing = new Set<Promise<void>>();
   readonly #waiting = new Set<() => void>();
   #over = false;
 
@@ -52,7 +55,8 @@ class PasserOutlet implements Outlet {
 
   send(fds: FdLike[], keepOpen: boolean): Promise<void> {
     if (this.#over) return Promise.reject(new Error('the passer closed'));
-    if (this.#wire.renew > 0 && ++this.#batches % this.#wire.renew === 0) this.#renew();
+    if (this.#wire.renew > 0 && ++this.#batches % this.#wire.renew === 0 && this.#closing.size < MOST_CLOSING)
+      this.#renew();
     return new Promise((resolve, reject) => {
       const fail = (): void => reject(new Error('the passer closed'));
       this.#waiting.add(fail);
@@ -94,18 +98,23 @@ class PasserOutlet implements Outlet {
       return; // no slot just now
     }
     this.#passer.pushSendFh(pair[1]);
-    this.#closing.push(this.#passer.close());
+    const closing = this.#passer.close();
+    this.#closing.add(closing);
+    void closing.then(() => this.#closing.delete(closing));
     this.#passer = this.#passerOver(pair[0]);
   }
 }
 
 class PasserInlet implements Inlet {
   readonly #owner: InletOwner;
+  /** Whether sockets that come are the next passer's. */
+  readonly #renewed: boolean;
   #passer: FdPasser;
   #asked = 0;
 
-  constructor(socket: OwnedFd, owner: InletOwner) {
+  constructor(socket: OwnedFd, owner: InletOwner, renewed: boolean) {
     this.#owner = owner;
+    this.#renewed = renewed;
     this.#passer = this.#passerOver(socket);
   }
 
@@ -123,7 +132,7 @@ class PasserInlet implements Inlet {
   }
 
   readonly #received = (fd: OwnedFd): void => {
-    if (fd.kind.startsWith('unix-')) {
+    if (this.#renewed && fd.kind.startsWith('unix-')) {
       this.#passer = this.#passerOver(fd);
       const asked = this.#asked;
       this.#asked = 0;

@@ -15,6 +15,8 @@ const [seed, files, user] = process.argv.slice(2).map(Number) as [number, number
 /** About how many descriptors a receiver asks for, and a sender queues, at a time. */
 const WINDOW = 256;
 const MOST_KEPT = 100;
+/** In one message. */
+const MOST_TOGETHER = 64;
 
 const conductor = FdChannel.inherit<Order | Report>();
 const random = new Random(seed);
@@ -44,7 +46,7 @@ async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: 
   let next = 0;
   const gone = new AbortController();
   while (next < upTo && !gone.signal.aborted && !episode.signal.aborted) {
-    const many = Math.min(1 + random.below(wires[0]!.batch > 1 ? 64 : 8), upTo - next);
+    const many = Math.min(1 + random.below(wires[0]!.batch > 1 ? MOST_TOGETHER : 8), upTo - next);
     const keepOpen = !random.once(4);
     const fds: OwnedFd[] = [];
     try {
@@ -76,20 +78,30 @@ async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: 
   report({ what: 'source', lane: id, sent: out.sent });
 }
 
+/** Passes on together what comes together. */
 function relay({ id, wires }: Lane, place: number, sockets: OwnedFd[]): void {
   const out = outlet(wires[place]!, sockets[1]!);
   const under = new Set<Promise<void>>();
+  let here: OwnedFd[] = [];
+  const passOn = (): void => {
+    const many = here.length;
+    if (many === 0) return;
+    const sending = out.send(here, false).then(() => {
+      under.delete(sending);
+      into.ask(many);
+    });
+    here = [];
+    under.add(sending);
+  };
   const finish = async (): Promise<void> => {
+    passOn();
     await Promise.all([...under, out.close()]);
     report({ what: 'relay', lane: id });
   };
   const into = inlet(wires[place - 1]!, sockets[0]!, {
     received(fd) {
-      const sending = out.send([fd], false).then(() => {
-        under.delete(sending);
-        into.ask(1);
-      });
-      under.add(sending);
+      if (here.push(fd) === 1) process.nextTick(passOn);
+      if (here.length === MOST_TOGETHER) passOn();
     },
     exhausted: () => exhausted++,
     ended(error) {
@@ -187,4 +199,6 @@ async function obey(order: Order, sockets: OwnedFd[]): Promise<void> {
 const { dev } = fstatSync(pool[0]!.fd);
 report({ what: 'ready', pool: { device: dev, inodes: pool.map(({ fd }) => fstatSync(fd).ino) } });
 for await (const { value, fds } of conductor) void obey(value as Order, fds);
+racing = false;
+episode.abort();
 for (const file of pool) file.close();
