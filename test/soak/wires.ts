@@ -45,8 +45,8 @@ class PasserOutlet implements Outlet {
   #passer: FdPasser;
   #batches = 0;
   readonly #closing = new Set<Promise<void>>();
-  readonly #waiting = new Set<() => void>();
-  #over = false;
+  /** Those who wait for the newest passer; each has its own. */
+  #waiting = new Set<(why: Error) => void>();
 
   constructor(socket: OwnedFd, wire: Wire) {
     this.#wire = wire;
@@ -54,17 +54,17 @@ class PasserOutlet implements Outlet {
   }
 
   send(fds: FdLike[], keepOpen: boolean): Promise<void> {
-    if (this.#over) return Promise.reject(new Error('the passer closed'));
     if (this.#wire.renew > 0 && ++this.#batches % this.#wire.renew === 0 && this.#closing.size < MOST_CLOSING)
       this.#renew();
+    const passer = this.#passer;
+    const waiting = this.#waiting;
     return new Promise((resolve, reject) => {
-      const fail = (): void => reject(new Error('the passer closed'));
-      this.#waiting.add(fail);
+      waiting.add(reject);
       fds.forEach((fd, i) =>
-        this.#passer.pushSendFh(fd, { keepOpen }, () => {
+        passer.pushSendFh(fd, { keepOpen }, () => {
           this.sent++;
           if (i < fds.length - 1) return;
-          this.#waiting.delete(fail);
+          waiting.delete(reject);
           resolve();
         }),
       );
@@ -81,10 +81,12 @@ class PasserOutlet implements Outlet {
 
   #passerOver(socket: OwnedFd): FdPasser {
     const passer = new FdPasser({ fh: socket, batch: this.#wire.batch });
+    let failure = new Error('the passer closed in order');
+    passer.once('error', (error) => (failure = error));
+    const waiting = new Set<(why: Error) => void>();
+    this.#waiting = waiting;
     passer.once('close', () => {
-      if (passer !== this.#passer) return;
-      this.#over = true;
-      for (const fail of this.#waiting) fail();
+      for (const reject of waiting) reject(failure);
     });
     return passer;
   }

@@ -62,9 +62,9 @@ async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: 
       continue;
     }
     next += fds.length;
-    const sending = out.send(fds, keepOpen).catch(() => {
+    const sending = out.send(fds, keepOpen).catch((error: Error) => {
       gone.abort();
-      if (end === 'in order') throw new Error('a peer that was to stay has gone');
+      if (end === 'in order') throw error; // of a peer that was to stay
       if (!keepOpen) for (const fd of fds) fd.close();
     });
     under.add(sending);
