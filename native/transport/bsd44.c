@@ -144,10 +144,29 @@ static void rewind_peek(int socket) {
   }
 }
 
-/* A message without bytes or descriptors looks like the end; only a hang-up tells them apart. */
+/* Whether a packet is there. One without bytes looks like the end; but where credentials are asked for, each has some.
+ */
+static int has_packet(int socket) {
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(struct ucred))];
+  } control;
+  struct msghdr header = {.msg_control = &control, .msg_controllen = sizeof control};
+  int on = 1, off = 0;
+  ssize_t length;
+  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  do
+    length = recvmsg(socket, &header, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
+  return length >= 0 && header.msg_controllen > 0;
+}
+
+/* Whether nothing is left to read, of a socket that has just given nothing. */
 static int has_ended(int socket) {
   struct pollfd state = {.fd = socket, .events = POLLRDHUP};
-  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP));
+  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP)) &&
+         (fdp_socket_type(socket) == FDP_STREAM || !has_packet(socket));
 }
 
 /* Takes the first `messages` off the queue, without control: no slot is needed and no reference leaks. Returns how many
