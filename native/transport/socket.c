@@ -37,11 +37,34 @@ int fdp_socket_type(int socket) {
 
 int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0; }
 
+/* Whether a packet is there. One without bytes looks like the end; but where credentials are asked for, each has some.
+ */
+static int has_packet(int socket) {
+#ifdef SO_PASSCRED
+  union {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(struct ucred))];
+  } control;
+  struct msghdr header = {.msg_control = &control, .msg_controllen = sizeof control};
+  int on = 1, off = 0;
+  ssize_t length;
+  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  do
+    length = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
+  return length >= 0 && header.msg_controllen > 0;
+#else
+  (void)socket;
+  return 0;
+#endif
+}
+
 int fdp_has_ended(int socket) {
   if (type_of(socket) == SOCK_STREAM)
     return 1;
   struct pollfd state = {.fd = socket, .events = POLLRDHUP};
-  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP));
+  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP)) && !has_packet(socket);
 }
 
 #if !FDP_PEEK
