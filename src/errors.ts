@@ -96,6 +96,14 @@ export function noSuchPoller(value: string, why: string): FdPasserError {
   );
 }
 
+/** `what` begins the sentence, and `instead` is another. */
+export function notHere(what: string, runtime: string, instead: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_RUNTIME',
+    `${what} does not work in ${runtime}, which lacks a part. ${instead}`,
+  );
+}
+
 export function pollerFailed(errno: number): Error {
   return errno === -constants.errno.EAGAIN
     ? systemError(errno, 'pthread_create', { advice: 'fdpasser needs a thread: is the limit of processes too low?' })
