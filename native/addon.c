@@ -19,8 +19,12 @@ struct addon {
   napi_async_cleanup_hook_handle hook;
   struct fdp_batch *batch; /* inside an ArrayBuffer that the exports hold */
   struct fdp_ledger ledger;
+  const struct fdp_poller *poller;
+  void *loop;
+  struct fdp_mailbox *mailbox; /* the loop of the poller that has a thread */
+  napi_threadsafe_function wake;
   struct watch *watches;
-  int ending;
+  int ended;
 };
 
 struct watch {
@@ -254,24 +258,28 @@ static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
   struct watch *watch = data;
   napi_env env = watch->addon->env;
   napi_handle_scope scope;
-  napi_value callback, receiver, argument;
+  napi_value callback, receiver, argument, nothing;
   (void)watcher;
 
   if (napi_open_handle_scope(env, &scope) != napi_ok)
     return;
   if (ok(env, napi_get_reference_value(env, watch->callback, &callback)) && ok(env, napi_get_global(env, &receiver)) &&
       ok(env, napi_create_int32(env, events, &argument))) {
-    napi_status status = napi_make_callback(env, watch->addon->context, receiver, callback, 1, &argument, NULL);
-    if (status == napi_pending_exception) {
-      napi_value error;
-      if (napi_get_and_clear_last_exception(env, &error) == napi_ok)
-        napi_fatal_exception(env, error);
-    }
+    /* Deno writes the result, wanted or not, and gives another status than Node when there is an exception. */
+    napi_status status = napi_make_callback(env, watch->addon->context, receiver, callback, 1, &argument, &nothing);
+    bool thrown = false;
+    napi_value error;
+    if (status != napi_ok && napi_is_exception_pending(env, &thrown) == napi_ok && thrown &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok)
+      napi_fatal_exception(env, error);
   }
   napi_close_handle_scope(env, scope);
 }
 
+/* Frees what an ended environment had here, when nothing is left that refers to it. */
 static void finish(struct addon *addon) {
+  if (!addon->ended || addon->watches || addon->wake)
+    return;
   napi_remove_async_cleanup_hook(addon->hook);
   free(addon);
 }
@@ -282,29 +290,25 @@ static void on_gone(void *data) {
   *watch->link = watch->next;
   if (watch->next)
     watch->next->link = watch->link;
-  /* An environment that ends frees its references itself. */
-  if (!addon->ending)
-    napi_delete_reference(addon->env, watch->callback);
   free(watch);
-  if (addon->ending && !addon->watches)
-    finish(addon);
+  finish(addon);
+}
+
+static void stop_watching(struct watch *watch) {
+  watch->closing = 1;
+  watch->addon->poller->close(watch->watcher, on_gone);
 }
 
 static napi_value watch(napi_env env, napi_callback_info info) {
   struct call call;
   int32_t fd;
-  void *loop;
   napi_value value;
   if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd))
     return NULL;
-  struct uv_loop_s *uv_loop;
-  if (!ok(env, napi_get_uv_event_loop(env, &uv_loop)))
-    return NULL;
-  loop = uv_loop;
   struct watch *made = calloc(1, sizeof *made);
   if (!made)
     return result(env, -ENOMEM);
-  int error = fdp_watcher_open(loop, fd, on_ready, made, &made->watcher);
+  int error = call.addon->poller->open(call.addon->loop, fd, on_ready, made, &made->watcher);
   if (error) {
     free(made);
     return result(env, error);
@@ -317,8 +321,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   call.addon->watches = made;
   if (!ok(env, napi_create_reference(env, call.argument[1], 1, &made->callback)) ||
       !ok(env, napi_create_external(env, made, NULL, NULL, &value))) {
-    made->closing = 1;
-    fdp_watcher_close(made->watcher, on_gone);
+    stop_watching(made);
     return NULL;
   }
   return value;
@@ -336,7 +339,7 @@ static napi_value watch_for(napi_env env, napi_callback_info info) {
   if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])) ||
       !integer(env, call.argument[1], &events))
     return NULL;
-  return result(env, fdp_watcher_set(watch->watcher, events));
+  return result(env, call.addon->poller->set(watch->watcher, events));
 }
 
 static napi_value keep_alive(napi_env env, napi_callback_info info) {
@@ -346,7 +349,7 @@ static napi_value keep_alive(napi_env env, napi_callback_info info) {
   if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])) ||
       !ok(env, napi_get_value_bool(env, call.argument[1], &flag)))
     return NULL;
-  fdp_watcher_keep_alive(watch->watcher, flag);
+  call.addon->poller->keep_alive(watch->watcher, flag);
   return NULL;
 }
 
@@ -355,8 +358,8 @@ static napi_value unwatch(napi_env env, napi_callback_info info) {
   struct watch *watch;
   if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])))
     return NULL;
-  watch->closing = 1;
-  fdp_watcher_close(watch->watcher, on_gone);
+  ok(env, napi_delete_reference(env, watch->callback));
+  stop_watching(watch);
   return NULL;
 }
 
@@ -366,13 +369,99 @@ static napi_value unwatch(napi_env env, napi_callback_info info) {
 static void on_end(napi_async_cleanup_hook_handle hook, void *data) {
   struct addon *addon = data;
   (void)hook;
-  addon->ending = 1;
-  for (struct watch *watch = addon->watches; watch; watch = watch->next)
+  for (struct watch *watch = addon->watches, *next; watch; watch = next) {
+    next = watch->next;
     if (!watch->closing)
-      fdp_watcher_close(watch->watcher, on_gone);
+      stop_watching(watch);
+  }
   fdp_ledger_close_all(&addon->ledger);
-  if (!addon->watches)
-    finish(addon);
+  addon->ended = 1;
+  if (addon->mailbox) {
+    fdp_mailbox_close(addon->mailbox);
+    addon->mailbox = NULL;
+    if (addon->wake)
+      napi_release_threadsafe_function(addon->wake, napi_tsfn_abort);
+  }
+  finish(addon);
+}
+
+/* ---- the poller that has a thread ------------------------------------------------------------------------------- */
+
+static void wake(void *data) {
+  struct addon *addon = data;
+  napi_call_threadsafe_function(addon->wake, NULL, napi_tsfn_nonblocking);
+}
+
+static void hold(void *data, int flag) {
+  struct addon *addon = data;
+  if (flag)
+    napi_ref_threadsafe_function(addon->env, addon->wake);
+  else
+    napi_unref_threadsafe_function(addon->env, addon->wake);
+}
+
+/* Also called, without an environment, for what is left when it has ended. */
+static void on_wake(napi_env env, napi_value none, void *context, void *nothing) {
+  struct addon *addon = context;
+  (void)none;
+  (void)nothing;
+  if (env && addon->mailbox)
+    fdp_mailbox_deliver(addon->mailbox);
+}
+
+static void on_wake_gone(napi_env env, void *nothing, void *context) {
+  struct addon *addon = context;
+  (void)env;
+  (void)nothing;
+  addon->wake = NULL;
+  finish(addon);
+}
+
+/*
+ * What was added last to an environment ends first. The mailbox must be closed before the thread-safe function is gone,
+ * which the poller's thread would otherwise still call: so its hook is added again, after that.
+ */
+static napi_status add_wake(napi_env env, struct addon *addon) {
+  napi_value name;
+  napi_status status = napi_create_string_utf8(env, "fdpasser", NAPI_AUTO_LENGTH, &name);
+  if (status == napi_ok)
+    status =
+        napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, on_wake_gone, addon, on_wake, &addon->wake);
+  if (status == napi_ok)
+    status = napi_unref_threadsafe_function(env, addon->wake);
+  if (status == napi_ok)
+    status = napi_remove_async_cleanup_hook(addon->hook);
+  if (status == napi_ok)
+    status = napi_add_async_cleanup_hook(env, on_end, addon, &addon->hook);
+  return status;
+}
+
+static napi_value use_thread(napi_env env, struct addon *addon) {
+  const struct fdp_mailbox_owner owner = {.wake = wake, .hold = hold, .data = addon};
+  int error = fdp_mailbox_open(&owner, &addon->mailbox);
+  if (!error && !ok(env, add_wake(env, addon)))
+    return NULL;
+  addon->loop = addon->mailbox;
+  addon->poller = &fdp_thread_poller;
+  return result(env, error);
+}
+
+static napi_value use_uv(napi_env env, struct addon *addon) {
+  struct uv_loop_s *loop;
+  if (!ok(env, napi_get_uv_event_loop(env, &loop)))
+    return NULL;
+  addon->loop = loop;
+  addon->poller = &fdp_uv_poller;
+  return result(env, 0);
+}
+
+/* Which one, before anything is watched: true for the one that has a thread. */
+static napi_value use_poller(napi_env env, napi_callback_info info) {
+  struct call call;
+  bool thread;
+  if (!open_call(env, info, &call) || !ok(env, napi_get_value_bool(env, call.argument[0], &thread)))
+    return NULL;
+  return thread ? use_thread(env, call.addon) : use_uv(env, call.addon);
 }
 
 static int export_function(napi_env env, napi_value exports, const char *name, napi_callback function, void *data) {
@@ -434,6 +523,7 @@ NAPI_MODULE_INIT() {
       {"lock", lock},
       {"tableSlots", table_slots},
       {"growTable", grow_table},
+      {"usePoller", use_poller},
       {"watch", watch},
       {"watchFor", watch_for},
       {"keepAlive", keep_alive},

@@ -146,7 +146,7 @@ int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all w
 int fdp_table_slots(void);     /* how many numbers need no growing, as far as is known here */
 int fdp_table_grow(int slots); /* starts growing to so many, unless a growth is under way; 0 or a negative errno */
 
-/* ---- poller: one event source ---------------------------------------------------------------------------------- */
+/* ---- pollers: sources of events --------------------------------------------------------------------------------- */
 
 enum { FDP_READABLE = 1, FDP_WRITABLE = 2, FDP_STOPPED = 4 };
 
@@ -154,23 +154,53 @@ struct fdp_watcher;
 typedef void (*fdp_ready)(struct fdp_watcher *watcher, void *data, int events);
 typedef void (*fdp_gone)(void *data);
 
-/*
- * Watches nothing yet, and does not keep the loop alive. The descriptor must stay open until fdp_watcher_close.
- * -EEXIST: something else on this loop watches the descriptor.
- */
-int fdp_watcher_open(void *loop, int fd, fdp_ready ready, void *data, struct fdp_watcher **watcher);
+/* A watcher belongs to the thread that opened it, which alone calls these and is alone called by them. */
+struct fdp_poller {
+  /*
+   * Watches nothing yet, and does not keep the loop alive. The descriptor must stay open until `close`.
+   * -EEXIST: something else watches the descriptor. -EPERM: it cannot be watched.
+   */
+  int (*open)(void *loop, int fd, fdp_ready ready, void *data, struct fdp_watcher **watcher);
 
-/*
- * Reports from now on, as long as they last, the events of the mask. The end of the peer counts as readable. A socket
- * error counts as all events and ends the watch, which FDP_STOPPED says: set the mask again.
- */
-int fdp_watcher_set(struct fdp_watcher *watcher, int events);
+  /*
+   * Reports from now on, as long as they last, the events of the mask; what just ended may be reported once more. The
+   * end of the peer counts as readable. A socket error counts as all events and ends the watch, which FDP_STOPPED says:
+   * set the mask again.
+   */
+  int (*set)(struct fdp_watcher *watcher, int events);
 
-void fdp_watcher_keep_alive(struct fdp_watcher *watcher,
-                            int flag); /* whether the loop lives on for it while it watches */
+  void (*keep_alive)(struct fdp_watcher *watcher, int flag); /* whether the loop lives on for it while it watches */
 
-/* Nothing is reported any more and the descriptor may be closed at once; `gone` is told when the memory is free. */
-void fdp_watcher_close(struct fdp_watcher *watcher, fdp_gone gone);
+  /*
+   * Nothing is reported any more and the descriptor may be closed at once; `gone` is told when the memory is free,
+   * which may be before this returns.
+   */
+  void (*close)(struct fdp_watcher *watcher, fdp_gone gone);
+};
+
+/* Its loop is libuv's. -EEXIST is about that loop. -ENOSYS: there is no libuv here. */
+extern const struct fdp_poller fdp_uv_poller;
+
+/* Its loop is a mailbox. -EEXIST is about the watchers of the process. */
+extern const struct fdp_poller fdp_thread_poller;
+
+/* Where the poller's thread leaves the events of one environment. */
+struct fdp_mailbox;
+
+struct fdp_mailbox_owner {
+  void (*wake)(void *data);           /* by the poller's thread: call fdp_mailbox_deliver soon. Must not call back */
+  void (*hold)(void *data, int flag); /* whether the loop must live on, which at first it need not */
+  void *data;
+};
+
+/* Starts the thread, unless it runs already. -EAGAIN: it could not be started. */
+int fdp_mailbox_open(const struct fdp_mailbox_owner *owner, struct fdp_mailbox **mailbox);
+
+/* Reports what is there, on the environment's thread. */
+void fdp_mailbox_deliver(struct fdp_mailbox *mailbox);
+
+/* When its watchers are closed: `wake` is not called from then on. */
+void fdp_mailbox_close(struct fdp_mailbox *mailbox);
 
 /* ---- ledger: what one environment owns -------------------------------------------------------------------------- */
 

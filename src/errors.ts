@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
 /**
@@ -94,6 +95,27 @@ export function addonMissing(target: string, cause: unknown): FdPasserError {
       'repository, "npm run build" compiles it',
     { cause },
   );
+}
+
+export function noSuchPoller(value: string, why: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_POLLER',
+    `FDPASSER_POLLER is '${value}' in the environment, and ${why}. Leave it unset for the one that suits the runtime`,
+  );
+}
+
+/** `what` begins the sentence, and `instead` is another. */
+export function notHere(what: string, runtime: string, instead: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_RUNTIME',
+    `${what} does not work in ${runtime}, which lacks a part. ${instead}`,
+  );
+}
+
+export function pollerFailed(errno: number): Error {
+  return errno === -constants.errno.EAGAIN
+    ? systemError(errno, 'pthread_create', { advice: 'fdpasser needs a thread: is the limit of processes too low?' })
+    : systemError(errno, 'epoll_create1', { advice: 'fdpasser needs a descriptor to watch others with' });
 }
 
 /** What a closed passer or server says to later calls. `reason` ends the sentence "… is closed: …". */

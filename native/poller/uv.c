@@ -66,7 +66,7 @@ static void on_poll(uv_handle *handle, int status, int events) {
   watcher->ready(watcher, watcher->data, ready);
 }
 
-int fdp_watcher_open(void *loop, int fd, fdp_ready ready, void *data, struct fdp_watcher **watcher) {
+static int uv_poller_open(void *loop, int fd, fdp_ready ready, void *data, struct fdp_watcher **watcher) {
   pthread_once(&once, load);
   if (!loaded)
     return -ENOSYS;
@@ -96,12 +96,12 @@ int fdp_watcher_open(void *loop, int fd, fdp_ready ready, void *data, struct fdp
   return 0;
 }
 
-int fdp_watcher_set(struct fdp_watcher *watcher, int events) {
+static int uv_poller_set(struct fdp_watcher *watcher, int events) {
   int mask = (events & FDP_READABLE ? UV_READABLE | UV_DISCONNECT : 0) | (events & FDP_WRITABLE ? UV_WRITABLE : 0);
   return mask ? uv.poll_start(watcher->handle, mask, on_poll) : uv.poll_stop(watcher->handle);
 }
 
-void fdp_watcher_keep_alive(struct fdp_watcher *watcher, int flag) {
+static void uv_poller_keep_alive(struct fdp_watcher *watcher, int flag) {
   if (flag)
     uv.ref(watcher->handle);
   else
@@ -117,8 +117,10 @@ static void on_close(uv_handle *handle) {
   gone(data);
 }
 
-void fdp_watcher_close(struct fdp_watcher *watcher, fdp_gone gone) {
+static void uv_poller_close(struct fdp_watcher *watcher, fdp_gone gone) {
   watcher->gone = gone;
   uv.poll_stop(watcher->handle);
   uv.close(watcher->handle, on_close);
 }
+
+const struct fdp_poller fdp_uv_poller = {uv_poller_open, uv_poller_set, uv_poller_keep_alive, uv_poller_close};

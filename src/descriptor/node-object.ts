@@ -6,6 +6,7 @@ import { Server, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Writable, type Readable } from 'node:stream';
 import { httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
+import { refuseIn } from '../native/runtime.js';
 import {
   datagramNumber,
   handleNumber,
@@ -87,14 +88,23 @@ export function nodeObject(value: unknown): NodeObject | undefined {
   if (isStandardStream(value)) return undefined;
   if (value instanceof Socket) {
     if ('encrypted' in value) throw tlsSocket(); // a tls.TLSSocket, without loading TLS to tell
+    refuseIn(['bun', 'deno'], 'Sending a net.Socket', SEND_A_NUMBER);
     return new SocketObject(value);
   }
-  if (value instanceof Server) return new ServerObject(value);
-  if (value instanceof DatagramSocket) return new DatagramObject(value);
+  if (value instanceof Server) {
+    refuseIn(['deno'], 'Sending a net.Server', SEND_A_NUMBER);
+    return new ServerObject(value);
+  }
+  if (value instanceof DatagramSocket) {
+    refuseIn(['deno'], 'Sending a dgram.Socket', SEND_A_NUMBER);
+    return new DatagramObject(value);
+  }
   if (value instanceof ReadStream) return new ReadStreamObject(value);
   if (value instanceof WriteStream) return new WriteStreamObject(value);
   return isFileHandle(value) ? new FileHandleObject(value) : undefined;
 }
+
+const SEND_A_NUMBER = 'A descriptor that is no object of the runtime can be sent: an OwnedFd, a number';
 
 /** Also a child's stdio. */
 class SocketObject extends NodeObject<Socket> {

@@ -1,5 +1,5 @@
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
-import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
+import { closeSync, fstatSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import {
@@ -13,6 +13,7 @@ import {
   systemError,
 } from '../errors.js';
 import { addon, batch } from '../native/load.js';
+import { runtime } from '../native/runtime.js';
 import { noteNumber, slotFreed } from './table.js';
 import {
   datagramsOf,
@@ -325,12 +326,24 @@ export function validNumber(name: string, fd: unknown): number {
 }
 
 /**
+ * Whether the runtime closes the number by itself unless its own `fs.close` does it.
+ *
  * In a worker, Node keeps a list of the numbers that `fs.open` gave out there and closes them when the worker ends
  * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice. What
- * open(2) cannot open is on no such list.
+ * open(2) cannot open is on no such list. Deno keeps one everywhere, and its `fs` takes no number but those.
  */
 function mayBeTracked(fd: number): boolean {
+  if (runtime === 'deno') return knownToFs(fd);
   return !isMainThread && addon.kind(fd) <= KINDS.indexOf('block-device');
+}
+
+function knownToFs(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function shut(fd: number, trackedByNode: boolean): number {

@@ -7,6 +7,7 @@ import { Server, Socket } from 'node:net';
 import { checked, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
 import { addon } from '../native/load.js';
+import { refuseIn } from '../native/runtime.js';
 import { noteUnread } from './node-internals.js';
 import type { Kind } from './owned-fd.js';
 
@@ -42,6 +43,7 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
   // What else net.Socket takes for a pipe or connection fails at the first use, not here.
   if (!CONNECTIONS.has(kind) || listening)
     throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', named(kind, listening));
+  refuseIn(['bun'], 'toSocket()', 'The descriptor is still yours: use an FdStream for a unix-stream');
   const access = checked(addon.access(fd), 'fcntl');
   const socket = new Socket({
     ...options,
@@ -59,6 +61,7 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
 export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: Socket) => void): Server {
   if ((kind !== 'tcp' && kind !== 'unix-stream') || !listening)
     throw wrongKind('toServer', 'a listening socket (tcp, unix-stream)', named(kind, listening));
+  refuseIn(['deno'], 'toServer()', STILL_YOURS);
   const server = new Server(listener);
   // In a cluster's worker, too, it is this process that listens.
   server.listen({ fd, exclusive: true });
@@ -73,6 +76,7 @@ export function datagramsOf(
 ): DatagramSocket {
   if (kind !== 'udp') throw wrongKind('toDgram', 'a udp socket', kind);
   if (fd === 0) throw wrongKind('toDgram', 'a number above 0, since dgram binds no other', '0');
+  refuseIn(['deno'], 'toDgram()', STILL_YOURS);
   const type = checked(addon.ipv6(fd), 'getsockopt') === 1 ? 'udp6' : 'udp4';
   return createSocket(type, listener).bind({ fd, exclusive: true });
 }
@@ -80,14 +84,19 @@ export function datagramsOf(
 export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}): ReadStream {
   if (!FILES.has(kind) || !allows(fd, READ))
     throw wrongKind('createReadStream', 'a file or device open for reading', described(fd, kind));
+  refuseIn(['deno'], 'createReadStream()', OPEN_AGAIN);
   return createReadStream('', { ...options, fd, autoClose: true });
 }
 
 export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}): WriteStream {
   if (!FILES.has(kind) || !allows(fd, WRITE))
     throw wrongKind('createWriteStream', 'a file or device open for writing', described(fd, kind));
+  refuseIn(['deno'], 'createWriteStream()', OPEN_AGAIN);
   return createWriteStream('', { ...options, fd, autoClose: true });
 }
+
+const STILL_YOURS = 'The descriptor is still yours, to be passed on';
+const OPEN_AGAIN = 'The descriptor is still yours: open /dev/fd/ and its number, since node:fs takes no other there';
 
 const CONNECTIONS = new Set<Kind>(['tcp', 'unix-stream', 'fifo']);
 // Not a fifo: a read that waits for it would hold one of the few threads for files. toSocket() is for those.

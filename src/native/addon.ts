@@ -54,6 +54,8 @@ export interface Addon {
   tableSlots(): number;
   growTable(slots: number): number;
 
+  /** Before anything is watched: the poller that has a thread, which then runs, or libuv's. */
+  usePoller(thread: boolean): number;
   watch(fd: number, ready: (events: number) => void): Watch | number;
   watchFor(watch: Watch, events: number): number;
   keepAlive(watch: Watch, flag: boolean): void;

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
-import { addonMissing } from '../errors.js';
+import { addonMissing, pollerFailed } from '../errors.js';
 import { MAX_MESSAGES, type Addon } from './addon.js';
+import { choosePoller } from './poller.js';
 
 function load(): Addon {
   const target = `${process.platform}-${process.arch}`;
@@ -13,6 +14,9 @@ function load(): Addon {
 
 /** The C core. Each thread has its own instance. */
 export const addon: Addon = load();
+
+const started = addon.usePoller(choosePoller() === 'thread');
+if (started < 0) throw pollerFailed(started);
 
 const ints = new Int32Array(addon.batch);
 
