@@ -165,6 +165,14 @@ check('where the package has no core, the import says for what, and how to compi
   assert.match(message, new RegExp(`no native core for ${process.platform}-riscv64.*"npx fdpasser build"`));
 });
 
+check('where the permission model hides the program file, the right core is found all the same', () => {
+  const permission = process.allowedNodeEnvironmentFlags.has('--permission')
+    ? '--permission'
+    : '--experimental-permission';
+  const flags = ['--no-warnings', permission, '--allow-addons', `--allow-fs-read=${work}/*`];
+  assert.equal(failureOfImport(user, { flags }).message, 'it loads');
+});
+
 check("a process of musl gets musl's core; one that does not load is named, with the reason", () => {
   const program = join(work, 'musl');
   writeFileSync(program, '\x7fELF /lib/ld-musl-x86_64.so.1');
