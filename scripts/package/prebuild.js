@@ -44,7 +44,7 @@ function prebuild(name, target) {
     compiler: [join(modules, '.bin', 'zig'), 'cc', '-target', triple],
     platform,
     output,
-    flags: ['-O2', '-s', ...warnings, '-Werror'],
+    flags: ['-O2', '-s', ...warnings, '-Werror', ...(target.flags ?? [])],
   });
   const found = needs(output);
   const faults = [...faultsOf(found, name, target)];
@@ -60,7 +60,10 @@ function* faultsOf(found, name, target) {
   for (const { name, from } of found.imports)
     if (!nodeApi.has(name) && !has(name, from, libc ?? platform, target))
       yield `it needs ${name} of ${from ?? 'nobody'}`;
-  const exported = found.exports.toSorted().join(', ');
+  const exported = found.exports
+    .filter((name) => !name.startsWith('_')) // the linker's own
+    .toSorted()
+    .join(', ');
   if (exported !== 'napi_register_module_v1, node_api_module_get_api_version_v1') yield `it exports ${exported}`;
   if (platform === 'darwin') {
     if (found.system !== target.system) yield `it needs macOS ${found.system}`;
