@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Node-API's headers: those in the package, or in a clone npm's. */
-const packed = join(root, 'native', 'node-api');
+const packed = join(root, 'include');
 const headers = existsSync(packed) ? packed : (await import('node-api-headers')).include_dir;
 
 const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>

@@ -102,7 +102,7 @@ export function windows(): FdPasserError {
 export function addonMissing(target: string): FdPasserError {
   return addonError(
     `fdpasser has no native core for ${target}. "npx fdpasser build" compiles the C source that is in the package, with ` +
-      'the system\'s C compiler; in a clone, "npm run build" does',
+      'the system\'s C compiler; in a clone, "npm run compile" does',
   );
 }
 
@@ -117,7 +117,7 @@ export function addonForbidden(cause: unknown): FdPasserError {
 export function addonBroken(file: string, cause: Error): FdPasserError {
   return addonError(
     `fdpasser's native core does not load here: ${cause.message} (${file}). "npx fdpasser build" compiles one for this ` +
-      'system, with its C compiler; in a clone, "npm run build" does',
+      'system, with its C compiler; in a clone, "npm run compile" does',
     cause,
   );
 }

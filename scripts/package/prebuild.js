@@ -1,6 +1,6 @@
 /**
  * Fills prebuilds/ with a core for every system in targets.js, and checks what each needs of its system. Copies Node-API's
- * headers to where `npx fdpasser build` finds them. All of it is for the package.
+ * headers to include/, for `npx fdpasser build`. All of it is for the package.
  *
  *   node scripts/package/prebuild.js [target ...]     those named, else all
  *
@@ -33,8 +33,8 @@ const ofMusl = new Set([...muslStubs.matchAll(/^(\w+):$/gm)].map(([, name]) => n
 const asked = process.argv.slice(2);
 if (asked.length === 0) rmSync(join(root, 'prebuilds'), { recursive: true, force: true });
 for (const name of asked.length > 0 ? asked : Object.keys(targets)) prebuild(name, targets[name]);
-cpSync(include_dir, join(root, 'native', 'node-api'), { recursive: true });
-cpSync(join(include_dir, '..', 'LICENSE'), join(root, 'native', 'node-api', 'LICENSE'));
+cpSync(include_dir, join(root, 'include'), { recursive: true });
+cpSync(join(include_dir, '..', 'LICENSE'), join(root, 'include', 'LICENSE'));
 
 function prebuild(name, target) {
   const output = join(root, 'prebuilds', name, 'fdpasser.node');
