@@ -8,7 +8,7 @@ spawn(process.execPath, [`${import.meta.dirname}/child.js`], {
 });
 passer.iAmParent();
 
-const fd = openSync(import.meta.filename);
+const fd = openSync(import.meta.filename, 'r');
 console.log(`pid ${process.pid} opened parent.js as descriptor ${fd}`);
 await passer.send(fd); // which also closes it in this process
 await passer.close();

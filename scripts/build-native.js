@@ -1,56 +1,68 @@
 /**
- * Compiles the C core into prebuilds/ with the system's C compiler ($CC, else cc), against npm's Node-API headers.
+ * Compiles the C core: the one place that knows its sources and flags.
  *
- *   node scripts/build-native.js              what is published
+ *   node scripts/build-native.js              for this system, into build/, with its C compiler ($CC, else cc)
  *   node scripts/build-native.js --strict     with warnings as errors
  *   node scripts/build-native.js --sanitize   with AddressSanitizer and UndefinedBehaviorSanitizer
  *
  * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
+ *
+ * `npx fdpasser build` does the first in an installed package. scripts/package/prebuild.js compiles for other systems.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { include_dir as headers } from 'node-api-headers';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const flags = new Set(process.argv.slice(2));
+
+/** Node-API's headers: those in the package, or in a clone npm's. */
+const packed = join(root, 'include');
+const headers = existsSync(packed) ? packed : (await import('node-api-headers')).include_dir;
 
 const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(root, folder, name)),
 );
-const output = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
-mkdirSync(output, { recursive: true });
 
-const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion', ...(flags.has('--strict') ? ['-Werror'] : [])];
-const mode = flags.has('--sanitize')
-  ? ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']
-  : ['-O2', '-s'];
+const always = ['-std=gnu11', '-D_GNU_SOURCE', '-DNAPI_VERSION=8', '-fPIC', '-fvisibility=hidden', '-pthread'];
+export const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion'];
 
-const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
+/** What makes a library of it: whatever it needs of Node is found when it is loaded. */
+const library = {
+  darwin: ['-shared', '-undefined', 'dynamic_lookup'],
+  // Never unloaded: a worker that ends must not take away code that another thread is running. The C code itself sees
+  // to that on macOS.
+  elf: ['-shared', '-Wl,-z,nodelete'],
+};
 
-execFileSync(
-  process.env.CC ?? 'cc',
-  [
-    '-std=gnu11',
-    '-D_GNU_SOURCE',
-    '-DNAPI_VERSION=8',
-    '-fPIC',
-    '-fvisibility=hidden',
-    '-pthread',
-    ...warnings,
-    ...mode,
-    ...peek,
-    `-I${headers}`,
-    '-shared',
-    '-o',
-    join(output, 'fdpasser.node'),
-    // Never unloaded: a worker that ends must not take away code that another thread is running.
-    '-Wl,-z,nodelete',
-    ...sources,
-    '-ldl',
-  ],
-  { stdio: 'inherit' },
-);
+/**
+ * Compiles for `platform`, with the command `compiler` and its first arguments, a file named `output`.
+ * What the compiler says goes where this process's own output goes; if it fails, this throws.
+ */
+export function compile({ compiler, platform, output, flags }) {
+  mkdirSync(dirname(output), { recursive: true });
+  const [command, ...first] = compiler;
+  const kind = library[platform] ?? library.elf;
+  const libraries = platform === 'linux' ? ['-ldl'] : [];
+  const everything = [...first, ...always, ...flags, `-I${headers}`, ...kind, '-o', output, ...sources, ...libraries];
+  execFileSync(command, everything, { stdio: 'inherit' });
+}
+
+/** Compiles for this system with its own compiler, where the loader looks first, and returns the file. */
+export function compileHere(flags) {
+  const output = join(root, 'build', `${process.platform}-${process.arch}`, 'fdpasser.node');
+  const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
+  const compiler = (process.env.CC ?? 'cc').split(' ');
+  compile({ compiler, platform: process.platform, output, flags: [...flags, ...peek] });
+  return output;
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const asked = new Set(process.argv.slice(2));
+  const mode = asked.has('--sanitize')
+    ? ['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined']
+    : ['-O2'];
+  compileHere([...mode, ...warnings, ...(asked.has('--strict') ? ['-Werror'] : [])]);
+}

@@ -88,12 +88,38 @@ export function aborted(signal: AbortSignal): Error {
   return withCode(error, 'ABORT_ERR');
 }
 
-export function addonMissing(target: string, cause: unknown): FdPasserError {
-  return new FdPasserError(
-    'ERR_FDPASSER_ADDON',
-    `fdpasser has no working native core for ${target} here. It runs on Linux under Node; in a clone of the ` +
-      'repository, "npm run build" compiles it',
-    { cause },
+function addonError(message: string, cause?: unknown): FdPasserError {
+  return new FdPasserError('ERR_FDPASSER_ADDON', message, cause === undefined ? {} : { cause });
+}
+
+export function windows(): FdPasserError {
+  return addonError(
+    'fdpasser does not run on Windows, whose sockets carry no descriptors. It runs on Linux (WSL 2 is one), macOS and ' +
+      "FreeBSD. On Windows, send(message, socket) of node:child_process passes TCP sockets and servers to Node's own " +
+      'children',
+  );
+}
+
+export function addonMissing(target: string): FdPasserError {
+  return addonError(
+    `fdpasser has no native core for ${target}. "npx fdpasser build" compiles the C source that is in the package, with ` +
+      'the system\'s C compiler; in a clone, "npm run compile" does',
+  );
+}
+
+export function addonForbidden(cause: unknown): FdPasserError {
+  return addonError(
+    'fdpasser needs its native core, and this process may not load any: its permission model needs --allow-addons ' +
+      'beside --permission, or it was started with --no-addons',
+    cause,
+  );
+}
+
+export function addonBroken(file: string, cause: Error): FdPasserError {
+  return addonError(
+    `fdpasser's native core does not load here: ${cause.message} (${file}). "npx fdpasser build" compiles one for this ` +
+      'system, with its C compiler; in a clone, "npm run compile" does',
+    cause,
   );
 }
 

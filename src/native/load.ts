@@ -1,14 +1,66 @@
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { addonMissing, pollerFailed } from '../errors.js';
+import { fileURLToPath } from 'node:url';
+import { addonBroken, addonForbidden, addonMissing, pollerFailed, windows } from '../errors.js';
 import { MAX_MESSAGES, type Addon } from './addon.js';
 import { choosePoller } from './poller.js';
 
 function load(): Addon {
-  const target = `${process.platform}-${process.arch}`;
+  if (process.platform === 'win32') throw windows();
+  const file = compiledHere() ?? fromThePackage();
+  if (file === undefined) throw addonMissing(target());
   try {
-    return createRequire(import.meta.url)(`../../prebuilds/${target}/fdpasser.node`) as Addon;
+    return createRequire(import.meta.url)(file) as Addon;
   } catch (cause) {
-    throw addonMissing(target, cause);
+    throw (cause as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED'
+      ? addonForbidden(cause)
+      : addonBroken(file, cause as Error);
+  }
+}
+
+/** What `npx fdpasser build` made, or a build of a clone. Whoever compiled one wants that. */
+function compiledHere(): string | undefined {
+  return core(`build/${process.platform}-${process.arch}`);
+}
+
+/** What scripts/package/prebuild.js made for the package. */
+function fromThePackage(): string | undefined {
+  return core(`prebuilds/${target()}`);
+}
+
+function core(folder: string): string | undefined {
+  const file = fileURLToPath(new URL(`../../${folder}/fdpasser.node`, import.meta.url));
+  return existsSync(file) ? file : undefined;
+}
+
+/** Cores differ by system, processor and, on Linux, C library. */
+function target(): string {
+  const { platform, arch } = process;
+  return platform === 'linux' ? `linux-${arch}-${libc()}` : `${platform}-${arch}`;
+}
+
+/**
+ * The C library of this process. Its program file names the loader that belongs to it near the beginning; reading that
+ * takes a fraction of a millisecond. Where it cannot be read, or tells nothing, Node's report does, in some.
+ */
+function libc(): 'glibc' | 'musl' {
+  const loader = /\/ld-(linux|musl)-/.exec(beginning(process.execPath))?.[1];
+  if (loader !== undefined) return loader === 'musl' ? 'musl' : 'glibc';
+  const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
+  return report.header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
+}
+
+function beginning(file: string): string {
+  const bytes = Buffer.alloc(4096);
+  try {
+    const fd = openSync(file, 'r');
+    try {
+      return bytes.toString('latin1', 0, readSync(fd, bytes));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return ''; // the permission model may forbid it
   }
 }
 
