@@ -89,7 +89,13 @@ int fdp_close(int fd) {
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
 
-int fdp_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0; }
+int fdp_lock(int fd) {
+  int status;
+  do
+    status = flock(fd, LOCK_EX | LOCK_NB);
+  while (status && errno == EINTR);
+  return status ? -errno : 0;
+}
 
 int fdp_nonblocking(int fd, int flag) {
   int flags = fcntl(fd, F_GETFL);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 static const int socket_type[] = {
     [FDP_STREAM] = SOCK_STREAM, [FDP_SEQPACKET] = SOCK_SEQPACKET, [FDP_DGRAM] = SOCK_DGRAM};
@@ -34,17 +35,27 @@ int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mod
   socklen_t size = address(&at, name, length);
   if (!size)
     return -ENAMETOOLONG;
-  int error, fd = open_socket(type);
+  int error, status, fd = open_socket(type);
   if (fd < 0)
     return fd;
   /* On Linux bind gives the path the socket's own mode, so there is no moment at which the path is open to others. */
   if (name[0] && fchmod(fd, (mode_t)mode))
     goto fail;
-  if (bind(fd, (struct sockaddr *)&at, size))
+  do
+    status = bind(fd, (struct sockaddr *)&at, size);
+  while (status && errno == EINTR);
+  if (status)
     goto fail;
-  if (type != FDP_DGRAM && listen(fd, backlog))
-    goto fail;
-  return fd;
+  if (type == FDP_DGRAM || listen(fd, backlog) == 0)
+    return fd;
+  error = errno;
+  /* Nobody replaces the path of a socket that is still open (src/endpoint/server.ts), so it is the one just bound. */
+  if (name[0]) {
+    char path[sizeof at.sun_path + 1] = {0};
+    memcpy(path, name, length);
+    unlink(path);
+  }
+  errno = error;
 fail:
   error = errno;
   fdp_close(fd);
