@@ -142,7 +142,13 @@ void fdp_close_all(const int32_t *fd, int count) {
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
 
-int fdp_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0; }
+int fdp_lock(int fd) {
+  int status;
+  do
+    status = flock(fd, LOCK_EX | LOCK_NB);
+  while (status && errno == EINTR);
+  return status ? -errno : 0;
+}
 
 int fdp_nonblocking(int fd, int flag) {
   int flags = fcntl(fd, F_GETFL);

@@ -64,7 +64,7 @@ struct fdp_demand {
  * kernel, whole. After any error no descriptor is open that was not before. On a stream, a message longer than the
  * stride arrives as its first bytes with all its descriptors, and the rest follows as plain bytes. -EMSGSIZE: a packet
  * longer than the stride; it is still in the kernel. -EIO: descriptors are lost, because the kernel ran out of memory
- * or somebody else reads from this socket.
+ * or somebody else reads from this socket. After any other error all that was not received yet is still there.
  *
  * One reader per socket: two that receive at the same time would each get what both peeked.
  */

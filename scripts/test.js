@@ -12,12 +12,13 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const build = join(root, 'build');
-const guard = join(build, 'close-guard.so');
+const library = (name) => join(build, `${name}.so`);
 
 rmSync(join(build, 'test'), { recursive: true, force: true });
 mkdirSync(build, { recursive: true });
 const flags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared'];
-execFileSync(process.env.CC ?? 'cc', [...flags, '-o', guard, join(root, 'test/support/close-guard.c'), '-ldl']);
+for (const name of ['close-guard', 'faults'])
+  execFileSync(process.env.CC ?? 'cc', [...flags, '-o', library(name), join(root, `test/support/${name}.c`), '-ldl']);
 execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', join(root, 'test/tsconfig.json')], { stdio: 'inherit' });
 
 const wanted = process.argv.slice(2);
@@ -26,7 +27,7 @@ const files = readdirSync(join(build, 'test'))
   .filter((name) => wanted.length === 0 || wanted.includes(name.slice(0, -'.test.js'.length)))
   .map((name) => join(build, 'test', name));
 
-const preload = [process.env.PRELOAD, guard].filter(Boolean).join(':');
+const preload = [process.env.PRELOAD, library('close-guard')].filter(Boolean).join(':');
 const { status, signal } = spawnSync(process.execPath, ['--test', ...files], {
   cwd: root,
   stdio: 'inherit',

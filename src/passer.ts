@@ -95,7 +95,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     this.#life = new Life(this, this.#alive(), onError);
     this.#wire = this.#owner(payload === undefined ? ONE_ZERO : repeated(payload));
 
-    const ends = take(fh === undefined ? socketpair() : fh, !dontSetNonblocking);
+    const ends = fh === undefined ? takePair(!dontSetNonblocking) : take(fh, !dontSetNonblocking);
     if (ends.length === 2) {
       [this.#parentEnd, this.#peer] = ends;
       return;
@@ -429,6 +429,17 @@ function tell(callbacks: readonly (() => void)[], from = 0): void {
   } finally {
     // A callback threw: the others are called all the same.
     if (next < callbacks.length) nextTick(tell, callbacks, next);
+  }
+}
+
+/** Takes a new pair over. If it throws, none is open. */
+function takePair(setNonblocking: boolean): ReturnType<typeof take> {
+  const pair = socketpair();
+  try {
+    return take(pair, setNonblocking);
+  } catch (error) {
+    for (const end of pair) end.close();
+    throw error;
   }
 }
 

@@ -101,6 +101,14 @@ static int option(int socket, int name, int *value) {
   return getsockopt(socket, SOL_SOCKET, name, value, &length) ? -errno : 0;
 }
 
+static int set_peek_offset(int socket, int offset) {
+  int status;
+  do
+    status = setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
+  while (status && errno == EINTR);
+  return status ? -errno : 0;
+}
+
 int fdp_attach(int socket) {
   /* With an offset one call peeks at many messages of a stream. Packet sockets then skip a message without bytes that
    * was peeked once (__skb_try_recv_from_queue), so theirs is off. */
@@ -109,7 +117,7 @@ int fdp_attach(int socket) {
   if (type < 0)
     return type;
   want_descriptors_alone(socket);
-  return setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) ? -errno : 0;
+  return set_peek_offset(socket, offset);
 }
 
 int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages) {
@@ -148,13 +156,11 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
   return sent;
 }
 
-/* A stream's peek offset moves with every peek; after one whose messages were not all consumed it must go back. */
-static void rewind_peek(int socket) {
+/* A stream's peek offset moves with every peek; where not all that was peeked is consumed it must go back. */
+static int rewind_peek(int socket) {
   int offset;
-  if (option(socket, SO_PEEK_OFF, &offset) == 0 && offset > 0) {
-    offset = 0;
-    setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
-  }
+  int error = option(socket, SO_PEEK_OFF, &offset);
+  return error || offset <= 0 ? error : set_peek_offset(socket, 0);
 }
 
 /* Takes the first `messages` off the queue, without control: no slot is needed and no reference leaks. Returns how many
@@ -189,7 +195,7 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   struct iovec part[FDP_MAX_MESSAGES];
   struct catch caught[FDP_MAX_MESSAGES];
   union control control[FDP_MAX_MESSAGES];
-  int peeked, keep = 0, stop = 0, result;
+  int peeked, keep = 0, stop = 0, ended, error = 0, result;
   int32_t kept = 0, open = 0;
 
   memset(header, 0, (size_t)demand->messages * sizeof *header);
@@ -224,9 +230,9 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
       result = -EMSGSIZE;
       continue;
     }
-    if (header[i].msg_len == 0 && !caught[i].control && fdp_has_ended(socket)) {
+    if (header[i].msg_len == 0 && !caught[i].control && (ended = fdp_has_ended(socket))) {
       stop = 1;
-      result = 0;
+      result = ended < 0 ? ended : 0;
       continue;
     }
     batch->size[i] = (int32_t)header[i].msg_len;
@@ -236,7 +242,13 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
     /* What fills its room may go on: its rest is peeked as the next message, with the same descriptors once more. */
     stop = kept >= demand->descriptors || header[i].msg_len >= demand->stride;
   }
-  if (keep > 0) {
+  /* The kernel moves the offset back by what is consumed, so this can come first, while nothing is lost by failing. */
+  if (keep < peeked)
+    error = rewind_peek(socket);
+  if (error) {
+    result = error;
+    kept = 0;
+  } else if (keep > 0) {
     result = consume(socket, batch, keep, part, caught);
     /* A peek whose bytes fill their room goes on to the message behind them, without room for its bytes, and shows its
      * descriptors (unix_stream_read_generic in Linux's net/unix/af_unix.c). Consuming does not go there, and says so by
@@ -245,6 +257,9 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
       kept -= batch->count[keep - 1];
       batch->count[keep - 1] = 0;
     }
+    /* Without going back, the next peek would show what is behind the next to be consumed. */
+    if (result < keep && (error = rewind_peek(socket)))
+      result = result > 0 ? -EIO : error;
     if (result < keep) {
       kept = 0;
       for (int i = 0; i < result; i++)
@@ -252,8 +267,6 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
     }
   }
   close_range_of(batch->fd + kept, open - kept);
-  if (result < peeked)
-    rewind_peek(socket);
   return result;
 }
 
@@ -265,8 +278,11 @@ int fdp_pending(int socket) {
   while (length < 0 && errno == EINTR);
   if (length < 0)
     return -errno;
-  rewind_peek(socket);
-  return length > 0 || !fdp_has_ended(socket);
+  int error = rewind_peek(socket);
+  if (error || length > 0)
+    return error ? error : 1;
+  int ended = fdp_has_ended(socket);
+  return ended < 0 ? ended : !ended;
 }
 
 #else
@@ -370,8 +386,9 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
     close_range_of(fd, got.count);
     return -EIO;
   }
-  if (length == 0 && !got.control && fdp_has_ended(socket))
-    return 0;
+  int ended = length == 0 && !got.control ? fdp_has_ended(socket) : 0;
+  if (ended)
+    return ended < 0 ? ended : 0;
   close_all_on_exec(fd, got.count);
   *size = (int32_t)length;
   *count = got.count;

@@ -80,7 +80,11 @@ static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, 
   /* bind gives the path the socket's own mode. */
   if (at->sun_path[0] && fchmod(fd, (mode_t)mode))
     return -errno;
-  return bind(fd, (const struct sockaddr *)at, size) ? -errno : 0;
+  int status;
+  do
+    status = bind(fd, (const struct sockaddr *)at, size);
+  while (status && errno == EINTR);
+  return status ? -errno : 0;
 #else
   /* Only the umask has a say there. It is the process's: what other threads create in this instant has no more either.
    */
@@ -101,8 +105,15 @@ int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mod
   if (fd < 0)
     return fd;
   error = bind_with_mode(fd, &at, size, mode);
-  if (!error && type != FDP_DGRAM && listen(fd, backlog))
+  if (!error && type != FDP_DGRAM && listen(fd, backlog)) {
     error = -errno;
+    /* Nobody replaces the path of a socket that is still open (src/endpoint/server.ts): it is the one just bound. */
+    if (name[0]) {
+      char path[sizeof at.sun_path + 1] = {0};
+      memcpy(path, name, length);
+      unlink(path);
+    }
+  }
   if (error)
     fdp_close(fd);
   return error ? error : fd;

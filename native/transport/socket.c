@@ -64,7 +64,13 @@ int fdp_has_ended(int socket) {
   if (type_of(socket) == SOCK_STREAM)
     return 1;
   struct pollfd state = {.fd = socket, .events = POLLRDHUP};
-  return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP)) && !has_packet(socket);
+  int ready;
+  do
+    ready = poll(&state, 1, 0);
+  while (ready < 0 && errno == EINTR);
+  if (ready < 0)
+    return -errno;
+  return ready == 1 && (state.revents & (POLLRDHUP | POLLHUP)) && !has_packet(socket);
 }
 
 #if !FDP_PEEK
@@ -85,7 +91,10 @@ int fdp_pending(int socket) {
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   ssize_t length = peek(socket, &header);
-  return length < 0 ? (int)length : length > 0 || !fdp_has_ended(socket);
+  if (length)
+    return length < 0 ? (int)length : 1;
+  int ended = fdp_has_ended(socket);
+  return ended < 0 ? ended : !ended;
 }
 
 int fdp_look(int socket, uint8_t *bytes, uint32_t stride) {

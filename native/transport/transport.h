@@ -33,7 +33,7 @@
 
 /* ---- socket.c: what is known of an AF_UNIX socket, whatever carries the descriptors -------------------------- */
 
-/* After a receive of no bytes: whether that was the end, and not a message without bytes. */
+/* After a receive of no bytes: 1 if that was the end, 0 if a message without bytes, or a negative errno. */
 int fdp_has_ended(int socket);
 
 #if !FDP_PEEK

@@ -194,6 +194,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   #waiting = 0;
   #waitingBytes = 0;
   #waitingFds = 0;
+  /** Messages that the application was given and may not have seen yet. */
+  #handedOut = 0;
   /** Messages taken since the beginning, and what the peer was told of it. */
   #taken = 0;
   #told = 0;
@@ -423,8 +425,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   /** The kernel will not have a descriptor; which, it does not say. */
   #refused(error: Error): void {
     const { shipment, messages } = this.#load!;
-    if (messages.some(({ at }) => at < shipment.offset)) {
-      this.#life.fail(error); // in the middle of a message, which can be neither finished nor taken back
+    if (messages[0]?.at !== shipment.offset) {
+      // In the middle of a message, which can be neither finished nor taken back, or in a word to the peer.
+      this.#life.fail(error);
       return;
     }
     this.#load = undefined;
@@ -488,8 +491,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
    */
   #closeIfDone(): void {
     this.#life.closeIfDone();
-    if (this.#closing && this.#sends.length === 0 && this.#load === undefined && this.#told === this.#taken)
-      this.#link.endSending();
+    if (this.#closing && this.#sends.length === 0 && this.#load === undefined && !this.#untold) this.#link.endSending();
   }
 
   // ---- receiving
@@ -552,6 +554,21 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     this.#life.put({ message: new Message(decoded as T, owned), size });
   }
 
+  /** Whether the application here has taken something that the peer does not know of. */
+  get #untold(): boolean {
+    return this.#handedOut > 0 || this.#told !== this.#taken;
+  }
+
+  /**
+   * The application runs after all that is queued for this tick. Told before that, a peer would believe what is not so if
+   * this process died in between.
+   */
+  readonly #countTaken = (): void => {
+    this.#taken = (this.#taken + this.#handedOut) >>> 0;
+    this.#handedOut = 0;
+    this.#link.send();
+  };
+
   /** Of a message, or the part of one that is here. */
   #checkWindow(size: number, fds: number): void {
     const { window, maxFds } = this.#hello;
@@ -573,7 +590,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
    */
   #ended(error: NodeJS.ErrnoException | undefined): void {
     this.#ending = 'over';
-    const lost = this.#cutShort || this.#untaken.length > 0;
+    const lost = this.#cutShort || this.#untaken.length > 0 || this.#sends.length > 0;
     if (error?.code === 'EMSGSIZE') this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
     else if (this.#reader.unfinished) this.#life.ended(protocolBroken('it ended in the middle of a message'));
     else this.#life.ended(PEER_GONE.has(-(error?.errno ?? 0)) && !lost ? undefined : error);
@@ -584,15 +601,13 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   #alive() {
     return {
       what: 'channel',
-      unsent: () =>
-        this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#told !== this.#taken,
+      unsent: () => this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#untold,
       asked: () => this.#link.receive(),
       taken: ({ message, size }: Arrived<T>) => {
         this.#waiting--;
         this.#waitingBytes -= size;
         this.#waitingFds -= message.fds.length;
-        this.#taken = (this.#taken + 1) >>> 0;
-        this.#link.send();
+        if (this.#handedOut++ === 0) setImmediate(this.#countTaken);
       },
       discard: ({ message }: Arrived<T>) => message[Symbol.dispose](),
       dropUnsent: (error: Error) => this.#dropUnsent(error),
@@ -631,7 +646,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       },
       resumed: () => this.#life.emitLater('resumed'),
       peerEnded: () => this.#peerEnded(),
-      mayStillSend: () => this.#load !== undefined || this.#told !== this.#taken || this.#waiting > 0,
+      mayStillSend: () => this.#load !== undefined || this.#untold || this.#waiting > 0,
       ended: (error) => this.#ended(error),
     };
   }

@@ -38,7 +38,7 @@ export async function sendDatagram(
   checkSignal(signal);
   const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing);
   try {
-    using socket = await connect(path, { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
+    const socket = await connect(path, { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
     await transmit(new Custody('socket', socket), bytes, outgoing, signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();
@@ -87,8 +87,14 @@ function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: A
       mayStillSend: () => true,
       ended: end,
     };
+    let link: Link;
+    try {
+      link = new Link(socket, owner);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
     const stop = onAbort(signal, end);
-    const link = new Link(socket, owner);
     link.send();
   });
 }

@@ -60,7 +60,14 @@ export function listen(path: string, options: ListenOptions = {}): FdServer {
     backlog: checkInteger('options.backlog', backlog, 0, 0x7fffffff),
   };
   const [fd, stats] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
-  return new FdServer(path, ownReceived(fd), stats, type === 'dgram' ? undefined : allow);
+  const listener = ownReceived(fd);
+  try {
+    return new FdServer(path, listener, stats, type === 'dgram' ? undefined : allow);
+  } catch (error) {
+    if (stats !== undefined) unlinkSync(path);
+    listener.close();
+    throw error;
+  }
 }
 
 /** A listening AF_UNIX socket, made by `listen`. It accepts when it is asked to; the rest waits in the kernel's backlog. */
@@ -275,7 +282,9 @@ function isAlive(path: string): boolean {
 function removeDead(path: string, dead: BigIntStats): void {
   const folder = openSync(dirname(path), 'r');
   try {
-    if (addon.lock(folder) < 0) throw inUse(path, 'Another process is replacing the dead socket there');
+    const locked = addon.lock(folder);
+    if (locked === -EAGAIN) throw inUse(path, 'Another process is replacing the dead socket there');
+    checked(locked, 'flock', { path });
     if (isSame(path, dead) && !isAlive(path)) unlinkSync(path);
   } finally {
     closeSync(folder);

@@ -5,7 +5,7 @@ import { checked, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
 
-const { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENOBUFS, ENOMEM, ENOTCONN, EPIPE } =
+const { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN, EPIPE } =
   constants.errno;
 /** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
 const ETOOMANYREFS = 109;
@@ -128,7 +128,10 @@ export class Link {
 
   /** Tells the peer that nothing more will be sent. It can go on sending. */
   endSending(): void {
-    if (this.#watch !== undefined) addon.endSending(this.#fd);
+    if (this.#watch === undefined) return;
+    const result = addon.endSending(this.#fd);
+    // Of a peer that has gone the receive, or the next send, knows more.
+    if (result < 0 && result !== -ENOTCONN) this.#over(systemError(result, 'shutdown'));
   }
 
   /** Stops at once and closes the socket. The owner hears nothing more. */
@@ -210,7 +213,10 @@ export class Link {
     const loses = this.#owner.cannotSend(error);
     if (this.#watch === undefined) return;
     if (loses || !peerGone) this.#fate ??= error;
-    if (peerGone && this.#receiving !== 'over' && this.#look() === 'something') return;
+    if (peerGone && this.#receiving !== 'over') {
+      const found = this.#look();
+      if (found !== 0 && found !== -EAGAIN) return;
+    }
     this.#over(this.#fate);
   }
 
@@ -226,8 +232,8 @@ export class Link {
       // Nobody asked: what is there stays there, but the end of the peer is news.
       if (round === 0 && this.#receiving === 'open') {
         const found = this.#look();
-        if (found === 'something') this.#receiving = 'unasked';
-        if (found === 'end') this.#endOfPeer();
+        if (found > 0) this.#receiving = 'unasked';
+        else this.#nothingReceived(found);
       }
       return;
     }
@@ -253,22 +259,32 @@ export class Link {
       this.#owner.received(result);
       return true;
     }
+    if (result === -ECONNRESET) {
+      // The peer went with something of ours unread. What it sent before comes after this.
+      this.#fate ??= systemError(result, 'recvmsg');
+      return true;
+    }
+    this.#nothingReceived(result);
+    return false;
+  }
+
+  #nothingReceived(result: number): void {
     switch (-result) {
       case 0:
         this.#endOfPeer();
-        return false;
+        return;
       case EAGAIN:
-        return false;
+        return;
       case EMFILE:
+      case ENFILE:
         this.#exhausted();
-        return false;
-      case ECONNRESET:
-        // The peer went with something of ours unread. What it sent before comes after this.
-        this.#fate ??= systemError(result, 'recvmsg');
-        return true;
+        return;
+      case ENOBUFS:
+      case ENOMEM:
+        this.#wait(FIRST_RETRY);
+        return;
       default:
         this.#over(refusal(result, 'recvmsg'));
-        return false;
     }
   }
 
@@ -301,14 +317,14 @@ export class Link {
     }
   };
 
-  /** What a receive would find. */
-  #look(): 'something' | 'nothing' | 'end' {
+  /** What a receive would find: 1 something, 0 the end, or a negative errno. */
+  #look(): number {
     let found = addon.pending(this.#fd);
     if (found === -ECONNRESET) {
       this.#fate ??= systemError(found, 'recvmsg');
       found = addon.pending(this.#fd);
     }
-    return found === 1 ? 'something' : found === 0 ? 'end' : 'nothing';
+    return found;
   }
 
   #endOfPeer(): void {

@@ -1,6 +1,7 @@
 /*
- * Fuzzes fdp_receive over a real socket: the input says what a peer sends, how little room this process has, and what is
- * asked for. A model knows what the kernel has, and so what must come out: every byte and descriptor, once, in order.
+ * Fuzzes fdp_receive over a real socket: the input says what a peer sends, how little room this process has, and what
+ * is asked for. A model knows what the kernel has, and so what must come out: every byte and descriptor, once, in
+ * order.
  *
  * scripts/fuzz.js builds and runs it.
  */
@@ -26,9 +27,9 @@ enum {
   MOST_OPEN = 4096 /* no number as high is ever open here */
 };
 
-#define CHECK(what) \
-  do {              \
-    if (!(what))    \
+#define CHECK(what)          \
+  do {                       \
+    if (!(what))             \
       fail(#what, __LINE__); \
   } while (0)
 

@@ -9,6 +9,8 @@ export interface ChildOptions {
   /** Soft and hard limit of descriptors: Node raises the one to the other. */
   descriptors?: number;
   execArgv?: string[];
+  /** Beside this process's own. */
+  env?: Record<string, string>;
 }
 
 export interface Ended {
@@ -26,9 +28,10 @@ export function startChild(name: string, options: ChildOptions = {}): ChildProce
   const script = fileURLToPath(new URL(`../children/${name}.js`, import.meta.url));
   const command = [process.execPath, ...(options.execArgv ?? []), script, ...(options.args ?? [])];
   const stdio: SpawnOptions['stdio'] = ['ignore', 'pipe', 'pipe', options.peer?.fd ?? 'ignore', 'ipc'];
+  const env = { ...process.env, ...options.env };
   return options.descriptors === undefined
-    ? spawn(command[0]!, command.slice(1), { stdio })
-    : spawn('sh', ['-c', `ulimit -n ${options.descriptors} && exec "$@"`, 'sh', ...command], { stdio });
+    ? spawn(command[0]!, command.slice(1), { stdio, env })
+    : spawn('sh', ['-c', `ulimit -n ${options.descriptors} && exec "$@"`, 'sh', ...command], { stdio, env });
 }
 
 /** Runs a Python program, without the guard. It has `socket` as descriptor 3, and pipes for the rest. */
