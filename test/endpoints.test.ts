@@ -14,6 +14,7 @@ import {
   type OwnedFd,
   type PeerCredentials,
 } from 'fdpasser';
+import { addon } from '#dist/native/load.js';
 import { ended, message, startChild, type Ended } from './support/child.js';
 import { O_CLOEXEC, O_NONBLOCK, flagsOf, inFolder } from './support/descriptors.js';
 import { pushFiles, receiveFiles, turns } from './support/passing.js';
@@ -194,6 +195,20 @@ test("a path is its own user's alone from its first moment", async () => {
       assertOrderly(await end);
       using open = listen(`${folder}/open`, { mode: 0o666 });
       assert.equal(lstatSync(open.path).mode & 0o777, 0o666);
+    });
+  } finally {
+    process.umask(umask);
+  }
+});
+
+test('the system call that makes a path gives it its mode', async () => {
+  const umask = process.umask(0);
+  try {
+    await inFolder((folder) => {
+      const path = `${folder}/socket`;
+      const fd = addon.listen(0, Buffer.from(`${path}\0`), 0o600, 1);
+      assert.equal(lstatSync(path).mode & 0o777, 0o600);
+      addon.close(fd);
     });
   } finally {
     process.umask(umask);

@@ -287,12 +287,15 @@ test('a connection is not sent twice', async () => {
   accepted.destroy();
 });
 
-test('a TLS connection is refused', async () => {
+test('a TLS connection is refused, and the one below it once TLS has read from it', async () => {
   const passer = new FdPasser();
   const [client, accepted] = await connection();
   const secure = new TLSSocket(accepted);
   await assert.rejects(passer.send(secure), { code: 'ERR_FDPASSER_TLS' });
   await assert.rejects(passer.send(secure, { keepOpen: true }), { code: 'ERR_FDPASSER_TLS' });
+  client.write(Buffer.of(0x16, 3, 1)); // how a record begins
+  await until(() => accepted.bytesRead > 0);
+  await assert.rejects(passer.send(accepted), { code: 'ERR_FDPASSER_TLS' });
   secure.destroy();
   client.destroy();
   await passer.close();

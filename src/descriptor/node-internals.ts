@@ -61,6 +61,13 @@ export function stopReading(socket: Socket): (unread: Buffer | undefined) => voi
   };
 }
 
+/** Whether a `tls.TLSSocket` over it has begun to read: that has put its own property in place of the handle's. */
+export function isReadByTls(socket: Socket): boolean {
+  const { _handle: handle } = internals(socket);
+  const reading = handle === null ? undefined : Object.getOwnPropertyDescriptor(handle, 'reading');
+  return reading?.get !== undefined && socket.bytesRead > 0;
+}
+
 /** Whether bytes were turned into text, which not every byte survives. */
 export function holdsText(socket: Socket): boolean {
   const { _readableState: state } = internals(socket);

@@ -14,6 +14,7 @@ import {
   holdsText,
   isBusyWithHttp,
   isFileHandle,
+  isReadByTls,
   isStandardStream,
   stopReading,
   takeBuffered,
@@ -119,6 +120,7 @@ class SocketObject extends NodeObject<Socket> {
 
   override get refusal(): Error | undefined {
     if (super.refusal !== undefined) return super.refusal;
+    if (isReadByTls(this.object)) return tlsSocket();
     if (this.#readOn === undefined && isBusyWithHttp(this.object)) return httpBusy();
     return holdsText(this.object) ? unreadText() : undefined;
   }

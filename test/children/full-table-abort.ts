@@ -13,7 +13,12 @@ for (const room of ['later', 'before']) {
   const abort = new AbortController();
   const filler = fillTable();
   const aborted = assert.rejects(passer.receive({ signal: abort.signal }), { name: 'AbortError' });
+  let told = 0;
+  passer.on('exhausted', () => told++);
   await once(passer, 'exhausted');
+  await sleep(200); // time enough to find it full again, which is no news
+  assert.equal(told, 1);
+  passer.removeAllListeners('exhausted');
   abort.abort();
   await aborted;
 
