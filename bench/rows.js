@@ -29,8 +29,8 @@ const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
 const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
 /** As many as one call can take. */
 const queued = (batch) => Math.max(1024, 64 * batch);
-/** How many descriptors instructions are counted of, by what a message carries; V8 is done compiling after the others. */
-const INSTRUCTIONS = { 1: { warm: 30_000, counted: 5_000 }, 253: { warm: 60_000, counted: 30_000 } };
+/** In a run whose instructions are counted, which takes some fifty times as long as others; by descriptors per message. */
+const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 
 /**
  * `title` stands in tables and `does` in the document. `count` is how many descriptors, or writes, a run passes, each
