@@ -49,7 +49,7 @@ they do not show what the kernel does.
   descriptors when its table is full.
 - **FdPasser** sends by \`pushSendFh(fd, { keepOpen: true })\`. It keeps 1024 pushed, or 64 messages where those are more,
   and pushes as many again when the last was sent. It receives by \`pushRecvFh\`, up to 4096 pushed, with a callback that
-  closes the OwnedFd. Received in bulk, each call gives an array of them.
+  closes the OwnedFd. Received in bulk, \`receiveMany\` gives up to 1024 at a time, and \`OwnedFd.closeAll\` closes them.
 - **FdChannel** has 256 sends under way, each a value that is 100 bytes of JSON and one descriptor, and awaits one
   \`receive()\` after the other.
 - **FdStream** and \`net.Socket\` are written to until they say that they are full, then again after \`'drain'\`. They are

@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { FdPasser } from 'fdpasser';
 import { cold } from './cold.js';
 import { USOCKET } from './usocket.js';
 
@@ -63,7 +62,6 @@ export const rows = [
     send: node('passer.js', 'send', 253, queued(253)),
     receive: node('passer.js', 'many'),
     instructions: INSTRUCTIONS[253],
-    missing: () => (FdPasser.prototype.receiveMany === undefined ? 'FdPasser has no receiveMany' : undefined),
   },
   {
     name: 'channel',
