@@ -39,6 +39,7 @@ else {
   const tables = [figuresTable(figures), othersTable(figures), targetsTable(targets)];
   console.log(tables.filter(Boolean).join('\n\n'));
   if (whole) await writeDocument(figures, targets, rounds);
+  if (options.quick) console.log('\nA quick run shows that all of this works. It says nothing about speed.');
 }
 
 async function addInstructions(name) {
