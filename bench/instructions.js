@@ -2,7 +2,7 @@
  * How many instructions a row takes in user space, counted by Valgrind. This does not swing as times do.
  *
  * A side asks for its CPU time (getrusage) when a run begins and when it ends, and nowhere else, so the count is written
- * down there: the fourth time is the end of the second run, with what was counted since that run began.
+ * down there. Of as many runs the last one counts: V8 has compiled by then.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,15 +10,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startPair } from './pair.js';
 
-const END_OF_SECOND_RUN = 4;
+const RUNS = 7;
 
-/** Why instructions cannot be counted here, or undefined when they can. */
-export function noInstructions() {
-  return spawnSync('valgrind', ['--version']).status === 0 ? undefined : 'Valgrind is not installed';
+export function canCount() {
+  return spawnSync('valgrind', ['--version']).status === 0;
 }
 
-/** Instructions for each descriptor, or write, on both sides, when `warm` of them went before. */
-export async function countInstructions(row, { warm, counted }) {
+/** Instructions for each descriptor, or write, on both sides, in a run of `count`. */
+export async function countInstructions(row, count) {
   const folder = mkdtempSync(join(tmpdir(), 'instructions-'));
   const under = (role) => [
     'valgrind',
@@ -30,21 +29,20 @@ export async function countInstructions(row, { warm, counted }) {
   ];
   try {
     const pair = startPair({ ...row, send: singleThreaded(row.send), receive: singleThreaded(row.receive) }, under);
-    await pair.run(warm);
-    await pair.run(counted);
+    for (let run = 0; run < RUNS; run++) await pair.run(count);
     await pair.end();
-    return { send: total(folder, 'send') / counted, receive: total(folder, 'receive') / counted };
+    return { send: total(folder, 'send') / count, receive: total(folder, 'receive') / count };
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-/** V8 compiles while the program waits: what it compiles for the warm run is not counted in the other. */
+/** V8 compiles while the program waits: no thread goes on compiling in the run that counts. */
 function singleThreaded([command, ...args]) {
   return command === process.execPath ? [command, '--single-threaded', ...args] : [command, ...args];
 }
 
 function total(folder, role) {
-  const profile = readFileSync(join(folder, `${role}.${END_OF_SECOND_RUN}`), 'utf8');
+  const profile = readFileSync(join(folder, `${role}.${2 * RUNS}`), 'utf8');
   return Number(/^totals: (\d+)$/m.exec(profile)[1]);
 }

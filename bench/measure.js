@@ -1,5 +1,5 @@
 import { startPair } from './pair.js';
-import { percentile } from './statistics.js';
+import { median, percentile } from './statistics.js';
 
 const PERCENTILES = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1];
 
@@ -29,7 +29,19 @@ export async function measure(rows, { rounds, share, progress }) {
     }
   }
   for (const pair of pairs.values()) await pair.end();
+  for (const { name } of measured) figures[name].median = medians(figures[name].runs);
   return figures;
+}
+
+/** Of each figure that is a number; but the highest memory so far is that of the last run. */
+function medians(runs) {
+  const names = Object.keys(runs[0]).filter((name) => typeof runs[0][name] === 'number');
+  const { sendPeak, receivePeak } = runs.at(-1);
+  return {
+    ...Object.fromEntries(names.map((name) => [name, median(runs.map((run) => run[name]))])),
+    sendPeak,
+    receivePeak,
+  };
 }
 
 async function passSome(row, count, running) {

@@ -10,6 +10,9 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { socketpair } from 'fdpasser';
 
+/** Milliseconds that an answer may take; far more than any does, also under Valgrind. */
+const LONGEST = 600_000;
+
 /** Starts the pair of a row; `under` gives the command that each side runs under, `'send'` and `'receive'`. */
 export function startPair(row, under = () => []) {
   const ends = socketpair();
@@ -45,7 +48,9 @@ function startSide([command, ...args], socket) {
     ask: (count) => child.stdin.write(`${count}\n`),
     end: () => child.stdin.end(),
     async answer() {
+      const hangs = setTimeout(() => child.kill('SIGKILL'), LONGEST);
       const { value, done } = await lines.next();
+      clearTimeout(hangs);
       if (!done) return value;
       await ended;
       throw new Error(`${[command, ...args].join(' ')} ended: code ${child.exitCode}, signal ${child.signalCode}`);

@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { FdPasser } from 'fdpasser';
 import { cold } from './cold.js';
 import { USOCKET } from './usocket.js';
 
@@ -29,8 +28,8 @@ const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
 const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
 /** As many as one call can take. */
 const queued = (batch) => Math.max(1024, 64 * batch);
-/** How many descriptors instructions are counted of, by what a message carries; V8 is done compiling after the others. */
-const INSTRUCTIONS = { 1: { warm: 30_000, counted: 5_000 }, 253: { warm: 60_000, counted: 30_000 } };
+/** In a run whose instructions are counted, which takes some fifty times as long as others; by descriptors per message. */
+const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 
 /**
  * `title` stands in tables and `does` in the document. `count` is how many descriptors, or writes, a run passes, each
@@ -63,7 +62,6 @@ export const rows = [
     send: node('passer.js', 'send', 253, queued(253)),
     receive: node('passer.js', 'many'),
     instructions: INSTRUCTIONS[253],
-    missing: () => (FdPasser.prototype.receiveMany === undefined ? 'FdPasser has no receiveMany' : undefined),
   },
   {
     name: 'channel',

@@ -1,12 +1,5 @@
 /** The figures as tables in Markdown, for the terminal and for the document. */
-import { median } from './statistics.js';
-
 const MISSING = '–';
-
-/** The median of one figure over the rounds. */
-export function middle({ runs }, of) {
-  return median(runs.map(of));
-}
 
 /** Rows whose pairs pass as much as they can, and those that could not be measured. */
 export function figuresTable(figures) {
@@ -18,10 +11,10 @@ export function figuresTable(figures) {
       return [
         row.title,
         speed(row),
-        nanoseconds(middle(row, (run) => run.sendCpu)),
-        nanoseconds(middle(row, (run) => run.receiveCpu)),
-        mebibytes(middle(row, (run) => run.sendPeak)),
-        mebibytes(middle(row, (run) => run.receivePeak)),
+        nanoseconds(row.median.sendCpu),
+        nanoseconds(row.median.receiveCpu),
+        mebibytes(row.median.sendPeak),
+        mebibytes(row.median.receivePeak),
         row.instructions === undefined
           ? MISSING
           : `${rounded(row.instructions.send)} + ${rounded(row.instructions.receive)}`,
@@ -34,19 +27,19 @@ export function figuresTable(figures) {
 export function othersTable(figures) {
   const cells = Object.entries(OTHERS)
     .filter(([name]) => figures[name] !== undefined)
-    .map(([name, of]) => [figures[name].title, of((one) => middle(figures[name], one))]);
+    .map(([name, of]) => [figures[name].title, of(figures[name].median)]);
   return table(['', 'median'], cells);
 }
 
 const OTHERS = {
-  'c-growth': (middle) => `longest receive ${milliseconds(middle((run) => run.worst))}`,
-  'passer-growth': (middle) => `longest turn ${milliseconds(middle((run) => run.worst))}`,
-  'passer-growth-warm': (middle) => `longest turn ${milliseconds(middle((run) => run.worst))}`,
-  heap: (middle) => `${bytes(middle((run) => run.each))} of heap each`,
-  idle: (middle) =>
-    `${bytes(middle((run) => run.heap))} of heap and ${bytes(middle((run) => run.native))} of other memory each, ` +
-    `${middle((run) => run.with)} wake-ups (${middle((run) => run.without)} before there were any)`,
-  cold: (middle) => `${milliseconds(middle((run) => run.over))} more than an empty script`,
+  'c-growth': (median) => `longest receive ${milliseconds(median.worst)}`,
+  'passer-growth': (median) => `longest turn ${milliseconds(median.worst)}`,
+  'passer-growth-warm': (median) => `longest turn ${milliseconds(median.worst)}`,
+  heap: (median) => `${bytes(median.each)} of heap each`,
+  idle: (median) =>
+    `${bytes(median.heap)} of heap and ${bytes(median.native)} of other memory each, ` +
+    `${median.with} wake-ups (${median.without} before there were any)`,
+  cold: (median) => `${milliseconds(median.over)} more than an empty script`,
 };
 
 export function targetsTable(targets) {
@@ -61,17 +54,19 @@ export function targetsTable(targets) {
   );
 }
 
-/** In Markdown, its columns as wide as their widest cells. */
+/** In Markdown, its columns as wide as their widest cells; nothing, when there are no rows. */
 export function table(head, rows) {
+  if (rows.length === 0) return '';
   const widths = head.map((_, column) => Math.max(3, ...[head, ...rows].map((row) => row[column].length)));
   const line = (row) => `| ${row.map((cell, column) => cell.padEnd(widths[column])).join(' | ')} |`;
   return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n');
 }
 
 function speed(row) {
-  const rate = middle(row, (run) => run.rate);
+  const rate = row.median.rate;
   const bytes = row.bytes === undefined ? '' : ` (${rounded((rate * row.bytes) / 2 ** 20)} MiB)`;
-  return rounded(rate) + bytes;
+  const lost = row.median.lost ? `, ${rounded(row.median.lost)} lost a run` : '';
+  return rounded(rate) + bytes + lost;
 }
 
 export function milliseconds(value) {
@@ -87,7 +82,7 @@ export function nanoseconds(value) {
 }
 
 function mebibytes(value) {
-  return `${(value / 2 ** 20).toFixed(0)} MiB`;
+  return `${rounded(value / 2 ** 20)} MiB`;
 }
 
 /** To three digits: the rest would differ the next time. */

@@ -6,7 +6,8 @@ const times = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 
 /**
  * `rows` are what a target needs, and `of` takes it from their runs: one of each, or all where `over` says so. What is
- * given is the median over the rounds. `least` or `most` is the target, and `show` how to write both.
+ * given is the median over the rounds. `show` is how to write it. A target may have `limited`, which says for the document
+ * what limits it while it is not met.
  */
 export const targets = [
   atLeast(0.9, 'FdPasser, one per message, against C', speed('passer-1', 'c-1')),
@@ -83,11 +84,11 @@ function atMost(most, what, measure) {
 export function judge(figures) {
   return targets
     .filter(({ rows }) => rows.every((name) => figures[name] !== undefined))
-    .map(({ what, rows, of, show, sign, limit, meets }) => {
+    .map(({ what, rows, of, show, sign, limit, meets, limited }) => {
       const target = `${sign} ${show(limit)}`;
       const runs = rows.map((name) => figures[name].runs);
       if (runs.includes(undefined)) return { what, target };
       const value = median(runs[0].map((_, round) => of(...runs.map((of) => of[round]))));
-      return { what, target, value, measured: show(value), met: meets(value) };
+      return { what, target, value, measured: show(value), met: meets(value), limited };
     });
 }

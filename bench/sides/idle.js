@@ -34,7 +34,10 @@ async function make(total) {
   return {
     descriptors: 1 + each(({ descriptors }) => descriptors), // the socket was open before
     heap: each(({ heap }) => heap),
-    native: each(({ native }) => native),
+    native: Math.max(
+      0,
+      each(({ native }) => native),
+    ),
     without,
     with: await wakeUps(),
   };

@@ -2,14 +2,15 @@
  * FdPasser: `send BATCH QUEUE`, `receive`, `many`, `ping`, `pong`.
  *
  * The sender keeps up to QUEUE descriptors pushed, and pushes again when they are gone. The receiver keeps so many
- * callbacks pushed, and closes each descriptor in its callback.
+ * callbacks pushed, and closes each descriptor in its callback; or, with `many`, receives and closes many at once.
  */
-import { FdPasser } from 'fdpasser';
+import { FdPasser, OwnedFd } from 'fdpasser';
 import { deferred, now, passed, serve, SOCKET } from './side.js';
 
 const [mode, batch = '1', queue = '1024'] = process.argv.slice(2);
 const passer = new FdPasser({ fh: SOCKET, batch: Number(batch) });
 const ASKED = 4096;
+const AT_ONCE = 1024;
 
 const modes = { send, receive, many, ping, pong };
 await serve(modes[mode], { receives: mode !== 'send' && mode !== 'ping' });
@@ -43,11 +44,10 @@ function receive(total) {
   return promise;
 }
 
-/** As `receive`, with many descriptors at each call. */
 async function many(total) {
   for (let left = total; left > 0;) {
-    const fds = await passer.receiveMany(Math.min(left, ASKED));
-    for (const fd of fds) fd.close();
+    const fds = await passer.receiveMany({ most: Math.min(left, AT_ONCE) });
+    OwnedFd.closeAll(fds);
     left -= fds.length;
   }
 }
