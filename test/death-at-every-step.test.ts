@@ -12,8 +12,6 @@ import { test } from './support/test.js';
 import { WIRES, type Wire, type WireKind } from './support/wires.js';
 
 const FILES = 3;
-/** Milliseconds: starting a process takes seconds where many run. Only a hang takes as long. */
-const LONG = 60_000;
 /** `npm run test:faults` tries every system call; at other times it is one of so many. */
 const ALL = process.env.FAULTS_ALL !== undefined;
 const STRIDE = ALL ? 1 : 7;
@@ -136,7 +134,7 @@ async function killed(run: Run): Promise<number | undefined> {
   const survivor = new Survivor(run);
   const { wire, child } = survivor;
   const death = ended(child);
-  await until(() => survivor.complete || wire.end !== undefined, LONG);
+  await until(() => survivor.complete || wire.end !== undefined);
   if (wire.end === undefined) wire.close();
   const { code, signal, stderr } = await death;
   assert.equal(stderr, '');
@@ -158,7 +156,7 @@ async function stopped(run: Run): Promise<number | undefined> {
   const { wire, child } = survivor;
   const end = ended(child);
   const stop = goOn(child);
-  await until(() => survivor.complete || wire.end !== undefined, LONG);
+  await until(() => survivor.complete || wire.end !== undefined);
   if (wire.end === undefined) wire.close();
   const { code, signal, stderr } = await end;
   await until(() => wire.end !== undefined);
@@ -174,7 +172,7 @@ async function stopped(run: Run): Promise<number | undefined> {
 
 /** Lets a child go on once it is stopped and this process has nothing to do. Returns whether it was stopped. */
 async function goOn(child: ChildProcess): Promise<boolean> {
-  await until(() => isStopped(child.pid!) || child.exitCode !== null, LONG);
+  await until(() => isStopped(child.pid!) || child.exitCode !== null);
   if (child.exitCode !== null) return false;
   await idle();
   return child.kill('SIGCONT');
