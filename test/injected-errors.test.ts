@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { ended, message, startChild } from './support/child.js';
+import { withFaults } from './support/faults.js';
+import { NOT_INJECTED, TABLE, type Injection, type Outcome } from './support/injection.js';
+import { test } from './support/test.js';
+
+/** `npm run test:faults` tries all; at other times it is one wire of each class, and each error once. */
+const ALL = process.env.FAULTS_ALL !== undefined;
+const LEFT_OUT = new Set(
+  ALL
+    ? []
+    : ['FdPasser seqpacket', 'FdPasser dgram', 'FdPasser batch', 'FdPasser seqpacket, asked late', 'FdChannel stream'],
+);
+const uses = [...new Set(TABLE.flatMap((row) => row.uses))].filter((use) => !LEFT_OUT.has(use));
+
+/** Errors that pass, and are asked for again by timer: a loop that asks without pause would spin. */
+const PASSING: Record<string, string[]> = {
+  sendmmsg: ['ENOBUFS', 'ENOMEM', 'ETOOMANYREFS'],
+  'recvmmsg MSG_PEEK': ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'],
+  recvmmsg: ['ENOBUFS', 'ENOMEM'],
+  recv: ['ENOBUFS', 'ENOMEM'],
+};
+
+/** One of the calls that the table is about, and what may come of it. */
+interface Case extends Injection {
+  right: string[];
+}
+
+function casesOf(use: string): Case[] {
+  const cases: Case[] = [];
+  for (const row of TABLE.filter(({ uses }) => uses.includes(use))) {
+    for (const [right, errnos] of Object.entries(row.outcomes)) {
+      for (const errno of errnos.split(' ')) {
+        const one = (times: Injection['times'], first: number): void =>
+          void cases.push({ call: row.call, errno, times, first, right: right.split(' or ') });
+        one('once', 1);
+        if (!ALL) continue;
+        one('three times', 1);
+        for (const first of /^(send|recv)/.test(row.call) ? [2, 3, 4] : []) one('once', first);
+        if (use !== 'sendDatagram' && PASSING[row.call]?.includes(errno)) one('until it relents', 1);
+      }
+    }
+  }
+  return cases;
+}
+
+async function inject(use: string, injections: Injection[]): Promise<Outcome[]> {
+  return withFaults(async (_, env) => {
+    const child = startChild('injected', { env });
+    const end = ended(child);
+    child.send({ use, injections });
+    const outcomes = await Promise.race([message<Outcome[]>(child), end]);
+    const { code, signal, stderr } = await end;
+    assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
+    return outcomes as Outcome[];
+  });
+}
+
+let injected = 0;
+
+for (const use of uses) {
+  test(`what comes of a system call that fails is what is stated: ${use}`, async () => {
+    const cases = casesOf(use);
+    // A process grows its table once.
+    const batches = use === 'growing the table' ? cases.map((one) => [one]) : [cases];
+    const outcomes = await batches.reduce<Promise<Outcome[]>>(
+      async (before, batch) => [...(await before), ...(await inject(use, batch))],
+      Promise.resolve([]),
+    );
+    const wrong: Outcome[] = [];
+    for (const [i, one] of outcomes.entries()) {
+      const { call, errno, times, hits } = one;
+      const outcome = one.outcome.replace(/refuses \d/, 'refuses some');
+      const happened = one.first === 1 || hits > 0;
+      if (happened) injected++;
+      const right = happened ? cases[i]!.right : [...cases[i]!.right, 'all arrives'];
+      if (!right.includes(outcome) || (happened && hits === 0)) wrong.push(one);
+      if (process.env.FAULTS_TABLE !== undefined && happened)
+        console.log(
+          `${use} | ${call} | ${errno} | ${times}${one.first === 1 ? '' : ` from call ${one.first}`} | ${outcome}`,
+        );
+    }
+    assert.deepEqual(wrong, []);
+  });
+}
+
+test('no function of the system that the core calls is missing in the table', () => {
+  if (ALL) console.log(`injected errors: ${injected} tried`);
+  const core = fileURLToPath(
+    new URL(`../../prebuilds/${process.platform}-${process.arch}/fdpasser.node`, import.meta.url),
+  );
+  const called = execFileSync('nm', ['-D', '--undefined-only', '--format=posix', core], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => line.replace(/[@ ].*/, ''))
+    .filter((name) => name !== '' && !/^(napi_|_|mem|sigfillset$)/.test(name) && !HARMLESS.has(name));
+  const inTable = new Set([...TABLE.map(({ call }) => call.replace(/ .*/, '')), ...NOT_INJECTED]);
+  assert.deepEqual(
+    called.filter((name) => !inTable.has(name)),
+    [],
+  );
+});
+
+/** Make no system call, or none that can fail. */
+const HARMLESS = new Set([
+  'calloc',
+  'free',
+  'realloc',
+  'dlsym',
+  'pthread_attr_destroy',
+  'pthread_attr_init',
+  'pthread_attr_setdetachstate',
+  'pthread_once',
+  'pthread_sigmask',
+]);

@@ -1,0 +1,268 @@
+/** A system call of the core, and one way in which it fails. */
+export interface Injection {
+  call: string;
+  /** The name of an errno; or `'short'`: of several messages it takes one. */
+  errno: string;
+  times: 'once' | 'three times' | 'until it relents';
+  /** Which of the calls is the first to fail. */
+  first: number;
+}
+
+/** What came of it. */
+export interface Outcome extends Injection {
+  /** What the core was used for. */
+  use: string;
+  hits: number;
+  /** In a few words; `E` stands for the errno. */
+  outcome: string;
+}
+
+/** What a child is to try. */
+export interface Order {
+  use: string;
+  injections: Injection[];
+}
+
+/** What must come of the failures of one call: outcome to errnos. ` or ` separates outcomes that are both right. */
+export interface Row {
+  uses: readonly string[];
+  call: string;
+  outcomes: Record<string, string>;
+}
+
+const PASSERS = ['FdPasser stream', 'FdPasser seqpacket', 'FdPasser dgram', 'FdPasser batch'];
+const LATE = ['FdPasser stream, asked late', 'FdPasser seqpacket, asked late'];
+const CHANNELS = ['FdChannel stream', 'FdChannel seqpacket'];
+const WIRES = [...PASSERS, ...LATE, 'FdStream', ...CHANNELS];
+
+const ARRIVES = 'all arrives';
+/** Where the end of the peer is looked at, it is told then. */
+const ARRIVES_AND_TELLS = 'all arrives or all arrives, ends: E recvmsg';
+const WAITS = 'exhausted, resumed, all arrives';
+const CANNOT_SEND = 'breaks: E sendmsg';
+const CANNOT_RECEIVE = 'breaks: E recvmsg';
+const REFUSES = 'all arrives or refuses some: E sendmsg, all else arrives';
+const WORKS = 'works';
+
+/** What concerns the connection, or this call of it, for good. */
+const SEND_FATAL =
+  'EACCES EALREADY ECONNREFUSED ECONNRESET EDESTADDRREQ EFAULT EISCONN ENFILE ENOTCONN ENOTSOCK EOPNOTSUPP EPERM EPIPE';
+const RECEIVE_FATAL = 'EBADF ECONNREFUSED EFAULT EINVAL EIO ENOTCONN ENOTSOCK';
+const OPTION = 'EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK';
+const SOCKET = 'EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONOSUPPORT';
+
+/**
+ * Every system call of the core, and every errno that its manual names: sendmmsg(2), send(2), recvmmsg(2), recv(2),
+ * unix(7) and so on. Where the kernel's source knows more, that too.
+ */
+export const TABLE: readonly Row[] = [
+  {
+    uses: [...PASSERS, ...LATE],
+    call: 'sendmmsg',
+    outcomes: {
+      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
+      [REFUSES]: 'EBADF EINVAL EMSGSIZE',
+      [CANNOT_SEND]: SEND_FATAL,
+    },
+  },
+  {
+    uses: ['FdStream'],
+    call: 'sendmmsg',
+    outcomes: {
+      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
+      [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL}`,
+    },
+  },
+  {
+    uses: CHANNELS,
+    call: 'sendmmsg',
+    outcomes: {
+      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
+      // The first call is the hello, without which there is no channel.
+      [`${CANNOT_SEND} or ${REFUSES}`]: 'EBADF EINVAL EMSGSIZE',
+      [CANNOT_SEND]: SEND_FATAL,
+    },
+  },
+  ...['recvmmsg MSG_PEEK', 'recvmmsg'].map((call) => ({
+    uses: WIRES,
+    call,
+    outcomes: {
+      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM short',
+      [WAITS]: 'EMFILE ENFILE',
+      [ARRIVES_AND_TELLS]: 'ECONNRESET',
+      [CANNOT_RECEIVE]: RECEIVE_FATAL,
+    },
+  })),
+  {
+    uses: LATE,
+    call: 'recv',
+    outcomes: {
+      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
+      [ARRIVES_AND_TELLS]: 'ECONNRESET',
+      [CANNOT_RECEIVE]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
+    },
+  },
+  {
+    // Only an end is looked at more closely: by then all has arrived.
+    uses: LATE,
+    call: 'poll',
+    outcomes: { [ARRIVES]: 'EINTR ENOMEM', 'all arrives, ends: E recvmsg': 'EFAULT EINVAL' },
+  },
+  ...['getsockopt SO_DOMAIN', 'getsockopt SO_TYPE', 'getsockopt SO_ACCEPTCONN'].map((call) => ({
+    uses: WIRES,
+    call,
+    outcomes: { 'throws E getsockopt': OPTION },
+  })),
+  {
+    uses: WIRES,
+    call: 'setsockopt SO_PEEK_OFF',
+    outcomes: { [ARRIVES]: 'EINTR', 'throws E setsockopt': `${OPTION} ENOMEM` },
+  },
+  { uses: WIRES, call: 'setsockopt SO_PASS', outcomes: { [ARRIVES]: OPTION } },
+  { uses: [...LATE], call: 'getsockopt SO_PEEK_OFF', outcomes: { [CANNOT_RECEIVE]: OPTION } },
+  {
+    uses: WIRES,
+    call: 'epoll_ctl',
+    outcomes: { 'throws E epoll_ctl': 'EBADF EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM' },
+  },
+  { uses: WIRES, call: 'fcntl F_SETFD', outcomes: { 'throws E fcntl': 'EBADF' } },
+  { uses: WIRES, call: 'fcntl F_GETFL', outcomes: { 'throws E fcntl or all arrives': 'EBADF' } },
+  { uses: WIRES, call: 'fcntl F_SETFL', outcomes: { 'throws E fcntl or all arrives': 'EBADF EPERM' } },
+  {
+    uses: ['FdStream'],
+    call: 'shutdown',
+    outcomes: { [ARRIVES]: 'ENOTCONN', 'all arrives, ends: E shutdown': 'EBADF EINVAL ENOTSOCK' },
+  },
+  // Linux has closed the descriptor all the same (close(2)); closed again, the number could be somebody else's.
+  { uses: WIRES, call: 'close', outcomes: { [ARRIVES]: 'EINTR EIO ENOSPC EDQUOT' } },
+  {
+    uses: ['OwnedFd.close'],
+    call: 'close',
+    outcomes: { [WORKS]: 'EINTR EIO ENOSPC EDQUOT', 'throws ERR_FDPASSER_CLOSED_BEHIND': 'EBADF' },
+  },
+  {
+    uses: ['socketpair', 'new FdPasser'],
+    call: 'socketpair',
+    outcomes: {
+      'throws E socketpair': 'EAFNOSUPPORT EFAULT EMFILE ENFILE ENOBUFS ENOMEM EOPNOTSUPP EPROTONOSUPPORT',
+    },
+  },
+  { uses: ['new FdPasser'], call: 'getsockopt SO_DOMAIN', outcomes: { 'throws E getsockopt': OPTION } },
+  { uses: ['new FdPasser'], call: 'fcntl F_SETFD', outcomes: { 'throws E fcntl': 'EBADF' } },
+  {
+    uses: ['listen', 'listen, where a dead socket is'],
+    call: 'socket',
+    outcomes: { 'throws E bind': SOCKET },
+  },
+  {
+    uses: ['listen', 'listen, where a dead socket is'],
+    call: 'fchmod',
+    outcomes: { 'throws E bind': 'EBADF EIO ENOSPC EPERM EROFS' },
+  },
+  {
+    uses: ['listen'],
+    call: 'bind',
+    outcomes: {
+      // Nothing is there, and what is there no more is no obstacle.
+      [WORKS]: 'EINTR EADDRINUSE',
+      'throws E bind':
+        'EACCES EADDRNOTAVAIL EBADF EDQUOT EFAULT EINVAL EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOSPC ENOTDIR ENOTSOCK EROFS',
+    },
+  },
+  {
+    uses: ['listen', 'listen, where a dead socket is'],
+    call: 'listen',
+    outcomes: {
+      // As if another had come first; nobody is there any more.
+      [WORKS]: 'EADDRINUSE',
+      'throws E bind': 'EBADF EINVAL ENOBUFS ENOMEM ENOTSOCK EOPNOTSUPP',
+    },
+  },
+  { uses: ['listen'], call: 'epoll_ctl', outcomes: { 'throws E epoll_ctl': 'ENOMEM ENOSPC EPERM' } },
+  {
+    uses: ['listen, where a dead socket is'],
+    call: 'flock',
+    outcomes: { [WORKS]: 'EINTR', 'throws EADDRINUSE bind': 'EWOULDBLOCK', 'throws E flock': 'EBADF EINVAL ENOLCK' },
+  },
+  {
+    // The connection that asks whether it is dead: only a refusal says so.
+    uses: ['listen, where a dead socket is'],
+    call: 'connect',
+    outcomes: {
+      [WORKS]: 'EINTR ECONNREFUSED',
+      'throws EADDRINUSE bind': 'EACCES EAGAIN ENOBUFS ENOMEM EPERM EPROTOTYPE',
+    },
+  },
+  { uses: ['connect'], call: 'socket', outcomes: { 'throws E connect': SOCKET } },
+  {
+    uses: ['connect'],
+    call: 'connect',
+    outcomes: {
+      [WORKS]: 'EINTR EAGAIN',
+      'throws E connect':
+        'EACCES EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EALREADY EBADF ECONNREFUSED EFAULT EINPROGRESS EISCONN ELOOP ' +
+        'ENAMETOOLONG ENETUNREACH ENOBUFS ENOENT ENOMEM ENOTDIR ENOTSOCK EPERM EPROTOTYPE ETIMEDOUT',
+    },
+  },
+  {
+    uses: ['accept'],
+    call: 'accept4',
+    outcomes: {
+      [WORKS]: 'EINTR EAGAIN ECONNABORTED EMFILE ENFILE ENOBUFS ENOMEM',
+      'throws E accept': 'EBADF EFAULT EINVAL ENOTSOCK EOPNOTSUPP EPERM EPROTO',
+    },
+  },
+  {
+    uses: ['accept', 'peerCredentials'],
+    call: 'getsockopt SO_PEERCRED',
+    outcomes: { 'throws E getsockopt': OPTION },
+  },
+  { uses: ['sendDatagram'], call: 'socket', outcomes: { 'throws E connect': SOCKET } },
+  {
+    uses: ['sendDatagram'],
+    call: 'connect',
+    outcomes: { [WORKS]: 'EINTR EAGAIN', 'throws E connect': 'EACCES ECONNREFUSED ENOENT ENOMEM EPROTOTYPE' },
+  },
+  {
+    uses: ['sendDatagram'],
+    call: 'sendmmsg',
+    outcomes: {
+      [WORKS]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS',
+      'throws E sendmsg': `EBADF EINVAL EMSGSIZE ${SEND_FATAL}`,
+    },
+  },
+  { uses: ['sendDatagram'], call: 'setsockopt SO_PEEK_OFF', outcomes: { 'throws E setsockopt': OPTION } },
+  { uses: ['sendDatagram'], call: 'epoll_ctl', outcomes: { 'throws E epoll_ctl': 'ENOMEM ENOSPC EPERM' } },
+  {
+    uses: ['OwnedFd.kind'],
+    call: 'fstat',
+    outcomes: { 'throws E fstat': 'EBADF EFAULT EIO ENOMEM EOVERFLOW' },
+  },
+  // What it cannot say is no terminal.
+  { uses: ['OwnedFd.kind'], call: 'isatty', outcomes: { 'character-device, unix-stream': 'EBADF EINVAL ENOTTY' } },
+  ...['getsockopt SO_DOMAIN', 'getsockopt SO_TYPE'].map((call) => ({
+    uses: ['OwnedFd.kind'],
+    call,
+    outcomes: { 'throws E fstat': OPTION },
+  })),
+  {
+    uses: ['OwnedFd.listening'],
+    call: 'getsockopt SO_ACCEPTCONN',
+    outcomes: { false: 'ENOTSOCK', 'throws E getsockopt': 'EBADF EFAULT EINVAL ENOPROTOOPT' },
+  },
+  { uses: ['OwnedFd.dup'], call: 'fcntl F_DUPFD', outcomes: { 'throws E fcntl': 'EBADF EINVAL EMFILE' } },
+  { uses: ['new OwnedFd'], call: 'fcntl F_GETFD', outcomes: { 'throws E fcntl': 'EBADF' } },
+  { uses: ['OwnedFd.toSocket'], call: 'fcntl F_GETFL', outcomes: { 'throws E fcntl': 'EBADF' } },
+  { uses: ['OwnedFd.toDgram'], call: 'getsockopt SO_DOMAIN', outcomes: { 'throws E fstat': OPTION } },
+  { uses: ['growing the table'], call: 'pthread_create', outcomes: { [WORKS]: 'EAGAIN EINVAL EPERM' } },
+  { uses: ['growing the table'], call: 'getrlimit', outcomes: { [WORKS]: 'EFAULT EINVAL EPERM' } },
+  {
+    uses: ['growing the table'],
+    call: 'fcntl F_DUPFD (thread)',
+    outcomes: { [WORKS]: 'EBADF EINVAL EMFILE ENOMEM' },
+  },
+  { uses: ['growing the table'], call: 'close (thread)', outcomes: { [WORKS]: 'EINTR EIO' } },
+];
+
+/** The core's calls that undo what failed, or ask what cannot fail, and which no row is about. */
+export const NOT_INJECTED = ['unlink'];

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { closeSync, lstatSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { connect, FdPasser, listen, OwnedFd, peerCredentials, sendDatagram, socketpair } from 'fdpasser';
+import { address } from '#dist/endpoint/address.js';
+import { addon } from '#dist/native/load.js';
+import { anonymousFile, identity } from './descriptors.js';
+import { connected, pushFiles, receiveFiles } from './passing.js';
+
+/** One thing that the core is used for, apart from what goes over a wire. */
+export interface Use {
+  name: string;
+  /** Calls `arm` when the system calls begin to fail. Returns in a few words what came of it, or throws the error. */
+  run(folder: string, arm: () => void): Promise<string> | string;
+}
+
+const WORKS = 'works';
+
+/** Tells a path from another that was made there later: inodes are used again. */
+function madeAt(path: string): bigint {
+  return lstatSync(path, { bigint: true }).ctimeNs;
+}
+
+export const USES: readonly Use[] = [
+  {
+    name: 'socketpair',
+    run(_, arm) {
+      arm();
+      for (const end of socketpair()) end.close();
+      return WORKS;
+    },
+  },
+  {
+    name: 'new FdPasser',
+    run(_, arm) {
+      arm();
+      new FdPasser().destroy();
+      return WORKS;
+    },
+  },
+  {
+    name: 'listen',
+    run(folder, arm) {
+      arm();
+      try {
+        using server = listen(`${folder}/path`);
+        assert.equal(lstatSync(server.path).mode & 0o777, 0o600);
+        return WORKS;
+      } finally {
+        assert.deepEqual(readdirSync(folder), [], 'the path was left behind');
+      }
+    },
+  },
+  {
+    name: 'listen, where a dead socket is',
+    run(folder, arm) {
+      const path = `${folder}/path`;
+      addon.close(addon.listen(0, address(path, 'bind'), 0o600, 1));
+      const dead = madeAt(path);
+      arm();
+      try {
+        using server = listen(path);
+        assert.notEqual(madeAt(server.path), dead);
+        return WORKS;
+      } catch (error) {
+        for (const name of readdirSync(folder)) {
+          assert.equal(madeAt(`${folder}/${name}`), dead, 'something else was left behind');
+          unlinkSync(`${folder}/${name}`);
+        }
+        throw error;
+      }
+    },
+  },
+  {
+    name: 'connect',
+    async run(folder, arm) {
+      using _server = listen(`${folder}/path`);
+      arm();
+      using _connection = await connect(`${folder}/path`);
+      return WORKS;
+    },
+  },
+  {
+    name: 'accept',
+    async run(folder, arm) {
+      using server = listen(`${folder}/path`);
+      using client = await connect(server.path);
+      arm();
+      try {
+        using _connection = await server.accept();
+        return WORKS;
+      } catch (error) {
+        using next = await connect(server.path);
+        using _connection = await server.accept();
+        assert.notEqual(next.fd, client.fd);
+        throw error; // and the server goes on
+      }
+    },
+  },
+  {
+    name: 'sendDatagram',
+    async run(folder, arm) {
+      using server = listen(`${folder}/path`, { type: 'dgram' });
+      const receiver = new FdPasser({ fh: await server.accept() });
+      const fd = anonymousFile();
+      const id = identity(fd);
+      try {
+        arm();
+        const sent = sendDatagram(server.path, Buffer.alloc(1), [fd]).catch((error: unknown) => {
+          assert.equal(identity(fd), id, 'not given back');
+          closeSync(fd);
+          throw error;
+        });
+        await sent;
+        assert.deepEqual(await receiveFiles(receiver, 1), [id]);
+        return WORKS;
+      } finally {
+        receiver.destroy();
+      }
+    },
+  },
+  {
+    name: 'OwnedFd.kind',
+    run(_, arm) {
+      using terminal = new OwnedFd(openSync('/dev/ptmx', 'r'));
+      const [one, other] = socketpair();
+      try {
+        arm();
+        return [terminal, one].map(({ kind }) => kind).join(', ');
+      } finally {
+        one.close();
+        other.close();
+      }
+    },
+  },
+  {
+    name: 'OwnedFd.listening',
+    run(_, arm) {
+      using file = new OwnedFd(anonymousFile());
+      arm();
+      return `${file.listening}`;
+    },
+  },
+  {
+    name: 'OwnedFd.dup',
+    run(_, arm) {
+      using file = new OwnedFd(anonymousFile());
+      arm();
+      using copy = file.dup();
+      assert.equal(identity(copy.fd), identity(file.fd));
+      return WORKS;
+    },
+  },
+  {
+    name: 'OwnedFd.close',
+    run(_, arm) {
+      const file = new OwnedFd(anonymousFile());
+      arm();
+      file.close();
+      return WORKS;
+    },
+  },
+  {
+    name: 'new OwnedFd',
+    run(_, arm) {
+      const fd = anonymousFile();
+      arm();
+      try {
+        new OwnedFd(fd).close();
+        return WORKS;
+      } catch (error) {
+        closeSync(fd);
+        throw error;
+      }
+    },
+  },
+  {
+    name: 'OwnedFd.toSocket',
+    async run(_, arm) {
+      const [one, other] = socketpair();
+      arm();
+      try {
+        const socket = one.toSocket();
+        socket.destroy();
+        await once(socket, 'close');
+        return WORKS;
+      } finally {
+        one.close();
+        other.close();
+      }
+    },
+  },
+  {
+    name: 'OwnedFd.toDgram',
+    async run(_, arm) {
+      const bound = createSocket('udp4').bind(0, '127.0.0.1');
+      await once(bound, 'listening');
+      const [one, other] = connected();
+      const [owned] = await Promise.all([other.receive(), one.send(bound)]);
+      one.destroy();
+      other.destroy();
+      arm();
+      try {
+        const datagrams = owned.toDgram();
+        await once(datagrams, 'listening');
+        datagrams.close();
+        return WORKS;
+      } catch (error) {
+        owned.close();
+        throw error;
+      }
+    },
+  },
+  {
+    name: 'peerCredentials',
+    run(_, arm) {
+      const [one, other] = socketpair();
+      try {
+        arm();
+        assert.equal(peerCredentials(one).pid, process.pid);
+        return WORKS;
+      } finally {
+        one.close();
+        other.close();
+      }
+    },
+  },
+  {
+    name: 'growing the table',
+    async run(_, arm) {
+      arm();
+      const [one, other] = connected();
+      assert.deepEqual(pushFiles(one, 6), await receiveFiles(other, 6));
+      await Promise.all([one.close(), other.close()]);
+      return WORKS;
+    },
+  },
+];
