@@ -63,6 +63,10 @@ int fdp_attach(int socket) {
   setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
   setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &off, sizeof off);
   setsockopt(socket, SOL_SOCKET, SO_PASSPIDFD, &off, sizeof off);
+  /* A byte out of band would make the socket readable and give nothing to read, for ever. In line it is like any other.
+   */
+  int on = 1;
+  setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   return setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) ? -errno : 0;
 }
 
