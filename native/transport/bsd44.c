@@ -117,6 +117,10 @@ int fdp_attach(int socket) {
   if (type < 0)
     return type;
   want_descriptors_alone(socket);
+  /* A byte out of band would make the socket readable and give nothing to read, for ever. In line it is like any other.
+   */
+  int on = 1;
+  setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   return set_peek_offset(socket, offset);
 }
 

@@ -42,6 +42,7 @@ function report(what: Report): void {
 async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: Random): Promise<void> {
   const out = outlet(wires[0]!, socket);
   const under = new Set<Promise<void>>();
+  const queued = { descriptors: 0 };
   const upTo = end === 'sender' ? random.below(count) : count;
   let next = 0;
   const gone = new AbortController();
@@ -68,8 +69,12 @@ async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: 
       if (!keepOpen) for (const fd of fds) fd.close();
     });
     under.add(sending);
-    void sending.finally(() => under.delete(sending));
-    while (under.size * many > WINDOW) await Promise.race(under);
+    queued.descriptors += fds.length;
+    void sending.finally(() => {
+      under.delete(sending);
+      queued.descriptors -= fds.length;
+    });
+    while (queued.descriptors > WINDOW) await Promise.race(under);
     if (random.once(400)) await sleep(random.below(10));
   }
   if (end === 'sender') out.destroy();

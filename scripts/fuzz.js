@@ -1,0 +1,51 @@
+/**
+ * Fuzzes what receives descriptors (test/fuzz/receive.c) under libFuzzer, AddressSanitizer and
+ * UndefinedBehaviorSanitizer, beginning with the inputs in test/fuzz/corpus.
+ *
+ *   npm run fuzz -- [--seconds S] [--keep]
+ *
+ * With --keep, what was found goes into the corpus, minimised. An input that fails is left in build/fuzz/, and
+ * "build/fuzz/receive FILE" repeats it.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '600' }, keep: { type: 'boolean' } } });
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const corpus = join(root, 'test/fuzz/corpus');
+const build = join(root, 'build/fuzz');
+const program = join(build, 'receive');
+const found = join(build, 'found');
+const MOST_BYTES = 400;
+
+mkdirSync(found, { recursive: true });
+const flags = `-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow -Wconversion -Werror
+  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all`;
+const sources = [
+  'test/fuzz/receive.c',
+  'native/transport/bsd44.c',
+  'native/transport/endpoint.c',
+  'native/descriptor.c',
+];
+execFileSync('clang', [...flags.split(/\s+/), '-o', program, ...sources.map((source) => join(root, source))], {
+  stdio: 'inherit',
+});
+
+const options = [`-max_len=${MOST_BYTES}`, '-len_control=10', `-artifact_prefix=${build}/`];
+const { status } = spawnSync(
+  program,
+  [...options, `-max_total_time=${values.seconds}`, '-print_final_stats=1', found, corpus],
+  { stdio: 'inherit' },
+);
+if (status !== 0) process.exitCode = 1;
+else if (values.keep) {
+  const minimised = join(build, 'minimised');
+  rmSync(minimised, { recursive: true, force: true });
+  mkdirSync(minimised);
+  execFileSync(program, [...options, '-merge=1', minimised, corpus, found], { stdio: 'inherit' });
+  rmSync(corpus, { recursive: true });
+  renameSync(minimised, corpus);
+}
