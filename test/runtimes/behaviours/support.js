@@ -60,7 +60,7 @@ export async function receiveFiles(passer, count) {
 /** Runs children/NAME.js in this runtime, with `peer` as its descriptor 3. `limit` is of descriptors. */
 export function startChild(name, { peer, limit, env = {}, stdout = 'pipe' } = {}) {
   const script = fileURLToPath(new URL(`children/${name}.js`, import.meta.url));
-  const command = [process.execPath, ...JSON.parse(process.env.RUNTIME_FLAGS ?? '[]'), script];
+  const command = [...JSON.parse(process.env.RUNTIME), script];
   const options = { stdio: ['ignore', stdout, 'inherit', peer ?? 'ignore'], env: { ...process.env, ...env } };
   return limit === undefined
     ? spawn(command[0], command.slice(1), options)
