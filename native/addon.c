@@ -16,8 +16,8 @@ struct watch;
 struct addon {
   napi_env env;
   napi_async_context context;
-  napi_async_cleanup_hook_handle hook;
-  struct fdp_batch *batch; /* inside an ArrayBuffer that the exports hold */
+  napi_async_cleanup_hook_handle hook; /* of the poller on libuv */
+  struct fdp_batch *batch;             /* inside an ArrayBuffer that the exports hold */
   struct fdp_ledger ledger;
   const struct fdp_poller *poller;
   void *loop;
@@ -280,7 +280,8 @@ static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
 static void finish(struct addon *addon) {
   if (!addon->ended || addon->watches || addon->wake)
     return;
-  napi_remove_async_cleanup_hook(addon->hook);
+  if (addon->hook)
+    napi_remove_async_cleanup_hook(addon->hook);
   free(addon);
 }
 
@@ -366,9 +367,7 @@ static napi_value unwatch(napi_env env, napi_callback_info info) {
 /* ---- the environment -------------------------------------------------------------------------------------------- */
 
 /* Stops watching, then closes what the environment owned. JavaScript has stopped for good, at whatever instant. */
-static void on_end(napi_async_cleanup_hook_handle hook, void *data) {
-  struct addon *addon = data;
-  (void)hook;
+static void end(struct addon *addon) {
   for (struct watch *watch = addon->watches, *next; watch; watch = next) {
     next = watch->next;
     if (!watch->closing)
@@ -376,13 +375,25 @@ static void on_end(napi_async_cleanup_hook_handle hook, void *data) {
   }
   fdp_ledger_close_all(&addon->ledger);
   addon->ended = 1;
-  if (addon->mailbox) {
-    fdp_mailbox_close(addon->mailbox);
-    addon->mailbox = NULL;
-    if (addon->wake)
-      napi_release_threadsafe_function(addon->wake, napi_tsfn_abort);
-  }
   finish(addon);
+}
+
+/* ---- libuv's poller --------------------------------------------------------------------------------------------- */
+
+/* Node aborts when an environment ends before its libuv handles are closed, so this hook is over only then. */
+static void on_uv_end(napi_async_cleanup_hook_handle hook, void *data) {
+  (void)hook;
+  end(data);
+}
+
+static napi_value use_uv(napi_env env, struct addon *addon) {
+  struct uv_loop_s *loop;
+  if (!ok(env, napi_get_uv_event_loop(env, &loop)) ||
+      !ok(env, napi_add_async_cleanup_hook(env, on_uv_end, addon, &addon->hook)))
+    return NULL;
+  addon->loop = loop;
+  addon->poller = &fdp_uv_poller;
+  return result(env, 0);
 }
 
 /* ---- the poller that has a thread ------------------------------------------------------------------------------- */
@@ -418,40 +429,36 @@ static void on_wake_gone(napi_env env, void *nothing, void *context) {
 }
 
 /*
- * What was added last to an environment ends first. The mailbox must be closed before the thread-safe function is gone,
- * which the poller's thread would otherwise still call: so its hook is added again, after that.
+ * Closes the mailbox before the thread-safe function is gone, which the poller's thread would otherwise still call. The
+ * memory goes with that function.
  */
-static napi_status add_wake(napi_env env, struct addon *addon) {
-  napi_value name;
-  napi_status status = napi_create_string_utf8(env, "fdpasser", NAPI_AUTO_LENGTH, &name);
-  if (status == napi_ok)
-    status =
-        napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, on_wake_gone, addon, on_wake, &addon->wake);
-  if (status == napi_ok)
-    status = napi_unref_threadsafe_function(env, addon->wake);
-  if (status == napi_ok)
-    status = napi_remove_async_cleanup_hook(addon->hook);
-  if (status == napi_ok)
-    status = napi_add_async_cleanup_hook(env, on_end, addon, &addon->hook);
-  return status;
+static void on_thread_end(void *data) {
+  struct addon *addon = data;
+  napi_threadsafe_function function = addon->wake;
+  end(addon);
+  fdp_mailbox_close(addon->mailbox);
+  addon->mailbox = NULL;
+  napi_release_threadsafe_function(function, napi_tsfn_abort);
 }
 
+/*
+ * What was added last to an environment ends first, so the hook comes after the function. It is not of the asynchronous
+ * kind: those must be removed when they are over, and Deno frees them by itself then.
+ */
 static napi_value use_thread(napi_env env, struct addon *addon) {
   const struct fdp_mailbox_owner owner = {.wake = wake, .hold = hold, .data = addon};
+  napi_value name;
   int error = fdp_mailbox_open(&owner, &addon->mailbox);
-  if (!error && !ok(env, add_wake(env, addon)))
+  if (error)
+    return result(env, error);
+  if (!ok(env, napi_create_string_utf8(env, "fdpasser", NAPI_AUTO_LENGTH, &name)) ||
+      !ok(env, napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, on_wake_gone, addon, on_wake,
+                                               &addon->wake)) ||
+      !ok(env, napi_unref_threadsafe_function(env, addon->wake)) ||
+      !ok(env, napi_add_env_cleanup_hook(env, on_thread_end, addon)))
     return NULL;
   addon->loop = addon->mailbox;
   addon->poller = &fdp_thread_poller;
-  return result(env, error);
-}
-
-static napi_value use_uv(napi_env env, struct addon *addon) {
-  struct uv_loop_s *loop;
-  if (!ok(env, napi_get_uv_event_loop(env, &loop)))
-    return NULL;
-  addon->loop = loop;
-  addon->poller = &fdp_uv_poller;
   return result(env, 0);
 }
 
@@ -544,8 +551,6 @@ NAPI_MODULE_INIT() {
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
     if (!export_function(env, exports, functions[i].name, functions[i].function, addon))
       goto fail;
-  if (!ok(env, napi_add_async_cleanup_hook(env, on_end, addon, &addon->hook)))
-    goto fail;
   return exports;
 fail:
   free(addon);

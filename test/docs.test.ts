@@ -25,9 +25,18 @@ test('the document of errors has a heading for every code of the library, and no
 
 test('every document links to files and headings that exist', () => {
   const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'].concat(
-    ['api', 'errors', 'from-perl', 'from-usocket', 'design', 'stream', 'channel', 'protocol', 'node-objects'].map(
-      (name) => `docs/${name}.md`,
-    ),
+    [
+      'api',
+      'errors',
+      'from-perl',
+      'from-usocket',
+      'design',
+      'stream',
+      'channel',
+      'protocol',
+      'node-objects',
+      'runtimes',
+    ].map((name) => `docs/${name}.md`),
   );
   for (const document of documents) {
     for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)]*)\)/g)) {

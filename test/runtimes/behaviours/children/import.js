@@ -1,0 +1,4 @@
+await import('fdpasser').then(
+  () => console.log('imported'),
+  (error) => console.log(error.code, error.message),
+);

@@ -1,0 +1,57 @@
+// An OwnedFd has one owner, closes once, and says what it is.
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { OwnedFd, connect, listen, socketpair } from 'fdpasser';
+import { identity, newFile, passers, pathFor } from './support.js';
+
+const open = () => readdirSync('/proc/self/fd').length;
+const [warm, up] = passers();
+warm.destroy();
+up.destroy();
+const before = open();
+const fd = newFile();
+const file = identity(fd);
+const owned = new OwnedFd(fd);
+assert.equal(owned.kind, 'file');
+assert.throws(() => new OwnedFd(fd), { code: 'ERR_FDPASSER_OWNED' });
+const copy = owned.dup();
+assert.notEqual(copy.fd, fd);
+assert.equal(identity(copy.fd), file);
+owned.close();
+owned.close();
+assert.equal(owned.fd, -1);
+assert.throws(() => owned.kind, { code: 'ERR_FDPASSER_NOT_OWNED' });
+assert.throws(() => new OwnedFd(fd), { code: 'EBADF' });
+const taken = copy.take();
+assert.ok(copy.closed);
+new OwnedFd(taken).close();
+
+const [a, b] = socketpair({ type: 'seqpacket' });
+assert.equal(a.kind, 'unix-seqpacket');
+a.close();
+b.close();
+const server = listen(pathFor('socket'));
+const [connection, accepted] = await Promise.all([connect(pathFor('socket')), server.accept()]);
+assert.equal(connection.kind, 'unix-stream');
+connection.close();
+accepted.close();
+server.close();
+
+const [one, other] = passers();
+const sent = new OwnedFd(newFile());
+await one.send(sent, { keepOpen: true });
+await one.send(sent);
+assert.ok(sent.closed);
+assert.throws(() => one.pushSendFh(sent), { code: 'ERR_FDPASSER_NOT_OWNED' });
+for (let i = 0; i < 2; i++) (await other.receive()).close();
+const lost = new AbortController();
+const kept = new OwnedFd(newFile());
+const sending = one.send(kept, { signal: lost.signal });
+lost.abort();
+await assert.rejects(sending, { name: 'AbortError' });
+assert.ok(!kept.closed);
+kept.close();
+one.destroy();
+other.destroy();
+assert.equal(open(), before);
+console.log('nothing left open');
