@@ -16,6 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 0x04
@@ -140,19 +143,21 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
     header[i].msg_hdr.msg_iovlen = 1;
     if (length) {
       struct cmsghdr *rights = &control[i].align;
+      memset(rights, 0, sizeof *rights); /* musl's has padding where the kernel reads the upper half of a length */
       rights->cmsg_level = SOL_SOCKET;
       rights->cmsg_type = SCM_RIGHTS;
       rights->cmsg_len = (socklen_t)CMSG_LEN(length);
       memcpy(CMSG_DATA(rights), fd, length);
       header[i].msg_hdr.msg_control = rights;
-      header[i].msg_hdr.msg_controllen = (socklen_t)CMSG_SPACE(length);
+      header[i].msg_hdr.msg_controllen = (socklen_t)CMSG_LEN(length);
     }
     bytes += batch->size[i];
     fd += batch->count[i];
   }
 
   do
-    sent = sendmmsg(socket, header, (unsigned)messages, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* musl's own sendmmsg says ENOMEM for more than 1024 bytes of control, which 253 descriptors need. */
+    sent = (int)syscall(SYS_sendmmsg, socket, header, (unsigned)messages, MSG_DONTWAIT | MSG_NOSIGNAL);
   while (sent < 0 && errno == EINTR);
   if (sent < 0)
     return -errno;
@@ -365,7 +370,11 @@ ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd
     header.msg_controllen = (socklen_t)CMSG_LEN(room); /* macOS refuses any other length than cmsg_len */
   }
   do
+#ifdef __linux__
+    length = syscall(SYS_sendmsg, socket, &header, SEND); /* as above, for musl */
+#else
     length = sendmsg(socket, &header, SEND);
+#endif
   while (length < 0 && errno == EINTR);
   return length < 0 ? send_error(socket, errno) : length;
 }

@@ -1,5 +1,7 @@
 /* AF_UNIX endpoints: pairs, listeners, connections, and who is at the other end (unix(7)). */
-#include "../fdpasser.h"
+#include "transport.h"
+
+#ifndef FDP_SYSV
 
 #include <errno.h>
 #include <fcntl.h>
@@ -202,4 +204,6 @@ int fdp_peer(int socket, struct fdp_peer *peer) {
   peer->gid = gid;
   return 0;
 }
+#endif
+
 #endif

@@ -38,10 +38,14 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   int result = fdp_look(socket, bytes, demand->stride);
   if (result <= 0)
     return result;
+#ifndef FDP_SYSV
   if ((result = fdp_reserve(demand->expected)))
     return result;
+#endif
   result = fdp_take(socket, bytes, demand->stride, &batch->size[0], batch->fd, &batch->count[0]);
+#ifndef FDP_SYSV
   fdp_reserve_end();
+#endif
   return result;
 }
 

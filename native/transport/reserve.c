@@ -5,7 +5,7 @@
  */
 #include "transport.h"
 
-#if !FDP_PEEK
+#if !FDP_PEEK && !defined(FDP_SYSV)
 
 #include <errno.h>
 #include <poll.h>

@@ -12,6 +12,10 @@
 #define POLLRDHUP 0
 #endif
 
+#ifndef MSG_DONTWAIT
+#define MSG_DONTWAIT 0 /* the socket itself is non-blocking there: see bsd43.c */
+#endif
+
 static int type_of(int socket) {
   int type;
   socklen_t length = sizeof type;
