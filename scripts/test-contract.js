@@ -87,10 +87,16 @@ function runUnderValgrind(program) {
   const { status } = spawnSync(
     'valgrind',
     [
-      ...['-q', '--leak-check=full', '--track-fds=yes', '--error-exitcode=99', `--log-file=${log}.%p`],
+      '-q',
+      '--leak-check=full',
+      '--track-fds=yes',
+      '--error-exitcode=99',
+      `--log-file=${log}.%p`,
       // A detached thread that is just ending still has its stack.
-      ...['--show-leak-kinds=definite,indirect', '--errors-for-leak-kinds=definite,indirect'],
-      ...[program, ...titles],
+      '--show-leak-kinds=definite,indirect',
+      '--errors-for-leak-kinds=definite,indirect',
+      program,
+      ...titles,
     ],
     // It runs one thread at a time, and a race takes long.
     { stdio: ['ignore', 'inherit', 'inherit'], env: { FDPASSER_RACE: '20', ...process.env } },

@@ -37,9 +37,10 @@ const runtimes = {
   },
 };
 
+const npm = (args, cwd, stdio) => execFileSync('npm', args, { cwd, stdio, encoding: 'utf8' });
+
 /** Installs the runtimes, and the packed package with the programs beside it. */
 function prepare() {
-  const npm = (args, cwd, stdio) => execFileSync('npm', args, { cwd, stdio, encoding: 'utf8' });
   const lock = readFileSync(join(home, 'package-lock.json'), 'utf8');
   const stamp = join(modules, '.installed');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {

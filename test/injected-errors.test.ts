@@ -88,9 +88,7 @@ for (const use of uses) {
 
 test('no function of the system that the core calls is missing in the table', () => {
   if (ALL) console.log(`injected errors: ${injected} tried`);
-  const core = fileURLToPath(
-    new URL(`../../prebuilds/${process.platform}-${process.arch}/fdpasser.node`, import.meta.url),
-  );
+  const core = fileURLToPath(new URL(`../../build/${process.platform}-${process.arch}/fdpasser.node`, import.meta.url));
   const called = execFileSync('nm', ['-D', '--undefined-only', '--format=posix', core], { encoding: 'utf8' })
     .split('\n')
     .map((line) => line.replace(/[@ ].*/, ''))
