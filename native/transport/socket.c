@@ -42,7 +42,7 @@ int fdp_socket_type(int socket) {
 int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0; }
 
 /* Whether a packet is there. One without bytes looks like the end; but where credentials are asked for, each has some.
- */
+ * 1, 0 or a negative errno. */
 static int has_packet(int socket) {
 #ifdef SO_PASSCRED
   union {
@@ -52,12 +52,17 @@ static int has_packet(int socket) {
   struct msghdr header = {.msg_control = &control, .msg_controllen = sizeof control};
   int on = 1, off = 0;
   ssize_t length;
-  setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  int error;
+  if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
+    return -errno;
   do
     length = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
   while (length < 0 && errno == EINTR);
+  error = errno;
   setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
-  return length >= 0 && header.msg_controllen > 0;
+  if (length < 0)
+    return error == EAGAIN || error == EWOULDBLOCK ? 0 : -error;
+  return header.msg_controllen > 0;
 #else
   (void)socket;
   return 0;
@@ -74,7 +79,10 @@ int fdp_has_ended(int socket) {
   while (ready < 0 && errno == EINTR);
   if (ready < 0)
     return -errno;
-  return ready == 1 && (state.revents & (POLLRDHUP | POLLHUP)) && !has_packet(socket);
+  if (ready == 0 || !(state.revents & (POLLRDHUP | POLLHUP)))
+    return 0;
+  int packet = has_packet(socket);
+  return packet < 0 ? packet : !packet;
 }
 
 #if !FDP_PEEK

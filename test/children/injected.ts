@@ -58,6 +58,7 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
   if (kind.askedLate) await until(() => faults.trace().includes('recv'));
   else wire.ask(FILES);
   other.ask(FILES);
+  if (kind.askedLate && injection.call !== 'recv' && wire.end === undefined) wire.ask(FILES);
   let relented = 0;
   if (injection.times === 'until it relents') {
     await until(() => faults.count().hit > 1 || wire.end !== undefined);
@@ -65,7 +66,7 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     relented = faults.count().hit;
     faults.set();
   }
-  if (kind.askedLate && wire.end === undefined) wire.ask(FILES);
+  if (kind.askedLate && injection.call === 'recv' && wire.end === undefined) wire.ask(FILES);
   await until(() => complete() || wire.end !== undefined || gone());
   if (wire.end === undefined && gone()) {
     other.destroy();

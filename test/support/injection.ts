@@ -98,21 +98,37 @@ export const TABLE: readonly Row[] = [
     call: 'recv',
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
-      [ARRIVES_AND_TELLS]: 'ECONNRESET',
-      [CANNOT_RECEIVE]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
+      // The kernel says so once. Again and again, it is an error like the others.
+      [`${ARRIVES_AND_TELLS} or ${CANNOT_RECEIVE}`]: 'ECONNRESET',
+      // A later look may be the one that finds the end.
+      [`${CANNOT_RECEIVE} or all arrives, ends: E recvmsg`]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
     },
   },
   {
-    // Only an end is looked at more closely: by then all has arrived.
-    uses: LATE,
+    // Only what looks like the end of packets is looked at more closely: by then all has arrived.
+    uses: ['FdPasser seqpacket, asked late'],
     call: 'poll',
     outcomes: { [ARRIVES]: 'EINTR ENOMEM', 'all arrives, ends: E recvmsg': 'EFAULT EINVAL' },
   },
-  ...['getsockopt SO_DOMAIN', 'getsockopt SO_TYPE', 'getsockopt SO_ACCEPTCONN'].map((call) => ({
+  {
+    uses: ['FdPasser seqpacket, asked late'],
+    call: 'recvmsg',
+    outcomes: {
+      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
+      'all arrives, ends: E recvmsg': 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
+    },
+  },
+  ...['getsockopt SO_DOMAIN', 'getsockopt SO_TYPE'].map((call) => ({
     uses: WIRES,
     call,
     outcomes: { 'throws E getsockopt': OPTION },
   })),
+  {
+    // What is no socket does not listen; that it is one was asked before.
+    uses: WIRES,
+    call: 'getsockopt SO_ACCEPTCONN',
+    outcomes: { [ARRIVES]: 'ENOTSOCK', 'throws E getsockopt': 'EBADF EFAULT EINVAL ENOPROTOOPT' },
+  },
   {
     uses: WIRES,
     call: 'setsockopt SO_PEEK_OFF',
@@ -264,5 +280,8 @@ export const TABLE: readonly Row[] = [
   { uses: ['growing the table'], call: 'close (thread)', outcomes: { [WORKS]: 'EINTR EIO' } },
 ];
 
-/** The core's calls that undo what failed, or ask what cannot fail, and which no row is about. */
-export const NOT_INJECTED = ['unlink'];
+/**
+ * The core's calls that no row is about: one that undoes what failed, and those of the poller for other runtimes, which
+ * never runs under Node.
+ */
+export const NOT_INJECTED = ['unlink', 'epoll_create1', 'epoll_wait', 'syscall'];
