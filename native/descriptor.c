@@ -82,11 +82,6 @@ int fdp_dup(int fd) {
   return copy < 0 ? -errno : copy;
 }
 
-int fdp_close(int fd) {
-  /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
-  return close(fd) && errno != EINTR ? -errno : 0;
-}
-
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
 
 int fdp_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0; }

@@ -122,13 +122,18 @@ enum fdp_kind {
 
 enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
 
+/*
+ * The number must not be used any more whatever this returns, but for -EBADF. Where the close may wait, because of
+ * SO_LINGER or of what lies unread in a socket, a thread does it: the number is then free a little later.
+ */
+int fdp_close(int fd);
+
 int fdp_kind(int fd);                  /* an fdp_kind */
 int fdp_listening(int fd);             /* 1 or 0 */
 int fdp_ipv6(int fd);                  /* 1 for a socket of AF_INET6, else 0 */
 int fdp_access(int fd);                /* an fdp_direction, or both */
 int fdp_check(int fd);                 /* 0 when it is open, else -EBADF */
 int fdp_dup(int fd);                   /* another descriptor of the same open file */
-int fdp_close(int fd);                 /* the number is gone whatever this returns, but for -EBADF */
 int fdp_close_on_exec(int fd);         /* sets it */
 int fdp_lock(int fd);                  /* alone, until its open file is closed (flock(2)); -EAGAIN: another has it */
 int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
