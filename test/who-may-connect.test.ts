@@ -20,7 +20,7 @@ async function toldTo(path: string, options: ListenOptions): Promise<{ told: str
     }
   };
   const serving = serve();
-  const child = startChild('stranger', { args: [path] });
+  const child = startChild('stranger', { args: [path.replace('\0', '@')] });
   const whenEnded = ended(child);
   const told = await message<string>(child);
   assert.equal((await whenEnded).code, 0);

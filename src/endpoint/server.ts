@@ -5,6 +5,7 @@ import {
   fstatSync,
   lstatSync,
   openSync,
+  rmSync,
   unlinkSync,
   type BigIntStats,
 } from 'node:fs';
@@ -149,10 +150,13 @@ export class FdServer {
     addon.unwatch(this.#watch);
     this.#watch = undefined;
     this.#stopTimer();
-    if (this.#stats !== undefined && isSame(this.path, this.#stats)) unlinkSync(this.path);
-    this.#listener.close();
-    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
-      next.fail(closed('server', 'close() was called'));
+    try {
+      if (this.#stats !== undefined && isSame(this.path, this.#stats)) rmSync(this.path, { force: true });
+    } finally {
+      this.#listener.close();
+      for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
+        next.fail(closed('server', 'close() was called'));
+    }
   }
 
   /** `close()`, for `using`. */

@@ -1,4 +1,4 @@
-/** As a user without rights, connects to its argument; tells what it received, or how that failed. */
+/** As a user without rights, connects to its argument, in which @ begins an abstract name; tells what it received, or how that failed. */
 import { FdPasser, connect } from 'fdpasser';
 import { identity } from '../support/descriptors.js';
 
@@ -8,7 +8,7 @@ if (process.getuid!() === 0) {
   process.setgid!(65534);
   process.setuid!(65534);
 }
-const told = await connect(process.argv[2]!)
+const told = await connect(process.argv[2]!.replace('@', '\0'))
   .then(async (socket) => {
     const passer = new FdPasser({ fh: socket });
     const fd = await passer.receive();
