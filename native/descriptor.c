@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
-#include <sys/syscall.h>
 #endif
 #ifdef __APPLE__
 #include <libproc.h>
@@ -114,32 +113,6 @@ int fdp_check(int fd) { return fcntl(fd, F_GETFD) < 0 ? -errno : 0; }
 int fdp_dup(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   return copy < 0 ? -errno : copy;
-}
-
-int fdp_close(int fd) {
-  /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
-  return close(fd) && errno != EINTR ? -errno : 0;
-}
-
-/* One call for a row of numbers, where the system has it (close_range(2), Linux 5.9) and lets it through. */
-static int close_row(int first, int last) {
-#ifdef SYS_close_range
-  return syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0;
-#else
-  return first > last;
-#endif
-}
-
-void fdp_close_all(const int32_t *fd, int count) {
-  for (int first = 0, next; first < count; first = next) {
-    next = first + 1;
-    while (next < count && fd[next] == fd[next - 1] + 1)
-      next++;
-    if (next - first > 1 && close_row(fd[first], fd[next - 1]))
-      continue;
-    for (int i = first; i < next; i++)
-      fdp_close(fd[i]);
-  }
 }
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }

@@ -124,16 +124,22 @@ enum fdp_kind {
 
 enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
 
-int fdp_kind(int fd);                             /* an fdp_kind */
-int fdp_domain(int fd);                           /* the address family of a socket */
-int fdp_listening(int fd);                        /* 1 or 0 */
-int fdp_ipv6(int fd);                             /* 1 for a socket of AF_INET6, else 0 */
-int fdp_access(int fd);                           /* an fdp_direction, or both */
-int fdp_check(int fd);                            /* 0 when it is open, else -EBADF */
-int fdp_dup(int fd);                              /* another descriptor of the same open file */
-int fdp_close(int fd);                            /* the number is gone whatever this returns, but for -EBADF */
-void fdp_close_all(const int32_t *fd, int count); /* numbers in a row are closed together, and errors not told */
-int fdp_close_on_exec(int fd);                    /* sets it */
+/*
+ * The number must not be used any more whatever this returns, but for -EBADF. Where the close may wait, because of
+ * SO_LINGER or of what lies unread in a socket, a thread does it: the number is then free a little later.
+ */
+int fdp_close(int fd);
+/* The same for several. Numbers in a row are closed by one call, and errors are not told. */
+void fdp_close_all(const int32_t *fd, int count);
+
+int fdp_kind(int fd);                  /* an fdp_kind */
+int fdp_domain(int fd);                /* the address family of a socket */
+int fdp_listening(int fd);             /* 1 or 0 */
+int fdp_ipv6(int fd);                  /* 1 for a socket of AF_INET6, else 0 */
+int fdp_access(int fd);                /* an fdp_direction, or both */
+int fdp_check(int fd);                 /* 0 when it is open, else -EBADF */
+int fdp_dup(int fd);                   /* another descriptor of the same open file */
+int fdp_close_on_exec(int fd);         /* sets it */
 int fdp_lock(int fd);                  /* alone, until its open file is closed (flock(2)); -EAGAIN: another has it */
 int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
 

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, lstatSync, openSync, unlinkSync, type BigIntStats } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants as flags,
+  fstatSync,
+  lstatSync,
+  openSync,
+  rmSync,
+  unlinkSync,
+  type BigIntStats,
+} from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { abortable, type Abortable } from '../abort.js';
@@ -147,10 +157,13 @@ export class FdServer {
     addon.unwatch(this.#watch);
     this.#watch = undefined;
     this.#stopTimer();
-    if (this.#stats !== undefined && isSame(this.path, this.#stats)) unlinkSync(this.path);
-    this.#listener.close();
-    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
-      next.fail(closed('server', 'close() was called'));
+    try {
+      if (this.#stats !== undefined && isSame(this.path, this.#stats)) rmSync(this.path, { force: true });
+    } finally {
+      this.#listener.close();
+      for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
+        next.fail(closed('server', 'close() was called'));
+    }
   }
 
   /** `close()`, for `using`. */
@@ -220,6 +233,9 @@ export class FdServer {
   }
 }
 
+/** Not in Node's table: a descriptor for the file itself, whatever it is (open(2)). */
+const O_PATH = 0o10000000;
+
 const NO_ROOM = new Set<number>([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
 
 function sameUser(peer: PeerCredentials): boolean {
@@ -257,11 +273,24 @@ function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
 function bound(fd: number, path: string, mode: number): BigIntStats {
   try {
     const stats = lstatSync(path, { bigint: true });
-    if (Number(stats.mode & 0o777n) !== mode) chmodSync(path, mode);
+    if (Number(stats.mode & 0o777n) !== mode) widen(path, stats, mode);
     return stats;
   } catch (error) {
     addon.close(fd);
     throw error;
+  }
+}
+
+/** Sets the mode of this socket alone, and not of what somebody has put in its place. */
+function widen(path: string, { dev, ino }: BigIntStats, mode: number): void {
+  const socket = openSync(path, O_PATH | flags.O_NOFOLLOW);
+  try {
+    const found = fstatSync(socket, { bigint: true });
+    if (found.dev !== dev || found.ino !== ino || !found.isSocket() || Number(found.uid) !== process.geteuid?.())
+      throw inUse(path, 'Something else has taken its place');
+    chmodSync(`/proc/self/fd/${socket}`, mode);
+  } finally {
+    closeSync(socket);
   }
 }
 

@@ -65,15 +65,27 @@ export type Report =
 const MOST_LANES = 4;
 
 /** The lanes of one episode, with about so many descriptors in all. */
-export function chooseLanes(random: Random, workers: number, descriptors: number): Lane[] {
+export function chooseLanes(random: Random, workers: number, relays: readonly number[], descriptors: number): Lane[] {
   const many = 1 + random.below(MOST_LANES);
-  return Array.from({ length: many }, (_, id) => chooseLane(random, id, workers, Math.ceil(descriptors / many)));
+  return Array.from({ length: many }, (_, id) =>
+    chooseLane(random, id, workers, relays, Math.ceil(descriptors / many)),
+  );
 }
 
-function chooseLane(random: Random, id: number, workers: number, count: number): Lane {
-  const hops = random.of([1, 1, 1, 2, 3]);
+/**
+ * The kernel bounds what each user but root has in flight. Were a relay bounded, its source could fill that, and it would
+ * wait for room to send before it receives: for ever.
+ */
+function chooseLane(random: Random, id: number, workers: number, relays: readonly number[], count: number): Lane {
+  const hops = Math.min(random.of([1, 1, 1, 2, 3]), relays.length + 1);
   const all = Array.from({ length: workers }, (_, worker) => worker);
-  const along = Array.from({ length: hops + 1 }, () => all.splice(random.below(all.length), 1)[0]!);
+  const take = (from: readonly number[]): number => {
+    const worker = random.of(from);
+    all.splice(all.indexOf(worker), 1);
+    return worker;
+  };
+  const between = Array.from({ length: hops - 1 }, () => take(relays.filter((relay) => all.includes(relay))));
+  const along = [take(all), ...between, take(all)];
   const wires = Array.from({ length: hops }, () => chooseWire(random));
   const abrupt = hops === 1 && wires[0]!.kind === 'passer' && wires[0]!.renew === 0;
   const end = abrupt ? random.of<End>(['in order', 'in order', 'sender', 'receiver']) : 'in order';

@@ -175,7 +175,7 @@ async function squeeze(over: AbortSignal): Promise<void> {
 }
 
 async function episode(descriptors: number): Promise<void> {
-  const lanes = chooseLanes(random, WORKERS, descriptors);
+  const lanes = chooseLanes(random, WORKERS, ROOT ? [0, 2] : [], descriptors);
   const threads = random.of([0, 2, 4]);
   const sent = new Map<number, number>();
   const arrivals: Report[] = [];
