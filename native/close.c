@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 static int close_here(int fd) {
   /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
