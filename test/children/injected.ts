@@ -89,9 +89,8 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     'out of order',
   );
   assert.deepEqual(wire.got, theirs.all.slice(0, wire.got.length), 'out of order, or one is missing');
-  // Who waits for a confirmation and is told of an error instead cannot know.
-  if (!kind.confirms || wire.end!.error === undefined)
-    for (const id of mine.back) assert.ok(!other.got.includes(id), 'arrived, and given back');
+  // Who waits for a confirmation and hears of the end instead cannot know.
+  if (!kind.confirms) for (const id of mine.back) assert.ok(!other.got.includes(id), 'arrived, and given back');
   for (const id of kind.confirms ? mine.gone : []) assert.ok(other.got.includes(id), 'confirmed, and never taken');
   if (early === undefined) assert.equal(mine.back.length + other.got.length, FILES, 'lost');
   const outcome = [
