@@ -5,6 +5,7 @@
  *   node scripts/build-native.js --strict     with warnings as errors
  *   node scripts/build-native.js --sanitize   with AddressSanitizer and UndefinedBehaviorSanitizer
  *
+ * FDPASSER_INTERFACE: bsd44, bsd43 or sysv, instead of what scripts/interface.js finds.
  * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
  */
 import { execFileSync } from 'node:child_process';
@@ -12,6 +13,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { include_dir as headers } from 'node-api-headers';
+import { findInterface } from './interface.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const flags = new Set(process.argv.slice(2));
@@ -31,8 +33,10 @@ const mode = flags.has('--sanitize')
 
 const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
 
+const compiler = process.env.CC ?? 'cc';
+
 execFileSync(
-  process.env.CC ?? 'cc',
+  compiler,
   [
     '-std=gnu11',
     '-D_GNU_SOURCE',
@@ -42,6 +46,7 @@ execFileSync(
     '-pthread',
     ...warnings,
     ...mode,
+    ...findInterface(compiler).flags,
     ...peek,
     `-I${headers}`,
     '-shared',
