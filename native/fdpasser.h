@@ -52,7 +52,8 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
 struct fdp_demand {
   int messages;    /* at most so many, up to FDP_MAX_MESSAGES; 1 on a packet socket */
   int descriptors; /* stop after the message that brings as many as these, or more */
-  int expected;    /* descriptors in each message but the first: more end the call before that message */
+  int expected;    /* descriptors in each message but the first: more end the call before that message. Where the system
+                    * cannot peek one message comes a call, and this says how many slots it needs in a small table */
   uint32_t stride; /* room for the bytes of each message */
 };
 
@@ -63,8 +64,9 @@ struct fdp_demand {
  * is left to read. -EMFILE: no room in this process's descriptor table (or the system's); the message is still in the
  * kernel, whole. After any error no descriptor is open that was not before. On a stream, a message longer than the
  * stride arrives as its first bytes with all its descriptors, and the rest follows as plain bytes. -EMSGSIZE: a packet
- * longer than the stride; it is still in the kernel. -EIO: descriptors are lost, because the kernel ran out of memory
- * or somebody else reads from this socket. After any other error all that was not received yet is still there.
+ * longer than the stride; it is still in the kernel. -EIO: descriptors are lost, because the kernel ran out of memory,
+ * somebody else reads from this socket or, where the system cannot peek, slots were taken during the call. After any
+ * other error all that was not received yet is still there.
  *
  * One reader per socket: two that receive at the same time would each get what both peeked.
  */

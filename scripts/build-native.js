@@ -5,6 +5,7 @@
  *   node scripts/build-native.js --strict     with warnings as errors
  *   node scripts/build-native.js --sanitize   with AddressSanitizer and UndefinedBehaviorSanitizer
  *
+ * FDPASSER_INTERFACE: bsd44, bsd43 or sysv, instead of what scripts/interface.js finds.
  * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
  *
  * `npx fdpasser build` does the first in an installed package. scripts/package/prebuild.js compiles for other systems.
@@ -13,6 +14,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findInterface } from './interface.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -46,7 +48,19 @@ export function compile({ compiler, platform, output, flags }) {
   const [command, ...first] = compiler;
   const kind = library[platform] ?? library.elf;
   const libraries = platform === 'linux' ? ['-ldl'] : [];
-  const everything = [...first, ...always, ...flags, `-I${headers}`, ...kind, '-o', output, ...sources, ...libraries];
+  const found = findInterface(compiler).flags;
+  const everything = [
+    ...first,
+    ...always,
+    ...found,
+    ...flags,
+    `-I${headers}`,
+    ...kind,
+    '-o',
+    output,
+    ...sources,
+    ...libraries,
+  ];
   execFileSync(command, everything, { stdio: 'inherit' });
 }
 

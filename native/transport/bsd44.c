@@ -156,8 +156,11 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
   }
 
   do
-    /* musl's own sendmmsg says ENOMEM for more than 1024 bytes of control, which 253 descriptors need. */
+#ifdef __GLIBC__
+    sent = sendmmsg(socket, header, (unsigned)messages, MSG_DONTWAIT | MSG_NOSIGNAL);
+#else /* musl's own says ENOMEM for more than 1024 bytes of control, which 253 descriptors need */
     sent = (int)syscall(SYS_sendmmsg, socket, header, (unsigned)messages, MSG_DONTWAIT | MSG_NOSIGNAL);
+#endif
   while (sent < 0 && errno == EINTR);
   if (sent < 0)
     return -errno;

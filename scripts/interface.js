@@ -1,0 +1,50 @@
+/**
+ * Finds which interface can carry descriptors, by what the system's headers have. FDPASSER_INTERFACE, one of the names
+ * here, overrides what is found.
+ */
+import { spawnSync } from 'node:child_process';
+
+const BSD44 = `
+  #include <sys/types.h>
+  #include <sys/socket.h>
+  char room[CMSG_SPACE(sizeof(int))];
+  int main(void) { struct msghdr m = {0}; m.msg_control = room; m.msg_flags = SCM_RIGHTS; return m.msg_flags; }`;
+const BSD43 = `
+  #include <sys/types.h>
+  #include <sys/socket.h>
+  int main(void) { struct msghdr m = {0}; m.msg_accrights = 0; return m.msg_accrightslen; }`;
+const SYSV = `
+  #include <stropts.h>
+  int main(void) { struct strrecvfd r; return isastream(0) + ioctl(0, I_RECVFD, &r) + ioctl(0, I_SENDFD, 1) + fattach(0, ""); }`;
+
+/** In the order of preference. Each is tried with its sets of flags, the first that compiles is taken. */
+const INTERFACES = [
+  {
+    name: 'bsd44',
+    program: BSD44,
+    // illumos and AIX show msg_control to those who ask for X/Open.
+    flags: [[], ['-D_XOPEN_SOURCE=600', '-D__EXTENSIONS__'], ['-D_XOPEN_SOURCE=600', '-D_LINUX_SOURCE_COMPAT']],
+  },
+  { name: 'bsd43', program: BSD43, flags: [['-DFDP_BSD43']] },
+  { name: 'sysv', program: SYSV, flags: [['-DFDP_SYSV']] },
+];
+
+function compiles(compiler, program, flags) {
+  const options = ['-std=gnu11', '-D_GNU_SOURCE', '-Werror=implicit-function-declaration', '-fsyntax-only', ...flags];
+  const [command, ...first] = compiler;
+  return spawnSync(command, [...first, ...options, '-x', 'c', '-'], { input: program }).status === 0;
+}
+
+/** The interface's name, and the flags to compile the core with for it. `compiler` is a command and its first arguments. */
+export function findInterface(compiler, wanted = process.env.FDPASSER_INTERFACE) {
+  if (wanted !== undefined && !INTERFACES.some(({ name }) => name === wanted))
+    throw new Error(`FDPASSER_INTERFACE is "${wanted}", and must be bsd44, bsd43 or sysv`);
+  for (const { name, program, flags } of INTERFACES) {
+    if (wanted !== undefined && name !== wanted) continue;
+    const found = flags.find((each) => compiles(compiler, program, each));
+    if (found !== undefined) return { name, flags: found };
+  }
+  throw new Error(
+    `This system's headers, as ${compiler.join(' ')} finds them, do not have ${wanted ?? 'a way to pass descriptors'}`,
+  );
+}
