@@ -23,7 +23,7 @@ const sources = (folder) =>
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(folder, name));
 const core = [
-  ...['descriptor.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
+  ...['close.c', 'descriptor.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
   ...sources(join(root, 'native', 'transport')),
 ];
 

@@ -44,7 +44,7 @@ int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0;
 /* Whether a packet is there. One without bytes looks like the end; but where credentials are asked for, each has some.
  * 1, 0 or a negative errno. */
 static int has_packet(int socket) {
-#ifdef SO_PASSCRED
+#if defined(FDP_BSD44) && defined(SO_PASSCRED)
   union {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(struct ucred))];
