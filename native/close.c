@@ -2,6 +2,7 @@
 #include "fdpasser.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,11 @@
 static int close_here(int fd) {
   /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
   return close(fd) && errno != EINTR ? -errno : 0;
+}
+
+static int is_readable(int fd) {
+  struct pollfd state = {.fd = fd, .events = POLLIN};
+  return poll(&state, 1, 0) == 1 && (state.revents & POLLIN);
 }
 
 /* Bytes that nobody has read. Counted, not peeked at: whoever shares the socket may be peeking. */
@@ -33,7 +39,7 @@ static int may_wait(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length))
     return 0; /* no socket, most often */
   if (fdp_domain(fd) == AF_UNIX)
-    return unread(fd);
+    return fdp_listening(fd) == 1 ? is_readable(fd) : unread(fd);
   return linger.l_onoff && linger.l_linger > 0;
 }
 

@@ -8,7 +8,7 @@
  * "build/fuzz/receive FILE" repeats it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -26,9 +26,11 @@ const flags = `-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow -Wconversi
   -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all`;
 const sources = [
   'test/fuzz/receive.c',
-  'native/transport/bsd44.c',
-  'native/transport/endpoint.c',
+  'native/close.c',
   'native/descriptor.c',
+  ...readdirSync(join(root, 'native/transport'))
+    .filter((name) => name.endsWith('.c'))
+    .map((name) => `native/transport/${name}`),
 ];
 execFileSync('clang', [...flags.split(/\s+/), '-o', program, ...sources.map((source) => join(root, source))], {
   stdio: 'inherit',

@@ -162,6 +162,9 @@ static void names(void) {
   CHECK(client >= 0);
   EQUAL(fdp_connect(FDP_STREAM, name, (size_t)length - 1), -ECONNREFUSED); /* an abstract name is all its bytes */
   EQUAL(fdp_close(client), 0);
+  int accepted = fdp_accept(listener); /* with a connection in its backlog, a listener is closed on a thread */
+  CHECK(accepted >= 0);
+  EQUAL(fdp_close(accepted), 0);
   EQUAL(fdp_close(listener), 0);
   EQUAL(fdp_connect(FDP_STREAM, name, (size_t)length), -ECONNREFUSED);
 }
