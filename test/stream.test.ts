@@ -375,6 +375,7 @@ test('the highWaterMark says when a write returns false and when reading pauses'
   assert.equal(one.write('x'), true);
   await lookAround();
   other.once('readable', () => {});
+  await until(() => other.readableLength > 0);
   await lookAround();
   assert.equal(other.readableLength, 1001); // one receive, which the descriptor ended
   one.destroy();
