@@ -69,11 +69,11 @@ test('nor does a stream that nobody listens to for descriptors', async () => {
 
 test('nor does a channel whose peer breaks the protocol', async () => {
   const [a, b] = socketpair();
-  const channel = new FdChannel(a);
-  const whenClosed = new Promise<void>((resolve) => channel.once('close', resolve));
   await doesNotStop(b, INHERITED, async () => {
     b.close();
-    await whenClosed;
+    // Made only now: a channel receives by itself, and the sender's close must not be the last.
+    const channel = new FdChannel(a);
+    await new Promise<void>((resolve) => channel.once('close', resolve));
   });
 });
 
