@@ -434,10 +434,11 @@ static void on_wake_gone(napi_env env, void *nothing, void *context) {
  */
 static void on_thread_end(void *data) {
   struct addon *addon = data;
+  struct fdp_mailbox *mailbox = addon->mailbox;
   napi_threadsafe_function function = addon->wake;
-  end(addon);
-  fdp_mailbox_close(addon->mailbox);
   addon->mailbox = NULL;
+  end(addon);
+  fdp_mailbox_close(mailbox);
   napi_release_threadsafe_function(function, napi_tsfn_abort);
 }
 

@@ -22,7 +22,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const packed = join(root, 'include');
 const headers = existsSync(packed) ? packed : (await import('node-api-headers')).include_dir;
 
-const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>
+export const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(root, folder, name)),
@@ -30,6 +30,9 @@ const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder)
 
 const always = ['-std=gnu11', '-D_GNU_SOURCE', '-DNAPI_VERSION=8', '-fPIC', '-fvisibility=hidden', '-pthread'];
 export const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion'];
+
+/** What every source is compiled with. */
+export const common = [...always, `-I${headers}`];
 
 /** What makes a library of it: whatever it needs of Node is found when it is loaded. */
 const library = {
@@ -49,18 +52,7 @@ export function compile({ compiler, platform, output, flags }) {
   const kind = library[platform] ?? library.elf;
   const libraries = platform === 'linux' ? ['-ldl'] : [];
   const found = findInterface(compiler).flags;
-  const everything = [
-    ...first,
-    ...always,
-    ...found,
-    ...flags,
-    `-I${headers}`,
-    ...kind,
-    '-o',
-    output,
-    ...sources,
-    ...libraries,
-  ];
+  const everything = [...first, ...common, ...found, ...flags, ...kind, '-o', output, ...sources, ...libraries];
   execFileSync(command, everything, { stdio: 'inherit' });
 }
 

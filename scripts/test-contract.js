@@ -10,11 +10,11 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { INTERFACES } from './contract-interfaces.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const build = join(root, 'build', 'contract');
 const tests = join(root, 'test', 'contract');
-const emulation = join(tests, 'emulation');
 const flags = new Set(process.argv.slice(2).filter((argument) => argument.startsWith('--')));
 const titles = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 
@@ -25,26 +25,6 @@ const sources = (folder) =>
 const core = [
   ...['close.c', 'descriptor.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
   ...sources(join(root, 'native', 'transport')),
-];
-
-/** `flags` for all, `only` for what is tested: it sees the emulated system. */
-const INTERFACES = [
-  { name: 'bsd44', title: 'SCM_RIGHTS, looking first', flags: [] },
-  { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', flags: ['-DFDP_PEEK=0'] },
-  { name: 'bsd44-hold', title: 'the same, holding sockets in flight', flags: ['-DFDP_PEEK=0', '-DFDP_HOLD=1'] },
-  {
-    name: 'bsd43',
-    title: 'msg_accrights, over an emulation',
-    flags: ['-DFDP_BSD43'],
-    only: ['-include', join(emulation, 'bsd43.h')],
-    emulator: join(emulation, 'bsd43.c'),
-  },
-  {
-    name: 'sysv',
-    title: 'STREAMS, over an emulation',
-    flags: ['-DFDP_SYSV', `-I${emulation}`],
-    emulator: join(emulation, 'sysv.c'),
-  },
 ];
 
 const musl = flags.has('--musl');

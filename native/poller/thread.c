@@ -180,6 +180,8 @@ static void enqueue(struct fdp_watcher *watcher, int events) {
 
 static void dequeue(struct fdp_watcher *watcher) {
   struct fdp_mailbox *mailbox = watcher->mailbox;
+  if (!watcher->link)
+    __builtin_unreachable(); /* clang's analyser does not see that what is in the queue has one */
   *watcher->link = watcher->next;
   if (watcher->next)
     watcher->next->link = watcher->link;

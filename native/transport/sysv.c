@@ -156,7 +156,7 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
 }
 
 int fdp_accept(int listener) {
-  int32_t size, fd, count;
+  int32_t size, fd, count = 0;
   uint8_t byte;
   int result = fdp_take(listener, &byte, 1, &size, &fd, &count);
   if (result <= 0)

@@ -1,0 +1,25 @@
+/** The interfaces that the contract is tested with; where this system has none of a kind, over an emulation. */
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const emulation = join(dirname(dirname(fileURLToPath(import.meta.url))), 'test', 'contract', 'emulation');
+
+/** `flags` for all, `only` for what is tested: it sees the emulated system. */
+export const INTERFACES = [
+  { name: 'bsd44', title: 'SCM_RIGHTS, looking first', flags: [] },
+  { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', flags: ['-DFDP_PEEK=0'] },
+  { name: 'bsd44-hold', title: 'the same, holding sockets in flight', flags: ['-DFDP_PEEK=0', '-DFDP_HOLD=1'] },
+  {
+    name: 'bsd43',
+    title: 'msg_accrights, over an emulation',
+    flags: ['-DFDP_BSD43'],
+    only: ['-include', join(emulation, 'bsd43.h')],
+    emulator: join(emulation, 'bsd43.c'),
+  },
+  {
+    name: 'sysv',
+    title: 'STREAMS, over an emulation',
+    flags: ['-DFDP_SYSV', `-I${emulation}`],
+    emulator: join(emulation, 'sysv.c'),
+  },
+];
