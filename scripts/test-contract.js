@@ -1,9 +1,10 @@
 /**
  * Compiles the C tests of native/fdpasser.h with each interface, and runs them.
  *
- *   node scripts/test-contract.js [--valgrind] [--musl] [title]
+ *   node scripts/test-contract.js [--valgrind] [--musl] [--tsan] [title]
  *
  * --valgrind: under it, with no lost block and no descriptor left open. --musl: compiled with musl-gcc.
+ * --tsan: under ThreadSanitizer.
  * A title, or a part of one: those tests alone. FDPASSER_RACE says how many messages race for the last slots.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -41,6 +42,7 @@ const options = [
   '-Wconversion',
 ];
 options.push('-Werror');
+if (flags.has('--tsan')) options.push('-fsanitize=thread');
 // The macros of musl's own headers mix signed and unsigned numbers.
 if (musl) options.push('-static', '-Wno-sign-compare', '-Wno-sign-conversion');
 
