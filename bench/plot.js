@@ -3,10 +3,10 @@
 const WIDTH = 760;
 const HEIGHT = 400;
 const AREA = { left: 90, right: WIDTH - 20, top: 90, bottom: HEIGHT - 55 };
-const COLOURS = ['#1b6ca8', '#d1495b', '#3a7d44', '#8a5a9e'];
+const COLOURS = ['#1b6ca8', '#d1495b', '#3a7d44', '#8a5a9e', '#c77f1a', '#555555'];
 
 /**
- * Lines over places that stand at equal distances, such as batch sizes that double: `places` are their labels, and each
+ * Lines over places that stand at equal distances, such as batch sizes that double: `places` are their labels, '' for none, and each
  * of `series` is `{ name, values }`, with undefined where it was not measured. `write` labels the upright axis.
  */
 export function lines({ title, across, upright, places, series, write, logarithmic = false }) {
@@ -21,7 +21,7 @@ export function lines({ title, across, upright, places, series, write, logarithm
     line(AREA.left, y(tick), AREA.right, y(tick), '#ddd'),
     text(AREA.left - 8, y(tick) + 4, write(tick), 'end'),
   ]);
-  parts.push(...places.map((place, i) => text(x(i), AREA.bottom + 20, place)));
+  parts.push(...places.flatMap((place, i) => (place === '' ? [] : [text(x(i), AREA.bottom + 20, place)])));
   parts.push(text((AREA.left + AREA.right) / 2, HEIGHT - 12, across), text(AREA.left, AREA.top - 14, upright, 'start'));
   for (const [i, { name, values }] of series.entries()) {
     const colour = COLOURS[i];
@@ -32,6 +32,14 @@ export function lines({ title, across, upright, places, series, write, logarithm
     parts.push(...key(i, name));
   }
   return svg(title, HEIGHT, parts);
+}
+
+/** Such plots one below the other, as one. */
+export function column(plots) {
+  const placed = plots.map((plot, i) => plot.replace('<svg ', `<svg y="${i * HEIGHT}" `));
+  const height = plots.length * HEIGHT;
+  const size = `viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`;
+  return [`<svg xmlns="http://www.w3.org/2000/svg" ${size}>`, ...placed, '</svg>', ''].join('\n');
 }
 
 /** Lying bars, each of `rows` `{ name, values }` with as many values as there are `parts`, one behind the other. */
@@ -69,10 +77,11 @@ function svg(title, height, parts) {
   ].join('\n');
 }
 
-/** What a colour stands for, in a row under the title. */
+/** What a colour stands for, in rows of four under the title. */
 function key(i, name) {
-  const x = AREA.left + 10 + i * 165;
-  return [`<rect x="${x}" y="34" width="12" height="12" fill="${COLOURS[i]}"/>`, text(x + 18, 44, name, 'start')];
+  const x = AREA.left + 10 + (i % 4) * 165;
+  const y = 34 + Math.floor(i / 4) * 18;
+  return [`<rect x="${x}" y="${y}" width="12" height="12" fill="${COLOURS[i]}"/>`, text(x + 18, y + 10, name, 'start')];
 }
 
 function line(x1, y1, x2, y2, colour) {
