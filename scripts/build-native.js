@@ -51,8 +51,7 @@ export function compile({ compiler, platform, output, flags }) {
   const [command, ...first] = compiler;
   const kind = library[platform] ?? library.elf;
   const libraries = platform === 'linux' ? ['-ldl'] : [];
-  const found = findInterface(compiler).flags;
-  const everything = [...first, ...common, ...found, ...flags, ...kind, '-o', output, ...sources, ...libraries];
+  const everything = [...first, ...common, ...flags, ...kind, '-o', output, ...sources, ...libraries];
   execFileSync(command, everything, { stdio: 'inherit' });
 }
 
@@ -61,7 +60,12 @@ export function compileHere(flags) {
   const output = join(root, 'build', `${process.platform}-${process.arch}`, 'fdpasser.node');
   const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
   const compiler = (process.env.CC ?? 'cc').split(' ');
-  compile({ compiler, platform: process.platform, output, flags: [...flags, ...peek] });
+  compile({
+    compiler,
+    platform: process.platform,
+    output,
+    flags: [...flags, ...findInterface(compiler).flags, ...peek],
+  });
   return output;
 }
 
