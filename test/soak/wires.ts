@@ -36,15 +36,13 @@ export function inlet(wire: Wire, socket: OwnedFd, owner: InletOwner): Inlet {
   return wire.kind === 'channel' ? new ChannelInlet(socket, owner) : new PasserInlet(socket, owner, wire.renew > 0);
 }
 
-/** How many old passers may still have something to send: the kernel may not take it while so many are in flight. */
-const MOST_CLOSING = 8;
-
 class PasserOutlet implements Outlet {
   sent = 0;
   readonly #wire: Wire;
   #passer: FdPasser;
   #batches = 0;
-  readonly #closing = new Set<Promise<void>>();
+  /** The end of all passers but the newest. */
+  #closing: Promise<unknown> = Promise.resolve();
   /** Those who wait for the newest passer; each has its own. */
   #waiting = new Set<(why: Error) => void>();
 
@@ -53,12 +51,13 @@ class PasserOutlet implements Outlet {
     this.#passer = this.#passerOver(socket);
   }
 
-  send(fds: FdLike[], keepOpen: boolean): Promise<void> {
-    if (this.#wire.renew > 0 && ++this.#batches % this.#wire.renew === 0 && this.#closing.size < MOST_CLOSING)
-      this.#renew();
+  async send(fds: FdLike[], keepOpen: boolean): Promise<void> {
+    if (this.#wire.renew > 0 && ++this.#batches % this.#wire.renew === 0) this.#renew();
+    // Sent before its socket, what follows could fill the room in flight that the socket needs, for ever.
+    await this.#closing;
     const passer = this.#passer;
     const waiting = this.#waiting;
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       waiting.add(reject);
       fds.forEach((fd, i) =>
         passer.pushSendFh(fd, { keepOpen }, () => {
@@ -72,7 +71,8 @@ class PasserOutlet implements Outlet {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#closing, this.#passer.close()]);
+    await this.#closing;
+    await this.#passer.close();
   }
 
   destroy(): void {
@@ -100,9 +100,7 @@ class PasserOutlet implements Outlet {
       return; // no slot just now
     }
     this.#passer.pushSendFh(pair[1]);
-    const closing = this.#passer.close();
-    this.#closing.add(closing);
-    void closing.then(() => this.#closing.delete(closing));
+    this.#closing = Promise.all([this.#closing, this.#passer.close()]);
     this.#passer = this.#passerOver(pair[0]);
   }
 }
