@@ -39,8 +39,7 @@ static int may_wait(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length))
     return 0; /* no socket, most often */
   if (fdp_domain(fd) == AF_UNIX)
-    /* A connection that nobody accepted, or a packet, may have descriptors and no byte. */
-    return fdp_socket_type(fd) == FDP_STREAM ? unread(fd) : is_readable(fd);
+    return fdp_listening(fd) == 1 ? is_readable(fd) : unread(fd);
   return linger.l_onoff && linger.l_linger > 0;
 }
 
