@@ -72,6 +72,8 @@ function runUnderValgrind(program) {
       '-q',
       '--leak-check=full',
       '--track-fds=yes',
+      // Its threads run one at a time: in turn, or those that race starve the one that receives.
+      '--fair-sched=yes',
       '--error-exitcode=99',
       `--log-file=${log}.%p`,
       // A detached thread that is just ending still has its stack.
@@ -80,7 +82,7 @@ function runUnderValgrind(program) {
       program,
       ...titles,
     ],
-    // It runs one thread at a time, and a race takes long.
+    // A race under it takes long.
     { stdio: ['ignore', 'inherit', 'inherit'], env: { FDPASSER_RACE: '20', ...process.env } },
   );
   const found = readdirSync(dirname(program))
