@@ -15,4 +15,4 @@ export type { SocketType } from './endpoint/type.js';
 export { FdPasserError } from './errors.js';
 export { FdStream, type FdStreamOptions } from './stream.js';
 export type { LifeEvents } from './life.js';
-export { FdPasser, type FdPasserOptions, type ReceiveManyOptions, type SendOptions } from './passer.js';
+export { FdPasser, type FdPasserOptions, type ReceiveManyOptions, type SendOptions } from './passer/passer.js';

@@ -1,5 +1,4 @@
 import type { EventEmitter } from 'node:events';
-import { nextTick } from 'node:process'; // the global is a getter, which costs more than the call
 import { abortable, type Abortable } from './abort.js';
 import { closed, invalidType } from './errors.js';
 import { Queue, Queued } from './queue.js';
@@ -116,7 +115,7 @@ export class Life<T> {
     this.#receivers.push(receiver);
     this.#asked += receiver.most;
     if (this.#delivering) return; // `deliver` sees it
-    if (this.#stashed() > 0) nextTick(() => this.deliver());
+    if (this.#stashed() > 0) process.nextTick(() => this.deliver());
     this.#alive.asked();
   }
 
@@ -152,7 +151,7 @@ export class Life<T> {
     } finally {
       this.#delivering = false;
       // A callback threw: the others are called all the same.
-      if (this.#stashed() > 0 && this.#receivers.length > 0) nextTick(() => this.deliver());
+      if (this.#stashed() > 0 && this.#receivers.length > 0) process.nextTick(() => this.deliver());
       if (this.#state === 'ending' && this.#stashed() === 0) this.#shutDown(true);
       else this.#alive.asked();
     }
@@ -266,7 +265,7 @@ export class Life<T> {
 
   /** For an event of the link, after whatever it is doing now. */
   emitLater(event: 'exhausted' | 'resumed'): void {
-    nextTick(() => this.#of.emit(event));
+    process.nextTick(() => this.#of.emit(event));
   }
 
   #closed(): Error {
@@ -280,7 +279,7 @@ export class Life<T> {
     this.#alive.dropAll(error ?? this.#closed());
     this.#failReceivers(error ?? this.#closed());
     this.#dropStash();
-    nextTick(() => {
+    process.nextTick(() => {
       try {
         if (report) this.#onError?.(error);
         if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);

@@ -4,15 +4,16 @@ export class Queued {
   place = 0;
 }
 
+const NONE: never[] = [];
 const SMALLEST = 16;
 /** A ring larger than this is given up when it is empty. */
 const WORTH_KEEPING = 4096;
 
 /** First in, first out, with removal from anywhere, each in constant time. What is removed leaves a gap, passed over later. */
 export class Queue<T extends Queued> {
-  /** Its length is a power of two. */
-  #ring: (T | undefined)[] = emptyRing(SMALLEST);
-  #mask = SMALLEST - 1;
+  /** Its length is a power of two, or 0 before there was anything. */
+  #ring: (T | undefined)[] = NONE;
+  #mask = -1;
   // Places, of which the lowest bits count: of the first in line, and behind the last.
   #head = 0;
   #tail = 0;
@@ -80,7 +81,8 @@ export class Queue<T extends Queued> {
 
   /** Closes the gaps, in a larger ring unless they were many. */
   #makeRoom(): void {
-    this.#renew(this.#length * 2 > this.#mask ? this.#ring.length * 2 : this.#ring.length);
+    const size = this.#ring.length;
+    this.#renew(Math.max(SMALLEST, this.#length * 2 > this.#mask ? size * 2 : size));
   }
 
   #renew(size: number): void {

@@ -177,13 +177,11 @@ export class FdStream extends Duplex {
   }
 
   #mayGo(fds: Outgoing[], first: boolean): boolean {
-    if (!fds.every((fd) => fd.ready(this.#wake))) return false;
+    if (!fds.every((fd) => fd.ready(this.#link))) return false;
     const refused = fds.find((fd) => fd.refusal !== undefined);
     if (refused !== undefined && first) this.#refuse(refused, fds);
     return refused === undefined;
   }
-
-  readonly #wake = (): void => this.#link.send();
 
   /** Bytes without their descriptors would mean something else, so the stream ends. */
   #refuse(refused: Outgoing, fds: Outgoing[]): void {

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
+import type { Sender } from '../descriptor/node-object.js';
 import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, setUnread, type OwnedFd } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
@@ -98,8 +99,8 @@ class Departing extends Queued {
   }
 
   /** Whether it can depart now; if not, `wake` is called when that may have changed. */
-  ready(wake: () => void): boolean {
-    return this.fds.every((fd) => fd.ready(wake));
+  ready(sender: Sender): boolean {
+    return this.fds.every((fd) => fd.ready(sender));
   }
 
   /** Why it must not depart. */
@@ -389,7 +390,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   #departure(): Departing | undefined {
     if (this.#peer === undefined) return undefined;
     const { maxFds, window } = this.#peer;
-    for (let next = this.#sends.first; next?.ready(this.#wake); next = this.#sends.first) {
+    for (let next = this.#sends.first; next?.ready(this.#link); next = this.#sends.first) {
       const refusal = next.refusal ?? beyond(next, this.#peer);
       if (refusal === undefined) {
         const fits = this.#untakenBytes + next.size <= window && this.#untakenFds + next.fds.length <= maxFds;
@@ -400,8 +401,6 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
     return undefined;
   }
-
-  readonly #wake = (): void => this.#link.send();
 
   #account(departing: Departing, sign: 1 | -1): void {
     this.#untakenBytes += sign * departing.size;

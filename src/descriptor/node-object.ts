@@ -23,6 +23,11 @@ import {
 /** Objects of Node that own a descriptor and know how to close it. A `FileHandle` is one, too. */
 export type NodeOwner = Socket | Server | DatagramSocket | FileHandle | ReadStream | WriteStream;
 
+/** Asks again, when it is told, whether what it waits for can be sent. */
+export interface Sender {
+  send(): void;
+}
+
 /** The descriptor of one of Node's own objects. Making this changes nothing there. */
 export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
   readonly object: T;
@@ -49,8 +54,8 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
     return undefined;
   }
 
-  /** Whether it can be sent, or refused, now. If not, `wake` is called once that may have changed. */
-  ready(_wake: () => void): boolean {
+  /** Whether it can be sent, or refused, now. If not, `sender` is told once that may have changed. */
+  ready(_sender: Sender): boolean {
     return true;
   }
 
@@ -134,13 +139,13 @@ class SocketObject extends NodeObject<Socket> {
     return this.#unread;
   }
 
-  override ready(wake: () => void): boolean {
+  override ready(sender: Sender): boolean {
     if (this.gone || isFlushed(this.object)) return true;
     if (this.#waiting) return false;
     this.#waiting = true;
     whenWritten(this.object, () => {
       this.#waiting = false;
-      wake();
+      sender.send();
     });
     return false;
   }
@@ -186,9 +191,9 @@ class DatagramObject extends NodeObject<DatagramSocket> {
     return datagramNumber(this.object);
   }
 
-  override ready(wake: () => void): boolean {
+  override ready(sender: Sender): boolean {
     if (this.gone || this.object.getSendQueueCount() === 0) return true;
-    setTimeout(wake, 1); // nothing tells when it has sent
+    setTimeout(() => sender.send(), 1); // nothing tells when it has sent
     return false;
   }
 
@@ -218,13 +223,13 @@ abstract class FileStreamObject<T extends ReadStream | WriteStream> extends Node
     return this.object.destroyed;
   }
 
-  override ready(wake: () => void): boolean {
+  override ready(sender: Sender): boolean {
     if (this.gone || (!this.object.pending && this.done())) return true;
     if (this.#waiting) return false;
     this.#waiting = true;
     this.wait(() => {
       this.#waiting = false;
-      wake();
+      sender.send();
     });
     return false;
   }
@@ -233,7 +238,7 @@ abstract class FileStreamObject<T extends ReadStream | WriteStream> extends Node
     return true;
   }
 
-  protected abstract wait(wake: () => void): void;
+  protected abstract wait(then: () => void): void;
 
   protected dispose(): void {
     this.object.destroy();
@@ -245,8 +250,8 @@ class ReadStreamObject extends FileStreamObject<ReadStream> {
     return super.refusal ?? (hasReadAhead(this.object) ? readAhead() : undefined);
   }
 
-  protected wait(wake: () => void): void {
-    onceEither(this.object, 'open', wake);
+  protected wait(then: () => void): void {
+    onceEither(this.object, 'open', then);
   }
 }
 
@@ -255,8 +260,8 @@ class WriteStreamObject extends FileStreamObject<WriteStream> {
     return isFlushed(this.object);
   }
 
-  protected wait(wake: () => void): void {
-    whenWritten(this.object, wake);
+  protected wait(then: () => void): void {
+    whenWritten(this.object, then);
   }
 }
 

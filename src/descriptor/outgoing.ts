@@ -2,7 +2,7 @@ import { notOpen, unreadBytes } from '../errors.js';
 import { Queued } from '../queue.js';
 import { Custody } from './custody.js';
 import { borrow, type FdLike } from './fd-like.js';
-import { NodeObject, nodeObject } from './node-object.js';
+import { NodeObject, nodeObject, type Sender } from './node-object.js';
 import { OwnedFd, endLoan, lend, lentNumber } from './owned-fd.js';
 
 /**
@@ -52,11 +52,11 @@ export class Outgoing extends Queued {
   }
 
   /**
-   * Whether it can be sent, or refused, now; if not, `wake` is called when that may have changed. What was written to it
+   * Whether it can be sent, or refused, now; if not, `sender` is told when that may have changed. What was written to it
    * here must leave this process first. Whatever stands behind it waits, too.
    */
-  ready(wake: () => void): boolean {
-    return this.#terms === 'keep' || (this.#node()?.ready(wake) ?? true);
+  ready(sender: Sender): boolean {
+    return this.#terms === 'keep' || (this.#node()?.ready(sender) ?? true);
   }
 
   /** Why it must not be sent after all, once it is ready. */

@@ -31,20 +31,25 @@ export function hasRoom(more: number): boolean {
   return highest + more < slots;
 }
 
-const waiting = new Set<() => void>();
-
-/** Calls back once, on the next tick after this library closes a descriptor. */
-export function whenSlotFreed(callback: () => void): void {
-  waiting.add(callback);
+/** Waits for a free slot. */
+export interface SlotWaiter {
+  tryAgain(): void;
 }
 
-export function forgetSlot(callback: () => void): void {
-  waiting.delete(callback);
+const waiting = new Set<SlotWaiter>();
+
+/** Has it try once, on the next tick after this library closes a descriptor. */
+export function whenSlotFreed(waiter: SlotWaiter): void {
+  waiting.add(waiter);
+}
+
+export function forgetSlot(waiter: SlotWaiter): void {
+  waiting.delete(waiter);
 }
 
 /** Tells those who wait that a descriptor was closed. */
 export function slotFreed(): void {
   if (waiting.size === 0) return;
-  for (const callback of waiting) process.nextTick(callback);
+  for (const waiter of waiting) process.nextTick(() => waiter.tryAgain());
   waiting.clear();
 }

@@ -59,7 +59,7 @@ function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: A
     const owner: LinkOwner = {
       bytes,
       fill() {
-        if (!fds.every((fd) => fd.ready(() => link.send()))) return 0;
+        if (!fds.every((fd) => fd.ready(link))) return 0;
         const refusal = fds.find((fd) => fd.refusal !== undefined)?.refusal;
         if (refusal !== undefined) {
           end(refusal);

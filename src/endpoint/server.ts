@@ -13,7 +13,7 @@ import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { abortable, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { forgetSlot, whenSlotFreed } from '../descriptor/table.js';
+import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, checkInteger, checkOptions, closed, invalidType, invalidValue, systemError } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
 import { addon } from '../native/load.js';
@@ -207,20 +207,22 @@ export class FdServer {
       this.#waiting.shift()!.fail(systemError(result, 'accept', { path: this.path }));
       return;
     }
-    this.#timer = setTimeout(this.#again, this.#full ? RETRY : FIRST_RETRY);
+    this.#timer = setTimeout(() => this.#waiter.tryAgain(), this.#full ? RETRY : FIRST_RETRY);
     this.#full = true;
-    whenSlotFreed(this.#again);
+    whenSlotFreed(this.#waiter);
   }
 
-  readonly #again = (): void => {
-    this.#stopTimer();
-    this.#accept();
+  readonly #waiter: SlotWaiter = {
+    tryAgain: () => {
+      this.#stopTimer();
+      this.#accept();
+    },
   };
 
   #stopTimer(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    forgetSlot(this.#again);
+    forgetSlot(this.#waiter);
   }
 
   #settle(): void {

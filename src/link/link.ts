@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Custody } from '../descriptor/custody.js';
-import { forgetSlot, hasRoom, prepareTable, whenSlotFreed } from '../descriptor/table.js';
+import { forgetSlot, hasRoom, prepareTable, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
@@ -76,7 +76,7 @@ export function checkSocket(fd: number): number {
  * It receives only while its owner wants something, sends what its owner has at the end of the tick, and keeps the
  * process alive only while one of both is waited for. An idle link still notices that its peer has gone.
  */
-export class Link {
+export class Link implements SlotWaiter {
   readonly #socket: Custody;
   readonly #fd: number;
   readonly #owner: LinkOwner;
@@ -292,21 +292,22 @@ export class Link {
     const first = !this.#full;
     this.#full = true;
     this.#wait(first ? FIRST_RETRY : RETRY);
-    whenSlotFreed(this.#again);
+    whenSlotFreed(this);
     if (first) this.#owner.exhausted();
   }
 
   #wait(milliseconds: number): void {
     this.#receiving = 'waiting';
-    this.#receiveTimer = setTimeout(this.#again, milliseconds);
+    this.#receiveTimer = setTimeout(() => this.tryAgain(), milliseconds);
   }
 
   #stopWaiting(): void {
     clearTimeout(this.#receiveTimer);
-    forgetSlot(this.#again);
+    forgetSlot(this);
   }
 
-  readonly #again = (): void => {
+  /** There may be room in the table now. */
+  tryAgain(): void {
     if (this.#watch === undefined || this.#receiving !== 'waiting') return;
     this.#stopWaiting();
     this.#receiving = 'open';
@@ -315,7 +316,7 @@ export class Link {
     } finally {
       this.#settle();
     }
-  };
+  }
 
   /** What a receive would find: 1 something, 0 the end, or a negative errno. */
   #look(): number {

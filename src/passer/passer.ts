@@ -1,0 +1,236 @@
+import { EventEmitter } from 'node:events';
+import { abortable, type Abortable } from '../abort.js';
+import type { FdLike } from '../descriptor/fd-like.js';
+import { BareOutgoing } from '../descriptor/outgoing.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { checkBoolean, checkInteger, checkOptions, invalidType, notAPair, outOfRange } from '../errors.js';
+import { iterate } from '../iterate.js';
+import type { LifeEvents, OnError } from '../life.js';
+import { MAX_FDS, MAX_MESSAGES } from '../native/addon.js';
+import { BothEnds, take, takePair } from './ends.js';
+import { Traffic } from './traffic.js';
+
+export interface FdPasserOptions {
+  /**
+   * One end of a connected AF_UNIX socket; or both ends of a pair, for `iAmParent` and `iAmChild` to choose from; or
+   * nothing, for a new stream pair. The passer takes over what it is given.
+   */
+  fh?: FdLike | readonly [FdLike, FdLike];
+  /** Leave the sockets' O_NONBLOCK as it is. The passer never blocks either way. */
+  dontSetNonblocking?: boolean;
+  /** Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
+  onError?: OnError;
+  /** How many descriptors one message may carry, 1 to 253, for a peer known to take several. Default 1. */
+  batch?: number;
+  /** The bytes of each message, 1 to 64. Default one zero byte. */
+  payload?: Uint8Array;
+}
+
+export interface ReceiveManyOptions extends Abortable {
+  /** How many to take at most. Default 1024. */
+  most?: number;
+}
+
+export interface SendOptions extends Abortable {
+  /** Leave the descriptor open here after it was sent; it stays the caller's. Default false: it is closed. */
+  keepOpen?: boolean;
+}
+
+// The kernel never splits a message as short as this: even the smallest send buffer takes it whole.
+const MAX_PAYLOAD = 64;
+/** What `receiveMany` takes unless told otherwise: beyond that, more in one call saves nothing. */
+const MOST_AT_ONCE = 1024;
+const MAX_INT32 = 0x7fff_ffff;
+const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
+
+/**
+ * Passes descriptors to, and takes them from, the process at the other end of an AF_UNIX socket.
+ *
+ * Two queues, one each way, both in order and neither blocking. A descriptor is received only when one was asked for. The
+ * event loop lives on while something waits to be sent or received, not for an idle passer.
+ *
+ * When the peer ends or the socket breaks, what the peer had sent can still be received; after that the passer closes:
+ * descriptors not sent are closed or, from `send`, given back, promises reject, and `onError` is called.
+ */
+export class FdPasser extends EventEmitter<LifeEvents> {
+  readonly #traffic: Traffic;
+  #ends: BothEnds | undefined;
+
+  /**
+   * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
+   * `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket, `EINVAL` for one that listens, `EMFILE` when there is no
+   * room for a new pair.
+   */
+  constructor(options: FdPasserOptions = {}) {
+    super();
+    const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = checkOptions(options);
+    checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
+    checkInteger('options.batch', most, 1, MAX_FDS);
+    this.#traffic = new Traffic(this, onError, most, payload === undefined ? ONE_ZERO : repeated(payload));
+
+    const taken = fh === undefined ? takePair(!dontSetNonblocking) : take(fh, !dontSetNonblocking);
+    if (taken instanceof BothEnds) {
+      this.#ends = taken;
+      this.#traffic.waitWith(taken);
+      return;
+    }
+    try {
+      this.#traffic.start(taken);
+    } catch (error) {
+      taken.giveBack();
+      throw error;
+    }
+  }
+
+  /**
+   * In a child process: the passer over the socket that its parent named in `spawn`'s `stdio`. `fd` is its place there.
+   * Throws as the constructor does.
+   */
+  static inherit(fd = 3): FdPasser {
+    return new FdPasser({ fh: fd });
+  }
+
+  /**
+   * The other end of a passer made from a pair, to name in `spawn`'s `stdio`. Open until `iAmParent` or `iAmChild`.
+   * Throws `ERR_FDPASSER_NOT_A_PAIR` when the passer was made from one descriptor.
+   */
+  get peer(): OwnedFd {
+    return this.#pair.peer;
+  }
+
+  /**
+   * After the child was spawned: keeps this process's end and closes `peer`. What was asked for before begins now.
+   * Throws `ERR_FDPASSER_NOT_A_PAIR` unless the passer still has both ends.
+   */
+  iAmParent(): void {
+    this.#traffic.life.checkSendable();
+    this.#traffic.begin(this.#pair.chooseParent());
+  }
+
+  /** The reverse of `iAmParent`: keeps `peer` as this process's end and closes the other. */
+  iAmChild(): void {
+    this.#traffic.life.checkSendable();
+    this.#traffic.begin(this.#pair.chooseChild());
+  }
+
+  /**
+   * Queues a descriptor to be sent, at the end of the current tick if the peer's buffer has room. It is the passer's from
+   * now on: closed once it was sent, or if it cannot be. With `keepOpen` it stays the caller's, who must leave it open
+   * until `sent` is called; an OwnedFd takes care of that by itself.
+   *
+   * `sent` is called when the kernel has it, and it is closed here; the peer may not have received it yet.
+   * One of Node's own objects is closed as it closes itself. A connection is sent when what was written to it has left
+   * this process, and what was pushed later waits for that; if it closes by itself before, it is not sent.
+   *
+   * Throws `ERR_FDPASSER_CLOSED`, `EBADF`, `ERR_FDPASSER_OWNED`, `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_MANAGED`,
+   * `ERR_FDPASSER_NOT_OPEN`, `ERR_FDPASSER_UNREAD`, `ERR_FDPASSER_TLS`, `ERR_FDPASSER_HTTP_BUSY` or an argument error; the
+   * descriptor is then still the caller's.
+   */
+  pushSendFh(fh: FdLike, sent?: () => void): void;
+  pushSendFh(fh: FdLike, options: { keepOpen?: boolean }, sent?: () => void): void;
+  pushSendFh(fh: FdLike, second: { keepOpen?: boolean } | (() => void) = {}, third?: () => void): void {
+    const [options, sent] = typeof second === 'object' ? [second, third] : [{}, second];
+    const { keepOpen = false } = checkOptions<{ keepOpen?: boolean }>(options);
+    checkBoolean('options.keepOpen', keepOpen);
+    if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
+    this.#traffic.life.checkSendable();
+    this.#traffic.enqueue(new BareOutgoing(fh, keepOpen ? 'keep' : 'close', sent));
+  }
+
+  /**
+   * Asks for the next descriptor: `received` is called with it, and owns it. Callbacks are called in the order pushed.
+   * Throws `ERR_FDPASSER_CLOSED` or an argument error.
+   */
+  pushRecvFh(received: (fd: OwnedFd) => void): void {
+    if (typeof received !== 'function') throw invalidType('received', 'a function', received);
+    this.#traffic.life.ask(received);
+  }
+
+  /**
+   * Sends a descriptor to the peer. Takes it over: it is closed here once the kernel has it, unless `keepOpen`.
+   * Resolves when the kernel has it, not when the peer has received it.
+   *
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only if it was not sent), the system's error, or as
+   * `pushSendFh` throws. The descriptor is then still the caller's, as it was.
+   */
+  send(fh: FdLike, options: SendOptions = {}): Promise<void> {
+    return abortable(options, (resolve, reject) => {
+      const { keepOpen = false } = options;
+      checkBoolean('options.keepOpen', keepOpen);
+      this.#traffic.life.checkSendable();
+      const outgoing = new BareOutgoing(fh, keepOpen ? 'keep' : 'return', resolve, reject);
+      this.#traffic.enqueue(outgoing);
+      return (error) => {
+        if (!this.#traffic.withdraw(outgoing)) return;
+        outgoing.unsent();
+        reject(error);
+        this.#traffic.life.closeIfDone();
+      };
+    });
+  }
+
+  /**
+   * The next descriptor, which is the caller's to close.
+   *
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no descriptor is lost by it: the next `receive` gets it), or the
+   * error that broke the passer.
+   */
+  receive(options: Abortable = {}): Promise<OwnedFd> {
+    return this.#traffic.life.receive(options);
+  }
+
+  /**
+   * Several descriptors at once, for a peer that sends many: as soon as there is one, all that one call of the kernel
+   * brings, up to `most`. They are the caller's to close; `OwnedFd.closeAll` does it at once.
+   *
+   * Rejects as `receive` does, and with `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE` for `most`.
+   */
+  async receiveMany(options: ReceiveManyOptions = {}): Promise<OwnedFd[]> {
+    const { most = MOST_AT_ONCE } = checkOptions(options);
+    return this.#traffic.life.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
+  }
+
+  /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
+    return iterate(
+      (signal) => this.receive({ signal }),
+      () => this.#traffic.life.inOrder,
+    );
+  }
+
+  /**
+   * Sends what is queued, then closes. Nothing more is received: whoever waits for that is refused at once.
+   * Resolves when the passer is closed, also when an error or the peer closed it before everything was sent: each send,
+   * and `onError`, tells that.
+   */
+  close(): Promise<void> {
+    return this.#traffic.life.close();
+  }
+
+  /**
+   * Closes at once. What was not sent is closed or, from `send`, given back; promises reject with `error` or
+   * `ERR_FDPASSER_CLOSED`. With an error, `onError` and `'error'` tell it. Does nothing when closed already.
+   */
+  destroy(error?: Error): void {
+    if (error === undefined) this.#traffic.life.finish('destroy() was called');
+    else this.#traffic.life.fail(error);
+  }
+
+  /** `close()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  get #pair(): BothEnds {
+    if (this.#ends === undefined) throw notAPair();
+    return this.#ends;
+  }
+}
+
+/** The payload of as many messages as one call carries. */
+function repeated(payload: Uint8Array): Uint8Array {
+  if (!(payload instanceof Uint8Array)) throw invalidType('options.payload', 'a Uint8Array', payload);
+  if (payload.length < 1 || payload.length > MAX_PAYLOAD)
+    throw outOfRange('options.payload.length', `>= 1 and <= ${MAX_PAYLOAD}`, payload.length);
+  return Buffer.concat(Array.from({ length: MAX_MESSAGES }, () => payload));
+}

@@ -1,0 +1,248 @@
+import type { EventEmitter } from 'node:events';
+import type { Custody } from '../descriptor/custody.js';
+import type { Outgoing } from '../descriptor/outgoing.js';
+import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { plainData } from '../errors.js';
+import { Life, type Alive, type LifeEvents, type OnError } from '../life.js';
+import { Link, type LinkOwner } from '../link/link.js';
+import { MAX_MESSAGES } from '../native/addon.js';
+import { batch } from '../native/load.js';
+import { Queue } from '../queue.js';
+import type { BothEnds } from './ends.js';
+
+/** Room for the payload of each message received, ours or another program's. */
+const STRIDE = 256;
+/** Payloads are looked at by nobody, so all passers of a thread share the room. */
+const ROOM = new Uint8Array(STRIDE * MAX_MESSAGES);
+
+/**
+ * What a passer sends and receives over its link. The link and the life call its methods, rather than a closure for each:
+ * there may be very many passers.
+ */
+export class Traffic implements LinkOwner, Alive<OwnedFd> {
+  readonly life: Life<OwnedFd>;
+  readonly bytes: Uint8Array;
+  /** Descriptors in a message, at most. */
+  readonly #batch: number;
+  readonly #sends = new Queue<Outgoing>();
+  #link: Link | undefined;
+  #ends: BothEnds | undefined;
+  /** So many descriptors go one by one: one of them made the kernel refuse the message they were in. */
+  #singly = 0;
+
+  /** `bytes` are those of as many messages as one call carries. */
+  constructor(of: EventEmitter<LifeEvents>, onError: OnError | undefined, most: number, bytes: Uint8Array) {
+    this.life = new Life(of, this, onError);
+    this.#batch = most;
+    this.bytes = bytes;
+  }
+
+  /** Takes the socket over, unless it throws. */
+  start(socket: Custody): void {
+    this.#link = new Link(socket, this);
+    if (this.#sends.length > 0) this.#link.send();
+    this.#link.receive();
+  }
+
+  /** One of them is to be the socket, later. */
+  waitWith(ends: BothEnds): void {
+    this.#ends = ends;
+  }
+
+  /** The same, once it was chosen. */
+  begin(socket: Custody): void {
+    try {
+      this.start(socket);
+    } catch (error) {
+      socket.close();
+      this.life.finish((error as Error).message);
+      throw error;
+    }
+  }
+
+  enqueue(outgoing: Outgoing): void {
+    this.#sends.push(outgoing);
+    this.#link?.send();
+  }
+
+  /** Takes it back, unless it was sent. */
+  withdraw(outgoing: Outgoing): boolean {
+    return this.#sends.remove(outgoing);
+  }
+
+  // ---- sending
+
+  fill(): number {
+    const link = this.#link!;
+    const payload = this.bytes.length / MAX_MESSAGES;
+    let messages = 0;
+    let descriptors = 0;
+    let next = this.#firstSendable(link);
+    while (next !== undefined && messages < MAX_MESSAGES) {
+      const most = this.#singly > messages ? 1 : this.#batch;
+      let count = 0;
+      for (; next !== undefined && count < most; next = sendable(this.#sends.after(next), link), count++)
+        batch.fd[descriptors++] = next.number;
+      batch.size[messages] = payload;
+      batch.count[messages++] = count;
+    }
+    return messages;
+  }
+
+  #firstSendable(link: Link): Outgoing | undefined {
+    for (;;) {
+      const { first } = this.#sends;
+      if (!first?.ready(link)) return undefined;
+      const { refusal } = first;
+      if (refusal === undefined) return first;
+      this.#sends.shift();
+      first.giveBack();
+      this.#tellRefused(first, refusal);
+    }
+  }
+
+  sent(messages: number): void {
+    const toTell: (() => void)[] = [];
+    for (let i = 0, left = 0; i < messages; i++) {
+      this.#singly = Math.max(0, this.#singly - 1);
+      for (left = batch.count[i]!; left > 0; left--) {
+        const outgoing = this.#sends.shift()!;
+        outgoing.letGo();
+        if (outgoing.whenSent !== undefined) toTell.push(outgoing.whenSent);
+      }
+    }
+    try {
+      tell(toTell);
+    } finally {
+      this.life.closeIfDone();
+    }
+  }
+
+  /** Of several descriptors in a message the kernel does not say which it refused, so they go again one by one. */
+  refused(error: Error): void {
+    if (batch.count[0]! > 1) {
+      this.#singly = batch.count[0]!;
+      return;
+    }
+    this.#singly = Math.max(0, this.#singly - 1);
+    const outgoing = this.#sends.shift()!;
+    outgoing.unsent();
+    this.#tellRefused(outgoing, error);
+  }
+
+  #tellRefused(outgoing: Outgoing, error: Error): void {
+    // A connection that breaks while it waits is no reason to end: its owner sees that on the socket.
+    if (outgoing.whenRefused === undefined && !outgoing.gone) this.life.fail(error);
+    else {
+      outgoing.whenRefused?.(error);
+      this.life.closeIfDone();
+    }
+  }
+
+  #dropSends(error: Error): void {
+    for (let next = this.#sends.shift(); next; next = this.#sends.shift()) {
+      next.unsent();
+      next.whenRefused?.(error);
+    }
+  }
+
+  // ---- receiving
+
+  received(messages: number): void {
+    let plain = 0;
+    let next = 0;
+    for (let i = 0; i < messages; i++) {
+      const end = next + batch.count[i]!;
+      if (next === end) plain ||= batch.size[i]!;
+      for (; next < end; next++) this.life.put(ownReceived(batch.fd[next]!));
+    }
+    try {
+      this.life.deliver();
+    } finally {
+      if (plain > 0) this.life.fail(plainData(plain));
+    }
+  }
+
+  // ---- what else the link and the life ask
+
+  readonly what = 'passer';
+
+  get room(): Uint8Array {
+    return ROOM;
+  }
+
+  get stride(): number {
+    return STRIDE;
+  }
+
+  wanted(): number {
+    return this.life.wanted;
+  }
+
+  awaits(): boolean {
+    return this.life.wanted > 0;
+  }
+
+  cannotSend(error: Error): boolean {
+    this.life.cannotSend(error, true);
+    return true;
+  }
+
+  exhausted(): void {
+    this.life.emitLater('exhausted');
+  }
+
+  resumed(): void {
+    this.life.emitLater('resumed');
+  }
+
+  peerEnded(): void {}
+
+  mayStillSend(): boolean {
+    return this.#sends.length > 0;
+  }
+
+  ended(error: Error | undefined): void {
+    this.life.ended(error);
+  }
+
+  unsent(): boolean {
+    return this.#link !== undefined && this.#sends.length > 0;
+  }
+
+  asked(): void {
+    this.#link?.receive();
+  }
+
+  discard(fd: OwnedFd): void {
+    fd.close();
+  }
+
+  dropUnsent(error: Error): void {
+    this.#dropSends(error);
+  }
+
+  dropAll(error: Error): void {
+    this.#dropSends(error);
+  }
+
+  disconnect(): void {
+    this.#link?.destroy();
+    this.#ends?.close();
+  }
+}
+
+/** The same one, if its turn has come. */
+function sendable(outgoing: Outgoing | undefined, link: Link): Outgoing | undefined {
+  return outgoing?.ready(link) && outgoing.refusal === undefined ? outgoing : undefined;
+}
+
+function tell(callbacks: readonly (() => void)[], from = 0): void {
+  let next = from;
+  try {
+    while (next < callbacks.length) callbacks[next++]!();
+  } finally {
+    // A callback threw: the others are called all the same.
+    if (next < callbacks.length) process.nextTick(tell, callbacks, next);
+  }
+}
