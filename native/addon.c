@@ -53,7 +53,7 @@ static int ok(napi_env env, napi_status status) {
   return 0;
 }
 
-enum { MOST_ARGUMENTS = 6 };
+enum { MOST_ARGUMENTS = 7 };
 
 struct call {
   struct addon *addon;
@@ -133,7 +133,7 @@ static napi_value receive_batch(napi_env env, napi_callback_info info) {
   if (!open_call(env, info, &call) || !integer(env, call.argument[0], &socket) ||
       !bytes(env, call.argument[1], &data, &length) || !integer(env, call.argument[2], &stride) ||
       !integer(env, call.argument[3], &demand.messages) || !integer(env, call.argument[4], &demand.descriptors) ||
-      !integer(env, call.argument[5], &demand.expected))
+      !integer(env, call.argument[5], &demand.expected) || !integer(env, call.argument[6], &demand.room))
     return NULL;
   demand.stride = (uint32_t)stride;
   struct fdp_batch *batch = call.addon->batch;
@@ -463,12 +463,15 @@ static napi_value use_thread(napi_env env, struct addon *addon) {
   return result(env, 0);
 }
 
-/* Which one, before anything is watched: true for the one that has a thread. */
+/* Which one, before anything is watched: true for the one that has a thread. Of two copies of the JavaScript in one
+ * environment the first decides. */
 static napi_value use_poller(napi_env env, napi_callback_info info) {
   struct call call;
   bool thread;
   if (!open_call(env, info, &call) || !ok(env, napi_get_value_bool(env, call.argument[0], &thread)))
     return NULL;
+  if (call.addon->poller)
+    return result(env, 0);
   return thread ? use_thread(env, call.addon) : use_uv(env, call.addon);
 }
 

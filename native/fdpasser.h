@@ -54,6 +54,7 @@ struct fdp_demand {
   int descriptors; /* stop after the message that brings as many as these, or more */
   int expected;    /* descriptors in each message but the first: more end the call before that message. Where the system
                     * cannot peek one message comes a call, and this says how many slots it needs in a small table */
+  int room;        /* descriptors in the first message: more are -EMFILE, where the system can peek */
   uint32_t stride; /* room for the bytes of each message */
 };
 

@@ -14,7 +14,7 @@ const { compileHere } = await import('./build-native.js');
 try {
   const file = compileHere(['-O2']);
   try {
-    await import('../dist/index.js');
+    await import('../dist/bundle/index.js');
   } catch (error) {
     rmSync(file); // it would stand before one of the package's that may work
     throw error;

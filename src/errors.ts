@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { getSystemErrorMap } from 'node:util';
+import { builtin } from './native/builtin.js';
 
 /**
  * A failure that this library found itself. `code` is stable and listed in `docs/errors.md`; failures of the operating
@@ -21,7 +21,7 @@ export function systemError(
   syscall: string,
   detail: { path?: string; advice?: string } = {},
 ): NodeJS.ErrnoException {
-  const [code, text] = getSystemErrorMap().get(errno) ?? [`E${-errno}`, 'unknown error'];
+  const [code, text] = builtin.util.getSystemErrorMap().get(errno) ?? [`E${-errno}`, 'unknown error'];
   const on = detail.path === undefined ? '' : ` '${detail.path.replace('\0', '@')}'`;
   const advice = detail.advice === undefined ? '' : `. ${detail.advice}`;
   const error: NodeJS.ErrnoException = new Error(`${code}: ${text}, ${syscall}${on}${advice}`);

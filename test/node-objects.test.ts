@@ -10,7 +10,7 @@ import { Socket, connect, createServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
-import { FdPasser, FdStream, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
+import { FdChannel, FdPasser, FdStream, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
 import { ended, message, startChild } from './support/child.js';
 import { connection, reads, withChild } from './support/connection.js';
 import { anonymousFile, inFolder, until } from './support/descriptors.js';
@@ -414,16 +414,21 @@ test('an OwnedFd becomes only what its kind allows, and else stays as it was', (
 });
 
 test('what its sender had read of a connection comes first, and does not go over a bare wire', async () => {
-  const internals = new URL('../../dist/descriptor/owned-fd.js', import.meta.url).href;
-  const { setUnread } = (await import(internals)) as { setUnread: (owned: OwnedFd, bytes: Buffer) => void };
   const passer = new FdPasser();
+  const [client, accepted] = await connection();
+  client.write('first, ');
+  await once(accepted, 'readable');
   const [near, far] = socketpair();
-  setUnread(near, Buffer.from('first, '));
-  await assert.rejects(passer.send(near), UNREAD);
-  assert.equal(near.closed, false);
-  const [one, other] = [near.toSocket(), far.toSocket()];
-  other.end('second');
-  assert.equal((await one.toArray()).join(''), 'first, second');
+  await using from = new FdChannel(near);
+  await using to = new FdChannel(far);
+  await from.send('a connection', [accepted]);
+  const [owned] = (await to.receive()).fds;
+  assert.deepEqual(owned!.unread, Buffer.from('first, '));
+  await assert.rejects(passer.send(owned!), UNREAD);
+  assert.equal(owned!.closed, false);
+  client.end('second');
+  const socket = owned!.toSocket();
+  assert.equal((await socket.toArray()).join(''), 'first, second');
   await passer.close();
 });
 

@@ -19,6 +19,22 @@ for (const poller of ['uv', 'thread', ''])
     assert.deepEqual(end, { code: 0, signal: null, stdout: 'imported\n', stderr: '' });
   });
 
+for (const poller of ['uv', 'thread'])
+  test(`two copies of the library, by one core, pass descriptors to each other and end: ${poller}`, async () => {
+    const script = `
+      const [one, other] = await Promise.all(['fdpasser', './dist/index.js'].map((name) => import(name)));
+      const [a, b] = one.socketpair();
+      const from = new one.FdPasser({ fh: a });
+      const to = new other.FdPasser({ fh: b.take() });
+      void from.send(0, { keepOpen: true });
+      (await to.receive()).close();
+      from.destroy();
+      const { code } = await to.receive().catch((error) => error);
+      console.log(code, one.FdPasser !== other.FdPasser);`;
+    const end = await evaluate(script, poller);
+    assert.deepEqual(end, { code: 0, signal: null, stdout: 'ERR_FDPASSER_CLOSED true\n', stderr: '' });
+  });
+
 test('the import refuses what is no poller, naming the variable and its values', async () => {
   const { code, stdout } = await evaluate(IMPORT, 'kqueue');
   assert.equal(code, 0);

@@ -218,7 +218,9 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
     header[i].msg_hdr.msg_iovlen = 1;
     header[i].msg_hdr.msg_control = &control[i];
     header[i].msg_hdr.msg_controllen =
-        (socklen_t)(i == 0 ? sizeof control[i] : CMSG_LEN((size_t)demand->expected * sizeof(int)));
+        (socklen_t)(i > 0                        ? CMSG_LEN((size_t)demand->expected * sizeof(int))
+                    : demand->room < FDP_MAX_FDS ? CMSG_LEN((size_t)demand->room * sizeof(int))
+                                                 : sizeof control[i]);
   }
   do
     peeked = recvmmsg(socket, header, (unsigned)demand->messages, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT, NULL);

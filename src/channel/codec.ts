@@ -1,5 +1,5 @@
-import { deserialize, serialize } from 'node:v8';
 import { invalidType, invalidValue } from '../errors.js';
+import { builtin } from '../native/builtin.js';
 
 /**
  * How values become bytes. `'json'`: whatever `JSON.stringify` takes, and `undefined`. `'bytes'`: a Buffer or Uint8Array,
@@ -37,9 +37,9 @@ const coders: Readonly<Record<Codec, Coder>> = {
   },
   structured: {
     id: 2,
-    encode: (value) => serialize(value),
+    encode: (value) => builtin.v8.serialize(value),
     // Buffers and typed arrays in the value become views of what is deserialized, so that must be the value's own.
-    decode: (bytes) => deserialize(new Uint8Array(bytes)),
+    decode: (bytes) => builtin.v8.deserialize(new Uint8Array(bytes)),
   },
 };
 

@@ -7,7 +7,8 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { ReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Socket, type Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { builtin } from '../native/builtin.js';
 
 interface Handle {
   readonly fd?: number;
@@ -118,7 +119,7 @@ export function hasReadAhead(stream: ReadStream): boolean {
 
 /** `process.stdin` and the like: other sockets have no `fd`. */
 export function isStandardStream(value: object): boolean {
-  return value instanceof Socket && 'fd' in value;
+  return value instanceof builtin.net.Socket && 'fd' in value;
 }
 
 /** `node:fs/promises` does not export the class. */

@@ -1,11 +1,12 @@
-import { Socket as DatagramSocket } from 'node:dgram';
-import { randomBytes } from 'node:crypto';
+import type { Socket as DatagramSocket } from 'node:dgram';
+import { EventEmitter } from 'node:events';
 import { ReadStream, WriteStream, linkSync, renameSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Server, Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Writable, type Readable } from 'node:stream';
 import { httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
+import { builtin } from '../native/builtin.js';
 import { refuseIn } from '../native/runtime.js';
 import {
   datagramNumber,
@@ -91,23 +92,25 @@ const held = new WeakSet<object>();
 /** Throws `ERR_FDPASSER_TLS` for a TLS socket. `undefined` for what is none of Node's objects, or never closes. */
 export function nodeObject(value: unknown): NodeObject | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (isStandardStream(value)) return undefined;
-  if (value instanceof Socket) {
+  if (isFileHandle(value)) return new FileHandleObject(value);
+  if (!(value instanceof EventEmitter) || isStandardStream(value)) return undefined;
+  const { net, dgram } = builtin;
+  if (value instanceof net.Socket) {
     if ('encrypted' in value) throw tlsSocket(); // a tls.TLSSocket, without loading TLS to tell
     refuseIn(['bun', 'deno'], 'Sending a net.Socket', SEND_A_NUMBER);
     return new SocketObject(value);
   }
-  if (value instanceof Server) {
+  if (value instanceof net.Server) {
     refuseIn(['deno'], 'Sending a net.Server', SEND_A_NUMBER);
     return new ServerObject(value);
   }
-  if (value instanceof DatagramSocket) {
+  if (value instanceof dgram.Socket) {
     refuseIn(['deno'], 'Sending a dgram.Socket', SEND_A_NUMBER);
     return new DatagramObject(value);
   }
   if (value instanceof ReadStream) return new ReadStreamObject(value);
   if (value instanceof WriteStream) return new WriteStreamObject(value);
-  return isFileHandle(value) ? new FileHandleObject(value) : undefined;
+  return undefined;
 }
 
 const SEND_A_NUMBER = 'A descriptor that is no object of the runtime can be sent: an OwnedFd, a number';
@@ -180,7 +183,7 @@ class ServerObject extends NodeObject<Server> {
   protected dispose(): void {
     const address = this.object.address();
     // Not http.Server's own close(), which also closes idle connections: they are not the listener's.
-    const close = (): void => void Server.prototype.close.call(this.object);
+    const close = (): void => void builtin.net.Server.prototype.close.call(this.object);
     if (typeof address === 'string' && !address.startsWith('\0')) keepingPath(address, close);
     else close();
   }
@@ -291,7 +294,7 @@ function onceEither(stream: Readable | Writable, event: 'open' | 'finish', callb
 
 /** Keeps a path that `close` removes: it is missing only between the two last steps of closing. */
 function keepingPath(path: string, close: () => void): void {
-  const aside = join(dirname(path), `.${randomBytes(4).toString('hex')}`);
+  const aside = join(dirname(path), `.${builtin.crypto.randomBytes(4).toString('hex')}`);
   const kept = [linkSync, renameSync].some((keep) => {
     try {
       keep(path, aside);

@@ -1,7 +1,6 @@
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
 import { closeSync, fstatSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { isMainThread } from 'node:worker_threads';
 import {
   checked,
   closedBehind,
@@ -12,6 +11,7 @@ import {
   ownedAlready,
   systemError,
 } from '../errors.js';
+import { builtin } from '../native/builtin.js';
 import { addon, batch } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
 import { noteNumber, slotFreed } from './table.js';
@@ -334,7 +334,7 @@ export function validNumber(name: string, fd: unknown): number {
  */
 function mayBeTracked(fd: number): boolean {
   if (runtime === 'deno') return knownToFs(fd);
-  return !isMainThread && addon.kind(fd) <= KINDS.indexOf('block-device');
+  return !builtin.workerThreads.isMainThread && addon.kind(fd) <= KINDS.indexOf('block-device');
 }
 
 function knownToFs(fd: number): boolean {

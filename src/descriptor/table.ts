@@ -22,13 +22,13 @@ export function prepareTable(): void {
 }
 
 /**
- * Whether `more` descriptors can be received without growing the table inside the receive, which would stop the event
- * loop for tens of milliseconds. If not, growing goes on in the background: ask again soon.
+ * How many of `wanted` descriptors can be received without growing the table inside the receive, which would stop the
+ * event loop for tens of milliseconds. Where that is not all, growing goes on in the background: ask again soon.
  */
-export function hasRoom(more: number): boolean {
+export function roomFor(wanted: number): number {
   const slots = addon.tableSlots();
-  if (highest + more >= slots / GROWTH && addon.growTable(slots * GROWTH) < 0) return true;
-  return highest + more < slots;
+  if (highest + wanted >= slots / GROWTH && addon.growTable(slots * GROWTH) < 0) return wanted;
+  return Math.min(wanted, slots - highest - 1);
 }
 
 /** Waits for a free slot. */

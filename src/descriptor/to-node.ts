@@ -1,11 +1,12 @@
 /**
  * Makes Node's own objects of descriptors: each owns the number that it is given, unless it throws.
  */
-import { createSocket, type RemoteInfo, type Socket as DatagramSocket } from 'node:dgram';
+import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
 import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from 'node:fs';
-import { Server, Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { checked, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
+import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
 import { refuseIn } from '../native/runtime.js';
 import { noteUnread } from './node-internals.js';
@@ -45,7 +46,7 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
     throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', named(kind, listening));
   refuseIn(['bun'], 'toSocket()', 'The descriptor is still yours: use an FdStream for a unix-stream');
   const access = checked(addon.access(fd), 'fcntl');
-  const socket = new Socket({
+  const socket = new builtin.net.Socket({
     ...options,
     fd,
     readable: (access & READ) !== 0,
@@ -62,7 +63,7 @@ export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: So
   if ((kind !== 'tcp' && kind !== 'unix-stream') || !listening)
     throw wrongKind('toServer', 'a listening socket (tcp, unix-stream)', named(kind, listening));
   refuseIn(['deno'], 'toServer()', STILL_YOURS);
-  const server = new Server(listener);
+  const server = new builtin.net.Server(listener);
   // In a cluster's worker, too, it is this process that listens.
   server.listen({ fd, exclusive: true });
   if (server.listening) return server;
@@ -78,7 +79,7 @@ export function datagramsOf(
   if (fd === 0) throw wrongKind('toDgram', 'a number above 0, since dgram binds no other', '0');
   refuseIn(['deno'], 'toDgram()', STILL_YOURS);
   const type = checked(addon.ipv6(fd), 'getsockopt') === 1 ? 'udp6' : 'udp4';
-  return createSocket(type, listener).bind({ fd, exclusive: true });
+  return builtin.dgram.createSocket(type, listener).bind({ fd, exclusive: true });
 }
 
 export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}): ReadStream {

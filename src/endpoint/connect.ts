@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSignal } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { aborted, checkOptions, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
+import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
 import { address } from './address.js';
 import { typeNumber, type SocketType } from './type.js';
@@ -49,7 +49,7 @@ export async function connect(path: string, options: ConnectOptions = {}): Promi
     const left = deadline - performance.now();
     if (left <= 0) throw timedOut('connect', path, timeout!);
     try {
-      await sleep(Math.min(pause, left), undefined, { signal });
+      await builtin.timers.setTimeout(Math.min(pause, left), undefined, { signal });
     } catch {
       throw aborted(signal!);
     }

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Custody } from '../descriptor/custody.js';
-import { forgetSlot, hasRoom, prepareTable, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
+import { forgetSlot, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
@@ -242,14 +242,13 @@ export class Link implements SlotWaiter {
   /** Returns whether there may be more to receive. */
   #takeSome(wanted: number): boolean {
     const expected = this.#expected;
-    const messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(RECEIVE_BUDGET / expected));
-    if (!hasRoom(MAX_FDS + (messages - 1) * expected)) {
-      this.#wait(GROWTH_CHECK);
-      return false;
-    }
-    const { room, stride } = this.#owner;
+    let messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(RECEIVE_BUDGET / expected));
+    const needed = MAX_FDS + (messages - 1) * expected;
+    const slots = roomFor(needed);
+    if (slots < needed) messages = 1;
     const most = Math.min(wanted, MAX_MESSAGES * MAX_FDS);
-    const result = addon.receive(this.#fd, room, stride, messages, most, expected);
+    const { room, stride } = this.#owner;
+    const result = slots < 1 ? -EMFILE : addon.receive(this.#fd, room, stride, messages, most, expected, slots);
     if (result > 0) {
       this.#expected = Math.max(1, batch.count[result - 1]!);
       if (this.#full) {
@@ -264,7 +263,8 @@ export class Link implements SlotWaiter {
       this.#fate ??= systemError(result, 'recvmsg');
       return true;
     }
-    this.#nothingReceived(result);
+    if (result === -EMFILE && slots < MAX_FDS) this.#wait(GROWTH_CHECK);
+    else this.#nothingReceived(result);
     return false;
   }
 

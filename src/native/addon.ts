@@ -18,6 +18,7 @@ export interface Addon {
     messages: number,
     descriptors: number,
     expected: number,
+    room: number,
   ): number;
   pending(socket: number): number;
   endSending(socket: number): number;

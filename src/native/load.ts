@@ -1,8 +1,8 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { addonBroken, addonForbidden, addonMissing, pollerFailed, windows } from '../errors.js';
 import { MAX_MESSAGES, type Addon } from './addon.js';
+import { builtin } from './builtin.js';
 import { choosePoller } from './poller.js';
 
 function load(): Addon {
@@ -10,7 +10,7 @@ function load(): Addon {
   const file = compiledHere() ?? fromThePackage();
   if (file === undefined) throw addonMissing(target());
   try {
-    return createRequire(import.meta.url)(file) as Addon;
+    return builtin.module.createRequire(import.meta.url)(file) as Addon;
   } catch (cause) {
     throw (cause as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED'
       ? addonForbidden(cause)

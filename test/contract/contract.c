@@ -106,7 +106,7 @@ int send_message(int socket, int size, const int *fd, int count) {
 }
 
 int receive(int socket, int messages, int descriptors, int expected) {
-  struct fdp_demand demand = {messages, descriptors, expected, STRIDE};
+  struct fdp_demand demand = {messages, descriptors, expected, FDP_MAX_FDS, STRIDE};
   return fdp_receive(socket, in_bytes, &demand, &in);
 }
 

@@ -61,6 +61,33 @@ static void many_stay_whole(void) {
   close_all(pair, 2);
 }
 
+#if FDP_PEEK
+
+/* While the table grows there is room for few. */
+static void more_than_asked_stays(void) {
+  int pair[2], files[MANY];
+  make_pair(FDP_STREAM, pair);
+  for (int i = 0; i < MANY; i++)
+    files[i] = new_file();
+  EQUAL(send_message(pair[0], 1, files, MANY), 1);
+  int before = open_count();
+  struct fdp_demand demand = {1, 1, 1, MANY - 1, STRIDE};
+  for (; demand.room > 0; demand.room /= 2) {
+    EQUAL(fdp_receive(pair[1], in_bytes, &demand, &in), -EMFILE);
+    EQUAL(open_count(), before);
+  }
+  demand.room = MANY;
+  EQUAL(fdp_receive(pair[1], in_bytes, &demand, &in), 1);
+  EQUAL(in.count[0], MANY);
+  for (int i = 0; i < MANY; i++)
+    CHECK(is_same(in.fd[i], files[i]));
+  close_all(in.fd, MANY);
+  close_all(files, MANY);
+  close_all(pair, 2);
+}
+
+#endif
+
 /* The end of what fits may be in the middle of what one call could take. */
 static void some_fit(void) {
   int pair[2], file = new_file(), received = 0;
@@ -221,6 +248,9 @@ const struct test full_tests[] = {
      stays_until_there_is_room},
 #ifndef FDP_SYSV
     {"a message stays whole until there are slots for all of it", many_stay_whole},
+#if FDP_PEEK
+    {"a message with more descriptors than the caller has room for stays whole", more_than_asked_stays},
+#endif
     {"as many messages arrive as there are slots, and the others later", some_fit},
     {"no loss is silent while threads race for the last slots", race_for_the_last_slots},
 #if !FDP_PEEK

@@ -13,7 +13,7 @@ static void too_long_stays(void) {
     int pair[2], file = new_file();
     make_pair(types[t], pair);
     EQUAL(send_message(pair[0], 100, &file, 1), 1);
-    struct fdp_demand demand = {1, 1, 1, 99};
+    struct fdp_demand demand = {1, 1, 1, FDP_MAX_FDS, 99};
     int before = open_count();
     for (int i = 0; i < 3; i++)
       EQUAL(fdp_receive(pair[1], in_bytes, &demand, &in), -EMSGSIZE);

@@ -185,6 +185,7 @@ static struct fdp_demand some_demand(struct input *input) {
   demand.messages = model.type == FDP_STREAM ? 1 + (int)(byte(input) % FDP_MAX_MESSAGES) : 1;
   demand.descriptors = 1 + (int)byte(input);
   demand.expected = (int)byte(input) % (FDP_MAX_FDS + 1);
+  demand.room = FDP_MAX_FDS;
   demand.stride = 1 + word(input) % MOST_STRIDE;
   return demand;
 }
@@ -332,7 +333,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   limit_to(MOST_OPEN);
   model.full = 0;
   struct fdp_demand all = {model.type == FDP_STREAM ? FDP_MAX_MESSAGES : 1, FDP_MAX_FDS * FDP_MAX_MESSAGES, FDP_MAX_FDS,
-                           MOST_STRIDE};
+                           FDP_MAX_FDS, MOST_STRIDE};
   for (int rounds = 0; model.head < model.tail || model.taken < model.sent; rounds++) {
     CHECK(rounds <= MOST_BYTES);
     receive(ends[0], all);

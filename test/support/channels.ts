@@ -1,5 +1,6 @@
 import { FdChannel, socketpair, type FdChannelOptions, type OwnedFd } from 'fdpasser';
 import { encodeHello, type Hello } from '#dist/channel/frames.js';
+import { MAX_FDS } from '#dist/native/addon.js';
 import { addon, batch } from '#dist/native/load.js';
 
 /** The types of sockets a channel works over. */
@@ -56,7 +57,7 @@ export class RawPeer {
 
   /** All that has come so far, on this socket. */
   receive(): Buffer {
-    while (addon.receive(this.#socket.fd, ROOM, ROOM.length, 1, 1, 1) > 0) {
+    while (addon.receive(this.#socket.fd, ROOM, ROOM.length, 1, 1, 1, MAX_FDS) > 0) {
       this.#seen.push(Buffer.from(ROOM.subarray(0, batch.size[0])));
       for (let i = 0; i < batch.count[0]!; i++) this.fds.push(batch.fd[i]!);
     }

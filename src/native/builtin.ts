@@ -1,0 +1,30 @@
+/**
+ * Node's modules that few programs need, loaded when one does: importing them here would more than double what it takes
+ * to load this library. `util` and `module` are loaded, but importing them reads all that they export, and so loads more.
+ */
+export const builtin = {
+  get crypto() {
+    return process.getBuiltinModule('node:crypto');
+  },
+  get dgram() {
+    return process.getBuiltinModule('node:dgram');
+  },
+  get module() {
+    return process.getBuiltinModule('node:module');
+  },
+  get net() {
+    return process.getBuiltinModule('node:net');
+  },
+  get timers() {
+    return process.getBuiltinModule('node:timers/promises');
+  },
+  get util() {
+    return process.getBuiltinModule('node:util');
+  },
+  get v8() {
+    return process.getBuiltinModule('node:v8');
+  },
+  get workerThreads() {
+    return process.getBuiltinModule('node:worker_threads');
+  },
+};
