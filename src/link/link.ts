@@ -10,10 +10,11 @@ const { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFIL
 /** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
 const ETOOMANYREFS = 109;
 
-/** How many calls one turn of the event loop may make on one link, so that a fast peer starves nobody. */
+// What one turn of the event loop may do on one link, so that a fast peer starves nobody: so many calls, and about so many
+// descriptors, where a message counts as much as some of them.
 const ROUNDS = 16;
-/** About how many descriptors one receive may bring, beyond the first message's. */
-const RECEIVE_BUDGET = 1024;
+const TURN = 1280;
+const MESSAGE = 4;
 
 // Milliseconds. A full table often has room again at once, or else not for a while.
 const FIRST_RETRY = 50;
@@ -159,28 +160,30 @@ export class Link implements SlotWaiter {
   #flush(): void {
     if (this.#watch === undefined || this.#sending === 'over') return;
     this.#sending = 'idle';
-    let left = true;
+    let more = true;
+    const turn = new Turn();
     try {
-      for (let round = 0; round < ROUNDS && left && this.#sending === 'idle' && this.#watch !== undefined; round++)
-        left = this.#sendSome();
+      while (more && turn.goesOn() && this.#sending === 'idle' && this.#watch !== undefined)
+        more = this.#sendSome(turn);
     } finally {
       // More to do: this turn was long enough, or a callback threw.
-      if (left && this.#sending === 'idle' && this.#watch !== undefined) {
+      if (more && this.#sending === 'idle' && this.#watch !== undefined) {
         this.#sending = 'scheduled';
         setImmediate(() => this.#flush());
       }
       this.#settle();
     }
-    if (!left && this.#receiving === 'over' && !this.#owner.mayStillSend()) this.#over(this.#fate);
+    if (!more && this.#receiving === 'over' && !this.#owner.mayStillSend()) this.#over(this.#fate);
   }
 
   /** Returns whether there may be more to send. */
-  #sendSome(): boolean {
+  #sendSome(turn: Turn): boolean {
     const messages = this.#owner.fill();
     if (messages === 0) return false;
     const result = addon.send(this.#fd, this.#owner.bytes, messages);
     if (result > 0) {
       this.#backOff = FIRST_BACK_OFF;
+      turn.count(result);
       this.#owner.sent(result, batch.tail[0]!);
     } else this.#sendFailed(-result);
     return true;
@@ -223,14 +226,15 @@ export class Link implements SlotWaiter {
   // ---- receiving
 
   #take(): void {
-    for (let round = 0; round < ROUNDS && this.#watch !== undefined; round++) {
+    const turn = new Turn();
+    while (turn.goesOn() && this.#watch !== undefined) {
       const wanted = this.#owner.wanted();
       if (wanted > 0) {
-        if (!this.#takeSome(wanted)) return;
+        if (!this.#takeSome(wanted, turn)) return;
         continue;
       }
       // Nobody asked: what is there stays there, but the end of the peer is news.
-      if (round === 0 && this.#receiving === 'open') {
+      if (turn.isFirst && this.#receiving === 'open') {
         const found = this.#look();
         if (found > 0) this.#receiving = 'unasked';
         else this.#nothingReceived(found);
@@ -240,9 +244,9 @@ export class Link implements SlotWaiter {
   }
 
   /** Returns whether there may be more to receive. */
-  #takeSome(wanted: number): boolean {
+  #takeSome(wanted: number, turn: Turn): boolean {
     const expected = this.#expected;
-    let messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(RECEIVE_BUDGET / expected));
+    let messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(TURN / (MESSAGE + expected)));
     const needed = MAX_FDS + (messages - 1) * expected;
     const slots = roomFor(needed);
     if (slots < needed) messages = 1;
@@ -250,6 +254,7 @@ export class Link implements SlotWaiter {
     const { room, stride } = this.#owner;
     const result = slots < 1 ? -EMFILE : addon.receive(this.#fd, room, stride, messages, most, expected, slots);
     if (result > 0) {
+      turn.count(result);
       this.#expected = Math.max(1, batch.count[result - 1]!);
       if (this.#full) {
         this.#full = false;
@@ -354,6 +359,25 @@ export class Link implements SlotWaiter {
       addon.keepAlive(this.#watch, alive);
       this.#alive = alive;
     }
+  }
+}
+
+/** What was done in one turn of the event loop, as against what may be. */
+class Turn {
+  #round = 0;
+  #left = TURN;
+
+  goesOn(): boolean {
+    return this.#round++ < ROUNDS && this.#left > 0;
+  }
+
+  get isFirst(): boolean {
+    return this.#round === 1;
+  }
+
+  /** So many messages, as they stand in the batch. */
+  count(messages: number): void {
+    for (let i = 0; i < messages; i++) this.#left -= MESSAGE + batch.count[i]!;
   }
 }
 

@@ -14,6 +14,8 @@ import type { BothEnds } from './ends.js';
 const STRIDE = 256;
 /** Payloads are looked at by nobody, so all passers of a thread share the room. */
 const ROOM = new Uint8Array(STRIDE * MAX_MESSAGES);
+/** About how many descriptors one call sends: more would hold the event loop up, and save nothing. */
+const AT_ONCE = 1024;
 
 /**
  * What a passer sends and receives over its link. The link and the life call its methods, rather than a closure for each:
@@ -78,7 +80,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     let messages = 0;
     let descriptors = 0;
     let next = this.#firstSendable(link);
-    while (next !== undefined && messages < MAX_MESSAGES) {
+    while (next !== undefined && messages < MAX_MESSAGES && descriptors < AT_ONCE) {
       const most = this.#singly > messages ? 1 : this.#batch;
       let count = 0;
       for (; next !== undefined && count < most; next = sendable(this.#sends.after(next), link), count++)
