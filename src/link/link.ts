@@ -10,11 +10,13 @@ const { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFIL
 /** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
 const ETOOMANYREFS = 109;
 
-// What one turn of the event loop may do on one link, so that a fast peer starves nobody: so many calls, and about so many
-// descriptors, where a message counts as much as some of them.
-const ROUNDS = 16;
-const TURN = 1280;
-const MESSAGE = 4;
+// Milliseconds. How long one turn of the event loop may send or receive on one link, so that a fast peer starves nobody, and
+// how long one receive should take at most. Code that is not compiled yet takes ten times as long as later, so what one
+// receive may bring follows from how long the last one took.
+const TURN = 0.5;
+const CALL = 0.25;
+const FEWEST = 4;
+const MOST = 1024;
 
 // Milliseconds. A full table often has room again at once, or else not for a while.
 const FIRST_RETRY = 50;
@@ -96,6 +98,8 @@ export class Link implements SlotWaiter {
   #receiveTimer: NodeJS.Timeout | undefined;
   /** Descriptors in the last message received: the next ones are likely to bring as many. */
   #expected = 1;
+  /** How many one receive may bring, about. */
+  #pace = FEWEST;
 
   /** What broke the connection, kept until all that was sent before has been received. */
   #fate: Error | undefined;
@@ -161,10 +165,10 @@ export class Link implements SlotWaiter {
     if (this.#watch === undefined || this.#sending === 'over') return;
     this.#sending = 'idle';
     let more = true;
-    const turn = new Turn();
+    const end = now() + TURN;
     try {
-      while (more && turn.goesOn() && this.#sending === 'idle' && this.#watch !== undefined)
-        more = this.#sendSome(turn);
+      do more = this.#sendSome();
+      while (more && this.#sending === 'idle' && this.#watch !== undefined && now() < end);
     } finally {
       // More to do: this turn was long enough, or a callback threw.
       if (more && this.#sending === 'idle' && this.#watch !== undefined) {
@@ -177,13 +181,12 @@ export class Link implements SlotWaiter {
   }
 
   /** Returns whether there may be more to send. */
-  #sendSome(turn: Turn): boolean {
+  #sendSome(): boolean {
     const messages = this.#owner.fill();
     if (messages === 0) return false;
     const result = addon.send(this.#fd, this.#owner.bytes, messages);
     if (result > 0) {
       this.#backOff = FIRST_BACK_OFF;
-      turn.count(result);
       this.#owner.sent(result, batch.tail[0]!);
     } else this.#sendFailed(-result);
     return true;
@@ -226,27 +229,29 @@ export class Link implements SlotWaiter {
   // ---- receiving
 
   #take(): void {
-    const turn = new Turn();
-    while (turn.goesOn() && this.#watch !== undefined) {
-      const wanted = this.#owner.wanted();
-      if (wanted > 0) {
-        if (!this.#takeSome(wanted, turn)) return;
-        continue;
-      }
-      // Nobody asked: what is there stays there, but the end of the peer is news.
-      if (turn.isFirst && this.#receiving === 'open') {
-        const found = this.#look();
-        if (found > 0) this.#receiving = 'unasked';
-        else this.#nothingReceived(found);
-      }
+    if (this.#owner.wanted() <= 0) {
+      this.#lookForEnd();
       return;
     }
+    const end = now() + TURN;
+    do if (!this.#takeSome()) return;
+    while (this.#watch !== undefined && this.#owner.wanted() > 0 && now() < end);
+  }
+
+  /** Nobody asked: what is there stays there, but the end of the peer is news. */
+  #lookForEnd(): void {
+    if (this.#receiving !== 'open') return;
+    const found = this.#look();
+    if (found > 0) this.#receiving = 'unasked';
+    else this.#nothingReceived(found);
   }
 
   /** Returns whether there may be more to receive. */
-  #takeSome(wanted: number, turn: Turn): boolean {
+  #takeSome(): boolean {
+    const began = now();
+    const wanted = this.#owner.wanted();
     const expected = this.#expected;
-    let messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(TURN / (MESSAGE + expected)));
+    let messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(this.#pace / expected));
     const needed = MAX_FDS + (messages - 1) * expected;
     const slots = roomFor(needed);
     if (slots < needed) messages = 1;
@@ -254,13 +259,13 @@ export class Link implements SlotWaiter {
     const { room, stride } = this.#owner;
     const result = slots < 1 ? -EMFILE : addon.receive(this.#fd, room, stride, messages, most, expected, slots);
     if (result > 0) {
-      turn.count(result);
       this.#expected = Math.max(1, batch.count[result - 1]!);
       if (this.#full) {
         this.#full = false;
         this.#owner.resumed();
       }
       this.#owner.received(result);
+      this.#setPace(now() - began, result === messages);
       return true;
     }
     if (result === -ECONNRESET) {
@@ -271,6 +276,12 @@ export class Link implements SlotWaiter {
     if (result === -EMFILE && slots < MAX_FDS) this.#wait(GROWTH_CHECK);
     else this.#nothingReceived(result);
     return false;
+  }
+
+  /** A receive and what its owner did with it took so long; `all` tells whether it brought as much as it could. */
+  #setPace(time: number, all: boolean): void {
+    if (time > CALL) this.#pace = Math.max(FEWEST, this.#pace / 2);
+    else if (all && time < CALL / 2) this.#pace = Math.min(MOST, this.#pace * 2);
   }
 
   #nothingReceived(result: number): void {
@@ -362,23 +373,10 @@ export class Link implements SlotWaiter {
   }
 }
 
-/** What was done in one turn of the event loop, as against what may be. */
-class Turn {
-  #round = 0;
-  #left = TURN;
-
-  goesOn(): boolean {
-    return this.#round++ < ROUNDS && this.#left > 0;
-  }
-
-  get isFirst(): boolean {
-    return this.#round === 1;
-  }
-
-  /** So many messages, as they stand in the batch. */
-  count(messages: number): void {
-    for (let i = 0; i < messages; i++) this.#left -= MESSAGE + batch.count[i]!;
-  }
+/** Milliseconds since some moment. What `performance` is takes a millisecond to load. */
+function now(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1e3 + nanoseconds / 1e6;
 }
 
 /** What a socket says when its peer has closed it. */
