@@ -235,7 +235,12 @@ export class Link implements SlotWaiter {
     }
     const end = now() + TURN;
     do if (!this.#takeSome()) return;
-    while (this.#watch !== undefined && this.#owner.wanted() > 0 && now() < end);
+    while (this.#mayTakeMore() && now() < end);
+  }
+
+  /** What was queued to be sent meanwhile goes first: who waits for it need not wait for what may not be there. */
+  #mayTakeMore(): boolean {
+    return this.#watch !== undefined && this.#sending !== 'scheduled' && this.#owner.wanted() > 0;
   }
 
   /** Nobody asked: what is there stays there, but the end of the peer is news. */
