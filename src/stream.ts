@@ -26,6 +26,16 @@ export interface FdStreamOptions {
 const ROOM = 65_536;
 /** Of a larger receive the room itself is handed on; a smaller one is copied, so that it does not keep all the room. */
 const WORTH_KEEPING = ROOM / 2;
+/** Where a peer sends descriptors with fewer bytes than these, one receive brings several messages of so many. */
+const SHORT = 8192;
+
+/** All streams of a thread receive here, one after the other. */
+let room = Buffer.allocUnsafeSlow(ROOM);
+
+interface Arrived {
+  bytes: Buffer;
+  fds: OwnedFd[];
+}
 
 /**
  * Bytes with descriptors beside them, for the protocols that have both (D-Bus, Wayland, PipeWire, vhost-user): a Duplex
@@ -40,8 +50,10 @@ const WORTH_KEEPING = ROOM / 2;
 export class FdStream extends Duplex {
   readonly #link: Link;
   readonly #numbers: boolean;
-  #room = Buffer.allocUnsafeSlow(ROOM);
   #reading = false;
+  #stride = ROOM;
+  /** Received, and not yet handed on. */
+  #arrived: Arrived[] = [];
   /** What is on its way, and who is to be told. */
   #under: { shipment: Shipment; written: (error?: Error | null) => void } | undefined;
   /** Descriptors of chunks that wait in the Duplex's own buffer. */
@@ -155,6 +167,7 @@ export class FdStream extends Duplex {
     for (const fd of this.#under?.shipment.unsent ?? []) fd.letGo();
     for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
     this.#attached.clear();
+    for (const { fds } of this.#arrived.splice(0)) for (const fd of fds) fd.close();
     // Node calls back the writes that wait behind it, but not the one under way.
     if (this.#under !== undefined) process.nextTick(this.#under.written, error ?? closed('stream', 'it was destroyed'));
     this.#under = undefined;
@@ -213,25 +226,39 @@ export class FdStream extends Duplex {
     this.push(null); // wakes a reader that waits for more
   }
 
-  #received(): void {
-    const size = batch.size[0]!;
-    const fds: OwnedFd[] = [];
-    for (let i = 0; i < batch.count[0]!; i++) fds.push(ownReceived(batch.fd[i]!));
-    let bytes: Buffer;
-    if (size >= WORTH_KEEPING) {
-      bytes = this.#room.subarray(0, size);
-      this.#room = Buffer.allocUnsafeSlow(ROOM);
-    } else bytes = Buffer.from(this.#room.subarray(0, size));
+  #received(messages: number): void {
+    let total = 0;
+    for (let i = 0; i < messages; i++) total += batch.size[i]!;
+    const keep = total >= WORTH_KEEPING;
+    // All is taken out before anyone hears of it, who might use the batch and the room.
+    for (let i = 0, next = 0; i < messages; i++) {
+      const bytes = room.subarray(i * this.#stride, i * this.#stride + batch.size[i]!);
+      const fds: OwnedFd[] = [];
+      for (let left = batch.count[i]!; left > 0; left--) fds.push(ownReceived(batch.fd[next++]!));
+      this.#arrived.push({ bytes: keep ? bytes : Buffer.from(bytes), fds });
+    }
+    if (keep) room = Buffer.allocUnsafeSlow(ROOM);
+    const last = messages - 1;
+    this.#stride = batch.count[last]! > 0 && batch.size[last]! < SHORT ? SHORT : ROOM;
+    this.#handOn();
+  }
+
+  #handOn(): void {
     try {
-      if (fds.length > 0) this.#bring(fds);
+      for (let next = this.#arrived.shift(); next; next = this.#arrived.shift()) this.#bring(next);
     } finally {
-      if (!this.push(bytes)) this.#reading = false;
+      // A listener threw: what comes after that comes all the same.
+      if (this.#arrived.length > 0) process.nextTick(() => this.#handOn());
     }
   }
 
-  #bring(fds: OwnedFd[]): void {
-    if (this.listenerCount('fds') === 0) for (const fd of fds) fd.close();
-    else this.emit('fds', this.#numbers ? fds.map((fd) => fd.take()) : fds);
+  #bring({ bytes, fds }: Arrived): void {
+    try {
+      if (fds.length > 0 && this.listenerCount('fds') === 0) for (const fd of fds) fd.close();
+      else if (fds.length > 0) this.emit('fds', this.#numbers ? fds.map((fd) => fd.take()) : fds);
+    } finally {
+      if (!this.push(bytes)) this.#reading = false;
+    }
   }
 
   /** What the link sees of the stream. */
@@ -250,12 +277,14 @@ export class FdStream extends Duplex {
         return true;
       },
       get room() {
-        return stream.#room;
+        return room;
       },
-      stride: ROOM,
-      wanted: () => (this.#reading ? 1 : 0),
+      get stride() {
+        return stream.#stride;
+      },
+      wanted: () => (this.#reading ? ROOM / SHORT : 0),
       awaits: () => this.#reading,
-      received: () => this.#received(),
+      received: (messages) => this.#received(messages),
       exhausted: () => process.nextTick(() => this.emit('exhausted')),
       resumed: () => process.nextTick(() => this.emit('resumed')),
       peerEnded: () => {

@@ -39,7 +39,7 @@ export interface LinkOwner {
   /** The kernel will have nothing more, though something may still be there to receive. Returns whether that loses anything. */
   cannotSend(error: Error): boolean;
 
-  /** Where received bytes go: those of each message to a stretch of `stride` bytes. */
+  /** Where received bytes go: those of each message to a stretch of `stride` bytes, of which the room has a whole number. */
   readonly room: Uint8Array;
   readonly stride: number;
   /** How many more descriptors, or messages, are asked for. */
@@ -256,12 +256,17 @@ export class Link implements SlotWaiter {
     const began = now();
     const wanted = this.#owner.wanted();
     const expected = this.#expected;
-    let messages = Math.min(this.#messages, Math.ceil(wanted / expected), Math.ceil(this.#pace / expected));
+    const { room, stride } = this.#owner;
+    let messages = Math.min(
+      this.#messages,
+      room.length / stride,
+      Math.ceil(wanted / expected),
+      Math.ceil(this.#pace / expected),
+    );
     const needed = MAX_FDS + (messages - 1) * expected;
     const slots = roomFor(needed);
     if (slots < needed) messages = 1;
     const most = Math.min(wanted, MAX_MESSAGES * MAX_FDS);
-    const { room, stride } = this.#owner;
     const result = slots < 1 ? -EMFILE : addon.receive(this.#fd, room, stride, messages, most, expected, slots);
     if (result > 0) {
       this.#expected = Math.max(1, batch.count[result - 1]!);
