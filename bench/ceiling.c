@@ -2,6 +2,7 @@
  * What the kernel gives a program that does nothing else: the rows that all others are compared with.
  *
  *   ceiling send|receive BATCH BYTES    messages of so many descriptors and bytes, by plain sendmsg and recvmsg
+ *   ceiling care BATCH 1                receives so that nothing can be lost, and no close can hold it up
  *   ceiling ping|pong                   one descriptor there and back
  *   ceiling grow                        receives as `receive 1 1` in a process with threads, and keeps all open
  *
@@ -162,6 +163,53 @@ static void receive_all(long total) {
   }
 }
 
+/* Looks first, at several messages, then takes them without their descriptors; asks before each close whether it
+ * lingers. */
+static void receive_with_care(long total) {
+  enum { MESSAGES = 64, AT_ONCE = 1024 };
+  static union control control[MESSAGES];
+  int zero = 0;
+  if (setsockopt(SOCKET, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero) < 0)
+    fail("SO_PEEK_OFF");
+  unsigned most = batch < AT_ONCE / MESSAGES ? MESSAGES : (unsigned)(AT_ONCE / batch);
+  for (long left = total; left > 0;) {
+    struct mmsghdr message[MESSAGES] = {0};
+    struct iovec part[MESSAGES];
+    for (unsigned i = 0; i < most; i++) {
+      part[i] = (struct iovec){.iov_base = room + i, .iov_len = 1};
+      message[i].msg_hdr = (struct msghdr){.msg_iov = &part[i], .msg_iovlen = 1};
+      message[i].msg_hdr.msg_control = control[i].space;
+      message[i].msg_hdr.msg_controllen = sizeof control[i].space;
+    }
+    int seen = recvmmsg(SOCKET, message, most, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+    if (seen < 0 && errno == EAGAIN) {
+      wait_for_event();
+      continue;
+    }
+    if (seen <= 0 || message[0].msg_len == 0)
+      exit(0);
+    struct mmsghdr taken[MESSAGES] = {0};
+    for (int i = 0; i < seen; i++)
+      taken[i].msg_hdr = (struct msghdr){.msg_iov = &part[i], .msg_iovlen = 1};
+    if (recvmmsg(SOCKET, taken, (unsigned)seen, MSG_DONTWAIT, NULL) != seen)
+      fail("recvmmsg");
+    for (int i = 0; i < seen; i++) {
+      struct cmsghdr *header = CMSG_FIRSTHDR(&message[i].msg_hdr);
+      size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (size_t k = 0; k < count; k++) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(header) + k * sizeof fd, sizeof fd);
+        struct linger linger;
+        socklen_t length = sizeof linger;
+        if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0)
+          fail("a socket");
+        close(fd);
+      }
+      left -= (long)count;
+    }
+  }
+}
+
 static void ping(long total, int64_t *trips) {
   int back[MAX_FDS];
   size_t size;
@@ -247,6 +295,8 @@ int main(int argc, char **argv) {
       worst = keep_all(total);
     else if (strcmp(mode, "pong") == 0)
       pong(total);
+    else if (strcmp(mode, "care") == 0)
+      receive_with_care(total);
     else
       receive_all(total);
     int64_t end = now();

@@ -55,6 +55,14 @@ export const rows = [
       instructions: INSTRUCTIONS[batch],
     },
   ]),
+  ...[1, 253].map((batch) => ({
+    name: `care-${batch}`,
+    title: `C with the same care, ${batch} per message`,
+    count: descriptors(batch),
+    send: ceiling('send', batch, 1),
+    receive: ceiling('care', batch, 1),
+    instructions: INSTRUCTIONS[batch],
+  })),
   {
     name: 'passer-many-253',
     title: 'FdPasser, 253 per message, received in bulk',
@@ -111,6 +119,13 @@ export const rows = [
     count: 5_000,
     send: ceiling('ping'),
     receive: ceiling('pong'),
+  },
+  {
+    name: 'net-trip',
+    title: 'net.Socket, one byte there and back',
+    count: 5_000,
+    send: node('echo.js', 'ping'),
+    receive: node('echo.js', 'pong'),
   },
   {
     name: 'passer-trip',
