@@ -2,14 +2,16 @@
  * Bytes, with descriptors or without: `send|receive fdpasser|net BYTES FDS`. A write has so many bytes and so many
  * descriptors, and the stream is written until it says that it is full.
  */
-import { FdStream } from 'fdpasser';
+import { FdStream, OwnedFd } from 'fdpasser';
 import { Socket } from 'node:net';
 import { deferred, passed, serve, SOCKET } from './side.js';
 
 const [mode, implementation, bytes, count] = process.argv.slice(2);
 const stream = implementation === 'net' ? new Socket({ fd: SOCKET }) : new FdStream(SOCKET);
 const chunk = Buffer.alloc(Number(bytes));
-const fds = Array.from({ length: Number(count) }, () => passed);
+/** Lent by its owner, who watches over it; the kernel need not be asked at each write whether a number is open. */
+const lent = new OwnedFd(passed);
+const fds = Array.from({ length: Number(count) }, () => lent);
 
 await serve({ send, receive }[mode], { receives: mode === 'receive' });
 

@@ -126,7 +126,9 @@ class Departing extends Queued {
   }
 
   get #unread(): Body['unread'] {
-    return this.fds.flatMap(({ unread }, index) => (unread === undefined ? [] : [{ index, bytes: unread }]));
+    const found: Body['unread'] = [];
+    for (const [index, { unread: bytes }] of this.fds.entries()) if (bytes !== undefined) found.push({ index, bytes });
+    return found;
   }
 }
 
