@@ -47,6 +47,8 @@ they do not show what the kernel does.
 - **C** is \`bench/ceiling.c\`: non-blocking, with epoll, one plain \`sendmsg\` or \`recvmsg\` a message. It calls epoll
   only when there is nothing to do. It is what the kernel gives to a program that takes no care: this receiver would lose
   descriptors when its table is full.
+- **C with the same care** looks at up to 64 messages, or 1024 descriptors, with \`MSG_PEEK\`, takes them without their
+  descriptors, and asks \`SO_LINGER\` before each close: what it takes to lose nothing and to be held up by nobody.
 - **FdPasser** sends by \`pushSendFh(fd, { keepOpen: true })\`. It keeps 1024 pushed, or 64 messages where those are more,
   and pushes as many again when the last was sent. It receives by \`pushRecvFh\`, up to 4096 pushed, with a callback that
   closes the OwnedFd. Received in bulk, \`receiveMany\` gives up to 1024 at a time, and \`OwnedFd.closeAll\` closes them.
@@ -56,6 +58,7 @@ they do not show what the kernel does.
   read by \`'data'\` and \`'fds'\`.
 - **There and back**: one side sends a descriptor, the other sends back what it received and closes its own, and so on,
   one at a time.
+- **net.Socket, one byte there and back** is what Node's event loop takes for that, without any descriptor.
 - **process.send(message, handle)** has 64 under way. It passes no descriptor that is a device, so here it is a socket.
   The sender keeps it open, and the receiver destroys its \`net.Socket\`.
 - **Python** and **Perl** block, one call a message.
@@ -107,14 +110,16 @@ ${othersTable(figures)}
 `;
 }
 
-/** What limits the targets that were not met, where it is known. */
+/** What limits the targets that were not met, where it is known; once where several have the same reason. */
 function limits(targets) {
-  const known = targets.filter(({ met, limited }) => met === false && limited !== undefined);
-  return known.map(({ what, limited }) => `\n**${what}.** ${limited}\n`).join('');
+  const reasons = new Map();
+  for (const { what, met, limited } of targets)
+    if (met === false && limited !== undefined) reasons.set(limited, [...(reasons.get(limited) ?? []), what]);
+  return [...reasons].map(([limited, whats]) => `\n**${whats.join('; ')}.** ${limited}\n`).join('');
 }
 
 function tripsTable(figures) {
-  const rows = ['c-trip', 'passer-trip'];
+  const rows = ['c-trip', 'net-trip', 'passer-trip'];
   const parts = Object.keys(figures[rows[0]].runs[0].trips).toSorted((a, b) => a - b);
   return table(
     ['percentile', ...rows.map((name) => figures[name].title)],
