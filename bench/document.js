@@ -160,6 +160,7 @@ function plots(figures) {
       places: parts,
       series: [
         { name: 'C', values: parts.map((part) => trip(figures['c-trip'], part) / 1000) },
+        { name: 'net.Socket, one byte', values: parts.map((part) => trip(figures['net-trip'], part) / 1000) },
         { name: 'FdPasser', values: parts.map((part) => trip(figures['passer-trip'], part) / 1000) },
       ],
       write: rounded,
@@ -190,6 +191,7 @@ function plots(figures) {
 /** The rows in the plot of CPU time; those of `process.send` would leave the others no room. */
 const COMPARED = {
   'c-1': 'C, 1 per message',
+  'care-1': 'C with the same care',
   'passer-1': 'FdPasser, 1 per message',
   perl: 'Perl, IO::FDPass',
   'python-1': 'Python, 1 per message',
@@ -198,6 +200,7 @@ const COMPARED = {
   'c-4k': 'C, with 4 KiB',
   'stream-4k': 'FdStream, with 4 KiB',
   'c-253': 'C, 253 per message',
+  'care-253': 'C with the same care, 253',
   'passer-253': 'FdPasser, 253 per message',
   'passer-many-253': 'FdPasser, 253, in bulk',
   'python-253': 'Python, 253 per message',
