@@ -37,10 +37,20 @@ export function abortable<T>(
   });
 }
 
+/** Whom each signal cancels. It has one listener, since Node warns of more than ten. */
+const cancels = new WeakMap<AbortSignal, Set<(error: Error) => void>>();
+
 /** Calls `cancel` with the `AbortError` when the signal aborts, until the function it returns is called. */
 export function onAbort(signal: AbortSignal | undefined, cancel: (error: Error) => void): () => void {
   if (signal === undefined) return () => {};
-  const listener = (): void => cancel(aborted(signal));
-  signal.addEventListener('abort', listener, { once: true });
-  return () => signal.removeEventListener('abort', listener);
+  const waiting = cancels.get(signal) ?? listenTo(signal);
+  waiting.add(cancel);
+  return () => waiting.delete(cancel);
+}
+
+function listenTo(signal: AbortSignal): Set<(error: Error) => void> {
+  const waiting = new Set<(error: Error) => void>();
+  cancels.set(signal, waiting);
+  signal.addEventListener('abort', () => waiting.forEach((cancel) => cancel(aborted(signal))), { once: true });
+  return waiting;
 }

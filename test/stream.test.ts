@@ -320,7 +320,7 @@ test('a slow reader stops the writer, and gets everything', async () => {
 });
 
 test('slow readers on both sides stop both writers, and get everything', async () => {
-  const ends = streamPair({ highWaterMark: 20_000 });
+  const ends = streamPair({ highWaterMark: 20_000, allowHalfOpen: true });
   const scripts = ends.map((stream) => new Script(stream));
   const arrived = ends.map(async (stream, i) => {
     const chunks: Buffer[] = [];
