@@ -1,11 +1,16 @@
 /**
  * One process accepts connections, two workers serve them over HTTP: `node examples/balance.js 8080`.
- * It ends at SIGINT or SIGTERM, and the workers when they have answered.
+ * A worker that goes is replaced, and what it had not taken is served by another. It ends at SIGINT or SIGTERM, and the
+ * workers when they have answered.
  */
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { FdChannel, socketpair } from 'fdpasser';
+
+const workers = [];
+let turn = 0;
+let ending = false;
 
 function startWorker() {
   const [ours, theirs] = socketpair();
@@ -13,27 +18,40 @@ function startWorker() {
     stdio: ['ignore', 'inherit', 'inherit', theirs.fd],
   });
   theirs.close(); // the worker has it now: as long as it is open here, nobody hears that the worker has gone
-  return new FdChannel(ours);
+  const worker = new FdChannel(ours);
+  workers.push(worker);
+  worker.once('close', () => {
+    workers.splice(workers.indexOf(worker), 1);
+    if (!ending) startWorker();
+  });
 }
 
-const workers = [startWorker(), startWorker()];
-let turn = 0;
-
 async function handOver(socket) {
-  try {
-    await workers[turn++ % workers.length].send({ from: socket.remoteAddress }, [socket]);
-  } catch (error) {
-    console.error(`not handed over: ${error.message}`);
-    socket.destroy(); // a socket that was not sent is still ours
+  for (;;) {
+    if (ending) {
+      socket.destroy();
+      return;
+    }
+    try {
+      // Confirmed: a worker that is killed may have been sent what it never came to.
+      await workers[turn++ % workers.length].send({ from: socket.remoteAddress }, [socket], { confirm: true });
+      return;
+    } catch (error) {
+      console.error(`not handed over: ${error.message}`);
+      if (socket.destroyed) return; // otherwise it is still ours
+    }
   }
 }
 
+startWorker();
+startWorker();
 const server = createServer((socket) => void handOver(socket));
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () =>
   console.log(`listening on port ${server.address().port}`),
 );
 
 async function end() {
+  ending = true;
   server.close();
   await Promise.all(workers.map((worker) => worker.close()));
 }

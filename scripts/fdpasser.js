@@ -30,5 +30,5 @@ function reason(error) {
   if (error.code === 'ENOENT' && error.syscall?.startsWith('spawn'))
     return `There is no C compiler "${compiler}" here. Install one, or name another in CC.`;
   if (error.status) return `${compiler} failed; what it says stands above.`;
-  return error;
+  return error.message;
 }

@@ -29,16 +29,22 @@ const INTERFACES = [
   { name: 'sysv', program: SYSV, flags: [['-DFDP_SYSV']] },
 ];
 
+const ANY = 'int main(void) { return 0; }';
+
+/** Throws when the compiler cannot be started. */
 function compiles(compiler, program, flags) {
   const options = ['-std=gnu11', '-D_GNU_SOURCE', '-Werror=implicit-function-declaration', '-fsyntax-only', ...flags];
   const [command, ...first] = compiler;
-  return spawnSync(command, [...first, ...options, '-x', 'c', '-'], { input: program }).status === 0;
+  const { error, status } = spawnSync(command, [...first, ...options, '-x', 'c', '-'], { input: program });
+  if (error) throw error;
+  return status === 0;
 }
 
 /** The interface's name, and the flags to compile the core with for it. `compiler` is a command and its first arguments. */
 export function findInterface(compiler, wanted = process.env.FDPASSER_INTERFACE) {
   if (wanted !== undefined && !INTERFACES.some(({ name }) => name === wanted))
     throw new Error(`FDPASSER_INTERFACE is "${wanted}", and must be bsd44, bsd43 or sysv`);
+  if (!compiles(compiler, ANY, [])) throw new Error(`${compiler.join(' ')} does not compile even an empty C program`);
   for (const { name, program, flags } of INTERFACES) {
     if (wanted !== undefined && name !== wanted) continue;
     const found = flags.find((each) => compiles(compiler, program, each));

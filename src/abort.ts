@@ -21,19 +21,25 @@ export function abortable<T>(
   begin: (resolve: (value: T) => void, reject: (error: Error) => void) => (error: Error) => void,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const { signal } = checkOptions(options);
-    checkSignal(signal);
-    const cancel = begin(
-      (value) => {
-        stop();
-        resolve(value);
-      },
-      (error) => {
-        stop();
-        reject(error);
-      },
-    );
-    const stop = onAbort(signal, cancel);
+    try {
+      if (options instanceof AbortSignal) throw invalidType('options', 'an object with the signal', options);
+      const { signal } = checkOptions(options);
+      checkSignal(signal);
+      const cancel = begin(
+        (value) => {
+          stop();
+          resolve(value);
+        },
+        (error) => {
+          stop();
+          reject(error);
+        },
+      );
+      const stop = onAbort(signal, cancel);
+    } catch (error) {
+      Error.captureStackTrace(error as Error, abortable); // its frames are few, and the caller's should be among them
+      throw error;
+    }
   });
 }
 

@@ -213,8 +213,8 @@ export function lentOut(fd: number): FdPasserError {
 export function managedElsewhere(value: unknown): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_MANAGED',
-    `The descriptor belongs to ${shown(value)}, which will close it by itself. Send it with keepOpen and close the ` +
-      'object afterwards, or send a duplicate',
+    `The descriptor belongs to ${shown(value)}, which will close it by itself. It can be sent with keepOpen, to close the ` +
+      'object afterwards. A passer, stream or channel over it needs a descriptor of its own: accept a connection, say',
   );
 }
 

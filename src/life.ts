@@ -6,7 +6,7 @@ import { Queue, Queued } from './queue.js';
 /** Events that passers and channels have in common. */
 export interface LifeEvents {
   /** It broke. Emitted only if someone listens. */
-  error: [Error];
+  error: [NodeJS.ErrnoException];
   /** It is closed, for whatever reason, and its descriptors with it. */
   close: [];
   /** This process has no free descriptor slot for what the peer sent. It waits in the kernel. */
@@ -15,7 +15,7 @@ export interface LifeEvents {
   resumed: [];
 }
 
-export type OnError = (error: Error | undefined) => void;
+export type OnError = (error: NodeJS.ErrnoException | undefined) => void;
 
 /** What a life ends, and asks. */
 export interface Alive<T> {

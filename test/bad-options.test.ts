@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { closeSync, fstatSync } from 'node:fs';
-import { FdPasser, connect, listen } from 'fdpasser';
+import { FdChannel, FdPasser, FdStream, OwnedFd, connect, listen, socketpair, type FdLike } from 'fdpasser';
+import { fileURLToPath } from 'node:url';
 import { anonymousFile } from './support/descriptors.js';
 import { test } from './support/test.js';
 
@@ -46,4 +47,52 @@ test('null options are refused', async () => {
     codes,
     Array.from(calls, () => TYPE.code),
   );
+});
+
+test("a descriptor in the place of options is refused, and stays its owner's", () => {
+  const [a, b] = socketpair();
+  assert.throws(() => new FdPasser(a as object), TYPE);
+  assert.throws(() => new FdPasser({ fh: [a] as unknown as [FdLike, FdLike] }), TYPE);
+  assert.equal(a.closed, false);
+  a.close();
+  b.close();
+});
+
+test('a signal in the place of options is refused', async () => {
+  const passer = new FdPasser();
+  await assert.rejects(passer.receive(new AbortController().signal as object), TYPE);
+  passer.destroy();
+});
+
+const closeAll = (fds: unknown) => () => OwnedFd.closeAll(fds as OwnedFd[]);
+
+test('closeAll closes none when one is no OwnedFd, and says which', () => {
+  const owned = new OwnedFd(anonymousFile());
+  for (const fds of [owned, 3, undefined, null]) assert.throws(closeAll(fds), TYPE);
+  for (const wrong of [3, null]) assert.throws(closeAll([owned, wrong]), { ...TYPE, message: /"fds\[1\]"/ });
+  assert.throws(closeAll('abc'), { ...TYPE, message: /"fds\[0\]"/ });
+  assert.equal(owned.closed, false);
+  owned.close();
+});
+
+test('what a promise rejects with has the line that called in its stack', async () => {
+  const passer = new FdPasser();
+  const [a, b] = socketpair();
+  const channel = new FdChannel(a);
+  const here = fileURLToPath(import.meta.url);
+  const path = here as unknown as FdLike;
+  for (const call of [
+    () => passer.send(path),
+    () => channel.send({}, [path]),
+    () => passer.receive(3 as unknown as object),
+  ])
+    await assert.rejects(call, (error: Error) => error.stack!.includes(here));
+  passer.destroy();
+  channel.destroy();
+  b.close();
+});
+
+test('classes have the names that they are exported by', () => {
+  for (const [name, Class] of Object.entries({ FdChannel, FdPasser, FdStream, OwnedFd }))
+    assert.equal(Class.name, name);
 });

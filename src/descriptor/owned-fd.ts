@@ -197,9 +197,10 @@ export class OwnedFd {
   /**
    * Closes several at once, which takes a fraction of the time when their numbers stand in a row, as those received
    * together do. Like `close` for each, but does not tell when something else has closed a number.
+   * Throws `ERR_INVALID_ARG_TYPE`, closing none, for anything but OwnedFds.
    */
   static closeAll(fds: Iterable<OwnedFd>): void {
-    const all = Array.from(fds); // first: whatever an iterator does could use the batch as well
+    const all = ownedAll(fds); // first: whatever an iterator does could use the batch as well
     let count = 0;
     const closeThese = (): void => {
       addon.closeAll(count);
@@ -305,6 +306,15 @@ export class OwnedFd {
   }
 }
 
+function ownedAll(fds: Iterable<OwnedFd>): OwnedFd[] {
+  if (fds instanceof OwnedFd || typeof fds?.[Symbol.iterator] !== 'function')
+    throw invalidType('fds', 'an array of OwnedFds', fds);
+  const all = Array.from(fds);
+  for (const [i, owned] of all.entries())
+    if (!(owned instanceof OwnedFd)) throw invalidType(`fds[${i}]`, 'an OwnedFd', owned);
+  return all;
+}
+
 /** Numbers that a send or a passer has, and will close: nobody may use them any more. */
 export const leaving = new Set<number>();
 
@@ -321,7 +331,7 @@ function adopt(fd: number, trackedByNode: boolean): void {
 export function validNumber(name: string, fd: unknown): number {
   if (typeof fd !== 'number') throw invalidType(name, 'a descriptor: a number, an OwnedFd, or an object with fd', fd);
   if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff)
-    throw outOfRange(name, 'an integer >= 0 and <= 2147483647', fd);
+    throw outOfRange(name, 'an integer >= 0 and <= 2147483647 (-1 is what a closed OwnedFd has)', fd);
   return fd;
 }
 

@@ -20,8 +20,8 @@ const FIRST_RETRY = 1;
 const LONGEST_RETRY = 50;
 
 const ADVICE: Readonly<Record<number, string>> = {
-  [constants.errno.ECONNREFUSED]: 'Nobody listens there (any more)',
-  [constants.errno.ENOENT]: 'Is the listener running?',
+  [constants.errno.ECONNREFUSED]: 'Nobody listens there (any more), or it is no socket',
+  [constants.errno.ENOENT]: 'Is the listener running, and the folder there?',
   [constants.errno.EACCES]: 'The mode of the path, or of a directory on the way, does not let this user in',
   [constants.errno.EPROTOTYPE]: 'The socket there has another type',
 };

@@ -16,6 +16,8 @@ export interface PeerCredentials {
  * Throws `ENOTSOCK`, or `ENOTCONN` when there is no peer yet. Pids are reused: this names who it was, not who is there.
  */
 export function peerCredentials(fd: FdLike): PeerCredentials {
-  checked(addon.peer(borrow('fd', fd)), 'getsockopt');
+  checked(addon.peer(borrow('fd', fd)), 'getsockopt', {
+    advice: 'Only a connected AF_UNIX socket has a peer to ask for',
+  });
   return { pid: batch.fd[0]!, uid: batch.fd[1]! >>> 0, gid: batch.fd[2]! >>> 0 };
 }

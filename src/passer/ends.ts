@@ -59,7 +59,7 @@ export function takePair(setNonblocking: boolean): Custody | BothEnds {
 /** Takes one socket over, or two. If it throws, nothing was taken. */
 export function take(fh: FdLike | readonly [FdLike, FdLike], setNonblocking: boolean): Custody | BothEnds {
   const given = Array.isArray(fh) ? (fh as readonly FdLike[]) : [fh as FdLike];
-  if (given.length !== 1 && given.length !== 2) throw invalidType('options.fh', 'a descriptor, or two', fh);
+  if (Array.isArray(fh) && fh.length !== 2) throw invalidType('options.fh', 'a descriptor, or two', fh);
   const taken: Custody[] = [];
   try {
     for (const end of given) {

@@ -64,6 +64,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   constructor(options: FdPasserOptions = {}) {
     super();
     const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = checkOptions(options);
+    if ('fd' in options) throw invalidType('options', 'an object whose fh is the descriptor', options);
     checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
     checkInteger('options.batch', most, 1, MAX_FDS);
     this.#traffic = new Traffic(this, onError, most, payload === undefined ? ONE_ZERO : repeated(payload));
