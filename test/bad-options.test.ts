@@ -92,6 +92,17 @@ test('what a promise rejects with has the line that called in its stack', async 
   b.close();
 });
 
+test('of several descriptors, an error says which was at fault', async () => {
+  const [a, b] = socketpair();
+  const [channel, stream] = [new FdChannel(a), new FdStream(b)];
+  const fds = [0, 'a path' as unknown as FdLike];
+  const which = { ...TYPE, message: /\(fds\[1\]\)$/ };
+  await assert.rejects(channel.send({}, fds, { keepOpen: true }), which);
+  assert.throws(() => stream.writeWithFds(Buffer.alloc(1), fds, { keepOpen: true }), which);
+  channel.destroy();
+  stream.destroy();
+});
+
 test('classes have the names that they are exported by', () => {
   for (const [name, Class] of Object.entries({ FdChannel, FdPasser, FdStream, OwnedFd }))
     assert.equal(Class.name, name);

@@ -16,7 +16,7 @@ async function answer(port: number, path: string): Promise<string> {
   return text;
 }
 
-test('the example of a balancer has its workers answer in turn, and ends with them', async () => {
+test('the example of a balancer has its workers answer in turn, replaces one that goes, and ends with them', async () => {
   const parent = spawn(process.execPath, [example], { stdio: ['ignore', 'pipe', 'inherit'] });
   const closed = once(parent, 'close');
   const lines = createInterface({ input: parent.stdout })[Symbol.asyncIterator]();
@@ -25,6 +25,8 @@ test('the example of a balancer has its workers answer in turn, and ends with th
   for (let i = 0; i < 6; i++) pids.push(/^\/\d answered by pid (\d+)\n$/.exec(await answer(port, `/${i}`))![1]!);
   assert.equal(new Set(pids).size, 2);
   pids.forEach((pid, i) => assert.equal(pid, pids[i % 2]));
+  process.kill(Number(pids[0]), 'SIGKILL');
+  for (let i = 0; i < 6; i++) assert.doesNotMatch(await answer(port, '/'), new RegExp(`pid ${pids[0]}\n`));
   parent.kill('SIGTERM');
   assert.deepEqual(await closed, [0, null]);
 });

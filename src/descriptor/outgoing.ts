@@ -115,7 +115,7 @@ export class BareOutgoing extends Outgoing {
   }
 }
 
-/** Takes several over, or none: if it throws, nothing has changed hands. */
+/** Takes several over, or none: if it throws, which says which was at fault, nothing has changed hands. */
 export function outgoingAll(fds: readonly FdLike[], terms: 'keep' | 'return', Kind = Outgoing): Outgoing[] {
   const taken: Outgoing[] = [];
   try {
@@ -123,6 +123,7 @@ export function outgoingAll(fds: readonly FdLike[], terms: 'keep' | 'return', Ki
     return taken;
   } catch (error) {
     for (const fd of taken) fd.unsent();
+    (error as Error).message += ` (fds[${taken.length}])`;
     throw error;
   }
 }
