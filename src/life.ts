@@ -260,7 +260,7 @@ export class Life<T> {
 
   /** Something was sent, or need not be sent any more. */
   closeIfDone(): void {
-    if (this.#state === 'closing' && !this.#alive.unsent()) this.#shutDown(false);
+    if (this.#state === 'closing' && !this.#alive.unsent()) this.finish('close() was called');
   }
 
   /** For an event of the link, after whatever it is doing now. */

@@ -146,6 +146,24 @@ test('a confirmation that came is heard although sending has failed since', asyn
   await channel.close();
 });
 
+test('close() tells of a send that failed, though it goes on waiting for a confirmation', async () => {
+  const { said, onError } = watched();
+  const [channel, peer] = channelAndPeer({ onError });
+  peer.hello();
+  const refused = [assert.rejects(channel.send('confirm me', [], { confirm: true }), CLOSED)];
+  await until(() => peer.receive().includes('confirm me'));
+  peer.send(json('the last'));
+  peer.close();
+  refused.push(assert.rejects(channel.send('too late'), { code: 'EPIPE' }));
+  await channel.close();
+  await Promise.all(refused);
+  await until(() => said.length > 0);
+  assert.deepEqual(
+    said.map((error) => error?.message),
+    ['EPIPE: broken pipe, sendmsg'],
+  );
+});
+
 test('close() ends although what is queued is too large for the peer', async () => {
   const [channel, peer] = channelAndPeer();
   using _ = peer;
