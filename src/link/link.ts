@@ -217,22 +217,32 @@ export class Link implements SlotWaiter {
   #cannotSend(error: Error, peerGone: boolean): void {
     this.#sending = 'over';
     const loses = this.#owner.cannotSend(error);
-    if (this.#watch === undefined) return;
     if (loses || !peerGone) this.#fate ??= error;
-    if (peerGone && this.#receiving !== 'over') {
-      const found = this.#look();
-      if (found !== 0 && found !== -EAGAIN) return;
-    }
-    this.#over(this.#fate);
+    if (this.#receiving === 'over') this.#over(this.#fate);
+    else this.#endIfDrained();
+  }
+
+  /** A link that cannot send lives on only for what the peer has sent so far. */
+  #endIfDrained(): void {
+    if (this.#sending !== 'over' || this.#receiving === 'waiting' || this.#watch === undefined) return;
+    const found = this.#look();
+    // Nothing, and no end: the peer has only shut down its reading, or is about to go, or these are datagrams.
+    if (found === -EAGAIN) this.#over(this.#fate);
+    else if (found <= 0) this.#nothingReceived(found);
   }
 
   // ---- receiving
 
   #take(): void {
-    if (this.#owner.wanted() <= 0) {
-      this.#lookForEnd();
-      return;
+    try {
+      if (this.#owner.wanted() > 0) this.#takeForATurn();
+      else this.#lookForEnd();
+    } finally {
+      this.#endIfDrained();
     }
+  }
+
+  #takeForATurn(): void {
     const end = now() + TURN;
     do if (!this.#takeSome()) return;
     while (this.#mayTakeMore() && now() < end);
@@ -310,7 +320,7 @@ export class Link implements SlotWaiter {
         this.#wait(FIRST_RETRY);
         return;
       default:
-        this.#over(refusal(result, 'recvmsg'));
+        this.#over(this.#fate ?? refusal(result, 'recvmsg'));
     }
   }
 
