@@ -280,10 +280,7 @@ export class Link implements SlotWaiter {
     const result = slots < 1 ? -EMFILE : addon.receive(this.#fd, room, stride, messages, most, expected, slots);
     if (result > 0) {
       this.#expected = Math.max(1, batch.count[result - 1]!);
-      if (this.#full) {
-        this.#full = false;
-        this.#owner.resumed();
-      }
+      this.#notFull();
       this.#owner.received(result);
       this.#setPace(now() - began, result === messages);
       return true;
@@ -307,9 +304,11 @@ export class Link implements SlotWaiter {
   #nothingReceived(result: number): void {
     switch (-result) {
       case 0:
+        this.#notFull(); // somebody else has taken what found no room
         this.#endOfPeer();
         return;
       case EAGAIN:
+        this.#notFull();
         return;
       case EMFILE:
       case ENFILE:
@@ -330,6 +329,12 @@ export class Link implements SlotWaiter {
     this.#wait(first ? FIRST_RETRY : RETRY);
     whenSlotFreed(this);
     if (first) this.#owner.exhausted();
+  }
+
+  #notFull(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    this.#owner.resumed();
   }
 
   #wait(milliseconds: number): void {
