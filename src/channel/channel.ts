@@ -587,14 +587,15 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   /**
    * A peer that closes does not wait for what it would not take, which the socket reports as an error. It is one when
-   * messages are lost by it.
+   * messages are lost by it, or the peer has not ended.
    */
   #ended(error: NodeJS.ErrnoException | undefined): void {
-    this.#ending = 'over';
     const lost = this.#cutShort || this.#untaken.length > 0 || this.#sends.length > 0;
+    const inOrder = this.#ending === 'heard' && !lost && PEER_GONE.has(-(error?.errno ?? 0));
+    this.#ending = 'over';
     if (error?.code === 'EMSGSIZE') this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
     else if (this.#reader.unfinished) this.#life.ended(protocolBroken('it ended in the middle of a message'));
-    else this.#life.ended(PEER_GONE.has(-(error?.errno ?? 0)) && !lost ? undefined : error);
+    else this.#life.ended(inOrder ? undefined : error);
   }
 
   // ---- what others see of it
