@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { socketpair } from 'fdpasser';
-import { PEER_GONE } from '#dist/link/link.js';
 import { anonymousFile, identity, inFolder, leftOpen, openDescriptors, until } from '../support/descriptors.js';
 import { Faults, errnoOf, type Rule } from '../support/faults.js';
 import { idle } from '../support/idle.js';
@@ -50,11 +49,14 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     other.destroy();
     return { use: kind.name, hits: hit, outcome: `throws ${described(error, injection.errno)}` };
   }
-  const refused: unknown[] = [];
-  const [sentHere, sentThere] = [sendFiles(wire, kind, refused), sendFiles(other, kind, [])];
-  /** The kernel says so only of a peer that has gone, so it goes. */
-  const gone = (): boolean => refused.some((error) => PEER_GONE.has(-(error as NodeJS.ErrnoException).errno!));
-  const complete = (): boolean => wire.got.length === FILES && other.got.length + refused.length === FILES;
+  const sends = [sendFiles(wire, kind), sendFiles(other, kind)] as const;
+  const [mine, theirs] = sends;
+  const complete = (): boolean =>
+    sends.every(({ settled }) => settled === FILES) &&
+    wire.got.length === FILES &&
+    other.got.length + mine.refused.length === FILES &&
+    wire.events.filter((event) => event === 'exhausted').length ===
+      wire.events.filter((event) => event === 'resumed').length;
   if (kind.askedLate) await until(() => faults.trace().includes('recv'));
   else wire.ask(FILES);
   other.ask(FILES);
@@ -67,11 +69,7 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     faults.set();
   }
   if (kind.askedLate && injection.call === 'recv' && wire.end === undefined) wire.ask(FILES);
-  await until(() => complete() || wire.end !== undefined || gone());
-  if (wire.end === undefined && gone()) {
-    other.destroy();
-    await until(() => wire.end !== undefined);
-  }
+  await until(() => complete() || wire.end !== undefined);
   const early = wire.end;
   if (early === undefined) {
     other.close();
@@ -82,28 +80,39 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
   const hits = relented || faults.count().hit;
   faults.set();
   other.destroy();
-  const [mine, theirs] = await Promise.all([sentHere, sentThere]);
+  await until(() => sends.every(({ settled }) => settled === FILES));
+
   assert.deepEqual(
     other.got,
     mine.all.filter((id) => other.got.includes(id)),
     'out of order',
   );
   assert.deepEqual(wire.got, theirs.all.slice(0, wire.got.length), 'out of order, or one is missing');
-  // Who waits for a confirmation and hears of the end instead cannot know.
-  if (!kind.confirms) for (const id of mine.back) assert.ok(!other.got.includes(id), 'arrived, and given back');
-  for (const id of kind.confirms ? mine.gone : []) assert.ok(other.got.includes(id), 'confirmed, and never taken');
+  for (const [{ back, gone }, { got }] of [
+    [mine, other],
+    [theirs, wire],
+  ] as const) {
+    if (kind.confirms) for (const id of gone) assert.ok(got.includes(id), 'confirmed, and never taken');
+    // One that breaks hears no confirmation any more, and says none: then alone neither end can know.
+    if (!kind.confirms || early === undefined)
+      for (const id of back) assert.ok(!got.includes(id), 'arrived, and given back');
+  }
   if (early === undefined) assert.equal(mine.back.length + other.got.length, FILES, 'lost');
-  const outcome = [
-    ...new Set(wire.events),
-    ...(early === undefined && refused.length > 0
-      ? [`refuses ${refused.length}: ${described(refused[0], injection.errno)}`]
-      : []),
-    early === undefined ? 'all else arrives' : `breaks: ${described(early.error ?? {}, injection.errno)}`,
-    ...(early === undefined && wire.end!.error !== undefined
-      ? [`ends: ${described(wire.end!.error, injection.errno)}`]
-      : []),
-  ];
-  return { use: kind.name, hits, outcome: outcome.join(', ').replace(/(^|resumed, )all else/, '$1all') };
+  // What goes to a socket of datagrams is dropped when that one's sends find its peer gone.
+  else if (kind.givesBack && !kind.confirms && kind.type !== 'dgram')
+    assert.deepEqual(other.got, mine.gone, 'sent before the end, and lost');
+  const outcome = [...new Set(wire.events)];
+  if (early !== undefined) {
+    outcome.push(early.error === undefined ? 'ends' : `breaks: ${described(early.error, injection.errno)}`);
+    if (early.error === undefined)
+      for (const error of mine.refused) assert.equal(described(error, injection.errno), 'ERR_FDPASSER_CLOSED');
+  } else {
+    if (mine.refused.length > 0)
+      outcome.push(`refuses ${mine.refused.length}: ${described(mine.refused[0], injection.errno)}`);
+    outcome.push(mine.refused.length > 0 ? 'all else arrives' : 'all arrives');
+    if (wire.end!.error !== undefined) outcome.push(`ends: ${described(wire.end!.error, injection.errno)}`);
+  }
+  return { use: kind.name, hits, outcome: outcome.join(', ') };
 }
 
 interface Sent {
@@ -112,29 +121,30 @@ interface Sent {
   back: string[];
   /** Sent, as far as `send` says. */
   gone: string[];
+  refused: unknown[];
+  settled: number;
 }
 
-async function sendFiles(wire: Wire, { givesBack }: WireKind, refused: unknown[]): Promise<Sent> {
-  const sent: Sent = { all: [], back: [], gone: [] };
-  const sends: Promise<unknown>[] = [];
+function sendFiles(wire: Wire, { givesBack }: WireKind): Sent {
+  const sent: Sent = { all: [], back: [], gone: [], refused: [], settled: 0 };
   for (let i = 0; i < FILES; i++) {
     const fd = anonymousFile();
     const id = identity(fd);
     sent.all.push(id);
-    sends.push(
-      wire.send(fd).then(
+    void wire
+      .send(fd)
+      .then(
         () => sent.gone.push(id),
         (error: unknown) => {
-          refused.push(error);
+          sent.refused.push(error);
           if (!givesBack) return;
           assert.equal(identity(fd), id, 'refused, and not given back');
           sent.back.push(id);
           closeSync(fd);
         },
-      ),
-    );
+      )
+      .finally(() => sent.settled++);
   }
-  await Promise.all(sends);
   return sent;
 }
 

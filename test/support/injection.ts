@@ -28,6 +28,8 @@ export interface Row {
   uses: readonly string[];
   call: string;
   outcomes: Record<string, string>;
+  /** What is right as well where it is not the first call that fails. */
+  later?: Record<string, string>;
 }
 
 const PASSERS = ['FdPasser stream', 'FdPasser seqpacket', 'FdPasser dgram', 'FdPasser batch'];
@@ -36,8 +38,9 @@ const CHANNELS = ['FdChannel stream', 'FdChannel seqpacket'];
 const WIRES = [...PASSERS, ...LATE, 'FdStream', ...CHANNELS];
 
 const ARRIVES = 'all arrives';
+const ENDS = 'all arrives, ends: E recvmsg';
 /** Where the end of the peer is looked at, it is told then. */
-const ARRIVES_AND_TELLS = 'all arrives or all arrives, ends: E recvmsg';
+const ARRIVES_AND_TELLS = `${ARRIVES} or ${ENDS}`;
 const WAITS = 'exhausted, resumed, all arrives';
 const CANNOT_SEND = 'breaks: E sendmsg';
 const CANNOT_RECEIVE = 'breaks: E recvmsg';
@@ -45,9 +48,16 @@ const REFUSES = 'all arrives or refuses some: E sendmsg, all else arrives';
 const WORKS = 'works';
 
 /** What concerns the connection, or this call of it, for good. */
-const SEND_FATAL =
-  'EACCES EALREADY ECONNREFUSED ECONNRESET EDESTADDRREQ EFAULT EISCONN ENFILE ENOTCONN ENOTSOCK EOPNOTSUPP EPERM EPIPE';
+const SEND_FATAL = 'EACCES EALREADY EDESTADDRREQ EFAULT EISCONN ENFILE ENOTSOCK EOPNOTSUPP EPERM';
+/** What the kernel says of a peer that has gone. */
+const PEER_GONE = 'ECONNREFUSED ECONNRESET ENOTCONN EPIPE';
 const RECEIVE_FATAL = 'EBADF ECONNREFUSED EFAULT EINVAL EIO ENOTCONN ENOTSOCK';
+const RECEIVING = {
+  [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM short',
+  [WAITS]: 'EMFILE ENFILE',
+  [ARRIVES_AND_TELLS]: 'ECONNRESET',
+  [CANNOT_RECEIVE]: RECEIVE_FATAL,
+};
 const OPTION = 'EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK';
 const SOCKET = 'EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONOSUPPORT';
 
@@ -62,7 +72,7 @@ export const TABLE: readonly Row[] = [
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
       [REFUSES]: 'EBADF EINVAL EMSGSIZE',
-      [CANNOT_SEND]: SEND_FATAL,
+      [CANNOT_SEND]: `${SEND_FATAL} ${PEER_GONE}`,
     },
   },
   {
@@ -70,7 +80,7 @@ export const TABLE: readonly Row[] = [
     call: 'sendmmsg',
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
-      [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL}`,
+      [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
   },
   {
@@ -79,20 +89,23 @@ export const TABLE: readonly Row[] = [
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
       // The first call is the hello, without which there is no channel.
-      [`${CANNOT_SEND} or ${REFUSES}`]: 'EBADF EINVAL EMSGSIZE',
-      [CANNOT_SEND]: SEND_FATAL,
+      [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
+    // A later one may say only what was taken, which a peer that has gone need not hear.
+    later: { [REFUSES]: 'EBADF EINVAL EMSGSIZE', ends: PEER_GONE },
   },
-  ...['recvmmsg MSG_PEEK', 'recvmmsg'].map((call) => ({
-    uses: WIRES,
-    call,
-    outcomes: {
-      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM short',
-      [WAITS]: 'EMFILE ENFILE',
-      [ARRIVES_AND_TELLS]: 'ECONNRESET',
-      [CANNOT_RECEIVE]: RECEIVE_FATAL,
-    },
-  })),
+  {
+    uses: [
+      'FdPasser, when something has come',
+      'FdStream, when something has come',
+      'FdChannel, when a confirmation has come',
+    ],
+    call: 'sendmmsg',
+    outcomes: { 'throws E sendmsg': `${SEND_FATAL} ${PEER_GONE}` },
+  },
+  // A later peek may find all arrived, and only the end of the peer left to see.
+  { uses: WIRES, call: 'recvmmsg MSG_PEEK', outcomes: RECEIVING, later: { [ENDS]: RECEIVE_FATAL } },
+  { uses: WIRES, call: 'recvmmsg', outcomes: RECEIVING },
   {
     uses: LATE,
     call: 'recv',
@@ -100,22 +113,23 @@ export const TABLE: readonly Row[] = [
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
       // The kernel says so once. Again and again, it is an error like the others.
       [`${ARRIVES_AND_TELLS} or ${CANNOT_RECEIVE}`]: 'ECONNRESET',
-      // A later look may be the one that finds the end.
-      [`${CANNOT_RECEIVE} or all arrives, ends: E recvmsg`]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
+      [CANNOT_RECEIVE]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
     },
+    // A later look may be the one that finds the end.
+    later: { [ENDS]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK' },
   },
   {
     // Only what looks like the end of packets is looked at more closely: by then all has arrived.
     uses: ['FdPasser seqpacket, asked late'],
     call: 'poll',
-    outcomes: { [ARRIVES]: 'EINTR ENOMEM', 'all arrives, ends: E recvmsg': 'EFAULT EINVAL' },
+    outcomes: { [ARRIVES]: 'EINTR ENOMEM', [ENDS]: 'EFAULT EINVAL' },
   },
   {
     uses: ['FdPasser seqpacket, asked late'],
     call: 'recvmsg',
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
-      'all arrives, ends: E recvmsg': 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
+      [ENDS]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
     },
   },
   ...['getsockopt SO_DOMAIN', 'getsockopt SO_TYPE'].map((call) => ({
@@ -244,7 +258,7 @@ export const TABLE: readonly Row[] = [
     call: 'sendmmsg',
     outcomes: {
       [WORKS]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS',
-      'throws E sendmsg': `EBADF EINVAL EMSGSIZE ${SEND_FATAL}`,
+      'throws E sendmsg': `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
   },
   { uses: ['sendDatagram'], call: 'setsockopt SO_PEEK_OFF', outcomes: { 'throws E setsockopt': OPTION } },

@@ -2,11 +2,15 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { closeSync, lstatSync, openSync, readdirSync, unlinkSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
+import { finished } from 'node:stream/promises';
 import { connect, FdPasser, listen, OwnedFd, peerCredentials, sendDatagram, socketpair } from 'fdpasser';
+import { encodeMessage, encodeTaken } from '#dist/channel/frames.js';
 import { address } from '#dist/endpoint/address.js';
 import { addon } from '#dist/native/load.js';
-import { anonymousFile, identity } from './descriptors.js';
+import { channelAndPeer } from './channels.js';
+import { anonymousFile, identity, until } from './descriptors.js';
 import { connected, pushFiles, receiveFiles } from './passing.js';
+import { noteFiles, streamPair } from './stream.js';
 
 /** One thing that the core is used for, apart from what goes over a wire. */
 export interface Use {
@@ -118,6 +122,62 @@ export const USES: readonly Use[] = [
       } finally {
         receiver.destroy();
       }
+    },
+  },
+  // What the kernel has for one end is not lost by a send of that end which fails, though the other lives.
+  {
+    name: 'FdPasser, when something has come',
+    async run(_, arm) {
+      const [one, other] = connected();
+      const [there, here] = [anonymousFile(), anonymousFile()];
+      const id = identity(there);
+      await other.send(there);
+      const closed = new Promise<void>((resolve) => one.once('close', resolve));
+      arm();
+      const failed = assertFails(one.send(here));
+      assert.deepEqual(await receiveFiles(one, 1), [id]);
+      await closed;
+      closeSync(here);
+      other.destroy();
+      throw await failed;
+    },
+  },
+  {
+    name: 'FdStream, when something has come',
+    async run(_, arm) {
+      const [one, other] = streamPair();
+      const file = anonymousFile();
+      const id = identity(file);
+      await new Promise((written) => other.writeWithFds(Buffer.from('x'), [file], {}, written));
+      const came = noteFiles(one);
+      const failed = assertFails(finished(one));
+      arm();
+      one.resume().write('x');
+      const error = await failed;
+      assert.deepEqual(
+        came.map((file) => file.id),
+        [id],
+      );
+      other.destroy();
+      throw error;
+    },
+  },
+  {
+    name: 'FdChannel, when a confirmation has come',
+    async run(_, arm) {
+      const [channel, peer] = channelAndPeer();
+      peer.hello();
+      const confirmed = channel.send('confirm me', [anonymousFile()], { confirm: true });
+      await until(() => peer.receive().includes('confirm me'));
+      peer.send(Buffer.concat([encodeTaken(1), encodeMessage(Buffer.from('"the last"'), 0, false)[0]!.bytes]));
+      const closed = new Promise<void>((resolve) => channel.once('close', resolve));
+      arm();
+      const failed = assertFails(channel.send('late'));
+      await confirmed;
+      assert.equal((await channel.receive()).value, 'the last');
+      await closed;
+      peer.close();
+      throw await failed;
     },
   },
   {
@@ -237,3 +297,10 @@ export const USES: readonly Use[] = [
     },
   },
 ];
+
+function assertFails(promise: Promise<void>): Promise<unknown> {
+  return promise.then(
+    () => assert.fail('did not fail'),
+    (error: unknown) => error,
+  );
+}
