@@ -9,8 +9,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const script = join(dirname(fileURLToPath(import.meta.url)), 'test.js');
-const { status } = spawnSync(process.execPath, [script, 'injected-errors', 'death-at-every-step'], {
-  stdio: 'inherit',
-  env: { ...process.env, FAULTS_ALL: '1', ...(process.argv.includes('--table') ? { FAULTS_TABLE: '1' } : {}) },
-});
+const { status } = spawnSync(
+  process.execPath,
+  [script, 'injected-errors', 'injected-by-strace', 'death-at-every-step'],
+  {
+    stdio: 'inherit',
+    env: { ...process.env, FAULTS_ALL: '1', ...(process.argv.includes('--table') ? { FAULTS_TABLE: '1' } : {}) },
+  },
+);
 process.exitCode = status ?? 1;

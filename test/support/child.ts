@@ -9,6 +9,8 @@ export interface ChildOptions {
   /** Soft and hard limit of descriptors: Node raises the one to the other. */
   descriptors?: number;
   execArgv?: string[];
+  /** A command that runs the command that follows it. */
+  under?: string[];
   /** Beside this process's own. */
   env?: Record<string, string>;
 }
@@ -26,7 +28,13 @@ export interface Ended {
  */
 export function startChild(name: string, options: ChildOptions = {}): ChildProcess {
   const script = fileURLToPath(new URL(`../children/${name}.js`, import.meta.url));
-  const command = [process.execPath, ...(options.execArgv ?? []), script, ...(options.args ?? [])];
+  const command = [
+    ...(options.under ?? []),
+    process.execPath,
+    ...(options.execArgv ?? []),
+    script,
+    ...(options.args ?? []),
+  ];
   const stdio: SpawnOptions['stdio'] = ['ignore', 'pipe', 'pipe', options.peer?.fd ?? 'ignore', 'ipc'];
   const env = { ...process.env, ...options.env };
   return options.descriptors === undefined
