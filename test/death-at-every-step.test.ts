@@ -59,7 +59,7 @@ class Survivor {
     const { kind, role, folder } = run;
     this.#run = run;
     this.#theirs = Array.from({ length: role.sends }, (_, i) => newFile(`${folder}/${i}`));
-    for (const name of ['sent', 'took']) writeFileSync(`${folder}/${name}`, '');
+    for (const name of ['sent', 'took', 'told']) writeFileSync(`${folder}/${name}`, '');
     run.faults.set({ call: '*', action: run.action, value: run.signal, first: run.at });
     const [ours, peer] = socketpair({ type: kind.type });
     const args = [kind.name, folder, `${role.sends}`, `${role.receives}`];
@@ -101,7 +101,11 @@ class Survivor {
   async check(): Promise<number> {
     await Promise.all(this.#sends);
     const { kind, folder } = this.#run;
-    const [sent, took] = ['sent', 'took'].map((name) => lines(`${folder}/${name}`)) as [string[], string[]];
+    const [sent, took, told] = ['sent', 'took', 'told'].map((name) => lines(`${folder}/${name}`)) as [
+      string[],
+      string[],
+      string[],
+    ];
     const { got } = this.wire;
     assert.deepEqual(got, this.#theirs.slice(0, got.length), 'received out of order, or twice');
     assert.deepEqual(took, this.#ours.slice(0, took.length), 'taken out of order, or twice');
@@ -110,6 +114,11 @@ class Survivor {
         this.#resolved.filter((id) => !took.includes(id)),
         [],
         'confirmed, and never taken',
+      );
+      assert.deepEqual(
+        told.filter((id) => !this.#resolved.includes(id)),
+        [],
+        'confirmed, and not heard',
       );
       assert.deepEqual(
         sent.filter((id) => !got.includes(id)),
