@@ -1,10 +1,9 @@
 /* Closing without ever waiting for it. */
+#include "detached.h"
 #include "fdpasser.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,23 +47,7 @@ static void *close_there(void *argument) {
   return NULL;
 }
 
-int fdp_close(int fd) {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  sigset_t all, before;
-  int error;
-
-  if (!may_wait(fd))
-    return close_here(fd);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it: signals are for the process's other threads */
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  error = pthread_create(&thread, &attributes, close_there, (void *)(intptr_t)fd);
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return error ? close_here(fd) : 0;
-}
+int fdp_close(int fd) { return may_wait(fd) && !fdp_detached(close_there, (void *)(intptr_t)fd) ? 0 : close_here(fd); }
 
 /* One call for a row of numbers, where the system has it (close_range(2), Linux 5.9) and lets it through. */
 static int close_row(int first, int last) {

@@ -1,10 +1,9 @@
 /* Growing the process's descriptor table where it stops nobody: on a thread that exists for that alone. */
+#include "detached.h"
 #include "fdpasser.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -40,10 +39,6 @@ static void *grow(void *argument) {
 
 int fdp_table_grow(int wanted) {
   struct rlimit limit;
-  pthread_attr_t attributes;
-  pthread_t thread;
-  sigset_t all, before;
-  int error;
 
   if (atomic_flag_test_and_set(&growing))
     return 0;
@@ -56,14 +51,8 @@ int fdp_table_grow(int wanted) {
     }
     wanted = (int)limit.rlim_cur;
   }
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it: signals are for the process's other threads */
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  error = pthread_create(&thread, &attributes, grow, (void *)(intptr_t)wanted);
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  int error = fdp_detached(grow, (void *)(intptr_t)wanted);
   if (error)
     atomic_flag_clear(&growing);
-  return -error;
+  return error;
 }

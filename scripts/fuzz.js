@@ -28,6 +28,7 @@ const sources = [
   'test/fuzz/receive.c',
   'native/close.c',
   'native/descriptor.c',
+  'native/detached.c',
   ...readdirSync(join(root, 'native/transport'))
     .filter((name) => name.endsWith('.c'))
     .map((name) => `native/transport/${name}`),

@@ -24,7 +24,7 @@ const sources = (folder) =>
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(folder, name));
 const core = [
-  ...['close.c', 'descriptor.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
+  ...['close.c', 'descriptor.c', 'detached.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
   ...sources(join(root, 'native', 'transport')),
 ];
 

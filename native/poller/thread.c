@@ -11,11 +11,11 @@
  * A process made by fork(2) has no such thread. No runtime runs JavaScript there before an exec, which closes the
  * queue.
  */
+#include "../detached.h"
 #include "../fdpasser.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -231,18 +231,9 @@ static int start(void) {
     return -errno;
   if (running)
     return 0;
-  pthread_attr_t attributes;
-  pthread_t thread;
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it: signals are for the process's other threads */
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  int error = pthread_create(&thread, &attributes, run, NULL);
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  int error = fdp_detached(run, NULL);
   running = !error;
-  return -error;
+  return error;
 }
 
 /* ---- the environment's side -------------------------------------------------------------------------------------- */

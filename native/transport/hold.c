@@ -4,13 +4,13 @@
  * Nothing tells when, so a thread asks; it lives while something is held, also when the carrying socket was closed
  * here.
  */
+#include "../detached.h"
 #include "transport.h"
 
 #if FDP_HOLD && !FDP_PEEK
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -97,20 +97,6 @@ static void *watch(void *argument) {
   }
 }
 
-static int start_watching(void) {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  sigset_t every, before;
-  sigfillset(&every);
-  pthread_sigmask(SIG_SETMASK, &every, &before); /* signals are for the process's other threads */
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  int error = pthread_create(&thread, &attributes, watch, NULL);
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return error;
-}
-
 int fdp_hold(int carrier, const int32_t *fd, int count, struct fdp_held **result) {
   struct fdp_held *held;
   int sockets = 0;
@@ -134,7 +120,7 @@ int fdp_hold(int carrier, const int32_t *fd, int count, struct fdp_held **result
     held->count++;
   }
   pthread_mutex_lock(&lock);
-  int room = messages < MOST_HELD && (watching || (watching = !start_watching()));
+  int room = messages < MOST_HELD && (watching || (watching = !fdp_detached(watch, NULL)));
   messages += room;
   pthread_mutex_unlock(&lock);
   if (room) {
