@@ -129,8 +129,12 @@ enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
 
 /*
  * The number must not be used any more whatever this returns, but for -EBADF. Where the close may wait, because of
- * SO_LINGER or of what lies unread in a socket, a thread does it: the number is then free a little later.
+ * SO_LINGER or of descriptors that lie unread in a socket, a thread does it: the number is then free a little later.
+ * There are so many such threads. When all are busy, or none can be started, SO_LINGER is turned off instead; and a
+ * socket in which descriptors lie stays open until a thread is free. It is closed here, and may wait, only if there is
+ * no thread at all.
  */
+enum { FDP_MOST_CLOSERS = 16 };
 int fdp_close(int fd);
 /* The same for several. Numbers in a row are closed by one call, and errors are not told. */
 void fdp_close_all(const int32_t *fd, int count);

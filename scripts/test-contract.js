@@ -83,7 +83,7 @@ function runUnderValgrind(program) {
       ...titles,
     ],
     // A race under it takes long.
-    { stdio: ['ignore', 'inherit', 'inherit'], env: { FDPASSER_RACE: '5', ...process.env } },
+    { stdio: ['ignore', 'inherit', 'inherit'], env: { FDPASSER_VALGRIND: '1', FDPASSER_RACE: '5', ...process.env } },
   );
   const found = readdirSync(dirname(program))
     .filter((name) => name.startsWith('contract.log.'))

@@ -6,7 +6,7 @@ import { inFolder } from './support/descriptors.js';
 import { test } from './support/test.js';
 
 /** Sends connections whose last close takes a minute: SO_LINGER is on, and the other end reads nothing. */
-const sender = (peer: string): string => `
+const sender = (peer: string, bytes: number): string => `
 import socket, struct, sys
 peer = ${peer}
 server = socket.create_server(('127.0.0.1', 0))
@@ -21,7 +21,8 @@ for _ in range(2):
         while True: connection.send(bytes(65536))
     except BlockingIOError:
         pass
-socket.send_fds(peer, [bytes(1)], [connection.fileno() for connection in connections])
+${bytes === 0 ? 'peer.send(b"")' : ''}
+socket.send_fds(peer, [bytes(${bytes})], [connection.fileno() for connection in connections])
 for connection in connections: connection.close()
 print('sent', flush=True)
 sys.stdin.read()
@@ -31,8 +32,13 @@ sys.stdin.read()
 const LONG = 20_000;
 
 /** Runs `close` once the connections were sent, and holds that the event loop was not stopped by it. */
-async function doesNotStop(socket: { readonly fd: number }, peer: string, close: () => unknown): Promise<void> {
-  const child = startPython(sender(peer), socket);
+async function doesNotStop(
+  socket: { readonly fd: number },
+  peer: string,
+  close: () => unknown,
+  bytes = 1,
+): Promise<void> {
+  const child = startPython(sender(peer, bytes), socket);
   const whenEnded = ended(child);
   await once(child.stdout!, 'data');
   const began = performance.now();
@@ -86,6 +92,16 @@ for (const type of ['stream', 'seqpacket'] as const)
       passer.destroy();
     });
   });
+
+test('nor does the end of a passer with such connections in a packet without bytes, behind an empty one', async () => {
+  const [a, b] = socketpair({ type: 'seqpacket' });
+  const passer = new FdPasser({ fh: a });
+  const close = (): void => {
+    b.close();
+    passer.destroy();
+  };
+  await doesNotStop(b, INHERITED, close, 0);
+});
 
 test('nor does the close of a server with such connections in its backlog', async () => {
   await inFolder(async (folder) => {

@@ -165,6 +165,7 @@ MEET(int, shutdown, "shutdown", fd, (int fd, int how), (fd, how))
 MEET(int, fchmod, "fchmod", fd, (int fd, mode_t mode), (fd, mode))
 MEET(int, fstat, "fstat", fd, (int fd, struct stat *status), (fd, status))
 MEET(int, flock, "flock", fd, (int fd, int operation), (fd, operation))
+MEET(ssize_t, read, "read", fd, (int fd, void *bytes, size_t length), (fd, bytes, length))
 MEET(int, unlink, "unlink", 0, (const char *path), (path))
 MEET(int, getrlimit, "getrlimit", 0, (__rlimit_resource_t resource, struct rlimit *limit), (resource, limit))
 
@@ -220,6 +221,25 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
   struct fate fate = meet(__builtin_return_address(0), "pthread_create", 0);
   int outcome = fate.error ? fate.error : real(thread, attributes, run, argument);
+  if (fate.signal)
+    raise(fate.signal);
+  return outcome;
+}
+
+int open(const char *path, int flags, ...) {
+  static int (*real)(const char *, int, ...);
+  if (!real)
+    *(void **)&real = dlsym(RTLD_NEXT, "open");
+  va_list list;
+  va_start(list, flags);
+  mode_t mode = va_arg(list, mode_t);
+  va_end(list);
+  struct fate fate = meet(__builtin_return_address(0), "open", 0);
+  if (fate.error) {
+    errno = fate.error;
+    return -1;
+  }
+  int outcome = real(path, flags, mode);
   if (fate.signal)
     raise(fate.signal);
   return outcome;

@@ -35,6 +35,8 @@ export interface Row {
 const PASSERS = ['FdPasser stream', 'FdPasser seqpacket', 'FdPasser dgram', 'FdPasser batch'];
 const LATE = ['FdPasser stream, asked late', 'FdPasser seqpacket, asked late'];
 const CHANNELS = ['FdChannel stream', 'FdChannel seqpacket'];
+/** Which find the end of a packet socket before they close it. */
+const PACKETS_TO_THE_END = ['FdPasser seqpacket'];
 const WIRES = [...PASSERS, ...LATE, 'FdStream', ...CHANNELS];
 
 const ARRIVES = 'all arrives';
@@ -165,6 +167,13 @@ export const TABLE: readonly Row[] = [
   },
   // Linux has closed the descriptor all the same (close(2)); closed again, the number could be somebody else's.
   { uses: WIRES, call: 'close', outcomes: { [ARRIVES]: 'EINTR EIO ENOSPC EDQUOT' } },
+  // Asks whether a close might be slow. If nothing tells, a thread closes.
+  {
+    uses: PACKETS_TO_THE_END,
+    call: 'open',
+    outcomes: { [ARRIVES]: 'EACCES EINTR ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOMEM ENOTDIR EPERM' },
+  },
+  { uses: PACKETS_TO_THE_END, call: 'read', outcomes: { [ARRIVES]: 'EAGAIN EBADF EFAULT EINTR EINVAL EIO' } },
   {
     uses: ['OwnedFd.close'],
     call: 'close',
