@@ -25,6 +25,7 @@ const sources = (folder) =>
     .map((name) => join(folder, name));
 const core = [
   ...['close.c', 'descriptor.c', 'detached.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
+  join(root, 'native', 'poller', 'thread.c'),
   ...sources(join(root, 'native', 'transport')),
 ];
 
