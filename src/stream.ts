@@ -54,6 +54,8 @@ export class FdStream extends Duplex {
   #stride = ROOM;
   /** Received, and not yet handed on. */
   #arrived: Arrived[] = [];
+  /** How many descriptors came beside bytes that wait to be read. */
+  #ahead = 0;
   /** What is on its way, and who is to be told. */
   #under: { shipment: Shipment; written: (error?: Error | null) => void } | undefined;
   /** Descriptors of chunks that wait in the Duplex's own buffer. */
@@ -131,6 +133,7 @@ export class FdStream extends Duplex {
 
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
+    if (size !== 0 && this.#ahead > 0) this.#readOn();
     if (this.#fate !== undefined && this.readableLength === 0) this.destroy(this.#fate);
     return chunk;
   }
@@ -212,6 +215,17 @@ export class FdStream extends Duplex {
     written();
   }
 
+  /** Bytes alone do not bound the descriptors of one who does not read: each may bring many. */
+  get #asks(): boolean {
+    return this.#reading && this.#ahead < MAX_FDS;
+  }
+
+  /** Somebody reads, who may have more descriptors, too. */
+  #readOn(): void {
+    this.#ahead = 0;
+    if (this.#reading) this.#link.receive();
+  }
+
   get #hasReader(): boolean {
     return this.readableFlowing !== null || this.listenerCount('readable') > 0;
   }
@@ -258,6 +272,7 @@ export class FdStream extends Duplex {
       else if (fds.length > 0) this.emit('fds', this.#numbers ? fds.map((fd) => fd.take()) : fds);
     } finally {
       if (!this.push(bytes)) this.#reading = false;
+      if (this.readableLength > 0) this.#ahead += fds.length;
     }
   }
 
@@ -282,8 +297,8 @@ export class FdStream extends Duplex {
       get stride() {
         return stream.#stride;
       },
-      wanted: () => (this.#reading ? ROOM / SHORT : 0),
-      awaits: () => this.#reading,
+      wanted: () => (this.#asks ? ROOM / SHORT : 0),
+      awaits: () => this.#asks,
       received: (messages) => this.#received(messages),
       exhausted: () => process.nextTick(() => this.emit('exhausted')),
       resumed: () => process.nextTick(() => this.emit('resumed')),

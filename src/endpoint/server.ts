@@ -42,6 +42,8 @@ const { EAGAIN, EADDRINUSE, ECONNABORTED, ECONNREFUSED, EMFILE, ENFILE, ENOBUFS,
 // Milliseconds, as in Link: connections wait in the backlog while this process has no slot for them.
 const FIRST_RETRY = 50;
 const RETRY = 500;
+/** How many connections one turn of the event loop looks at: those who are refused may be faster than this process. */
+const ROUNDS = 16;
 
 class Accepter extends Queued {
   constructor(
@@ -177,7 +179,7 @@ export class FdServer {
   }
 
   #accept(): void {
-    while (this.#watch !== undefined && this.#waiting.length > 0) {
+    for (let round = 0; round < ROUNDS && this.#watch !== undefined && this.#waiting.length > 0; round++) {
       const result = addon.accept(this.fd);
       if (result >= 0) {
         this.#full = false;
