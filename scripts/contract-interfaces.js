@@ -8,7 +8,11 @@ const emulation = join(dirname(dirname(fileURLToPath(import.meta.url))), 'test',
 export const INTERFACES = [
   { name: 'bsd44', title: 'SCM_RIGHTS, looking first', flags: [] },
   { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', flags: ['-DFDP_PEEK=0'] },
-  { name: 'bsd44-hold', title: 'the same, holding sockets in flight', flags: ['-DFDP_PEEK=0', '-DFDP_HOLD=1'] },
+  {
+    name: 'bsd44-hold',
+    title: 'the same, holding sockets in flight, with modes by the umask',
+    flags: ['-DFDP_PEEK=0', '-DFDP_HOLD=1', '-DFDP_UMASK=1'],
+  },
   {
     name: 'bsd43',
     title: 'msg_accrights, over an emulation',

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -78,7 +79,7 @@ static int open_socket(enum fdp_type type) {
 
 /* Binds, so that a path has no more than `mode` from its first instant. */
 static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, unsigned mode) {
-#ifdef __linux__
+#ifndef FDP_UMASK
   /* bind gives the path the socket's own mode. */
   if (at->sun_path[0] && fchmod(fd, (mode_t)mode))
     return -errno;
@@ -89,10 +90,13 @@ static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, 
   return status ? -errno : 0;
 #else
   /* Only the umask has a say there. It is the process's: what other threads create in this instant has no more either.
-   */
+   * Of two that change it at once, one would put back what the other has set. */
+  static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&changing);
   mode_t before = umask(~(mode_t)mode & 0777);
   int error = bind(fd, (const struct sockaddr *)at, size) ? -errno : 0;
   umask(before);
+  pthread_mutex_unlock(&changing);
   return error;
 #endif
 }

@@ -24,6 +24,11 @@
 #define FDP_PEEK 0
 #endif
 
+/* Whether a path's mode is what the umask leaves of it: only Linux takes the socket's own. */
+#if !defined(FDP_UMASK) && !defined(__linux__)
+#define FDP_UMASK 1
+#endif
+
 /* Whether a socket in flight must stay open here until the peer has read it: see hold.c. */
 #if !defined(FDP_HOLD) && defined(__APPLE__)
 #define FDP_HOLD 1

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +251,33 @@ static void datagrams_at_a_path(void) {
   remove_folder();
 }
 
+/* The process has one umask, whatever is done with it meanwhile. */
+static void *listen_often(void *argument) {
+  int index = (int)(intptr_t)argument;
+  char name[100];
+  snprintf(name, sizeof name, "%s/socket%d", folder, index);
+  for (int i = 0; i < 200; i++) {
+    int listener = fdp_listen(FDP_STREAM, name, strlen(name) + 1, index % 2 ? 0600 : 0644, 1);
+    CHECK(listener >= 0);
+    EQUAL(fdp_close(listener), 0);
+    EQUAL(unlink(name), 0);
+  }
+  return NULL;
+}
+
+static void umask_stays(void) {
+  enum { LISTENERS = 4 };
+  pthread_t thread[LISTENERS];
+  make_folder();
+  mode_t before = umask(027);
+  for (int i = 0; i < LISTENERS; i++)
+    EQUAL(pthread_create(&thread[i], NULL, listen_often, (void *)(intptr_t)i), 0);
+  for (int i = 0; i < LISTENERS; i++)
+    EQUAL(pthread_join(thread[i], NULL), 0);
+  EQUAL(umask(before), 027);
+  EQUAL(rmdir(folder), 0);
+}
+
 #endif
 
 const struct test endpoint_tests[] = {
@@ -266,5 +294,6 @@ const struct test endpoint_tests[] = {
     {"the kernel says which process and user has connected", credentials},
     {"sockets of other families are refused", other_families},
     {"a datagram socket at a path receives", datagrams_at_a_path},
+    {"threads that listen at the same time leave the umask as it was", umask_stays},
 #endif
     {0}};
