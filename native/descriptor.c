@@ -8,8 +8,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#ifdef __linux__
-#endif
 #ifdef __APPLE__
 #include <libproc.h>
 #endif

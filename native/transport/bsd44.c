@@ -80,11 +80,6 @@ static struct catch unpack(struct msghdr *message, int32_t *fd) {
   return got;
 }
 
-static void close_range_of(const int32_t *fd, int32_t count) {
-  for (int32_t i = 0; i < count; i++)
-    close(fd[i]);
-}
-
 /* Credentials beside every message would hide whether there were descriptors. Kernels differ in which they know. */
 static void want_descriptors_alone(int socket) {
   int off = 0;
@@ -202,6 +197,12 @@ static int consume(int socket, const struct fdp_batch *batch, int messages, stru
   return taken;
 }
 
+/* What was only peeked at is still in the queue, so none of these closes is the last, which alone may wait. */
+static void close_peeked(const int32_t *fd, int32_t count) {
+  for (int32_t i = 0; i < count; i++)
+    close(fd[i]);
+}
+
 int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch) {
   struct mmsghdr header[FDP_MAX_MESSAGES];
   struct iovec part[FDP_MAX_MESSAGES];
@@ -280,7 +281,7 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
         kept += batch->count[i];
     }
   }
-  close_range_of(batch->fd + kept, open - kept);
+  close_peeked(batch->fd + kept, open - kept);
   return result;
 }
 
@@ -401,7 +402,7 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
     return errno == EMSGSIZE || errno == EMFILE ? -EIO : -errno;
   struct catch got = unpack(&header, fd);
   if (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
-    close_range_of(fd, got.count);
+    fdp_close_all(fd, got.count);
     return -EIO;
   }
   int ended = length == 0 && !got.control ? fdp_has_ended(socket) : 0;

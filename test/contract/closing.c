@@ -151,6 +151,29 @@ static void does_not_wait_for_backlog(void) {
   EQUAL(rmdir(path), 0);
 }
 
+#if !FDP_PEEK && defined(FDP_BSD44)
+
+/* Where a receive cannot be taken back, what a message brought beside what was lost is closed. */
+static void does_not_wait_for_part_of_a_message(void) {
+  static int filler[MOST_OPEN];
+  int pair[2], other, before = usual_threads(), fds[] = {lingering(&other), new_file()};
+  make_pair(FDP_STREAM, pair);
+  EQUAL(send_message(pair[0], 1, fds, 2), 1);
+  EQUAL(close(fds[0]), 0);
+  limit_table(200);
+  int count = fill_table(filler);
+  EQUAL(fdp_close(filler[--count]), 0);
+  EQUAL(receive(pair[1], 1, 1, 1), -EIO);
+  close_all(filler, count);
+  EQUAL(threads(), before + 1);
+  EQUAL(close(other), 0);
+  UNTIL(threads() == before);
+  EQUAL(fdp_close(fds[1]), 0);
+  close_all(pair, 2);
+}
+
+#endif
+
 /* However many a peer sends. */
 static void threads_are_bounded(void) {
   enum { CONNECTIONS = FDP_MOST_CLOSERS + 4, SOCKETS = 4 };
@@ -219,6 +242,9 @@ const struct test slow_close_tests[] = {
 #if !defined(FDP_SYSV) && !FDP_HOLD
     {"nor does closing a socket wait for what lies unread in it, with bytes or without", does_not_wait_for_unread},
     {"nor does closing a listener wait for what its backlog was sent", does_not_wait_for_backlog},
+#if !FDP_PEEK && defined(FDP_BSD44)
+    {"nor does a receive that lost part of a message wait for the rest", does_not_wait_for_part_of_a_message},
+#endif
     {"however much is slow to close, a few threads wait for it", threads_are_bounded},
 #endif
     {0}};
