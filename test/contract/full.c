@@ -38,14 +38,18 @@ static void stays_until_there_is_room(void) {
 
 enum { MANY = 40 };
 
-static void many_stay_whole(void) {
-  int pair[2], files[MANY];
+/* Sends one message, then fills the table; returns what `fill_table` does. */
+static int send_many(int pair[2], int files[MANY]) {
   make_pair(FDP_STREAM, pair);
   for (int i = 0; i < MANY; i++)
     files[i] = new_file();
   EQUAL(send_message(pair[0], 1, files, MANY), 1);
   limit_table(200);
-  int count = fill_table(filler);
+  return fill_table(filler);
+}
+
+static void many_stay_whole(void) {
+  int pair[2], files[MANY], count = send_many(pair, files);
   for (int room = 0; room < MANY; room += 13) {
     EQUAL(receive(pair[1], 1, 1, MANY), -EMFILE);
     for (int i = 0; i < 13; i++)
@@ -223,13 +227,7 @@ static void needs_room_for_any_message(void) {
 }
 
 static void loss_is_told(void) {
-  int pair[2], files[MANY];
-  make_pair(FDP_STREAM, pair);
-  for (int i = 0; i < MANY; i++)
-    files[i] = new_file();
-  EQUAL(send_message(pair[0], 1, files, MANY), 1);
-  limit_table(200);
-  int count = fill_table(filler);
+  int pair[2], files[MANY], count = send_many(pair, files);
   for (int i = 0; i < 5; i++)
     EQUAL(fdp_close(filler[--count]), 0);
   int before = open_count();

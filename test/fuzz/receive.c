@@ -190,6 +190,12 @@ static struct fdp_demand some_demand(struct input *input) {
   return demand;
 }
 
+/* Once, and before what is left or after it. */
+static void reset_is_told(void) {
+  CHECK(model.reset);
+  model.reset = 0;
+}
+
 static void receive(int socket, struct fdp_demand demand) {
   static struct fdp_batch batch;
   static uint8_t bytes[FDP_MAX_MESSAGES * MOST_STRIDE];
@@ -221,8 +227,7 @@ static void receive(int socket, struct fdp_demand demand) {
     CHECK(model.type != FDP_STREAM && model.queue[model.head].size > demand.stride);
     return;
   case -ECONNRESET:
-    CHECK(model.reset);
-    model.reset = 0;
+    reset_is_told();
     return;
   default:
     CHECK(received > 0);
@@ -243,8 +248,7 @@ static void look(int socket) {
     CHECK(!model.ended && !left);
     return;
   case -ECONNRESET:
-    CHECK(model.reset);
-    model.reset = 0;
+    reset_is_told();
     return;
   default:
     CHECK(found == 1);
