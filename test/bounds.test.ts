@@ -41,7 +41,7 @@ for (const type of ['stream', 'seqpacket', 'dgram'] as const)
     closeSync(fd);
   });
 
-test('a flood leaves a paused stream with at most 505 descriptors, and its highWaterMark and one receive of bytes', async () => {
+test('a flood leaves a paused stream with at most 512 descriptors, and its highWaterMark and one receive of bytes', async () => {
   const [a, b] = socketpair();
   using peer = new RawPeer(b);
   const fd = anonymousFile();
@@ -57,7 +57,7 @@ test('a flood leaves a paused stream with at most 505 descriptors, and its highW
     const before = arrived.length;
     await flood(peer, Buffer.alloc(1), Array<number>(253).fill(fd));
     // One message that was read, and what came ahead.
-    assert.ok(arrived.length - before <= 253 + 505, `${arrived.length - before} descriptors`);
+    assert.ok(arrived.length - before <= 253 + 512, `${arrived.length - before} descriptors`);
     assert.ok(bytes > 0 && arrived.length > before);
     stream.resume();
   }
@@ -103,22 +103,25 @@ const endless = {
 };
 
 for (const [name, open] of Object.entries(endless))
-  test(`a ${name} receives at most 16 times in one turn of the event loop`, async () => {
+  test(`a ${name} lets the event loop turn though its peer never stops`, async () => {
+    const COUNT = 50;
     const [a, b] = socketpair();
     using peer = new RawPeer(b);
     const fd = anonymousFile();
     const seen = { count: 0 };
     const another = (): void => {
-      if (++seen.count < 5000) peer.send(Buffer.alloc(1), [fd]);
+      const end = performance.now() + 1; // longer than a turn may last
+      while (performance.now() < end);
+      if (++seen.count < COUNT) peer.send(Buffer.alloc(1), [fd]);
     };
     const receiver = open(a, another);
     another();
     let most = 0;
-    for (let before = seen.count; seen.count < 5000; before = seen.count) {
+    for (let before = seen.count; seen.count < COUNT; before = seen.count) {
       await nextTurn();
       most = Math.max(most, seen.count - before);
     }
-    assert.ok(most > 1 && most <= 16, `${most}`);
+    assert.ok(most <= 2, `${most} in one turn`);
     receiver.destroy();
     closeSync(fd);
   });
