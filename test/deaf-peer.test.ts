@@ -17,7 +17,7 @@ const DEAF = { code: 'EPIPE', syscall: 'sendmsg' };
 function assertDeaf(errors: readonly (Error | undefined)[]): void {
   assert.deepEqual(
     errors.map((error) => error?.message),
-    ['EPIPE: broken pipe, sendmsg'],
+    ['EPIPE: broken pipe, sendmsg. The peer has closed its end, or has gone'],
   );
 }
 

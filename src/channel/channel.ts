@@ -21,7 +21,7 @@ import {
 } from '../errors.js';
 import { iterate } from '../iterate.js';
 import { Life, type LifeEvents, type OnError } from '../life.js';
-import { checkSocket, DGRAM, Link, PEER_GONE, refusal, STREAM, type LinkOwner } from '../link/link.js';
+import { checkSocket, DGRAM, Link, linkError, PEER_GONE, STREAM, type LinkOwner } from '../link/link.js';
 import { Draft, type Shipment } from '../link/shipment.js';
 import { addon, batch } from '../native/load.js';
 import { Queue, Queued } from '../queue.js';
@@ -660,7 +660,7 @@ function peerClosed(): Error {
 
 function badDescriptor(departing: Departing): Error | undefined {
   const result = departing.fds.map((fd) => addon.check(fd.number)).find((result) => result < 0);
-  return result === undefined ? undefined : refusal(result, 'sendmsg');
+  return result === undefined ? undefined : linkError(result, 'sendmsg');
 }
 
 /** The error of a message that the peer would not take. */

@@ -207,10 +207,10 @@ export class Link implements SlotWaiter {
       case EBADF:
       case EINVAL:
       case EMSGSIZE:
-        this.#owner.refused(refusal(-errno, 'sendmsg'));
+        this.#owner.refused(linkError(-errno, 'sendmsg'));
         return;
       default:
-        this.#cannotSend(systemError(-errno, 'sendmsg'), PEER_GONE.has(errno));
+        this.#cannotSend(linkError(-errno, 'sendmsg'), PEER_GONE.has(errno));
     }
   }
 
@@ -287,7 +287,7 @@ export class Link implements SlotWaiter {
     }
     if (result === -ECONNRESET) {
       // The peer went with something of ours unread. What it sent before comes after this.
-      this.#fate ??= systemError(result, 'recvmsg');
+      this.#fate ??= linkError(result, 'recvmsg');
       return true;
     }
     if (result === -EMFILE && slots < MAX_FDS) this.#wait(GROWTH_CHECK);
@@ -319,7 +319,7 @@ export class Link implements SlotWaiter {
         this.#wait(FIRST_RETRY);
         return;
       default:
-        this.#over(this.#fate ?? refusal(result, 'recvmsg'));
+        this.#over(this.#fate ?? linkError(result, 'recvmsg'));
     }
   }
 
@@ -363,7 +363,7 @@ export class Link implements SlotWaiter {
   #look(): number {
     let found = addon.pending(this.#fd);
     if (found === -ECONNRESET) {
-      this.#fate ??= systemError(found, 'recvmsg');
+      this.#fate ??= linkError(found, 'recvmsg');
       found = addon.pending(this.#fd);
     }
     return found;
@@ -407,14 +407,28 @@ function now(): number {
 /** What a socket says when its peer has closed it. */
 export const PEER_GONE: ReadonlySet<number> = new Set([EPIPE, ECONNRESET, ECONNREFUSED, ENOTCONN]);
 
-const REFUSED: Readonly<Record<number, string>> = {
-  [EBADF]: 'A descriptor was closed before it was sent: leave it open until then',
-  [EINVAL]: 'The kernel passes no such descriptor (an io_uring, say)',
-  [EMSGSIZE]: 'The message is too long for this socket',
+const GONE = 'The peer has closed its end, or has gone';
+
+const ADVICE: Readonly<Record<string, Readonly<Record<number, string>>>> = {
+  sendmsg: {
+    [EBADF]: 'A descriptor was closed before it was sent: leave it open until then',
+    [EINVAL]: 'The kernel passes no such descriptor (an io_uring, say)',
+    [EMSGSIZE]: 'The message is too long for this socket',
+    [EPIPE]: GONE,
+    [ECONNRESET]: GONE,
+    [ECONNREFUSED]: GONE,
+    [ENOTCONN]: GONE,
+  },
+  recvmsg: {
+    [EBADF]: 'Something else has closed the socket',
+    [EMSGSIZE]: 'The peer sent a longer message than is taken here',
+    [ECONNRESET]: `${GONE}, with something unread that was sent to it`,
+    [ECONNREFUSED]: GONE,
+  },
 };
 
-/** The error of a message that the kernel will not pass, with what to do about it where that is known. */
-export function refusal(result: number, syscall: string): NodeJS.ErrnoException {
-  const advice = REFUSED[-result];
+/** The error of a link's system call, with what it means or what to do about it where that is known. */
+export function linkError(result: number, syscall: 'sendmsg' | 'recvmsg'): NodeJS.ErrnoException {
+  const advice = ADVICE[syscall]![-result];
   return systemError(result, syscall, advice === undefined ? {} : { advice });
 }
