@@ -12,10 +12,13 @@ import { WIRES, type Wire, type WireKind } from '../support/wires.js';
 const FILES = 6;
 const faults = new Faults(process.env.FAULTS!);
 
+/** What is about another descriptor: what the kernel says of the socket. */
+const ABOUT_ANOTHER = new Set(['open', 'read']);
+
 function rule({ call, errno, times, first }: Injection, fd: number): Rule {
   return {
     call,
-    fd,
+    fd: ABOUT_ANOTHER.has(call) ? 0 : fd,
     first,
     times: { once: 1, 'three times': 3, 'until it relents': 0 }[times],
     ...(errno === 'short' ? { action: 'short' } : { action: 'fail', value: errnoOf(errno) }),
@@ -156,6 +159,7 @@ async function endpoint(use: Use, injection: Injection, folder: string): Promise
     outcome = `throws ${described(error, injection.errno)}`;
     if ((error as Error).name === 'AssertionError') throw error;
   }
+  if (injection.call.endsWith('(thread)')) await until(() => faults.count().hit > 0);
   const hits = faults.count().hit;
   faults.set();
   return { use: use.name, hits, outcome };
