@@ -26,6 +26,14 @@ function madeAt(path: string): bigint {
   return lstatSync(path, { bigint: true }).ctimeNs;
 }
 
+function closing(...fds: OwnedFd[]): Disposable {
+  return {
+    [Symbol.dispose]() {
+      for (const fd of fds) fd.close();
+    },
+  };
+}
+
 export const USES: readonly Use[] = [
   {
     name: 'socketpair',
@@ -185,13 +193,9 @@ export const USES: readonly Use[] = [
     run(_, arm) {
       using terminal = new OwnedFd(openSync('/dev/ptmx', 'r'));
       const [one, other] = socketpair();
-      try {
-        arm();
-        return [terminal, one].map(({ kind }) => kind).join(', ');
-      } finally {
-        one.close();
-        other.close();
-      }
+      using _both = closing(one, other);
+      arm();
+      return [terminal, one].map(({ kind }) => kind).join(', ');
     },
   },
   {
@@ -239,16 +243,12 @@ export const USES: readonly Use[] = [
     name: 'OwnedFd.toSocket',
     async run(_, arm) {
       const [one, other] = socketpair();
+      using _both = closing(one, other);
       arm();
-      try {
-        const socket = one.toSocket();
-        socket.destroy();
-        await once(socket, 'close');
-        return WORKS;
-      } finally {
-        one.close();
-        other.close();
-      }
+      const socket = one.toSocket();
+      socket.destroy();
+      await once(socket, 'close');
+      return WORKS;
     },
   },
   {
@@ -276,14 +276,10 @@ export const USES: readonly Use[] = [
     name: 'peerCredentials',
     run(_, arm) {
       const [one, other] = socketpair();
-      try {
-        arm();
-        assert.equal(peerCredentials(one).pid, process.pid);
-        return WORKS;
-      } finally {
-        one.close();
-        other.close();
-      }
+      using _both = closing(one, other);
+      arm();
+      assert.equal(peerCredentials(one).pid, process.pid);
+      return WORKS;
     },
   },
   {
