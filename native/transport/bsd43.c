@@ -65,8 +65,9 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
     return errno == EMSGSIZE || errno == EMFILE ? -EIO : -errno;
   *size = (int32_t)length;
   *count = header.msg_accrightslen / (int)sizeof *fd;
-  if (length == 0 && *count == 0 && fdp_has_ended(socket))
-    return 0;
+  int ended = length == 0 && *count == 0 ? fdp_has_ended(socket) : 0;
+  if (ended)
+    return ended < 0 ? ended : 0;
   for (int32_t i = 0; i < *count; i++)
     fdp_close_on_exec(fd[i]);
   return 1;

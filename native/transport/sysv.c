@@ -79,7 +79,10 @@ int fdp_take(int stream, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   if (errno != EBADMSG)
     return -errno;
   /* Bytes: whoever sent them does not speak this interface, which the caller will say. */
-  ssize_t length = read(stream, bytes, stride);
+  ssize_t length;
+  do
+    length = read(stream, bytes, stride);
+  while (length < 0 && errno == EINTR);
   if (length < 0)
     return -errno;
   *size = (int32_t)length;
@@ -122,17 +125,15 @@ int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mod
   int error = fdp_pair(type, ends);
   if (error)
     return error;
-  error = make_path(name, mode);
-  if (error)
+  if ((error = fdp_nonblocking(ends[0], 1)) || (error = make_path(name, mode)))
     goto fail;
   if (ioctl(ends[1], I_PUSH, "connld") || fattach(ends[1], name)) {
     error = -errno;
     unlink(name);
     goto fail;
   }
-  error = fdp_nonblocking(ends[0], 1);
   fdp_close(ends[1]); /* the path holds it */
-  return error ? error : ends[0];
+  return ends[0];
 fail:
   fdp_close(ends[0]);
   fdp_close(ends[1]);
