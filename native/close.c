@@ -85,8 +85,8 @@ struct slow {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct slow *first, **end = &first; /* what no thread has come to yet */
-static int closers;                        /* threads */
+static struct slow *first; /* of what no thread has come to yet */
+static int closers;        /* threads */
 
 static void *close_slowly(void *nothing) {
   struct slow *slow;
@@ -94,8 +94,7 @@ static void *close_slowly(void *nothing) {
   pthread_mutex_lock(&lock);
   while ((slow = first)) {
     int fd = slow->fd;
-    if (!(first = slow->next))
-      end = &first;
+    first = slow->next;
     pthread_mutex_unlock(&lock);
     free(slow);
     close_here(fd);
@@ -112,14 +111,14 @@ static int close_elsewhere(int fd) {
   struct slow *slow = malloc(sizeof *slow);
   if (!slow)
     return 0;
-  *slow = (struct slow){NULL, fd};
+  slow->fd = fd;
   pthread_mutex_lock(&lock);
   int more = closers < FDP_MOST_CLOSERS && !fdp_detached(close_slowly, NULL);
   closers += more;
   /* Nothing else can be done about what lies in a Unix socket, so that waits for a thread. */
   if (more || (closers > 0 && is_unix(fd))) {
-    *end = slow;
-    end = &slow->next;
+    slow->next = first;
+    first = slow;
     taken = 1;
   }
   pthread_mutex_unlock(&lock);
