@@ -7,6 +7,13 @@ const emulation = join(dirname(dirname(fileURLToPath(import.meta.url))), 'test',
 /** `flags` for all, `only` for what is tested: it sees the emulated system. */
 export const INTERFACES = [
   { name: 'bsd44', title: 'SCM_RIGHTS, looking first', flags: [] },
+  {
+    name: 'bsd44-no-offset',
+    title: 'the same one by one, over an emulation of an emulator without SO_PEEK_OFF',
+    flags: [],
+    only: ['-include', join(emulation, 'no-offset.h')],
+    emulator: join(emulation, 'no-offset.c'),
+  },
   { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', flags: ['-DFDP_PEEK=0'] },
   {
     name: 'bsd44-hold',

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -94,10 +95,9 @@ static void want_descriptors_alone(int socket) {
 
 #if FDP_PEEK
 
-static int option(int socket, int name, int *value) {
-  socklen_t length = sizeof *value;
-  return getsockopt(socket, SOL_SOCKET, name, value, &length) ? -errno : 0;
-}
+/* Set once the system turns out to have no peek offset. Each peek then begins at the first message, so a receive takes
+ * one. */
+static atomic_int no_offset;
 
 static int set_peek_offset(int socket, int offset) {
   int status;
@@ -105,6 +105,15 @@ static int set_peek_offset(int socket, int offset) {
     status = setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
   while (status && errno == EINTR);
   return status ? -errno : 0;
+}
+
+/* A stream's peek offset moves with every peek; where not all that was peeked is consumed it must go back. */
+static int rewind_peek(int socket) {
+  int offset;
+  socklen_t length = sizeof offset;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, &length))
+    return errno == ENOPROTOOPT && atomic_load(&no_offset) ? 0 : -errno;
+  return offset <= 0 ? 0 : set_peek_offset(socket, 0);
 }
 
 int fdp_attach(int socket) {
@@ -119,7 +128,12 @@ int fdp_attach(int socket) {
    */
   int on = 1;
   setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
-  return set_peek_offset(socket, offset);
+  int error = set_peek_offset(socket, offset);
+  if (error != -ENOPROTOOPT)
+    return error;
+  /* qemu-user has no such option. An offset that was set outside of it cannot be undone. */
+  atomic_store(&no_offset, 1);
+  return rewind_peek(socket);
 }
 
 int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages) {
@@ -163,13 +177,6 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
   return sent;
 }
 
-/* A stream's peek offset moves with every peek; where not all that was peeked is consumed it must go back. */
-static int rewind_peek(int socket) {
-  int offset;
-  int error = option(socket, SO_PEEK_OFF, &offset);
-  return error || offset <= 0 ? error : set_peek_offset(socket, 0);
-}
-
 /* Takes the first `messages` off the queue, without control: no slot is needed and no reference leaks. Returns how many
  * it took, or a negative errno when none. */
 static int consume(int socket, const struct fdp_batch *batch, int messages, struct iovec *part, struct catch *caught) {
@@ -208,23 +215,24 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   struct iovec part[FDP_MAX_MESSAGES];
   struct catch caught[FDP_MAX_MESSAGES];
   union control control[FDP_MAX_MESSAGES];
+  int one = atomic_load(&no_offset), messages = one ? 1 : demand->messages;
   int peeked, keep = 0, stop = 0, ended, error = 0, result;
   int32_t kept = 0, open = 0;
 
-  memset(header, 0, (size_t)demand->messages * sizeof *header);
-  for (int i = 0; i < demand->messages; i++) {
+  memset(header, 0, (size_t)messages * sizeof *header);
+  for (int i = 0; i < messages; i++) {
     part[i].iov_base = bytes + (size_t)i * demand->stride;
     part[i].iov_len = demand->stride;
     header[i].msg_hdr.msg_iov = &part[i];
     header[i].msg_hdr.msg_iovlen = 1;
     header[i].msg_hdr.msg_control = &control[i];
     header[i].msg_hdr.msg_controllen =
-        (socklen_t)(i > 0                        ? CMSG_LEN((size_t)demand->expected * sizeof(int))
-                    : demand->room < FDP_MAX_FDS ? CMSG_LEN((size_t)demand->room * sizeof(int))
-                                                 : sizeof control[i]);
+        (socklen_t)(i > 0                                ? CMSG_LEN((size_t)demand->expected * sizeof(int))
+                    : demand->room < FDP_MAX_FDS && !one ? CMSG_LEN((size_t)demand->room * sizeof(int))
+                                                         : sizeof control[i]);
   }
   do
-    peeked = recvmmsg(socket, header, (unsigned)demand->messages, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT, NULL);
+    peeked = recvmmsg(socket, header, (unsigned)messages, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT, NULL);
   while (peeked < 0 && errno == EINTR);
   if (peeked < 0)
     return -errno;
@@ -236,7 +244,8 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
     open += caught[i].count;
     if (stop)
       continue;
-    if (message->msg_flags & MSG_CTRUNC) {
+    /* Where there is no offset the room is kept to by counting: qemu-user cuts off without a word. */
+    if (message->msg_flags & MSG_CTRUNC || (i == 0 && caught[i].count > demand->room)) {
       stop = 1;
       continue;
     }

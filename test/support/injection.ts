@@ -148,7 +148,7 @@ export const TABLE: readonly Row[] = [
   {
     uses: WIRES,
     call: 'setsockopt SO_PEEK_OFF',
-    outcomes: { [ARRIVES]: 'EINTR', 'throws E setsockopt': `${OPTION} ENOMEM` },
+    outcomes: { [ARRIVES]: 'EINTR', 'throws E setsockopt': 'EBADF EFAULT EINVAL ENOTSOCK ENOMEM' },
   },
   { uses: WIRES, call: 'setsockopt SO_PASS', outcomes: { [ARRIVES]: OPTION } },
   { uses: [...LATE], call: 'getsockopt SO_PEEK_OFF', outcomes: { [CANNOT_RECEIVE]: OPTION } },
@@ -270,7 +270,11 @@ export const TABLE: readonly Row[] = [
       'throws E sendmsg': `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
   },
-  { uses: ['sendDatagram'], call: 'setsockopt SO_PEEK_OFF', outcomes: { 'throws E setsockopt': OPTION } },
+  {
+    uses: ['sendDatagram'],
+    call: 'setsockopt SO_PEEK_OFF',
+    outcomes: { 'throws E setsockopt': 'EBADF EFAULT EINVAL ENOTSOCK' },
+  },
   { uses: ['sendDatagram'], call: 'epoll_ctl', outcomes: { 'throws E epoll_ctl': 'ENOMEM ENOSPC EPERM' } },
   {
     uses: ['OwnedFd.kind'],
@@ -301,6 +305,9 @@ export const TABLE: readonly Row[] = [
     outcomes: { [WORKS]: 'EBADF EINVAL EMFILE ENOMEM' },
   },
   { uses: ['growing the table'], call: 'close (thread)', outcomes: { [WORKS]: 'EINTR EIO' } },
+  // Last: the process then knows that there is no such option, and receives one by one.
+  { uses: WIRES, call: 'setsockopt SO_PEEK_OFF', outcomes: { [ARRIVES]: 'ENOPROTOOPT' } },
+  { uses: ['sendDatagram'], call: 'setsockopt SO_PEEK_OFF', outcomes: { [WORKS]: 'ENOPROTOOPT' } },
 ];
 
 /**
