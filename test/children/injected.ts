@@ -155,6 +155,7 @@ async function endpoint(use: Use, injection: Injection, folder: string): Promise
   let outcome: string;
   try {
     outcome = await use.run(folder, () => faults.set(rule(injection, 0)));
+    if (injection.call.endsWith('(thread)')) await until(() => faults.count().hit > 0);
   } catch (error) {
     outcome = `throws ${described(error, injection.errno)}`;
     if ((error as Error).name === 'AssertionError') throw error;

@@ -169,13 +169,13 @@ MEET(ssize_t, read, "read", fd, (int fd, void *bytes, size_t length), (fd, bytes
 MEET(int, unlink, "unlink", 0, (const char *path), (path))
 MEET(int, getrlimit, "getrlimit", 0, (__rlimit_resource_t resource, struct rlimit *limit), (resource, limit))
 
-/* Not the core's own call but libuv's for it: uv_poll_init tries whether a descriptor can be watched, with such data.
- */
+/* Of the poller that has a thread it is the core's own call. Of the other it is libuv's for it: uv_poll_init tries
+ * whether a descriptor can be watched, with such data. */
 int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
   static int (*real)(int, int, int, struct epoll_event *);
   if (!real)
     *(void **)&real = dlsym(RTLD_NEXT, "epoll_ctl");
-  if (!shared || operation != EPOLL_CTL_ADD || event->data.fd != -1)
+  if (!shared || operation != EPOLL_CTL_ADD || (event->data.fd != -1 && !of_core(__builtin_return_address(0))))
     return real(epoll, operation, fd, event);
   struct fate fate = meet(&shared, "epoll_ctl", fd);
   if (fate.error) {

@@ -312,6 +312,6 @@ export const TABLE: readonly Row[] = [
 
 /**
  * The core's calls that no row is about: one that undoes what failed, one that asks whether a close might wait, and those
- * of the poller for other runtimes, which never runs under Node.
+ * with which a poller's thread begins and waits.
  */
 export const NOT_INJECTED = ['unlink', 'ioctl', 'epoll_create1', 'epoll_wait', 'syscall'];
