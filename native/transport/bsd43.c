@@ -30,6 +30,8 @@ int fdp_attach(int socket) {
   int type = fdp_socket_type(socket);
   if (type < 0)
     return type;
+  int on = 1; /* as in bsd44.c */
+  setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   return NOW ? 0 : fdp_nonblocking(socket, 1);
 }
 

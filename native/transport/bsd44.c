@@ -81,12 +81,14 @@ static struct catch unpack(struct msghdr *message, int32_t *fd) {
   return got;
 }
 
-/* Credentials beside every message would hide whether there were descriptors. Kernels differ in which they know. */
-static void want_descriptors_alone(int socket) {
-  int off = 0;
-  (void)socket;
-  (void)off;
+static void choose_what_comes(int socket) {
+  /* A byte out of band would make the socket readable and give nothing to read, for ever. In line it is like any other.
+   */
+  int on = 1;
+  setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
 #ifdef __linux__
+  /* Credentials beside every message would hide whether there were descriptors. Kernels differ in which they know. */
+  int off = 0;
   setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
   setsockopt(socket, SOL_SOCKET, SO_PASSSEC, &off, sizeof off);
   setsockopt(socket, SOL_SOCKET, SO_PASSPIDFD, &off, sizeof off);
@@ -123,11 +125,7 @@ int fdp_attach(int socket) {
   int offset = type == FDP_STREAM ? 0 : -1;
   if (type < 0)
     return type;
-  want_descriptors_alone(socket);
-  /* A byte out of band would make the socket readable and give nothing to read, for ever. In line it is like any other.
-   */
-  int on = 1;
-  setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+  choose_what_comes(socket);
   int error = set_peek_offset(socket, offset);
   if (error != -ENOPROTOOPT)
     return error;
@@ -338,7 +336,7 @@ int fdp_attach(int socket) {
   int type = fdp_socket_type(socket);
   if (type < 0)
     return type;
-  want_descriptors_alone(socket);
+  choose_what_comes(socket);
 #ifdef SO_PEEK_OFF
   int off = -1;
   setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof off); /* bytes are peeked at from the beginning */

@@ -123,6 +123,19 @@ static void plain_bytes(void) {
   close_all(pair, 2);
 }
 
+static void out_of_band(void) {
+  int pair[2];
+  make_pair(FDP_STREAM, pair);
+  EQUAL(send(pair[0], "!", 1, MSG_OOB), 1);
+  EQUAL(fdp_pending(pair[1]), 1);
+  EQUAL(receive(pair[1], 1, 1, 1), 1);
+  EQUAL(in.count[0], 0);
+  EQUAL(in.size[0], 1);
+  EQUAL(in_bytes[0], '!');
+  EQUAL(receive(pair[1], 1, 1, 1), -EAGAIN);
+  close_all(pair, 2);
+}
+
 #if !FDP_HOLD
 
 /* A socket in its own queue has no other owner once it is closed here; the kernel collects it. */
@@ -154,6 +167,7 @@ const struct test hostile_tests[] = {
     {"attaching turns off what would put control messages beside plain bytes", attach_turns_it_off},
 #endif
     {"bytes without descriptors are a message with none", plain_bytes},
+    {"a byte out of band is read as any other", out_of_band},
 #if !FDP_HOLD
     {"sockets in each other's queues leave nothing open", sent_over_itself},
 #endif
