@@ -167,8 +167,8 @@ test('a full table does not count as silence', async () => {
   b.close();
   const fd = anonymousFile();
   // Together, so that the hello is behind what there is no room for.
-  const [message] = encodeMessage(Buffer.from('"for later"'), 200, false);
-  peer.send(Buffer.concat([hello, message!.bytes]), Array<number>(200).fill(fd));
+  const [message] = encodeMessage(Buffer.from('"for later"'), 1, false);
+  peer.send(Buffer.concat([hello, message!.bytes]), [fd]);
   closeSync(fd);
   const { code, signal, stdout, stderr } = await ended(child);
   assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'exhausted\n', stderr: '' });
