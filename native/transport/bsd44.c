@@ -383,7 +383,7 @@ ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd
     header.msg_controllen = (socklen_t)CMSG_LEN(room); /* macOS refuses any other length than cmsg_len */
   }
   do
-#ifdef __linux__
+#if defined(__linux__) && !defined(__GLIBC__)
     length = syscall(SYS_sendmsg, socket, &header, SEND); /* as above, for musl */
 #else
     length = sendmsg(socket, &header, SEND);

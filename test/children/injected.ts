@@ -5,7 +5,7 @@ import { socketpair } from 'fdpasser';
 import { anonymousFile, identity, inFolder, leftOpen, openDescriptors, until } from '../support/descriptors.js';
 import { Faults, errnoOf, type Rule } from '../support/faults.js';
 import { idle } from '../support/idle.js';
-import type { Injection, Order, Outcome } from '../support/injection.js';
+import { TELL, type Injection, type Order, type Outcome } from '../support/injection.js';
 import { USES, type Use } from '../support/uses.js';
 import { WIRES, type Wire, type WireKind } from '../support/wires.js';
 
@@ -60,10 +60,10 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     other.got.length + mine.refused.length === FILES &&
     wire.events.filter((event) => event === 'exhausted').length ===
       wire.events.filter((event) => event === 'resumed').length;
-  if (kind.askedLate) await until(() => faults.trace().includes('recv'));
+  if (kind.askedLate) await until(() => faults.trace().includes(TELL));
   else wire.ask(FILES);
   other.ask(FILES);
-  if (kind.askedLate && injection.call !== 'recv' && wire.end === undefined) wire.ask(FILES);
+  if (kind.askedLate && injection.call !== TELL && wire.end === undefined) wire.ask(FILES);
   let relented = 0;
   if (injection.times === 'until it relents') {
     await until(() => faults.count().hit > 1 || wire.end !== undefined);
@@ -71,7 +71,7 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     relented = faults.count().hit;
     faults.set();
   }
-  if (kind.askedLate && injection.call === 'recv' && wire.end === undefined) wire.ask(FILES);
+  if (kind.askedLate && injection.call === TELL && wire.end === undefined) wire.ask(FILES);
   await until(() => complete() || wire.end !== undefined);
   const early = wire.end;
   if (early === undefined) {

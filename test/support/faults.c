@@ -151,7 +151,9 @@ MEET(int, sendmmsg, "sendmmsg", fd, (int fd, struct mmsghdr *message, unsigned c
 MEET(int, recvmmsg, flags &MSG_PEEK ? "recvmmsg MSG_PEEK" : "recvmmsg", fd,
      (int fd, struct mmsghdr *message, unsigned count, int flags, struct timespec *timeout),
      (fd, message, fate.shorter ? 1 : count, flags, timeout))
-MEET(ssize_t, recvmsg, "recvmsg", fd, (int fd, struct msghdr *message, int flags), (fd, message, flags))
+MEET(ssize_t, sendmsg, "sendmsg", fd, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
+MEET(ssize_t, recvmsg, flags &MSG_PEEK ? "recvmsg MSG_PEEK" : "recvmsg", fd,
+     (int fd, struct msghdr *message, int flags), (fd, message, flags))
 MEET(ssize_t, recv, "recv", fd, (int fd, void *bytes, size_t length, int flags), (fd, bytes, length, flags))
 MEET(int, poll, "poll", fds->fd, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))
 MEET(int, socket, "socket", 0, (int domain, int type, int protocol), (domain, type, protocol))

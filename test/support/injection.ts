@@ -32,6 +32,15 @@ export interface Row {
   later?: Record<string, string>;
 }
 
+/** Not so of the core that `FDPASSER_PEEK=off` builds: it looks at bytes alone, then receives, a message at a time. */
+const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
+
+/** What the core calls to send, to look at what is there, to take it, and to tell only whether something is there. */
+export const SEND = PEEKS ? 'sendmmsg' : 'sendmsg';
+export const LOOK = PEEKS ? 'recvmmsg MSG_PEEK' : 'recvmsg MSG_PEEK';
+export const TAKE = PEEKS ? 'recvmmsg' : 'recvmsg';
+export const TELL = PEEKS ? 'recv' : LOOK;
+
 const PASSERS = ['FdPasser stream', 'FdPasser seqpacket', 'FdPasser dgram', 'FdPasser batch'];
 const LATE = ['FdPasser stream, asked late', 'FdPasser seqpacket, asked late'];
 const CHANNELS = ['FdChannel stream', 'FdChannel seqpacket'];
@@ -54,14 +63,28 @@ const SEND_FATAL = 'EACCES EALREADY EDESTADDRREQ EFAULT EISCONN ENFILE ENOTSOCK 
 /** What the kernel says of a peer that has gone. */
 const PEER_GONE = 'ECONNREFUSED ECONNRESET ENOTCONN EPIPE';
 const RECEIVE_FATAL = 'EBADF ECONNREFUSED EFAULT EINVAL EIO ENOTCONN ENOTSOCK';
+/** Of several messages. */
+const SHORT = PEEKS ? ' short' : '';
+/** Where messages go one by one, an error ends the call that has sent some, and need not come again. */
+const SENT_LATER: Record<string, string> = PEEKS
+  ? {}
+  : { [ARRIVES]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}` };
 const RECEIVING = {
-  [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM short',
+  [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM${SHORT}`,
   [WAITS]: 'EMFILE ENFILE',
   [ARRIVES_AND_TELLS]: 'ECONNRESET',
   [CANNOT_RECEIVE]: RECEIVE_FATAL,
 };
 const OPTION = 'EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK';
 const SOCKET = 'EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONOSUPPORT';
+
+function ifPeeking(row: Row): Row[] {
+  return PEEKS ? [row] : [];
+}
+
+function unlessPeeking(row: Row): Row[] {
+  return PEEKS ? [] : [row];
+}
 
 /**
  * Every system call of the core, and every errno that its manual names: sendmmsg(2), send(2), recvmmsg(2), recv(2),
@@ -70,31 +93,33 @@ const SOCKET = 'EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONO
 export const TABLE: readonly Row[] = [
   {
     uses: [...PASSERS, ...LATE],
-    call: 'sendmmsg',
+    call: SEND,
     outcomes: {
-      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
+      [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
       [REFUSES]: 'EBADF EINVAL EMSGSIZE',
       [CANNOT_SEND]: `${SEND_FATAL} ${PEER_GONE}`,
     },
+    later: SENT_LATER,
   },
   {
     uses: ['FdStream'],
-    call: 'sendmmsg',
+    call: SEND,
     outcomes: {
-      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
+      [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
       [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
+    later: SENT_LATER,
   },
   {
     uses: CHANNELS,
-    call: 'sendmmsg',
+    call: SEND,
     outcomes: {
-      [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS short',
+      [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
       // The first call is the hello, without which there is no channel.
       [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
     // A later one may say only what was taken, which a peer that has gone need not hear.
-    later: { [REFUSES]: 'EBADF EINVAL EMSGSIZE', ends: PEER_GONE },
+    later: { ...SENT_LATER, [REFUSES]: 'EBADF EINVAL EMSGSIZE', ends: PEER_GONE },
   },
   {
     uses: [
@@ -102,15 +127,27 @@ export const TABLE: readonly Row[] = [
       'FdStream, when something has come',
       'FdChannel, when a confirmation has come',
     ],
-    call: 'sendmmsg',
+    call: SEND,
     outcomes: { 'throws E sendmsg': `${SEND_FATAL} ${PEER_GONE}` },
   },
   // A later peek may find all arrived, and only the end of the peer left to see.
-  { uses: WIRES, call: 'recvmmsg MSG_PEEK', outcomes: RECEIVING, later: { [ENDS]: RECEIVE_FATAL } },
-  { uses: WIRES, call: 'recvmmsg', outcomes: RECEIVING },
+  {
+    uses: WIRES.filter((use) => LOOK !== TELL || !LATE.includes(use)),
+    call: LOOK,
+    outcomes: RECEIVING,
+    later: { [ENDS]: RECEIVE_FATAL },
+  },
+  ...ifPeeking({ uses: WIRES, call: TAKE, outcomes: RECEIVING }),
+  // Who says here that the table is full has destroyed descriptors.
+  ...unlessPeeking({
+    uses: WIRES,
+    call: TAKE,
+    outcomes: { ...RECEIVING, [WAITS]: 'ENFILE', 'breaks: EIO recvmsg': 'EMFILE EMSGSIZE' },
+    later: { [ENDS]: RECEIVE_FATAL, 'all arrives, ends: EIO recvmsg': 'EMFILE EMSGSIZE' },
+  }),
   {
     uses: LATE,
-    call: 'recv',
+    call: TELL,
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
       // The kernel says so once. Again and again, it is an error like the others.
@@ -126,14 +163,14 @@ export const TABLE: readonly Row[] = [
     call: 'poll',
     outcomes: { [ARRIVES]: 'EINTR ENOMEM', [ENDS]: 'EFAULT EINVAL' },
   },
-  {
+  ...ifPeeking({
     uses: ['FdPasser seqpacket, asked late'],
-    call: 'recvmsg',
+    call: 'recvmsg MSG_PEEK',
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
       [ENDS]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
     },
-  },
+  }),
   ...['getsockopt SO_DOMAIN', 'getsockopt SO_TYPE'].map((call) => ({
     uses: WIRES,
     call,
@@ -145,13 +182,13 @@ export const TABLE: readonly Row[] = [
     call: 'getsockopt SO_ACCEPTCONN',
     outcomes: { [ARRIVES]: 'ENOTSOCK', 'throws E getsockopt': 'EBADF EFAULT EINVAL ENOPROTOOPT' },
   },
-  {
+  ...ifPeeking({
     uses: WIRES,
     call: 'setsockopt SO_PEEK_OFF',
     outcomes: { [ARRIVES]: 'EINTR', 'throws E setsockopt': 'EBADF EFAULT EINVAL ENOTSOCK ENOMEM' },
-  },
+  }),
   { uses: WIRES, call: 'setsockopt SO_PASS', outcomes: { [ARRIVES]: OPTION } },
-  { uses: [...LATE], call: 'getsockopt SO_PEEK_OFF', outcomes: { [CANNOT_RECEIVE]: OPTION } },
+  ...ifPeeking({ uses: LATE, call: 'getsockopt SO_PEEK_OFF', outcomes: { [CANNOT_RECEIVE]: OPTION } }),
   {
     uses: WIRES,
     call: 'epoll_ctl',
@@ -264,17 +301,17 @@ export const TABLE: readonly Row[] = [
   },
   {
     uses: ['sendDatagram'],
-    call: 'sendmmsg',
+    call: SEND,
     outcomes: {
       [WORKS]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS',
       'throws E sendmsg': `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
     },
   },
-  {
+  ...ifPeeking({
     uses: ['sendDatagram'],
     call: 'setsockopt SO_PEEK_OFF',
     outcomes: { 'throws E setsockopt': 'EBADF EFAULT EINVAL ENOTSOCK' },
-  },
+  }),
   { uses: ['sendDatagram'], call: 'epoll_ctl', outcomes: { 'throws E epoll_ctl': 'ENOMEM ENOSPC EPERM' } },
   {
     uses: ['OwnedFd.kind'],
