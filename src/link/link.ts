@@ -92,7 +92,7 @@ export class Link implements SlotWaiter {
   #backOff = FIRST_BACK_OFF;
   #sendTimer: NodeJS.Timeout | undefined;
 
-  /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, or for the table to grow. */
+  /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next turn. */
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
   #full = false;
   #receiveTimer: NodeJS.Timeout | undefined;
@@ -246,6 +246,13 @@ export class Link implements SlotWaiter {
     const end = now() + TURN;
     do if (!this.#takeSome()) return;
     while (this.#mayTakeMore() && now() < end);
+    if (this.#mayTakeMore()) this.#rest();
+  }
+
+  /** Until the loop has turned: a poller that has a thread would tell again at once. */
+  #rest(): void {
+    this.#receiving = 'waiting';
+    setImmediate(() => this.tryAgain());
   }
 
   /** What was queued to be sent meanwhile goes first: who waits for it need not wait for what may not be there. */
