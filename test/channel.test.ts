@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { FdChannel, listen, OwnedFd, socketpair, type Codec, type Message } from 'fdpasser';
 import { channels, TYPES, type Type } from './support/channels.js';
 import { ended, startChild } from './support/child.js';
-import { anonymousFile, identity, inFolder } from './support/descriptors.js';
+import { anonymousFile, anonymousFileAbove, identity, inFolder } from './support/descriptors.js';
 import { test } from './support/test.js';
 
 /** Some files, each unlike the others, open until the end. */
@@ -99,7 +99,7 @@ for (const type of TYPES) {
     using files = new Files(1);
     const [one, other] = channels<number>({ type });
     await Promise.all([one.send(-1), other.receive()]); // both have said hello: all that follows goes as one
-    const bad = anonymousFile();
+    const bad = anonymousFileAbove(10); // what the other end receives before must not get its number
     const sends = [0, 1, 2, 3, 4].map((i) =>
       one.send(i, i === 2 ? [files.fds[0]!, bad] : [files.fds[0]!], { keepOpen: true }),
     );
@@ -118,7 +118,7 @@ for (const type of TYPES) {
     using files = new Files(1);
     const [one, other] = channels<string>({ type });
     await Promise.all([one.send('first'), other.receive()]);
-    const bad = anonymousFile();
+    const bad = anonymousFileAbove(2000);
     const fds = Array<number>(600).fill(files.fds[0]!);
     const sends = [fds, [...fds, bad], [bad], fds].map((fds, i) => one.send(`${i}`, fds, { keepOpen: true }));
     closeSync(bad);

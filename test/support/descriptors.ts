@@ -34,6 +34,17 @@ export function anonymousFile(): number {
   return openSync(tmpdir(), O_TMPFILE_RDWR, 0o600);
 }
 
+/**
+ * A new file, with so many free numbers below its own that what is opened next takes those, and not its number once it is
+ * closed.
+ */
+export function anonymousFileAbove(free: number): number {
+  const below = Array.from({ length: free }, () => openSync('/dev/null', 'r'));
+  const fd = anonymousFile();
+  closeAll(below);
+  return fd;
+}
+
 // O_TMPFILE | O_RDWR of open(2), which Node does not name.
 const O_TMPFILE_RDWR = 0o20200000 | 0o2;
 
