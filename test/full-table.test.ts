@@ -96,6 +96,7 @@ for (const { count, batch, limit } of RACES)
       const { received, files, outOfOrder, exhausted, resumed, opened, refused, error } = await report;
       assert.deepEqual(await end, ORDERLY);
       if (CAN_LOSE && received < count) {
+        console.log(`lost one, and told it, after ${received} of ${count}`);
         assert.deepEqual({ outOfOrder, error }, { outOfOrder: 0, error: 'EIO' });
         assert.deepEqual(files, sent.slice(0, received));
         return;
