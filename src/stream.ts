@@ -95,7 +95,7 @@ export class FdStream extends Duplex {
       ...(signal === undefined ? {} : { signal }),
     });
     try {
-      return new FdStream(socket, signal === undefined ? stream : { ...stream, signal });
+      return new this(socket, signal === undefined ? stream : { ...stream, signal });
     } catch (error) {
       socket.close();
       throw error;

@@ -258,7 +258,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   ): Promise<FdChannel<T>> {
     const socket = await connect(path, options);
     try {
-      return new FdChannel<T>(socket, options);
+      return new this<T>(socket, options);
     } catch (error) {
       socket.close();
       throw error;
@@ -267,7 +267,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
 
   /** In a child process: the channel over the socket that its parent named in `spawn`'s `stdio`, at place `fd`. */
   static inherit<T = unknown>(fd = 3, options: FdChannelOptions = {}): FdChannel<T> {
-    return new FdChannel<T>(fd, options);
+    return new this<T>(fd, options);
   }
 
   /**

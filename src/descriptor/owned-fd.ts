@@ -259,7 +259,7 @@ export class OwnedFd {
     ownReceived = (fd) => {
       noteNumber(fd);
       received = true;
-      return new OwnedFd(fd);
+      return new this(fd); // by its own name, the bundle would give it another
     };
     lend = (owned) => {
       owned.#open();

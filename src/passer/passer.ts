@@ -88,7 +88,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * Throws as the constructor does.
    */
   static inherit(fd = 3): FdPasser {
-    return new FdPasser({ fh: fd });
+    return new this({ fh: fd });
   }
 
   /**
