@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Custody } from '../descriptor/custody.js';
-import { forgetSlot, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
+import { forgetSlot, growTable, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
@@ -297,8 +297,10 @@ export class Link implements SlotWaiter {
       this.#fate ??= linkError(result, 'recvmsg');
       return true;
     }
-    if (result === -EMFILE && slots < MAX_FDS) this.#wait(GROWTH_CHECK);
-    else this.#nothingReceived(result);
+    if (result === -EMFILE && slots < MAX_FDS) {
+      growTable();
+      this.#wait(GROWTH_CHECK);
+    } else this.#nothingReceived(result);
     return false;
   }
 

@@ -4,18 +4,27 @@ import { addonBroken, addonForbidden, addonMissing, pollerFailed, windows } from
 import { MAX_MESSAGES, type Addon } from './addon.js';
 import { builtin } from './builtin.js';
 import { choosePoller } from './poller.js';
+import { runtime } from './runtime.js';
 
 function load(): Addon {
   if (process.platform === 'win32') throw windows();
   const file = compiledHere() ?? fromThePackage();
   if (file === undefined) throw addonMissing(target());
   try {
-    return builtin.module.createRequire(import.meta.url)(file) as Addon;
+    return open(file);
   } catch (cause) {
     throw (cause as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED'
       ? addonForbidden(cause)
       : addonBroken(file, cause as Error);
   }
+}
+
+/** As `require` does, which takes eight times as long in Node. */
+function open(file: string): Addon {
+  if (runtime !== 'node') return builtin.module.createRequire(import.meta.url)(file) as Addon;
+  const module = { exports: {} as Addon };
+  process.dlopen(module, file);
+  return module.exports;
 }
 
 /** What `npx fdpasser build` made, or a build of a clone. Whoever compiled one wants that. */
