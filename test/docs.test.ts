@@ -24,7 +24,7 @@ test('the document of errors has a heading for every code of the library, and no
 });
 
 test('every document links to files and headings that exist', () => {
-  const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md'].concat(
+  const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'].concat(
     [
       'api',
       'errors',
@@ -36,6 +36,10 @@ test('every document links to files and headings that exist', () => {
       'protocol',
       'node-objects',
       'runtimes',
+      'install',
+      'platforms',
+      'reliability',
+      'benchmarks',
     ].map((name) => `docs/${name}.md`),
   );
   for (const document of documents) {
