@@ -73,6 +73,10 @@ All but \`process.send\` pass \`/dev/null\`, which stays open at the sender.
 | \`npm run bench -- --only c-1,passer-1\`    | these rows, and those whose names begin so                 |
 | \`npm run bench -- --quick\`                | whether it works, not how fast it is                       |
 
+How much they swing: four times in a row, \`npm run bench -- --only c-1,passer-1,net-bytes,stream-bytes,channel,c-4k,stream-4k\`
+gave 0.68 to 0.74 for FdPasser, one per message, 0.44 to 0.59 for FdChannel, 0.64 to 0.98 for FdStream without descriptors,
+0.46 to 0.68 with them, and 1.17 to 1.26 for the CPU time of FdPasser.
+
 ## Passing
 
 ${figuresTable(figures)}
