@@ -4,6 +4,7 @@ import { socketpair } from 'fdpasser';
 import { ended, message, startChild, type ChildOptions } from './support/child.js';
 import { anonymousFile, inFolder } from './support/descriptors.js';
 import { errnoOf, withFaults } from './support/faults.js';
+import { PEEKS } from './support/injection.js';
 import { test } from './support/test.js';
 import { WIRES, type WireKind } from './support/wires.js';
 
@@ -93,7 +94,10 @@ function firstOf(calls: string[]): Calls {
   };
 }
 
-for (const kind of WIRES.filter(({ name }) => ['FdPasser stream', 'FdStream', 'FdChannel stream'].includes(name)))
+/** Without the peek the core's calls have the names of those that libuv makes for a child, which strace cannot tell apart. */
+const kinds = PEEKS ? ['FdPasser stream', 'FdStream', 'FdChannel stream'] : [];
+
+for (const kind of WIRES.filter(({ name }) => kinds.includes(name)))
   test(`a call that strace makes fail is followed by the same calls and outcome as one that our library does: ${kind.name}`, async () => {
     for (const failure of FAILURES) {
       const [kernel, library] = await Promise.all([byStrace(kind, failure), byLibrary(kind, failure)]);

@@ -33,7 +33,7 @@ export interface Row {
 }
 
 /** Not so of the core that `FDPASSER_PEEK=off` builds: it looks at bytes alone, then receives, a message at a time. */
-const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
+export const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
 
 /** What the core calls to send, to look at what is there, to take it, and to tell only whether something is there. */
 export const SEND = PEEKS ? 'sendmmsg' : 'sendmsg';
