@@ -54,7 +54,6 @@ const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
  */
 export class FdPasser extends EventEmitter<LifeEvents> {
   readonly #traffic: Traffic;
-  #ends: BothEnds | undefined;
 
   /**
    * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
@@ -71,8 +70,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
 
     const taken = fh === undefined ? takePair(!dontSetNonblocking) : take(fh, !dontSetNonblocking);
     if (taken instanceof BothEnds) {
-      this.#ends = taken;
-      this.#traffic.waitWith(taken);
+      this.#traffic.ends = taken;
       return;
     }
     try {
@@ -223,8 +221,9 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   }
 
   get #pair(): BothEnds {
-    if (this.#ends === undefined) throw notAPair();
-    return this.#ends;
+    const { ends } = this.#traffic;
+    if (ends === undefined) throw notAPair();
+    return ends;
   }
 }
 

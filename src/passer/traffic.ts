@@ -28,7 +28,8 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
   readonly #batch: number;
   readonly #sends = new Queue<Outgoing>();
   #link: Link | undefined;
-  #ends: BothEnds | undefined;
+  /** Where one of a pair is to be the socket, later. */
+  ends: BothEnds | undefined;
   /** So many descriptors go one by one: one of them made the kernel refuse the message they were in. */
   #singly = 0;
 
@@ -46,12 +47,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     this.#link.receive();
   }
 
-  /** One of them is to be the socket, later. */
-  waitWith(ends: BothEnds): void {
-    this.#ends = ends;
-  }
-
-  /** The same, once it was chosen. */
+  /** Takes over the one of `ends` that was chosen. */
   begin(socket: Custody): void {
     try {
       this.start(socket);
@@ -230,7 +226,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
 
   disconnect(): void {
     this.#link?.destroy();
-    this.#ends?.close();
+    this.ends?.close();
   }
 }
 
