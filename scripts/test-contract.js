@@ -48,12 +48,17 @@ if (flags.has('--tsan')) options.push('-fsanitize=thread');
 // The macros of musl's own headers mix signed and unsigned numbers.
 if (musl) options.push('-static', '-Wno-sign-compare', '-Wno-sign-conversion');
 
+/** Generous: only a hang takes as long. */
+const LIMIT = 15 * 60_000;
+
 /** Runs a command to its end. What it says is kept: several run at a time. */
 async function run(command, given, env = process.env) {
-  const child = spawn(command, given, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  const limit = { timeout: LIMIT, killSignal: 'SIGKILL' };
+  const child = spawn(command, given, { stdio: ['ignore', 'pipe', 'pipe'], env, ...limit });
   const said = [];
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => said.push(chunk));
-  const [status] = await once(child, 'close');
+  const [status, signal] = await once(child, 'close');
+  if (signal) said.push(Buffer.from(`# ${command} was killed by ${signal}\n`));
   return { failed: status !== 0, said: Buffer.concat(said).toString() };
 }
 

@@ -20,9 +20,11 @@ after(() => rmSync(work, { recursive: true }));
 // Of the npm that runs this, nothing is for the npm that it runs.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
 
+const options = { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 180_000, killSignal: 'SIGKILL' };
+
 /** Runs a program in `folder`, and returns what it writes to its standard output. It must end well and warn of nothing. */
 function run(folder, command, ...args) {
-  const { status, signal, stdout, stderr } = spawnSync(command, args, { cwd: folder, env, encoding: 'utf8' });
+  const { status, signal, stdout, stderr } = spawnSync(command, args, { ...options, cwd: folder });
   assert.deepEqual({ status, signal, stderr }, { status: 0, signal: null, stderr: '' }, `${stdout}${stderr}`);
   return stdout;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,10 +159,12 @@ int main(int count, char **argument) {
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
+      setpgid(0, 0);
       run(i);
       return 0;
     }
     waitpid(pid, &status, 0);
+    kill(-pid, SIGKILL); /* the children of one that failed */
     printf("%s %d - %s\n", status ? "not ok" : "ok", ++shown, test->title);
     if (WIFSIGNALED(status))
       printf("# killed by signal %d\n", WTERMSIG(status));
