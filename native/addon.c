@@ -252,6 +252,11 @@ static napi_value table_slots(napi_env env, napi_callback_info info) {
   return result(env, fdp_table_slots());
 }
 
+static napi_value own_pidfd(napi_env env, napi_callback_info info) {
+  struct call call;
+  return open_call(env, info, &call) ? result(env, owned(call.addon, fdp_pidfd())) : NULL;
+}
+
 /* ---- watching --------------------------------------------------------------------------------------------------- */
 
 static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
@@ -532,6 +537,7 @@ NAPI_MODULE_INIT() {
       {"closeOnExec", close_on_exec},
       {"setNonblocking", set_nonblocking},
       {"lock", lock},
+      {"pidfd", own_pidfd},
       {"tableSlots", table_slots},
       {"growTable", grow_table},
       {"usePoller", use_poller},

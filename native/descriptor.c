@@ -11,6 +11,9 @@
 #ifdef __APPLE__
 #include <libproc.h>
 #endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 int fdp_domain(int fd) {
 #ifdef SO_DOMAIN
@@ -129,4 +132,13 @@ int fdp_nonblocking(int fd, int flag) {
     return -errno;
   int wanted = flag ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
   return wanted != flags && fcntl(fd, F_SETFL, wanted) < 0 ? -errno : 0;
+}
+
+int fdp_pidfd(void) {
+#ifdef SYS_pidfd_open
+  int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+  return fd < 0 ? -errno : fd;
+#else
+  return -ENOSYS;
+#endif
 }

@@ -148,6 +148,7 @@ int fdp_check(int fd);                 /* 0 when it is open, else -EBADF */
 int fdp_dup(int fd);                   /* another descriptor of the same open file */
 int fdp_close_on_exec(int fd);         /* sets it */
 int fdp_lock(int fd);                  /* alone, until its open file is closed (flock(2)); -EAGAIN: another has it */
+int fdp_pidfd(void);                   /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: none here */
 int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
 
 /* ---- the process's descriptor table ---------------------------------------------------------------------------- */

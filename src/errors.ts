@@ -311,3 +311,18 @@ export function timedOut(syscall: string, path: string, milliseconds: number): F
     `${syscall} '${path.replace('\0', '@')}' took more than ${milliseconds} ms: the listener's backlog stayed full`,
   );
 }
+
+/** `wanted` ends the sentence "… must be …". */
+export function badEnvironment(name: string, value: string, wanted: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_ENVIRONMENT',
+    `${name} is '${value}' in the environment, and must be ${wanted}. Did this service manager set it?`,
+  );
+}
+
+export function noBarrier(milliseconds: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TIMEOUT',
+    `The service manager did not take all it was told within ${milliseconds} ms: it is busy, or knows no BARRIER=1`,
+  );
+}

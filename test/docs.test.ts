@@ -14,6 +14,14 @@ test('the API document has every public name in a heading or marked as code', ()
   for (const name of names) assert.match(read('docs/api.md'), new RegExp(`^#+ .*\\b${name}\\b|\`${name}\``, 'm'), name);
 });
 
+test('the document of an entry point has every public name of it in a heading or marked as code', () => {
+  for (const entry of ['systemd']) {
+    const names = [...read(`src/${entry}/index.ts`).matchAll(/\{(.*)\}/g)].flatMap((match) => match[1]!.split(','));
+    for (const name of names.map((text) => text.replace('type ', '').trim()))
+      assert.match(read(`docs/${entry}.md`), new RegExp(`^#+ .*\\b${name}\\b|\`${name}\``, 'm'), name);
+  }
+});
+
 test('the document of errors has a heading for every code of the library, and no others', () => {
   const headings = read('docs/errors.md')
     .match(/^#+ .*$/gm)!
@@ -32,6 +40,7 @@ test('every document links to files and headings that exist', () => {
       'from-usocket',
       'design',
       'stream',
+      'systemd',
       'channel',
       'protocol',
       'node-objects',

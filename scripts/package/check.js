@@ -130,6 +130,22 @@ for (const [name, options] of Object.entries({
     runExample(join(folder, 'compiled'));
   });
 
+check('its entry points share one OwnedFd, and have types', () => {
+  const folder = join(user, 'entries');
+  mkdirSync(folder);
+  writeFileSync(
+    join(folder, 'file.ts'),
+    "import { OwnedFd } from 'fdpasser';\n" +
+      "import { listenFds } from 'fdpasser/systemd';\n" +
+      "process.env['LISTEN_PID'] = String(process.pid);\n" +
+      "process.env['LISTEN_FDS'] = '0';\n" +
+      'const passed: OwnedFd[] | undefined = listenFds().get("web");\n' +
+      'if (passed !== undefined) throw new Error("nothing was passed");\n',
+  );
+  compileTypeScript(folder, { module: 'nodenext' });
+  run(join(folder, 'compiled'), process.execPath, 'file.js');
+});
+
 check('its types are right in a CommonJS file under nodenext', () => {
   const folder = join(user, 'commonjs-types');
   mkdirSync(folder);

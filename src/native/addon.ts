@@ -51,6 +51,8 @@ export interface Addon {
   closeOnExec(fd: number): number;
   setNonblocking(fd: number): number;
   lock(fd: number): number;
+  /** A new descriptor for this process itself; `-ENOSYS` where there is none. */
+  pidfd(): number;
 
   tableSlots(): number;
   growTable(slots: number): number;

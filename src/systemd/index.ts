@@ -1,0 +1,3 @@
+export { listenFds } from './listen-fds.js';
+export { barrier, notify, store, unstore, type BarrierOptions, type NotifyState } from './notify.js';
+export { watchdog } from './watchdog.js';

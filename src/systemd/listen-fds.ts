@@ -1,0 +1,80 @@
+import { fstatSync, statfsSync } from 'node:fs';
+import { OwnedFd } from '../descriptor/owned-fd.js';
+import { badEnvironment, checked } from '../errors.js';
+import { addon } from '../native/load.js';
+import { wholeNumber } from './environment.js';
+
+/** SD_LISTEN_FDS_START in sd_listen_fds(3). */
+const FIRST = 3;
+/** More than the kernel lets any process have open: NR_OPEN_MAX in Linux's fs/file.c. */
+const MOST = 2 ** 30;
+/** The file system of pidfds since Linux 6.9, whose inodes tell processes apart for good (PID_FS_MAGIC in linux/magic.h). */
+const PIDFS = 0x50494446;
+
+/**
+ * The descriptors that a service manager passed to this process: its sockets, and what it kept for the service (`store`).
+ * They come by name, as `FileDescriptorName=` gives them, and in the order passed where several have one name. Where the
+ * manager gives no names, all are under `'unknown'`. The map is empty when nothing was passed to this process.
+ *
+ * They are yours from now on, and close-on-exec. `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` leave
+ * the environment, so that no child takes them for its own: a second call finds nothing. See sd_listen_fds(3).
+ *
+ * Throws `ERR_FDPASSER_ENVIRONMENT` when the variables contradict each other, `EBADF` when a descriptor is not open, and
+ * `ERR_FDPASSER_OWNED` when one has an owner already. No descriptor has changed hands then.
+ */
+export function listenFds(): Map<string, OwnedFd[]> {
+  const found = new Map<string, OwnedFd[]>();
+  if (isForThisProcess()) {
+    const names = passedNames();
+    const owned = adopt(names.length);
+    for (const [index, name] of names.entries()) found.set(name, [...(found.get(name) ?? []), owned[index]!]);
+  }
+  for (const name of ['LISTEN_PID', 'LISTEN_PIDFDID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name];
+  return found;
+}
+
+/** A process between the manager and this one may have left the variables of its own in the environment. */
+function isForThisProcess(): boolean {
+  if (wholeNumber('LISTEN_PID', 1) !== process.pid) return false;
+  const wanted = process.env['LISTEN_PIDFDID'];
+  if (wanted === undefined) return true;
+  const own = ownPidfdId();
+  return own === undefined || own === wanted;
+}
+
+/** What tells this process from an earlier one of the same pid, where the kernel has such a thing. */
+function ownPidfdId(): string | undefined {
+  const pidfd = addon.pidfd();
+  if (pidfd < 0) return undefined;
+  try {
+    return statfsSync(`/proc/self/fd/${pidfd}`).type === PIDFS
+      ? `${fstatSync(pidfd, { bigint: true }).ino}`
+      : undefined;
+  } finally {
+    addon.close(pidfd);
+  }
+}
+
+/** A name for each descriptor. */
+function passedNames(): string[] {
+  const count = wholeNumber('LISTEN_FDS', 0, MOST) ?? 0;
+  const text = process.env['LISTEN_FDNAMES'];
+  if (text === undefined) return Array.from({ length: count }, () => 'unknown');
+  const names = text === '' && count === 0 ? [] : text.split(':');
+  if (names.length !== count)
+    throw badEnvironment('LISTEN_FDNAMES', text, `as many names as LISTEN_FDS says, which is ${count}`);
+  return names;
+}
+
+/** All of them, or none if one cannot be. */
+function adopt(count: number): OwnedFd[] {
+  const owned: OwnedFd[] = [];
+  try {
+    for (let fd = FIRST; fd < FIRST + count; fd++) owned.push(new OwnedFd(fd));
+  } catch (error) {
+    for (const fd of owned) fd.take();
+    throw error;
+  }
+  for (const { fd } of owned) checked(addon.closeOnExec(fd), 'fcntl');
+  return owned;
+}

@@ -1,0 +1,133 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { FdLike } from '../descriptor/fd-like.js';
+import { sendDatagram } from '../endpoint/datagram.js';
+import { socketpair } from '../endpoint/pair.js';
+import { badEnvironment, checkInteger, checkOptions, invalidType, invalidValue, noBarrier } from '../errors.js';
+import { FdPasser } from '../passer/passer.js';
+
+/** Assignments for the manager, such as `{ READY: 1, STATUS: 'Serving' }`: sd_notify(3) lists the names. */
+export type NotifyState = Readonly<Record<string, string | number | bigint>>;
+
+export interface BarrierOptions {
+  /** Milliseconds. Default 5000. */
+  timeout?: number;
+}
+
+/** What sd_notify(3) allows in a name of the descriptor store. */
+const STORABLE = /^[\x20-\x39\x3b-\x7e]{1,255}$/;
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** The last datagram on its way: the manager takes them in the order sent. */
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * Tells the service manager about this service: `await notify({ READY: 1 })`. Of a `RELOADING`, `MONOTONIC_USEC` is told
+ * by itself.
+ *
+ * Resolves with `true` when the manager's queue has it, and with `false` when no manager listens (`NOTIFY_SOCKET` is not
+ * set). What is told one after the other arrives in that order.
+ *
+ * Rejects with `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for what is no assignment, with
+ * `ERR_FDPASSER_ENVIRONMENT` for a `NOTIFY_SOCKET` that is no AF_UNIX address, and as `sendDatagram` does.
+ */
+export function notify(state: NotifyState): Promise<boolean> {
+  return tell(state, []);
+}
+
+/**
+ * Has the service manager keep duplicates of the descriptors under `name` while the service restarts; `listenFds` gives
+ * them to the next process. They stay yours, too. The unit needs `FileDescriptorStoreMax=`.
+ *
+ * Resolves and rejects as `notify` does, also with `ERR_INVALID_ARG_VALUE` for a name that sd_notify(3) does not allow.
+ */
+export async function store(name: string, fds: FdLike | readonly FdLike[]): Promise<boolean> {
+  checkName(name);
+  return tell({ FDSTORE: 1, FDNAME: name }, Array.isArray(fds) ? fds : [fds as FdLike]);
+}
+
+/** Has the service manager close what it keeps under `name`. Resolves and rejects as `store` does. */
+export async function unstore(name: string): Promise<boolean> {
+  checkName(name);
+  return tell({ FDSTOREREMOVE: 1, FDNAME: name }, []);
+}
+
+/**
+ * Resolves when the manager has taken everything that this process told it before; with `false` when no manager listens.
+ * A process that tells something and ends at once needs that: the manager may not find out any more whose word it was.
+ * See sd_notify_barrier(3).
+ *
+ * Rejects with `ERR_FDPASSER_TIMEOUT`, and as `notify` does.
+ */
+export async function barrier(options: BarrierOptions = {}): Promise<boolean> {
+  const { timeout = 5000 } = checkOptions(options);
+  checkInteger('options.timeout', timeout, 1, LONGEST_TIMER);
+  const [ours, theirs] = socketpair();
+  const passer = new FdPasser({ fh: ours });
+  try {
+    if (!(await tell({ BARRIER: 1 }, [theirs]))) return false;
+    theirs.close(); // the manager has one, and closes it
+    await closedByManager(passer, timeout);
+    return true;
+  } finally {
+    theirs.close();
+    passer.destroy();
+  }
+}
+
+async function closedByManager(passer: FdPasser, timeout: number): Promise<void> {
+  const stop = new AbortController();
+  const ended = passer.receive().then(
+    (fd) => fd.close(),
+    () => undefined,
+  );
+  const late = wait(timeout, true, { signal: stop.signal }).catch(() => false);
+  const timedOut = await Promise.race([ended, late]);
+  stop.abort();
+  if (timedOut === true) throw noBarrier(timeout);
+}
+
+function checkName(name: string): void {
+  if (typeof name !== 'string') throw invalidType('name', 'a string', name);
+  if (!STORABLE.test(name)) throw invalidValue('name', '1 to 255 printable ASCII characters without a colon', name);
+}
+
+async function tell(state: NotifyState, fds: readonly FdLike[]): Promise<boolean> {
+  const text = assignments(state);
+  const path = address();
+  if (path === undefined) return false;
+  const sent = last.then(() => sendDatagram(path, Buffer.from(text), fds, { keepOpen: true }));
+  last = sent.catch(() => undefined);
+  await sent;
+  return true;
+}
+
+function assignments(state: NotifyState): string {
+  const lines = Object.entries(checkState(state)).map(([name, value]) => {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+      throw invalidValue('state', 'an object whose names are variables', name);
+    if (!['string', 'number', 'bigint'].includes(typeof value))
+      throw invalidType(`state.${name}`, 'a string, a number or a bigint', value);
+    const text = String(value);
+    if (text.includes('\n')) throw invalidValue(`state.${name}`, 'one line', value);
+    return `${name}=${text}`;
+  });
+  if (lines.length === 0) throw invalidValue('state', 'an object with an assignment', state);
+  // libuv's clock is CLOCK_MONOTONIC, which the manager wants.
+  if ('RELOADING' in state && !('MONOTONIC_USEC' in state))
+    lines.push(`MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+  return lines.join('\n');
+}
+
+function checkState(state: NotifyState): NotifyState {
+  if (typeof state !== 'object' || state === null) throw invalidType('state', 'an object', state);
+  return state;
+}
+
+/** As `sendDatagram` wants it. */
+function address(): string | undefined {
+  const value = process.env['NOTIFY_SOCKET'];
+  if (value === undefined) return undefined;
+  if (/^@./.test(value)) return `\0${value.slice(1)}`;
+  if (value.startsWith('/')) return value;
+  throw badEnvironment('NOTIFY_SOCKET', value, 'a path that begins with / or an abstract name that begins with @');
+}

@@ -1,0 +1,27 @@
+import { wholeNumber } from './environment.js';
+import { notify } from './notify.js';
+
+/**
+ * Tells the service manager that this process is well, twice in each interval that it expects (`WatchdogSec=` in
+ * systemd.service(5)): from now on until it is disposed. It does so on the event loop, so a loop that hangs is noticed.
+ * It does not keep the process alive, and does nothing where no manager expects it.
+ *
+ * Throws `ERR_FDPASSER_ENVIRONMENT` for a `WATCHDOG_USEC` or `WATCHDOG_PID` that is no number. What cannot be told is a
+ * process warning, once: the manager will act on the silence.
+ */
+export function watchdog(): Disposable {
+  const microseconds = wholeNumber('WATCHDOG_USEC', 1);
+  const pid = wholeNumber('WATCHDOG_PID', 1) ?? process.pid;
+  if (microseconds === undefined || pid !== process.pid) return { [Symbol.dispose]() {} };
+  let warned = false;
+  const tell = (): void => {
+    notify({ WATCHDOG: 1 }).catch((error: Error) => {
+      if (!warned)
+        process.emitWarning(`The service manager cannot be told that this process is well: ${error.message}`);
+      warned = true;
+    });
+  };
+  tell();
+  const timer = setInterval(tell, Math.max(1, microseconds / 2000)).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
