@@ -72,10 +72,14 @@ export class Outgoing extends Queued {
     return this.#node()?.gone === true;
   }
 
-  /** Bytes of a socket that were read already, here or before it came here: they must go with it. */
+  /**
+   * Bytes of a socket that were read already, here or before it came here: they must go with it. A socket of Node's that is
+   * only lent goes on reading, for itself.
+   */
   get unread(): Buffer | undefined {
-    if (this.#terms === 'keep' || typeof this.#source === 'number') return undefined;
-    return this.#source.unread;
+    const source = this.#source;
+    if (typeof source === 'number' || (this.#terms === 'keep' && source instanceof NodeObject)) return undefined;
+    return source.unread;
   }
 
   /** The kernel has it, or nobody will ask for it again: closes it unless it is kept open. */

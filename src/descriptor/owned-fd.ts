@@ -169,11 +169,13 @@ export class OwnedFd {
   }
 
   /**
-   * Another descriptor of the same open file, close-on-exec, with an owner of its own: position and flags are shared.
-   * Throws `EMFILE` when the table is full, `ERR_FDPASSER_NOT_OWNED` when this is closed.
+   * Another descriptor of the same open file, close-on-exec, with an owner of its own: position and flags are shared, and
+   * `unread` is the same. Throws `EMFILE` when the table is full, `ERR_FDPASSER_NOT_OWNED` when this is closed.
    */
   dup(): OwnedFd {
-    return ownReceived(checked(addon.dup(this.#open()), 'fcntl'));
+    const copy = ownReceived(checked(addon.dup(this.#open()), 'fcntl'));
+    copy.#unread = this.#unread;
+    return copy;
   }
 
   /**
