@@ -22,7 +22,7 @@ export function systemError(
   detail: { path?: string; advice?: string } = {},
 ): NodeJS.ErrnoException {
   const [code, text] = builtin.util.getSystemErrorMap().get(errno) ?? [`E${-errno}`, 'unknown error'];
-  const on = detail.path === undefined ? '' : ` '${detail.path.replace('\0', '@')}'`;
+  const on = detail.path === undefined ? '' : ` '${detail.path.replaceAll('\0', '@')}'`;
   const advice = detail.advice === undefined ? '' : `. ${detail.advice}`;
   const error: NodeJS.ErrnoException = new Error(`${code}: ${text}, ${syscall}${on}${advice}`);
   error.code = code;
@@ -57,6 +57,11 @@ export function invalidType(name: string, expected: string, value: unknown): Typ
 export function invalidValue(name: string, expected: string, value: unknown): TypeError {
   const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
   return withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
+}
+
+export function invalidReturn(name: string, expected: string, value: unknown): TypeError {
+  const message = `The "${name}" function must return ${expected}. It returned ${shown(value)}`;
+  return withCode(new TypeError(message), 'ERR_INVALID_RETURN_VALUE');
 }
 
 export function outOfRange(name: string, range: string, value: unknown): RangeError {
@@ -308,7 +313,7 @@ export function notAPair(): FdPasserError {
 export function timedOut(syscall: string, path: string, milliseconds: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TIMEOUT',
-    `${syscall} '${path.replace('\0', '@')}' took more than ${milliseconds} ms: the listener's backlog stayed full`,
+    `${syscall} '${path.replaceAll('\0', '@')}' took more than ${milliseconds} ms: the listener's backlog stayed full`,
   );
 }
 

@@ -252,7 +252,7 @@ test('what is no socket name is refused', async () => {
   const PATH: Expected = ['ERR_INVALID_ARG_VALUE', /"path" argument must be a path, or an abstract name after a NUL/];
   const NAME: Expected = ['ERR_INVALID_ARG_TYPE', /"path" argument must be a string/];
   for (const call of [listen, connect]) {
-    for (const path of ['', '\0', 'a\0b', '\0a\0']) await fails(call.name, () => call(path), PATH);
+    for (const path of ['', '\0', 'a\0b']) await fails(call.name, () => call(path), PATH);
     for (const path of [5, {}, true]) await fails(call.name, () => call(path as string), NAME);
   }
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { fstatSync, readFileSync } from 'node:fs';
-import { FdPasser, listen, sendDatagram, socketpair } from 'fdpasser';
+import { FdPasser, connect, listen, sendDatagram, socketpair } from 'fdpasser';
 import { ended, startPython } from './support/child.js';
 import { anonymousFile, closeAll, identity, inFolder } from './support/descriptors.js';
 import { receiveFiles } from './support/passing.js';
@@ -61,6 +61,29 @@ test('a passer over a bound datagram socket receives from whoever sends there', 
     await sendDatagram(server.path, Buffer.of(0), [fds[2]]);
     assert.deepEqual(await receiveFiles(passer, 3), files);
   });
+});
+
+test('a datagram reaches an abstract name as NOTIFY_SOCKET has it', async () => {
+  const name = `fdpasser-notify-${process.pid}`;
+  using server = listen(`\0${name}`, { type: 'dgram' });
+  await using passer = new FdPasser({ fh: await server.accept() });
+  const fd = anonymousFile();
+  const file = identity(fd);
+  await sendDatagram(`@${name}`, Buffer.of(0), [fd]);
+  assert.deepEqual(await receiveFiles(passer, 1), [file]);
+  await assert.rejects(connect(`@${name}`), { code: 'ENOENT', message: /an abstract name starts with NUL/ });
+});
+
+test('a loop over a datagram server lets the event loop turn, and ends when it is closed', async () => {
+  using server = listen(`\0fdpasser-loop-${process.pid}`, { type: 'dgram' });
+  let rounds = 0;
+  setTimeout(() => server.close(), 50);
+  for await (const socket of server) {
+    assert.equal(socket.kind, 'unix-dgram');
+    socket.close();
+    assert.ok(++rounds < 100);
+  }
+  assert.ok(rounds > 0);
 });
 
 test('datagrams wait while the queue of their receiver is full', async () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { lstatSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { runInNewContext } from 'node:vm';
 import {
   FdPasser,
   connect,
@@ -242,6 +244,50 @@ test('accept rejects with what allow throws, and that connection is closed', asy
     await assert.rejects(refused.receive(), { message: /the peer closed its end/ });
     await prove(await connect(server.path), await server.accept());
   });
+});
+
+test('whatever allow returns but true or false is an error, and lets nobody in', async () => {
+  await inFolder(async (folder) => {
+    const answers: (() => unknown)[] = [
+      () => Promise.resolve(true),
+      () => Promise.reject(new Error('an unhandled rejection would fail this test')),
+      () => runInNewContext('Promise.reject(new Error("of another realm"))'),
+      () => undefined,
+      () => 1,
+      () => 'yes',
+      () => ({}),
+    ];
+    let answer = answers[0]!;
+    using server = listen(`${folder}/socket`, { allow: () => answer() as boolean });
+    for (answer of answers) {
+      const refused = new FdPasser({ fh: await connect(server.path) });
+      const message = /"options\.allow" function must return true or false/;
+      await assert.rejects(server.accept(), { name: 'TypeError', code: 'ERR_INVALID_RETURN_VALUE', message });
+      await assert.rejects(refused.receive(), { message: /the peer closed its end/ });
+    }
+    answer = (): boolean => true;
+    await prove(await connect(server.path), await server.accept());
+  });
+});
+
+/** Connects to an address of any bytes, as others would. */
+const CALLER = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(bytes.fromhex(sys.argv[1]))
+`;
+
+test('an abstract name may have NULs inside and behind, and fill its room', async () => {
+  const pid = process.pid;
+  for (const name of [`\0a\0${pid}`, `\0b${pid}\0`, `\0\0c${pid}`, `\0é${pid}`.padEnd(107, '\0')]) {
+    using server = listen(name);
+    await prove(await connect(name), await server.accept());
+    execFileSync('python3', ['-c', CALLER, Buffer.from(name).toString('hex')]);
+    using _accepted = await server.accept();
+    const shorter = name.slice(0, -1);
+    await assert.rejects(connect(shorter), { code: 'ECONNREFUSED', path: shorter, message: /'@[^\0]*'/ });
+    assert.throws(() => listen(name.padEnd(110, '\0')), { code: 'ENAMETOOLONG' });
+  }
 });
 
 test('peerCredentials tells who connected, who listens, and who made the pair', async () => {

@@ -4,13 +4,12 @@ import { invalidType, invalidValue, systemError } from '../errors.js';
 /** What `sun_path` holds (unix(7)). */
 const SUN_PATH = ['linux', 'android', 'sunos'].includes(process.platform) ? 108 : 104;
 
-/** The bytes of a socket's name: a path with its NUL, or an abstract name that starts with one. */
+/** The bytes of a socket's name: a path with its NUL, or an abstract name, which starts with one and may have more. */
 export function address(path: string, syscall: string): Buffer {
   if (typeof path !== 'string') throw invalidType('path', 'a string', path);
-  if (path === '' || path === '\0' || path.indexOf('\0', 1) > 0)
-    throw invalidValue('path', 'a path, or an abstract name after a NUL, without another NUL', path);
-  const name = Buffer.from(path[0] === '\0' ? path : `${path}\0`);
-  // An abstract name is one byte shorter than what fits, as everywhere in Node.
+  if (path === '' || path === '\0' || (!isAbstract(path) && path.includes('\0')))
+    throw invalidValue('path', 'a path, or an abstract name after a NUL', path);
+  const name = Buffer.from(isAbstract(path) ? path : `${path}\0`);
   if (name.length > SUN_PATH)
     throw systemError(-constants.errno.ENAMETOOLONG, syscall, {
       path,

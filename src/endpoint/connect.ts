@@ -26,6 +26,9 @@ const ADVICE: Readonly<Record<number, string>> = {
   [constants.errno.EPROTOTYPE]: 'The socket there has another type',
 };
 
+const AT_SIGN =
+  "A path that starts with '@' is a file's here: an abstract name starts with NUL, which others write as '@'";
+
 /**
  * Connects to a listening AF_UNIX socket; a path that starts with NUL is an abstract name. The result is close-on-exec
  * and non-blocking.
@@ -57,6 +60,6 @@ export async function connect(path: string, options: ConnectOptions = {}): Promi
 }
 
 function connectError(result: number, path: string): Error {
-  const advice = ADVICE[-result];
+  const advice = path.startsWith('@') && result === -constants.errno.ENOENT ? AT_SIGN : ADVICE[-result];
   return systemError(result, 'connect', advice === undefined ? { path } : { path, advice });
 }

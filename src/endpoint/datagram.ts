@@ -17,7 +17,8 @@ const NO_BYTES = new Uint8Array(0);
 
 /**
  * Sends one datagram, with descriptors beside its bytes, to the socket at `path`: what systemd's `$NOTIFY_SOCKET` takes,
- * say. A path that starts with NUL is an abstract name. Waits while the receiver's queue is full.
+ * say. A path that starts with NUL, or with `@` as that variable has it, is an abstract name; a file of that name is
+ * `./@name`. Waits while the receiver's queue is full.
  *
  * Resolves when the receiver's queue has it; the descriptors are closed here then, unless `keepOpen`. Rejects as `connect`
  * does, with `EMSGSIZE` for more bytes than a datagram takes, with `ERR_FDPASSER_UNREAD` for a socket with unread bytes,
@@ -38,13 +39,18 @@ export async function sendDatagram(
   checkSignal(signal);
   const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing);
   try {
-    const socket = await connect(path, { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
+    const socket = await connect(fromEnvironment(path), { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
     await transmit(new Custody('socket', socket), bytes, outgoing, signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();
     throw error;
   }
   for (const fd of outgoing) fd.letGo();
+}
+
+/** No environment can hold a NUL, so a service manager writes "@" for that of an abstract name (sd_notify(3)). */
+function fromEnvironment(path: string): string {
+  return typeof path === 'string' && path.startsWith('@') ? `\0${path.slice(1)}` : path;
 }
 
 /** Sends one message over a link of its own, which is closed after that. */

@@ -14,8 +14,18 @@ import { dirname } from 'node:path';
 import { abortable, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
-import { checked, checkInteger, checkOptions, closed, invalidType, invalidValue, systemError } from '../errors.js';
+import {
+  checked,
+  checkInteger,
+  checkOptions,
+  closed,
+  invalidReturn,
+  invalidType,
+  invalidValue,
+  systemError,
+} from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
+import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
 import { iterate } from '../iterate.js';
 import { Queue, Queued } from '../queue.js';
@@ -44,6 +54,9 @@ const FIRST_RETRY = 50;
 const RETRY = 500;
 /** How many connections one turn of the event loop looks at: those who are refused may be faster than this process. */
 const ROUNDS = 16;
+
+/** Milliseconds from one duplicate of a datagram socket to the next, in a loop over them. */
+const PACE = 5;
 
 class Accepter extends Queued {
   constructor(
@@ -142,12 +155,24 @@ export class FdServer {
     });
   }
 
-  /** Connections as they come, until the server is closed. */
+  /**
+   * Connections as they come, until the server is closed. (A datagram socket has none: another duplicate of it each time,
+   * every few milliseconds. Call `accept` once for that.)
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
-    return iterate(
-      (signal) => this.accept({ signal }),
-      () => this.#watch === undefined,
-    );
+    const next = this.#allow === undefined ? this.#paced() : (signal: AbortSignal) => this.accept({ signal });
+    return iterate(next, () => this.#watch === undefined);
+  }
+
+  /** What is always there would come without end in one turn of the event loop. */
+  #paced(): (signal: AbortSignal) => Promise<OwnedFd> {
+    let due = 0;
+    return async (signal) => {
+      const early = due - performance.now();
+      if (early > 0) await builtin.timers.setTimeout(early, undefined, { signal });
+      due = performance.now() + PACE;
+      return this.accept({ signal });
+    };
   }
 
   /**
@@ -195,13 +220,21 @@ export class FdServer {
 
   #greet(connection: OwnedFd): void {
     try {
-      const accepter = this.#allow!(peerCredentials(connection)) ? this.#waiting.shift() : undefined;
+      const accepter = this.#mayEnter(peerCredentials(connection)) ? this.#waiting.shift() : undefined;
       if (accepter === undefined) connection.close();
       else accepter.deliver(connection);
     } catch (error) {
       connection.close();
       this.#waiting.shift()?.fail(error as Error);
     }
+  }
+
+  #mayEnter(peer: PeerCredentials): boolean {
+    const verdict: unknown = this.#allow!(peer);
+    if (typeof verdict === 'boolean') return verdict;
+    if (!builtin.util.types.isPromise(verdict)) throw invalidReturn('options.allow', 'true or false', verdict);
+    verdict.catch(() => {}); // whatever becomes of it, it comes too late
+    throw invalidReturn('options.allow', 'true or false at once, and no promise of it', verdict);
   }
 
   #failed(result: number): void {
