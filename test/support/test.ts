@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import { test as nodeTest } from 'node:test';
 import { leftOpen, openDescriptors, until } from './descriptors.js';
 
-// Node opens some descriptors of its own when it first needs them.
-await once(spawn('true', { stdio: 'ignore' }), 'close');
+// Node opens some descriptors of its own when it first needs them: here for its first child, and for its first stream,
+// which would else be a test's where standard output is a file.
+await once(spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] }).stdout.resume(), 'close');
 
 /**
  * A test that must leave open exactly the descriptors that were open before it. Give `body` a name that is a fact.
