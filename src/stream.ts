@@ -195,16 +195,9 @@ export class FdStream extends Duplex {
   #mayGo(fds: Outgoing[], first: boolean): boolean {
     if (!fds.every((fd) => fd.ready(this.#link))) return false;
     const refused = fds.find((fd) => fd.refusal !== undefined);
-    if (refused !== undefined && first) this.#refuse(refused, fds);
+    // Bytes without their descriptors would mean something else, so the stream ends.
+    if (refused !== undefined && first) this.destroy(refused.refusal);
     return refused === undefined;
-  }
-
-  /** Bytes without their descriptors would mean something else, so the stream ends. */
-  #refuse(refused: Outgoing, fds: Outgoing[]): void {
-    const error = refused.refusal!;
-    fds.splice(fds.indexOf(refused), 1);
-    refused.giveBack();
-    this.destroy(error);
   }
 
   #sent(messages: number, tail: number): void {

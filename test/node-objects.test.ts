@@ -10,10 +10,10 @@ import { Socket, connect, createServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
-import { FdChannel, FdPasser, FdStream, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
+import { FdChannel, FdPasser, FdStream, OwnedFd, socketpair, type FdLike } from 'fdpasser';
 import { ended, message, startChild } from './support/child.js';
 import { connection, reads, withChild } from './support/connection.js';
-import { anonymousFile, inFolder, until } from './support/descriptors.js';
+import { anonymousFile, identity, inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
 
 const UNREAD = { code: 'ERR_FDPASSER_UNREAD' };
@@ -200,17 +200,38 @@ test('a connection is refused when bytes are put back while it waits, and reads 
   far.close();
 });
 
-test('a stream whose connection has unread bytes when its turn comes ends, and the connection reads them', async () => {
+test('what is refused when its turn comes is closed where it was handed over, and the passer goes on', async () => {
+  const [near, far] = socketpair();
+  await using passer = new FdPasser({ fh: near });
+  await using peer = new FdPasser({ fh: far });
+  const warned = once(process, 'warning') as Promise<[NodeJS.ErrnoException]>;
+  const [client, accepted] = await connection();
+  passer.pushSendFh(accepted, () => assert.fail('sent'));
+  const file = anonymousFile();
+  const expected = identity(file);
+  const sending = passer.send(file);
+  accepted.unshift('put back');
+  const [{ code }] = await warned;
+  assert.equal(code, UNREAD.code);
+  assert.equal(accepted.destroyed, true);
+  await sending;
+  using received = await peer.receive();
+  assert.equal(identity(received.fd), expected);
+  client.destroy();
+});
+
+test('a stream whose connection has unread bytes when its turn comes ends, and closes all that it was given', async () => {
   const [near, far] = socketpair();
   const stream = new FdStream(near);
   const [client, accepted] = await connection();
-  stream.writeWithFds(Buffer.from('x'), [accepted]);
+  const owned = new OwnedFd(anonymousFile());
+  stream.writeWithFds(Buffer.from('x'), [owned, accepted]);
   accepted.unshift('put back');
   const [error] = (await once(stream, 'error')) as [NodeJS.ErrnoException];
   assert.equal(error.code, UNREAD.code);
-  await reads(accepted, 'put back');
+  assert.equal(accepted.destroyed, true);
+  assert.equal(owned.closed, true);
   client.destroy();
-  accepted.destroy();
   far.close();
 });
 

@@ -117,7 +117,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * now on: closed once it was sent, or if it cannot be. With `keepOpen` it stays the caller's, who must leave it open
    * until `sent` is called; an OwnedFd takes care of that by itself.
    *
-   * `sent` is called when the kernel has it, and it is closed here; the peer may not have received it yet.
+   * `sent` is called when the kernel has it, and it is closed here unless it is lent; the peer may not have received it yet.
    * One of Node's own objects is closed as it closes itself. A connection is sent when what was written to it has left
    * this process, and what was pushed later waits for that; if it closes by itself before, it is not sent.
    *

@@ -91,11 +91,14 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     for (;;) {
       const { first } = this.#sends;
       if (!first?.ready(link)) return undefined;
-      const { refusal } = first;
+      const { refusal, gone } = first;
       if (refusal === undefined) return first;
       this.#sends.shift();
-      first.giveBack();
-      this.#tellRefused(first, refusal);
+      first.unsent();
+      if (first.whenRefused !== undefined) first.whenRefused(refusal);
+      // The owner of a connection that breaks while it waits sees that on the socket. Else nobody is left to tell.
+      else if (!gone) process.emitWarning(refusal);
+      this.life.closeIfDone();
     }
   }
 
@@ -125,14 +128,9 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     this.#singly = Math.max(0, this.#singly - 1);
     const outgoing = this.#sends.shift()!;
     outgoing.unsent();
-    this.#tellRefused(outgoing, error);
-  }
-
-  #tellRefused(outgoing: Outgoing, error: Error): void {
-    // A connection that breaks while it waits is no reason to end: its owner sees that on the socket.
-    if (outgoing.whenRefused === undefined && !outgoing.gone) this.life.fail(error);
+    if (outgoing.whenRefused === undefined) this.life.fail(error);
     else {
-      outgoing.whenRefused?.(error);
+      outgoing.whenRefused(error);
       this.life.closeIfDone();
     }
   }
