@@ -321,8 +321,12 @@ export function timedOut(syscall: string, path: string, milliseconds: number): F
 export function badEnvironment(name: string, value: string, wanted: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_ENVIRONMENT',
-    `${name} is '${value}' in the environment, and must be ${wanted}. Did this service manager set it?`,
+    `${name} is '${value}' in the environment, and must be ${wanted}. Whoever started this process set it`,
   );
+}
+
+export function badInheritance(value: string): FdPasserError {
+  return badEnvironment('FDPASSER_FD', value, 'the number of the descriptor that the parent gave');
 }
 
 export function noBarrier(milliseconds: number): FdPasserError {

@@ -1,6 +1,12 @@
 export type { Abortable } from './abort.js';
 export type { FdLike } from './descriptor/fd-like.js';
-export { FdChannel, Message, type ChannelSendOptions, type FdChannelOptions } from './channel/channel.js';
+export {
+  FdChannel,
+  Message,
+  type ChannelSendOptions,
+  type FdChannelOptions,
+  type FdChannelSpawnOptions,
+} from './channel/channel.js';
 export type { Codec } from './channel/codec.js';
 export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';
@@ -11,8 +17,15 @@ export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js
 export { socketpair } from './endpoint/pair.js';
 export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';
 export { FdServer, listen, type ListenOptions } from './endpoint/server.js';
+export type { SpawnOptions } from './endpoint/spawn.js';
 export type { SocketType } from './endpoint/type.js';
 export { FdPasserError } from './errors.js';
-export { FdStream, type FdStreamOptions } from './stream.js';
+export { FdStream, type FdStreamOptions, type FdStreamSpawnOptions } from './stream.js';
 export type { LifeEvents } from './life.js';
-export { FdPasser, type FdPasserOptions, type ReceiveManyOptions, type SendOptions } from './passer/passer.js';
+export {
+  FdPasser,
+  type FdPasserOptions,
+  type FdPasserSpawnOptions,
+  type ReceiveManyOptions,
+  type SendOptions,
+} from './passer/passer.js';

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { addAbortSignal, Duplex } from 'node:stream';
 import { checkSignal } from './abort.js';
 import { Custody } from './descriptor/custody.js';
@@ -5,6 +6,7 @@ import type { FdLike } from './descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from './endpoint/connect.js';
+import { inherited, spawnWith, type SpawnOptions } from './endpoint/spawn.js';
 import { checkBoolean, checked, checkOptions, closed, invalidType, invalidValue, outOfRange } from './errors.js';
 import { checkSocket, Link, STREAM, type LinkOwner } from './link/link.js';
 import { Shipment, type Mark } from './link/shipment.js';
@@ -20,6 +22,11 @@ export interface FdStreamOptions {
   allowHalfOpen?: boolean;
   /** Destroys the stream when aborted. */
   signal?: AbortSignal;
+}
+
+export interface FdStreamSpawnOptions extends SpawnOptions {
+  /** Of the stream here. */
+  stream?: FdStreamOptions;
 }
 
 /** Bytes that one receive can bring. */
@@ -100,6 +107,26 @@ export class FdStream extends Duplex {
       socket.close();
       throw error;
     }
+  }
+
+  /**
+   * Starts a child process that has the other end: it calls `FdStream.inherit()`, or speaks the protocol at the descriptor
+   * that `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an `'error'` of `child` tells that
+   * it could not. Throws as they do, and `EMFILE` for want of descriptors.
+   */
+  static spawn(
+    command: string | URL,
+    args: readonly string[] = [],
+    options: FdStreamSpawnOptions = {},
+  ): { child: ChildProcess; stream: FdStream } {
+    const { stream: own, ...rest } = checkOptions(options);
+    const { child, end } = spawnWith(command, args, rest, (fd) => new this(fd, own));
+    return { child, stream: end };
+  }
+
+  /** In a child process: the stream over the socket that its parent gave, as `FdChannel.inherit` finds it. */
+  static inherit(fd?: number, options: FdStreamOptions = {}): FdStream {
+    return inherited(fd, (number) => new this(number, options));
   }
 
   /**

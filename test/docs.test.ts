@@ -7,17 +7,18 @@ const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, im
 const read = (name: string): string => readFileSync(path(name), 'utf8');
 
 test('the API document has every public name in a heading or marked as code', () => {
-  const names = [...read('src/index.ts').matchAll(/\{(.*)\}/g)]
+  const names = [...read('src/index.ts').matchAll(/\{([^}]*)\}/g)]
     .flatMap((match) => match[1]!.split(','))
-    .map((name) => name.replace('type ', '').trim());
+    .map((name) => name.replace('type ', '').trim())
+    .filter((name) => name !== '');
   assert.ok(names.length > 0);
   for (const name of names) assert.match(read('docs/api.md'), new RegExp(`^#+ .*\\b${name}\\b|\`${name}\``, 'm'), name);
 });
 
 test('the document of an entry point has every public name of it in a heading or marked as code', () => {
   for (const entry of ['systemd']) {
-    const names = [...read(`src/${entry}/index.ts`).matchAll(/\{(.*)\}/g)].flatMap((match) => match[1]!.split(','));
-    for (const name of names.map((text) => text.replace('type ', '').trim()))
+    const names = [...read(`src/${entry}/index.ts`).matchAll(/\{([^}]*)\}/g)].flatMap((match) => match[1]!.split(','));
+    for (const name of names.map((text) => text.replace('type ', '').trim()).filter((text) => text !== ''))
       assert.match(read(`docs/${entry}.md`), new RegExp(`^#+ .*\\b${name}\\b|\`${name}\``, 'm'), name);
   }
 });

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../abort.js';
 import { Custody } from '../descriptor/custody.js';
@@ -6,6 +7,7 @@ import type { Sender } from '../descriptor/node-object.js';
 import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, setUnread, type OwnedFd } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
+import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import {
   checkBoolean,
   checked,
@@ -56,6 +58,11 @@ export interface FdChannelOptions {
   helloTimeout?: number;
   /** Called once when the channel shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
   onError?: OnError;
+}
+
+export interface FdChannelSpawnOptions extends SpawnOptions {
+  /** Of the channel here. */
+  channel?: FdChannelOptions;
 }
 
 export interface ChannelSendOptions extends Abortable {
@@ -265,9 +272,26 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     }
   }
 
-  /** In a child process: the channel over the socket that its parent named in `spawn`'s `stdio`, at place `fd`. */
-  static inherit<T = unknown>(fd = 3, options: FdChannelOptions = {}): FdChannel<T> {
-    return new this<T>(fd, options);
+  /**
+   * Starts a child process that has the other end: it calls `FdChannel.inherit()`. `child_process.spawn` starts it, or
+   * `fork`, and an `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
+   */
+  static spawn<T = unknown>(
+    command: string | URL,
+    args: readonly string[] = [],
+    options: FdChannelSpawnOptions = {},
+  ): { child: ChildProcess; channel: FdChannel<T> } {
+    const { channel: own, ...rest } = checkOptions(options);
+    const { child, end } = spawnWith(command, args, rest, (fd) => new this<T>(fd, own));
+    return { child, channel: end };
+  }
+
+  /**
+   * In a child process: the channel over the socket that its parent gave. It is the one that `spawn` of this library says
+   * in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by default 3.
+   */
+  static inherit<T = unknown>(fd?: number, options: FdChannelOptions = {}): FdChannel<T> {
+    return inherited(fd, (number) => new this<T>(number, options));
   }
 
   /**

@@ -3,6 +3,9 @@
  * to load this library. `util` and `module` are loaded, but importing them reads all that they export, and so loads more.
  */
 export const builtin = {
+  get childProcess() {
+    return process.getBuiltinModule('node:child_process');
+  },
   get crypto() {
     return process.getBuiltinModule('node:crypto');
   },
@@ -17,6 +20,9 @@ export const builtin = {
   },
   get timers() {
     return process.getBuiltinModule('node:timers/promises');
+  },
+  get url() {
+    return process.getBuiltinModule('node:url');
   },
   get util() {
     return process.getBuiltinModule('node:util');

@@ -1,8 +1,11 @@
+import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../abort.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing } from '../descriptor/outgoing.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { connect, type ConnectOptions } from '../endpoint/connect.js';
+import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { checkBoolean, checkInteger, checkOptions, invalidType, notAPair, outOfRange } from '../errors.js';
 import { iterate } from '../iterate.js';
 import type { LifeEvents, OnError } from '../life.js';
@@ -24,6 +27,11 @@ export interface FdPasserOptions {
   batch?: number;
   /** The bytes of each message, 1 to 64. Default one zero byte. */
   payload?: Uint8Array;
+}
+
+export interface FdPasserSpawnOptions extends SpawnOptions {
+  /** Of the passer here. */
+  passer?: Omit<FdPasserOptions, 'fh'>;
 }
 
 export interface ReceiveManyOptions extends Abortable {
@@ -81,12 +89,40 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     }
   }
 
+  /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
+  static async connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
+    const socket = await connect(path, options);
+    try {
+      const { signal: _, timeout: __, type: ___, ...own } = options;
+      return new this({ ...own, fh: socket });
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
   /**
-   * In a child process: the passer over the socket that its parent named in `spawn`'s `stdio`. `fd` is its place there.
+   * Starts a child process that has the other end: it calls `FdPasser.inherit()`, or receives at the descriptor that
+   * `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an `'error'` of `child` tells that it
+   * could not. Throws as they do, and `EMFILE` for want of descriptors.
+   */
+  static spawn(
+    command: string | URL,
+    args: readonly string[] = [],
+    options: FdPasserSpawnOptions = {},
+  ): { child: ChildProcess; passer: FdPasser } {
+    const { passer: own, ...rest } = checkOptions(options);
+    const { child, end } = spawnWith(command, args, rest, (fh) => new this({ ...own, fh }));
+    return { child, passer: end };
+  }
+
+  /**
+   * In a child process: the passer over the socket that its parent gave. It is the one that `spawn` of this library says
+   * in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by default 3.
    * Throws as the constructor does.
    */
-  static inherit(fd = 3): FdPasser {
-    return new this({ fh: fd });
+  static inherit(fd?: number): FdPasser {
+    return inherited(fd, (fh) => new this({ fh }));
   }
 
   /**

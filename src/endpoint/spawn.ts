@@ -1,0 +1,94 @@
+import type { ChildProcess, ForkOptions, SpawnOptions as ChildOptions } from 'node:child_process';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { badInheritance, checkBoolean, checkOptions, checked, invalidType } from '../errors.js';
+import { addon } from '../native/load.js';
+import { builtin } from '../native/builtin.js';
+import { socketpair } from './pair.js';
+
+/**
+ * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair goes behind what
+ * `stdio` names.
+ */
+export interface SpawnOptions extends ChildOptions {
+  /** `command` is a module for Node, which has an IPC channel of its own beside (`child_process.fork`). Default false. */
+  fork?: boolean;
+  /** `fork`'s option: flags for Node. */
+  execArgv?: string[];
+  /** Whether the child's end is non-blocking. Default false: most programs in Perl, Python or C want it so. */
+  nonblocking?: boolean;
+}
+
+/** What `inherit` looks for in the environment: the child's descriptor. */
+const VARIABLE = 'FDPASSER_FD';
+/** The first that no standard stream has. */
+const FIRST = 3;
+
+/**
+ * Makes something of one end of a new pair, which `use` takes over, and starts a child with the other. The child's end is
+ * closed here. If anything throws, no child was started and nothing is open.
+ */
+export function spawnWith<T extends { destroy(): unknown }>(
+  command: string | URL,
+  args: readonly string[],
+  options: SpawnOptions,
+  use: (end: OwnedFd) => T,
+): { child: ChildProcess; end: T } {
+  if (!Array.isArray(args)) throw invalidType('args', 'an array of strings', args);
+  const { fork = false, nonblocking = false, ...rest } = checkOptions(options);
+  checkBoolean('options.fork', fork);
+  checkBoolean('options.nonblocking', nonblocking);
+  const [ours, theirs] = socketpair();
+  let end: T | undefined;
+  try {
+    end = use(ours);
+    if (nonblocking) checked(addon.setNonblocking(theirs.fd), 'fcntl');
+    return { child: (fork ? forked : spawned)(command, args, rest, theirs.fd), end };
+  } catch (error) {
+    if (end === undefined) ours.close();
+    else end.destroy();
+    throw error;
+  } finally {
+    theirs.close();
+  }
+}
+
+function spawned(command: string | URL, args: readonly string[], options: ChildOptions, fd: number): ChildProcess {
+  const stdio = standardStreams(options.stdio, 'pipe');
+  const file = command instanceof URL ? builtin.url.fileURLToPath(command) : command;
+  return builtin.childProcess.spawn(file, args, { ...options, ...placed(stdio, options.env, fd) });
+}
+
+function forked(module: string | URL, args: readonly string[], options: ForkOptions, fd: number): ChildProcess {
+  const stdio = standardStreams(options.stdio, options.silent ? 'pipe' : 'inherit');
+  if (!stdio.includes('ipc')) stdio.push('ipc');
+  return builtin.childProcess.fork(module, args, { ...options, ...placed(stdio, options.env, fd) });
+}
+
+type Stdio = Extract<NonNullable<ChildOptions['stdio']>, readonly unknown[]>[number][];
+
+function standardStreams(given: ChildOptions['stdio'], otherwise: 'pipe' | 'inherit'): Stdio {
+  const stdio: Stdio = Array.isArray(given) ? [...given] : Array.from({ length: FIRST }, () => given ?? otherwise);
+  while (stdio.length < FIRST) stdio.push(otherwise);
+  return stdio;
+}
+
+function placed(
+  stdio: Stdio,
+  env: NodeJS.ProcessEnv | undefined,
+  fd: number,
+): { stdio: Stdio; env: NodeJS.ProcessEnv } {
+  return { stdio: [...stdio, fd], env: { ...(env ?? process.env), [VARIABLE]: `${stdio.length}` } };
+}
+
+/**
+ * The descriptor that the parent gave: what `spawn` of this library says in the environment, else 3. What it says is for
+ * one `inherit`, and for no child of this process: `use` takes the descriptor over, and then it is taken out.
+ */
+export function inherited<T>(given: number | undefined, use: (fd: number) => T): T {
+  const text = process.env[VARIABLE];
+  if (given !== undefined || text === undefined) return use(given ?? FIRST);
+  if (!/^\d{1,9}$/.test(text)) throw badInheritance(text);
+  const used = use(Number(text));
+  delete process.env[VARIABLE];
+  return used;
+}
