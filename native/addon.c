@@ -111,6 +111,7 @@ static int owned(struct addon *addon, int fd) {
 OF_INTEGER(socket_type_of, fdp_socket_type(fd))
 OF_INTEGER(attach, fdp_attach(fd))
 OF_INTEGER(pending, fdp_pending(fd))
+OF_INTEGER(hung_up, fdp_hung_up(fd))
 OF_INTEGER(end_sending, fdp_end_sending(fd))
 
 static napi_value send_batch(napi_env env, napi_callback_info info) {
@@ -518,6 +519,7 @@ NAPI_MODULE_INIT() {
       {"send", send_batch},
       {"receive", receive_batch},
       {"pending", pending},
+      {"hungUp", hung_up},
       {"endSending", end_sending},
       {"pair", pair},
       {"listen", listen_at},

@@ -80,6 +80,10 @@ int fdp_end_sending(int socket);
  */
 int fdp_pending(int socket);
 
+/* 1 when the peer has gone altogether: it sends nothing more, and takes nothing. 0, or a negative errno. A datagram
+ * socket has no such end. */
+int fdp_hung_up(int socket);
+
 /* ---- endpoints: where sockets come from ----------------------------------------------------------------------- */
 
 /* A connected, blocking pair. On success the caller owns both; on failure none is open. */

@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from './abort.js';
+import { attempt } from './ending.js';
 import { closed, invalidType } from './errors.js';
 import { Queue, Queued } from './queue.js';
 
@@ -25,6 +26,8 @@ export interface Alive<T> {
   unsent(): boolean;
   /** How many are asked for, less those at hand, has changed. */
   asked(): void;
+  /** `close` is called: it must not wait for what can never come. */
+  closing(): void;
   /** Somebody gets this one. */
   taken?(item: T): void;
   /** Nobody will. */
@@ -66,6 +69,9 @@ export class Life<T> {
   #sendFailure: Error | undefined;
   #unreported: Error | undefined;
   #inOrder = false;
+  /** What `close` returns. Nothing that the application does to the `'close'` event or in it keeps it from resolving. */
+  #whenClosed: Promise<void> | undefined;
+  #resolveClosed: () => void = () => {};
 
   readonly #receivers = new Queue<Receiver<T>>();
   /** How many they take together, at most. */
@@ -178,7 +184,7 @@ export class Life<T> {
   }
 
   #dropStash(): void {
-    while (this.#stashed() > 0) this.#alive.discard(this.#unstash());
+    while (this.#stashed() > 0) attempt(() => this.#alive.discard(this.#unstash()));
   }
 
   #failReceivers(error: Error): void {
@@ -243,9 +249,9 @@ export class Life<T> {
 
   /** Resolves when it is closed, having sent what was queued unless it broke before. */
   close(): Promise<void> {
-    if (this.#state === 'closed') return Promise.resolve();
-    const whenClosed = new Promise<void>((resolve) => this.#of.once('close', resolve));
-    if (this.#state === 'ending' || this.#sendFailure !== undefined) this.finish('close() was called');
+    this.#whenClosed ??= new Promise((resolve) => (this.#resolveClosed = resolve));
+    if (this.#state === 'closed') this.#resolveClosed();
+    else if (this.#state === 'ending' || this.#sendFailure !== undefined) this.finish('close() was called');
     else if (this.#state === 'open') {
       this.#state = 'closing';
       this.#reason = 'close() was called';
@@ -253,9 +259,10 @@ export class Life<T> {
       this.#failReceivers(this.#closed());
       this.#dropStash();
       this.#alive.asked();
+      this.#alive.closing();
       this.closeIfDone();
     }
-    return whenClosed;
+    return this.#whenClosed;
   }
 
   /** Something was sent, or need not be sent any more. */
@@ -279,13 +286,17 @@ export class Life<T> {
     this.#alive.dropAll(error ?? this.#closed());
     this.#failReceivers(error ?? this.#closed());
     this.#dropStash();
-    process.nextTick(() => {
-      try {
-        if (report) this.#onError?.(error);
-        if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);
-      } finally {
-        this.#of.emit('close');
-      }
+    // One by one, so that what the application throws in one keeps no other from being called. And soon: whoever awaits
+    // a promise that this settled finds it closed.
+    queueMicrotask(() => {
+      if (report) this.#onError?.(error);
+    });
+    queueMicrotask(() => {
+      if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);
+    });
+    queueMicrotask(() => {
+      this.#resolveClosed();
+      this.#of.emit('close');
     });
   }
 }

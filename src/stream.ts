@@ -6,6 +6,7 @@ import type { FdLike } from './descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from './descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from './endpoint/connect.js';
+import { attempt } from './ending.js';
 import { inherited, spawnWith, type SpawnOptions } from './endpoint/spawn.js';
 import { checkBoolean, checked, checkOptions, closed, invalidType, invalidValue, outOfRange } from './errors.js';
 import { checkSocket, Link, STREAM, type LinkOwner } from './link/link.js';
@@ -197,7 +198,7 @@ export class FdStream extends Duplex {
     for (const fd of this.#under?.shipment.unsent ?? []) fd.letGo();
     for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
     this.#attached.clear();
-    for (const { fds } of this.#arrived.splice(0)) for (const fd of fds) fd.close();
+    for (const { fds } of this.#arrived.splice(0)) for (const fd of fds) attempt(() => fd.close());
     // Node calls back the writes that wait behind it, but not the one under way.
     if (this.#under !== undefined) process.nextTick(this.#under.written, error ?? closed('stream', 'it was destroyed'));
     this.#under = undefined;
@@ -304,6 +305,7 @@ export class FdStream extends Duplex {
       get bytes() {
         return stream.#under!.shipment.rest;
       },
+      unsent: () => this.#under !== undefined,
       fill: () => this.#under?.shipment.fill((fds, first) => this.#mayGo(fds, first)) ?? 0,
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.destroy(error),

@@ -85,6 +85,29 @@ int fdp_has_ended(int socket) {
   return packet < 0 ? packet : !packet;
 }
 
+int fdp_hung_up(int socket) {
+#ifdef __linux__
+  /* Told only when both directions are over. */
+  struct pollfd state = {.fd = socket};
+  int ready;
+  do
+    ready = poll(&state, 1, 0);
+  while (ready < 0 && errno == EINTR);
+  if (ready < 0)
+    return -errno;
+  if (state.revents & POLLNVAL)
+    return -EBADF;
+  return (state.revents & POLLHUP) != 0;
+#else
+  /* poll(2) tells the end of one direction alike there, but such a socket has no peer any more. */
+  struct sockaddr_storage address;
+  socklen_t length = sizeof address;
+  if (getpeername(socket, (struct sockaddr *)&address, &length) == 0)
+    return 0;
+  return errno == ENOTCONN || errno == EINVAL ? 1 : -errno;
+#endif
+}
+
 #if !FDP_PEEK
 
 /* Bytes alone can be peeked at everywhere: without room for control nothing is installed. */

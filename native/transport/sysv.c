@@ -55,6 +55,20 @@ int fdp_pending(int stream) {
   return state.revents & (POLLHUP | POLLERR) ? 0 : -EAGAIN;
 }
 
+/* A pipe's end has both directions. */
+int fdp_hung_up(int stream) {
+  struct pollfd state = {.fd = stream};
+  int status;
+  do
+    status = poll(&state, 1, 0);
+  while (status < 0 && errno == EINTR);
+  if (status < 0)
+    return -errno;
+  if (state.revents & POLLNVAL)
+    return -EBADF;
+  return (state.revents & POLLHUP) != 0;
+}
+
 int fdp_look(int stream, uint8_t *bytes, uint32_t stride) {
   (void)bytes;
   (void)stride;

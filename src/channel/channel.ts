@@ -319,6 +319,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       return (error) => {
         if (!this.#sends.remove(departing)) return;
         giveBack(departing, error);
+        this.#link.send(); // what stood behind it may go
         this.#closeIfDone();
         this.#link.receive();
       };
@@ -629,6 +630,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       what: 'channel',
       unsent: () => this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#untold,
       asked: () => this.#link.receive(),
+      closing: () => this.#link.check(),
       taken: ({ message, size }: Arrived<T>) => {
         this.#waiting--;
         this.#waitingBytes -= size;
@@ -657,6 +659,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       get bytes() {
         return channel.#load!.shipment.rest;
       },
+      unsent: () => this.#sends.length > 0 || this.#load !== undefined,
       fill: () => this.#fill(),
       sent: (messages, tail) => this.#sent(messages, tail),
       refused: (error) => this.#refused(error),

@@ -1,3 +1,4 @@
+import { attempt } from '../ending.js';
 import { notOpen, unreadBytes } from '../errors.js';
 import { Queued } from '../queue.js';
 import { Custody } from './custody.js';
@@ -86,7 +87,9 @@ export class Outgoing extends Queued {
   letGo(): void {
     const source = this.#source;
     if (source instanceof OwnedFd) endLoan(source);
-    else if (typeof source !== 'number' && this.#terms !== 'keep') source.close();
+    else if (typeof source === 'number' || this.#terms === 'keep') return;
+    else if (source instanceof NodeObject) attempt(() => source.close());
+    else source.close();
   }
 
   /** It will not be sent. */
@@ -99,7 +102,7 @@ export class Outgoing extends Queued {
   giveBack(): void {
     const source = this.#source;
     if (typeof source === 'number' || source instanceof OwnedFd) this.letGo();
-    else if (this.#terms !== 'keep') source.giveBack();
+    else if (this.#terms !== 'keep') attempt(() => source.giveBack());
   }
 }
 

@@ -64,6 +64,7 @@ function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: A
     };
     const owner: LinkOwner = {
       bytes,
+      unsent: () => true,
       fill() {
         if (!fds.every((fd) => fd.ready(link))) return 0;
         const refusal = fds.find((fd) => fd.refusal !== undefined)?.refusal;

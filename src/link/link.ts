@@ -30,6 +30,8 @@ const LONGEST_BACK_OFF = 100;
 export interface LinkOwner {
   /** The bytes of the messages that `fill` described, one after the other. */
   readonly bytes: Uint8Array;
+  /** Whether something is to be sent, though its turn may not have come. */
+  unsent(): boolean;
   /** Describes in the batch the next messages to send; returns how many. */
   fill(): number;
   /** The kernel has that many of them: all of each but, of the last, `tail` bytes. Its descriptors went with those. */
@@ -89,8 +91,11 @@ export class Link implements SlotWaiter {
   #alive = false;
 
   #sending: 'idle' | 'scheduled' | 'blocked' | 'backing-off' | 'over' = 'idle';
+  /** How long it has sent since the loop came here by itself. */
+  #spent = 0;
   #backOff = FIRST_BACK_OFF;
   #sendTimer: NodeJS.Timeout | undefined;
+  #lookTimer: NodeJS.Timeout | undefined;
 
   /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next turn. */
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
@@ -118,11 +123,14 @@ export class Link implements SlotWaiter {
     this.#settle();
   }
 
-  /** The owner has something to send. */
+  /** The owner has something to send, or not any more. */
   send(): void {
-    if (this.#sending !== 'idle' || this.#watch === undefined) return;
-    this.#sending = 'scheduled';
-    process.nextTick(() => this.#flush());
+    if (this.#watch === undefined) return;
+    if (this.#sending !== 'idle' && (this.#sending !== 'blocked' || this.#owner.unsent())) return;
+    if (this.#spent < TURN) {
+      this.#sending = 'scheduled';
+      process.nextTick(() => this.#flush());
+    } else this.#flushNextTurn();
   }
 
   /** The owner wants more, or less, than before. */
@@ -139,17 +147,24 @@ export class Link implements SlotWaiter {
     if (result < 0 && result !== -ENOTCONN) this.#over(systemError(result, 'shutdown'));
   }
 
+  /** Ends if somebody else has closed the socket, which no event would tell. */
+  check(): void {
+    if (this.#watch !== undefined && !this.#isSocket) this.#overLater();
+  }
+
   /** Stops at once and closes the socket. The owner hears nothing more. */
   destroy(): void {
     if (this.#watch === undefined) return;
     addon.unwatch(this.#watch);
     this.#watch = undefined;
     clearTimeout(this.#sendTimer);
+    clearTimeout(this.#lookTimer);
     this.#stopWaiting();
     this.#socket.close();
   }
 
   #onEvents(events: number): void {
+    this.#spent = 0;
     if (events & STOPPED) this.#mask = 0;
     try {
       if (events & WRITABLE && this.#sending === 'blocked') this.#flush();
@@ -165,19 +180,25 @@ export class Link implements SlotWaiter {
     if (this.#watch === undefined || this.#sending === 'over') return;
     this.#sending = 'idle';
     let more = true;
-    const end = now() + TURN;
+    const began = now();
     try {
       do more = this.#sendSome();
-      while (more && this.#sending === 'idle' && this.#watch !== undefined && now() < end);
+      while (more && this.#sending === 'idle' && this.#watch !== undefined && now() < began + TURN);
     } finally {
+      this.#spent += now() - began;
       // More to do: this turn was long enough, or a callback threw.
-      if (more && this.#sending === 'idle' && this.#watch !== undefined) {
-        this.#sending = 'scheduled';
-        setImmediate(() => this.#flush());
-      }
+      if (more && this.#sending === 'idle' && this.#watch !== undefined) this.#flushNextTurn();
       this.#settle();
     }
-    if (!more && this.#receiving === 'over' && !this.#owner.mayStillSend()) this.#over(this.#fate);
+    if (!more && this.#receiving === 'over') this.#endOfBoth();
+  }
+
+  #flushNextTurn(): void {
+    this.#sending = 'scheduled';
+    setImmediate(() => {
+      this.#spent = 0;
+      this.#flush();
+    });
   }
 
   /** Returns whether there may be more to send. */
@@ -205,6 +226,11 @@ export class Link implements SlotWaiter {
         this.#backOff = Math.min(this.#backOff * 2, LONGEST_BACK_OFF);
         return;
       case EBADF:
+        if (!this.#isSocket) {
+          this.#overLater();
+          return;
+        }
+      // falls through
       case EINVAL:
       case EMSGSIZE:
         this.#owner.refused(linkError(-errno, 'sendmsg'));
@@ -353,6 +379,7 @@ export class Link implements SlotWaiter {
 
   #stopWaiting(): void {
     clearTimeout(this.#receiveTimer);
+    this.#receiveTimer = undefined;
     forgetSlot(this);
   }
 
@@ -381,8 +408,33 @@ export class Link implements SlotWaiter {
   #endOfPeer(): void {
     this.#receiving = 'over';
     this.#owner.peerEnded();
-    // Unless it is gone, it may have closed one direction alone: what waits to be sent still goes.
-    if (this.#fate !== undefined || this.#sending === 'over' || !this.#owner.mayStillSend()) this.#over(this.#fate);
+    if (this.#fate !== undefined || this.#sending === 'over') this.#over(this.#fate);
+    else this.#endOfBoth();
+  }
+
+  /** The peer sends nothing more. Unless it is gone, it may have closed one direction alone: what waits to be sent still goes. */
+  #endOfBoth(): void {
+    if (!this.#owner.mayStillSend()) this.#over(this.#fate);
+    else this.#endIfHungUp();
+  }
+
+  /** Something is to be sent, but neither a send nor a receive would tell that the peer has gone. */
+  get #deaf(): boolean {
+    return this.#watch !== undefined && this.#sending === 'idle' && this.#receiving !== 'open' && this.#owner.unsent();
+  }
+
+  #endIfHungUp(): void {
+    if (this.#deaf && addon.hungUp(this.#fd) !== 0) this.#cannotSend(linkError(-EPIPE, 'sendmsg'), true);
+  }
+
+  /** Not under those who have just asked for something. */
+  #overLater(): void {
+    process.nextTick(() => this.#over(linkError(-EBADF, 'recvmsg')));
+  }
+
+  /** Whether the number is a socket still, which somebody else may have closed. libuv aborts when it is to watch what it cannot. */
+  get #isSocket(): boolean {
+    return addon.socketType(this.#fd) >= 0;
   }
 
   #over(error: Error | undefined): void {
@@ -396,14 +448,27 @@ export class Link implements SlotWaiter {
     if (this.#watch === undefined) return;
     const mask = (this.#receiving === 'open' ? READABLE : 0) | (this.#sending === 'blocked' ? WRITABLE : 0);
     if (mask !== this.#mask) {
-      checked(addon.watchFor(this.#watch, mask), 'epoll_ctl');
-      this.#mask = mask;
+      if (this.#isSocket && addon.watchFor(this.#watch, mask) >= 0) this.#mask = mask;
+      else this.#overLater();
     }
-    const alive = this.#sending === 'blocked' || (this.#receiving === 'open' && this.#owner.awaits());
+    const awaits = this.#owner.awaits();
+    const alive = this.#sending === 'blocked' || (this.#receiving === 'open' && awaits);
     if (alive !== this.#alive) {
       addon.keepAlive(this.#watch, alive);
       this.#alive = alive;
     }
+    if (awaits) this.#receiveTimer?.ref();
+    else this.#receiveTimer?.unref();
+    if (this.#sending === 'blocked' || this.#deaf)
+      this.#lookTimer ??= setTimeout(() => this.#lookAfter(), RETRY).unref();
+  }
+
+  /** What no event would tell, while something is to be sent. */
+  #lookAfter(): void {
+    this.#lookTimer = undefined;
+    if (!this.#isSocket) this.#over(linkError(-EBADF, 'recvmsg'));
+    else this.#endIfHungUp();
+    this.#settle();
   }
 }
 

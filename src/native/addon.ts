@@ -21,6 +21,7 @@ export interface Addon {
     room: number,
   ): number;
   pending(socket: number): number;
+  hungUp(socket: number): number;
   endSending(socket: number): number;
 
   /** Leaves both ends in the batch's descriptors. */

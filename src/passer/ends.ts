@@ -2,6 +2,7 @@ import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { socketpair } from '../endpoint/pair.js';
+import { attempt } from '../ending.js';
 import { checked, invalidType, notAPair } from '../errors.js';
 import { checkSocket } from '../link/link.js';
 import { addon } from '../native/load.js';
@@ -19,8 +20,8 @@ export class BothEnds {
   /** The one end, for a new owner; closes the other. Throws `ERR_FDPASSER_NOT_A_PAIR` when one was chosen before. */
   chooseParent(): Custody {
     const parentEnd = this.#unchosen();
-    this.peer.close();
     this.#parentEnd = undefined;
+    attempt(() => this.peer.close());
     return parentEnd;
   }
 

@@ -197,7 +197,6 @@ export class FdPasser extends EventEmitter<LifeEvents> {
       this.#traffic.enqueue(outgoing);
       return (error) => {
         if (!this.#traffic.withdraw(outgoing)) return;
-        outgoing.unsent();
         reject(error);
         this.#traffic.life.closeIfDone();
       };

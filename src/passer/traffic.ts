@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { Custody } from '../descriptor/custody.js';
 import type { Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { attempt } from '../ending.js';
 import { plainData } from '../errors.js';
 import { Life, type Alive, type LifeEvents, type OnError } from '../life.js';
 import { Link, type LinkOwner } from '../link/link.js';
@@ -65,7 +66,10 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
 
   /** Takes it back, unless it was sent. */
   withdraw(outgoing: Outgoing): boolean {
-    return this.#sends.remove(outgoing);
+    if (!this.#sends.remove(outgoing)) return false;
+    outgoing.unsent();
+    this.#link?.send(); // what stood behind it may go, or nothing waits any more
+    return true;
   }
 
   // ---- sending
@@ -210,6 +214,10 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     this.#link?.receive();
   }
 
+  closing(): void {
+    this.#link?.check();
+  }
+
   discard(fd: OwnedFd): void {
     fd.close();
   }
@@ -224,7 +232,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
 
   disconnect(): void {
     this.#link?.destroy();
-    this.ends?.close();
+    attempt(() => this.ends?.close());
   }
 }
 

@@ -139,6 +139,22 @@ static void pending_takes_nothing(void) {
   EQUAL(fdp_close(pair[1]), 0);
 }
 
+static void hung_up(void) {
+  int pair[2], file = new_file();
+  make_pair(ANY_TYPE, pair);
+  EQUAL(fdp_hung_up(pair[1]), 0);
+  EQUAL(send_message(pair[0], 1, &file, 1), 1);
+  EQUAL(fdp_hung_up(pair[1]), 0);
+  EQUAL(fdp_close(pair[0]), 0);
+  EQUAL(fdp_hung_up(pair[1]), 1); /* though something is still there */
+  EQUAL(receive(pair[1], 1, 1, 1), 1);
+  EQUAL(fdp_hung_up(pair[1]), 1);
+  EQUAL(fdp_close(in.fd[0]), 0);
+  EQUAL(fdp_close(file), 0);
+  EQUAL(fdp_close(pair[1]), 0);
+  EQUAL(fdp_hung_up(pair[1]), -EBADF);
+}
+
 static void peer_gone(void) {
   int pair[2], file = new_file();
   make_pair(ANY_TYPE, pair);
@@ -359,6 +375,8 @@ static void half_ends(void) {
   make_pair(FDP_STREAM, pair);
   EQUAL(send_message(pair[0], 1, &file, 1), 1);
   EQUAL(fdp_end_sending(pair[0]), 0);
+  EQUAL(fdp_hung_up(pair[0]), 0);
+  EQUAL(fdp_hung_up(pair[1]), 0);
   EQUAL(send_message(pair[0], 1, &file, 1), -EPIPE);
   EQUAL(receive(pair[1], 1, 1, 1), 1);
   EQUAL(fdp_close(in.fd[0]), 0);
@@ -381,6 +399,7 @@ const struct test transfer_tests[] = {
     {"both directions are independent and in order", both_ways},
     {"a full buffer says EAGAIN, and all that was taken arrives", fills_and_drains},
     {"fdp_pending tells nothing, something and the end, and takes nothing", pending_takes_nothing},
+    {"fdp_hung_up tells when the peer has gone, whatever it left", hung_up},
     {"sending to a peer that has gone is EPIPE, and closes nothing", peer_gone},
     {"what was sent and never received is closed with the socket", unread_is_closed},
     {"a bad descriptor refuses its message alone", bad_descriptor},
