@@ -11,7 +11,7 @@
  * `npx fdpasser build` does the first in an installed package. scripts/package/prebuild.js compiles for other systems.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findInterface } from './interface.js';
@@ -55,18 +55,35 @@ export function compile({ compiler, platform, output, flags }) {
   execFileSync(command, everything, { stdio: 'inherit' });
 }
 
-/** Compiles for this system with its own compiler, where the loader looks first, and returns the file. */
-export function compileHere(flags) {
-  const output = join(root, 'build', `${process.platform}-${process.arch}`, 'fdpasser.node');
+/**
+ * Compiles for this system with its own compiler, where the loader looks first, and returns the file. It appears when it is
+ * whole and `prove`, which gets the name that it has until then, has not thrown; else what was there stays.
+ */
+export function compileHere(flags, prove = () => {}) {
+  const compiler = ownCompiler();
+  const folder = join(root, 'build', `${process.platform}-${process.arch}`);
+  const output = join(folder, 'fdpasser.node');
+  const unproven = join(folder, `unproven-${process.pid}.node`);
   const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
-  const compiler = (process.env.CC ?? 'cc').split(' ');
-  compile({
-    compiler,
-    platform: process.platform,
-    output,
-    flags: [...flags, ...findInterface(compiler).flags, ...peek],
-  });
+  const everything = [...flags, ...findInterface(compiler).flags, ...peek];
+  const made = mkdirSync(folder, { recursive: true });
+  try {
+    compile({ compiler, platform: process.platform, output: unproven, flags: everything });
+    if (!existsSync(unproven)) throw new Error(`${compiler.join(' ')} ended as if all were well, and wrote no file`);
+    prove(unproven);
+    renameSync(unproven, output);
+  } catch (error) {
+    rmSync(made ?? unproven, { recursive: true, force: true });
+    throw error;
+  }
   return output;
+}
+
+/** A command and its first arguments. */
+function ownCompiler() {
+  const compiler = (process.env.CC ?? 'cc').split(/\s+/).filter(Boolean);
+  if (compiler.length > 0) return compiler;
+  throw new Error('CC is set in the environment, and empty. Name a C compiler in it, or unset it to have cc');
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {

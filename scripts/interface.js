@@ -31,23 +31,26 @@ const INTERFACES = [
 
 const ANY = 'int main(void) { return 0; }';
 
-/** Throws when the compiler cannot be started. */
-function compiles(compiler, program, flags) {
+/** What the compiler has against it: undefined when it compiles. Throws when the compiler cannot be started. */
+function complaint(compiler, program, flags) {
   const options = ['-std=gnu11', '-D_GNU_SOURCE', '-Werror=implicit-function-declaration', '-fsyntax-only', ...flags];
   const [command, ...first] = compiler;
-  const { error, status } = spawnSync(command, [...first, ...options, '-x', 'c', '-'], { input: program });
-  if (error) throw error;
-  return status === 0;
+  const all = [...first, ...options, '-x', 'c', '-'];
+  const { error, status, signal, stderr } = spawnSync(command, all, { input: program, encoding: 'utf8' });
+  // EPIPE: it ended without reading the program.
+  if (error && error.code !== 'EPIPE') throw error;
+  return status === 0 ? undefined : stderr.trim() || `it ended with ${signal ?? status}, and says nothing`;
 }
 
 /** The interface's name, and the flags to compile the core with for it. `compiler` is a command and its first arguments. */
 export function findInterface(compiler, wanted = process.env.FDPASSER_INTERFACE) {
   if (wanted !== undefined && !INTERFACES.some(({ name }) => name === wanted))
     throw new Error(`FDPASSER_INTERFACE is "${wanted}", and must be bsd44, bsd43 or sysv`);
-  if (!compiles(compiler, ANY, [])) throw new Error(`${compiler.join(' ')} does not compile even an empty C program`);
+  const broken = complaint(compiler, ANY, []);
+  if (broken) throw new Error(`${compiler.join(' ')} does not compile even an empty C program: ${broken}`);
   for (const { name, program, flags } of INTERFACES) {
     if (wanted !== undefined && name !== wanted) continue;
-    const found = flags.find((each) => compiles(compiler, program, each));
+    const found = flags.find((each) => complaint(compiler, program, each) === undefined);
     if (found !== undefined) return { name, flags: found };
   }
   throw new Error(

@@ -120,11 +120,30 @@ export function addonForbidden(cause: unknown): FdPasserError {
   );
 }
 
-export function addonBroken(file: string, cause: Error): FdPasserError {
+/** A core that is here, and why it does not load. */
+export interface BrokenCore {
+  readonly file: string;
+  readonly cause: Error;
+}
+
+function reasons(broken: readonly BrokenCore[]): string {
+  return broken.map(({ file, cause }) => `${cause.message} (${file})`).join('; ');
+}
+
+/** The warning when a later one loads. */
+export function coreSkipped(broken: readonly BrokenCore[], instead: string): string {
+  return (
+    `A native core of fdpasser does not load here: ${reasons(broken)}. ${instead} is used instead. Remove the first, or ` +
+    'make it anew with "npx fdpasser build"'
+  );
+}
+
+export function addonBroken(broken: readonly BrokenCore[]): FdPasserError {
   return addonError(
-    `fdpasser's native core does not load here: ${cause.message} (${file}). "npx fdpasser build" compiles one for this ` +
-      'system, with its C compiler; in a clone, "npm run compile" does',
-    cause,
+    `fdpasser's native core does not load here: ${reasons(broken)}. "npx fdpasser build" compiles one for this ` +
+      'system, with its C compiler; in a clone, "npm run compile" does. Where a file is cut short, installing the package ' +
+      'anew helps too',
+    broken[0]?.cause,
   );
 }
 

@@ -1,45 +1,68 @@
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { addonBroken, addonForbidden, addonMissing, pollerFailed, windows } from '../errors.js';
+import {
+  addonBroken,
+  addonForbidden,
+  addonMissing,
+  coreSkipped,
+  pollerFailed,
+  windows,
+  type BrokenCore,
+} from '../errors.js';
 import { MAX_MESSAGES, type Addon } from './addon.js';
 import { builtin } from './builtin.js';
 import { choosePoller } from './poller.js';
 import { runtime } from './runtime.js';
 
+/** The first that loads of those that are here. */
 function load(): Addon {
   if (process.platform === 'win32') throw windows();
-  const file = compiledHere() ?? fromThePackage();
-  if (file === undefined) throw addonMissing(target());
-  try {
-    return open(file);
-  } catch (cause) {
-    throw (cause as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED'
-      ? addonForbidden(cause)
-      : addonBroken(file, cause as Error);
+  const broken: BrokenCore[] = [];
+  for (const file of candidates()) {
+    try {
+      const loaded = open(file);
+      if (broken.length > 0) process.emitWarning(coreSkipped(broken, file), 'FdPasserWarning');
+      return loaded;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ERR_DLOPEN_DISABLED') throw addonForbidden(cause);
+      broken.push({ file, cause: cause as Error });
+    }
   }
+  throw broken.length > 0 ? addonBroken(broken) : addonMissing(target());
 }
 
 /** As `require` does, which takes eight times as long in Node. */
 function open(file: string): Addon {
+  checkLength(file);
   if (runtime !== 'node') return builtin.module.createRequire(import.meta.url)(file) as Addon;
   const module = { exports: {} as Addon };
   process.dlopen(module, file);
   return module.exports;
 }
 
-/** What `npx fdpasser build` made, or a build of a clone. Whoever compiled one wants that. */
-function compiledHere(): string | undefined {
-  return core(`build/${process.platform}-${process.arch}`);
+/** What `npx fdpasser build` made, or a build of a clone: whoever compiled one wants that. Then the package's. */
+function* candidates(): Generator<string> {
+  for (const folder of [`build/${process.platform}-${process.arch}`, `prebuilds/${target()}`]) {
+    const file = fileURLToPath(new URL(`../../${folder}/fdpasser.node`, import.meta.url));
+    if (existsSync(file)) yield file;
+  }
 }
 
-/** What scripts/package/prebuild.js made for the package. */
-function fromThePackage(): string | undefined {
-  return core(`prebuilds/${target()}`);
-}
-
-function core(folder: string): string | undefined {
-  const file = fileURLToPath(new URL(`../../${folder}/fdpasser.node`, import.meta.url));
-  return existsSync(file) ? file : undefined;
+/**
+ * Throws when a file of ELF is shorter than it says. The system's loader would map what is not there, and the process would
+ * die of SIGBUS. Linkers put the table of sections last.
+ */
+function checkLength(file: string): void {
+  const header = beginning(file);
+  if (header.length < 64 || header.toString('latin1', 0, 4) !== '\x7fELF') return; // the loader says what is wrong
+  const view = new DataView(header.buffer, header.byteOffset);
+  const wide = header[4] === 2;
+  const little = header[5] === 1;
+  const table = wide ? Number(view.getBigUint64(40, little)) : view.getUint32(32, little);
+  const [size, count] = wide ? [58, 60] : [46, 48];
+  const whole = table + view.getUint16(size, little) * view.getUint16(count, little);
+  const { size: is } = statSync(file);
+  if (is < whole) throw new Error(`the file is cut short, at ${is} of its ${whole} bytes`);
 }
 
 /** Cores differ by system, processor and, on Linux, C library. */
@@ -53,23 +76,24 @@ function target(): string {
  * takes a fraction of a millisecond. Where it cannot be read, or tells nothing, Node's report does, in some.
  */
 function libc(): 'glibc' | 'musl' {
-  const loader = /\/ld-(linux|musl)-/.exec(beginning(process.execPath))?.[1];
+  const loader = /\/ld-(linux|musl)-/.exec(beginning(process.execPath).toString('latin1'))?.[1];
   if (loader !== undefined) return loader === 'musl' ? 'musl' : 'glibc';
   const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
   return report.header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
 }
 
-function beginning(file: string): string {
+/** Empty where it cannot be read. */
+function beginning(file: string): Buffer {
   const bytes = Buffer.alloc(4096);
   try {
     const fd = openSync(file, 'r');
     try {
-      return bytes.toString('latin1', 0, readSync(fd, bytes));
+      return bytes.subarray(0, readSync(fd, bytes));
     } finally {
       closeSync(fd);
     }
   } catch {
-    return ''; // the permission model may forbid it
+    return Buffer.alloc(0); // the permission model may forbid it
   }
 }
 
