@@ -90,7 +90,7 @@ static napi_value result(napi_env env, int number) {
 /* A descriptor that now belongs to this environment, or an errno. */
 static int owned(struct addon *addon, int fd) {
   if (fd >= 0)
-    fdp_ledger_add(&addon->ledger, fd, FDP_OURS);
+    fdp_ledger_take(&addon->ledger, &fd, 1);
   return fd;
 }
 
@@ -138,11 +138,10 @@ static napi_value receive_batch(napi_env env, napi_callback_info info) {
     return NULL;
   demand.stride = (uint32_t)stride;
   struct fdp_batch *batch = call.addon->batch;
-  int received = fdp_receive(socket, data, &demand, batch);
-  const int32_t *fd = batch->fd;
+  int received = fdp_receive(socket, data, &demand, batch), count = 0;
   for (int i = 0; i < received; i++)
-    for (int32_t k = 0; k < batch->count[i]; k++)
-      owned(call.addon, *fd++);
+    count += batch->count[i];
+  fdp_ledger_take(&call.addon->ledger, batch->fd, count);
   return result(env, received);
 }
 
@@ -202,39 +201,45 @@ OF_INTEGER(peer, peer_into(addon, fd))
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------ */
 
-/* Ownership starts only where nobody here has it: two owners would close the number twice. */
 static napi_value adopt(napi_env env, napi_callback_info info) {
   struct call call;
-  int32_t fd;
-  bool others;
-  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
-      !ok(env, napi_get_value_bool(env, call.argument[1], &others)))
+  int32_t fd, closer;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) || !integer(env, call.argument[1], &closer))
     return NULL;
-  int error = fdp_check(fd);
-  if (!error && fdp_ledger_has(&call.addon->ledger, fd))
-    error = -EEXIST;
+  return result(env, fdp_ledger_adopt(&call.addon->ledger, fd, (enum fdp_closer)closer));
+}
+
+OF_INTEGER(release, (fdp_ledger_release(&addon->ledger, fd), 0))
+OF_INTEGER(hand_over, (fdp_ledger_hand_over(&addon->ledger, fd), 0))
+OF_INTEGER(close_owned, fdp_ledger_close(&addon->ledger, fd))
+OF_INTEGER(close_all, (fdp_ledger_close_all(&addon->ledger, addon->batch->fd, fd), 0))
+OF_INTEGER(end_loan, fdp_ledger_end_loan(&addon->ledger, fd))
+OF_INTEGER(is_lent, fdp_ledger_is_lent(fd))
+OF_INTEGER(vacated, (fdp_vacated(fd), 0))
+
+static int vacate_owned(struct addon *addon, int fd) {
+  int error = fdp_vacate(fd);
   if (!error)
-    error = fdp_ledger_add(&call.addon->ledger, fd, others ? FDP_OTHERS : FDP_OURS);
-  return result(env, error);
+    fdp_ledger_release(&addon->ledger, fd);
+  return error;
 }
 
-static int release_from(struct addon *addon, int fd) {
-  fdp_ledger_remove(&addon->ledger, fd);
-  return fd;
+OF_INTEGER(vacate, vacate_owned(addon, fd))
+
+/* Identities have more bits than what the others return. */
+static napi_value identity_of(napi_env env, napi_callback_info info, int lend) {
+  struct call call;
+  int32_t fd;
+  napi_value value;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd))
+    return NULL;
+  int64_t identity = lend ? fdp_ledger_lend(&call.addon->ledger, fd) : fdp_identity(fd);
+  return ok(env, napi_create_int64(env, identity, &value)) ? value : NULL;
 }
 
-OF_INTEGER(release, release_from(addon, fd))
-OF_INTEGER(close_owned, fdp_close(release_from(addon, fd)))
+static napi_value identity(napi_env env, napi_callback_info info) { return identity_of(env, info, 0); }
+static napi_value lend(napi_env env, napi_callback_info info) { return identity_of(env, info, 1); }
 
-/* Closes the first `count` numbers of the batch. */
-static int close_batch(struct addon *addon, int count) {
-  for (int i = 0; i < count; i++)
-    release_from(addon, addon->batch->fd[i]);
-  fdp_close_all(addon->batch->fd, count);
-  return 0;
-}
-
-OF_INTEGER(close_all, close_batch(addon, fd))
 OF_INTEGER(check, fdp_check(fd))
 OF_INTEGER(kind, fdp_kind(fd))
 OF_INTEGER(listening, fdp_listening(fd))
@@ -379,7 +384,7 @@ static void end(struct addon *addon) {
     if (!watch->closing)
       stop_watching(watch);
   }
-  fdp_ledger_close_all(&addon->ledger);
+  fdp_ledger_end(&addon->ledger);
   addon->ended = 1;
   finish(addon);
 }
@@ -528,6 +533,13 @@ NAPI_MODULE_INIT() {
       {"peer", peer},
       {"adopt", adopt},
       {"release", release},
+      {"handOver", hand_over},
+      {"lend", lend},
+      {"endLoan", end_loan},
+      {"isLent", is_lent},
+      {"identity", identity},
+      {"vacate", vacate},
+      {"vacated", vacated},
       {"close", close_owned},
       {"closeAll", close_all},
       {"check", check},
@@ -556,6 +568,7 @@ NAPI_MODULE_INIT() {
     return NULL;
   }
   addon->env = env;
+  fdp_ledger_open(&addon->ledger);
   if (!export_batch(env, exports, addon) ||
       !ok(env, napi_create_string_utf8(env, "fdpasser", NAPI_AUTO_LENGTH, &name)) ||
       !ok(env, napi_async_init(env, NULL, name, &addon->context)))

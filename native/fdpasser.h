@@ -143,16 +143,17 @@ int fdp_close(int fd);
 /* The same for several. Numbers in a row are closed by one call, and errors are not told. */
 void fdp_close_all(const int32_t *fd, int count);
 
-int fdp_kind(int fd);                  /* an fdp_kind */
-int fdp_domain(int fd);                /* the address family of a socket */
-int fdp_listening(int fd);             /* 1 or 0 */
-int fdp_ipv6(int fd);                  /* 1 for a socket of AF_INET6, else 0 */
-int fdp_access(int fd);                /* an fdp_direction, or both */
-int fdp_check(int fd);                 /* 0 when it is open, else -EBADF */
-int fdp_dup(int fd);                   /* another descriptor of the same open file */
-int fdp_close_on_exec(int fd);         /* sets it */
-int fdp_lock(int fd);                  /* alone, until its open file is closed (flock(2)); -EAGAIN: another has it */
-int fdp_pidfd(void);                   /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: none here */
+int fdp_kind(int fd);          /* an fdp_kind */
+int fdp_domain(int fd);        /* the address family of a socket */
+int fdp_listening(int fd);     /* 1 or 0 */
+int fdp_ipv6(int fd);          /* 1 for a socket of AF_INET6, else 0 */
+int fdp_access(int fd);        /* an fdp_direction, or both */
+int fdp_check(int fd);         /* 0 when it is open, else -EBADF */
+int64_t fdp_identity(int fd);  /* of its file: equal for the same one, else not. Does not wait for a file system */
+int fdp_dup(int fd);           /* another descriptor of the same open file */
+int fdp_close_on_exec(int fd); /* sets it */
+int fdp_lock(int fd);          /* alone, until its open file is closed (flock(2)); -EAGAIN: another has it */
+int fdp_pidfd(void);           /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: none here */
 int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
 
 /* ---- the process's descriptor table ---------------------------------------------------------------------------- */
@@ -220,23 +221,59 @@ void fdp_mailbox_deliver(struct fdp_mailbox *mailbox);
 /* When its watchers are closed: `wake` is not called from then on. */
 void fdp_mailbox_close(struct fdp_mailbox *mailbox);
 
-/* ---- ledger: what one environment owns -------------------------------------------------------------------------- */
+/* ---- ledger: what one environment owns, and borrows ---------------------------------------------------------------
+ */
 
 /*
- * The numbers that one JavaScript environment owns, so that a worker terminated at any instant leaves none open: what
+ * The part of one JavaScript environment in the registry of the process (registry.h), so that no number gets two
+ * owners, none is closed while somebody borrows it, and a worker terminated at any instant leaves none open: what
  * JavaScript knew is gone by then.
  */
 struct fdp_ledger {
-  uint8_t *owned;
+  uint32_t owner;
+  uint32_t *lent; /* how often it borrows each number */
   size_t size;
+  int handed; /* a number that it gives to another owner in this environment, and what it is; or -1 */
+  int64_t identity;
 };
 
-/* FDP_OTHERS: somebody else closes the number when the environment ends. */
-enum fdp_closer { FDP_OURS = 1, FDP_OTHERS = 2 };
+/*
+ * Who closes a number when the environment ends. FDP_OTHERS: somebody else. FDP_PERHAPS: the runtime does once the
+ * environment has ended, or else it is ours.
+ */
+enum fdp_closer { FDP_OURS, FDP_OTHERS, FDP_PERHAPS };
 
-int fdp_ledger_has(const struct fdp_ledger *ledger, int fd);
-int fdp_ledger_add(struct fdp_ledger *ledger, int fd, enum fdp_closer closer); /* -ENOMEM: not recorded */
-void fdp_ledger_remove(struct fdp_ledger *ledger, int fd);
-void fdp_ledger_close_all(struct fdp_ledger *ledger); /* those that are ours to close */
+void fdp_ledger_open(struct fdp_ledger *ledger);
+/* The kernel has just given these numbers to this environment. */
+void fdp_ledger_take(struct fdp_ledger *ledger, const int32_t *fd, int count);
+/* -EBADF: nothing is open there. -EEXIST: it has an owner in this process. -ENOMEM: not recorded. */
+int fdp_ledger_adopt(struct fdp_ledger *ledger, int fd, enum fdp_closer closer);
+/* It has no owner any more, and stays open. */
+void fdp_ledger_release(struct fdp_ledger *ledger, int fd);
+/* As fdp_close; but if somebody borrows it, whoever is the last to do so closes it. -EBADF also if it is not ours. */
+int fdp_ledger_close(struct fdp_ledger *ledger, int fd);
+/* As fdp_close_all, likewise. Uses the room of `fd`. */
+void fdp_ledger_close_all(struct fdp_ledger *ledger, int32_t *fd, int count);
+/* An object of the runtime is about to own it, and then fdp_ledger_release is called. Either may come to its end. */
+void fdp_ledger_hand_over(struct fdp_ledger *ledger, int fd);
+
+/* Borrows a number: returns its identity. -EBADF. -EEXIST: its owner has let go of it. -ENOMEM. */
+int64_t fdp_ledger_lend(struct fdp_ledger *ledger, int fd);
+/* Returns whether that closed it. */
+int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd);
+int fdp_ledger_is_lent(int fd);
+
+/* Ends all loans, and closes what is ours to close. */
+void fdp_ledger_end(struct fdp_ledger *ledger);
+
+/*
+ * Closes what is open there as fdp_close does, and leaves another file in its place. Whoever ought to closes that by
+ * the number, and fdp_vacated tells so; it is closed when the thread ends unless that was done. On failure nothing has
+ * changed.
+ */
+int fdp_vacate(int fd);
+void fdp_vacated(int fd);
+/* For want of a free number: closes it when the thread ends, unless it is another file by then. */
+void fdp_leave(int fd);
 
 #endif

@@ -10,7 +10,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { INTERFACES } from './contract-interfaces.js';
 
@@ -25,7 +25,7 @@ const sources = (folder) =>
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(folder, name));
 const core = [
-  ...['close.c', 'descriptor.c', 'detached.c', 'ledger.c', 'table.c'].map((name) => join(root, 'native', name)),
+  ...sources(join(root, 'native')).filter((file) => basename(file) !== 'addon.c'),
   join(root, 'native', 'poller', 'thread.c'),
   ...sources(join(root, 'native', 'transport')),
 ];

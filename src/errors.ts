@@ -210,10 +210,15 @@ export function tooLarge(what: string, most: number, option: string): FdPasserEr
   );
 }
 
+/** The number that was given stands for nothing. */
+export function notOpenNumber(errno: number, fd: number): NodeJS.ErrnoException {
+  return systemError(errno, 'fcntl', { advice: `Descriptor ${fd} is not open` });
+}
+
 export function ownedAlready(fd: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_OWNED',
-    `Descriptor ${fd} already has an owner in this thread, and two would close it twice. Pass that OwnedFd itself, ` +
+    `Descriptor ${fd} already has an owner in this process, and two would close it twice. Pass that OwnedFd itself, ` +
       'or take() the number out of it, or send with keepOpen',
   );
 }

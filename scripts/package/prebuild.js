@@ -53,6 +53,9 @@ function prebuild(name, target) {
   console.log(`${name}: ${statSync(output).size} bytes, needs ${found.libraries.join(', ')}${newest(found)}`);
 }
 
+/** What Node and Bun look for, and one copy of the core in another (native/registry.c). */
+const EXPORTS = 'fdpasser_registry_1, napi_register_module_v1, node_api_module_get_api_version_v1';
+
 /** What would keep the core from loading, or from staying, on the oldest system of its target. */
 function* faultsOf(found, name, target) {
   const [platform, processor, libc] = name.split('-');
@@ -65,7 +68,7 @@ function* faultsOf(found, name, target) {
     .filter((name) => !name.startsWith('_')) // the linker's own
     .toSorted()
     .join(', ');
-  if (exported !== 'napi_register_module_v1, node_api_module_get_api_version_v1') yield `it exports ${exported}`;
+  if (exported !== EXPORTS) yield `it exports ${exported}`;
   if (platform === 'darwin') {
     if (found.system !== target.system) yield `it needs macOS ${found.system}`;
     if (processor === 'arm64' && !found.signed) yield 'it is not signed, and would be killed';

@@ -1,6 +1,6 @@
 import { unreadHere } from '../errors.js';
 import { takeOver, type FdLike } from './fd-like.js';
-import { OwnedFd, endLoan, give, giveBack, lentNumber, moveOut } from './owned-fd.js';
+import { OwnedFd, endLoan, give, giveBack, lentNumber, letOut, moveOut } from './owned-fd.js';
 
 /** A descriptor taken over from a caller, to whom it can still be given back. */
 export class Custody {
@@ -35,7 +35,7 @@ export class Custody {
   /** The caller owns it again, in the form in which it came. */
   giveBack(): void {
     giveBack(this.#owned);
-    if (this.#wasNumber && !this.#owned.closed) this.#owned.take();
+    if (this.#wasNumber && !this.#owned.closed) letOut(this.#owned);
   }
 
   /** Ends the custody with a new owner. Throws `ERR_FDPASSER_LENT`, changing nothing, while a send needs it. */

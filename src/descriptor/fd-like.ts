@@ -1,4 +1,4 @@
-import { invalidType, managedElsewhere, notOpen, ownedAlready, systemError } from '../errors.js';
+import { invalidType, managedElsewhere, notOpen, notOpenNumber, ownedAlready } from '../errors.js';
 import { addon } from '../native/load.js';
 import { nodeObject, type NodeOwner } from './node-object.js';
 import { leaving, OwnedFd, validNumber } from './owned-fd.js';
@@ -17,16 +17,16 @@ export function takeOver(name: string, fh: FdLike): OwnedFd {
   return new OwnedFd(numberIn(name, fh));
 }
 
-/** The number of an open descriptor that stays its owner's. */
+/** The number of an open descriptor that stays its owner's, for one call. */
 export function borrow(name: string, fh: FdLike): number {
   const fd = numberIn(name, fh);
   const result = addon.check(fd);
-  if (result < 0) throw systemError(result, 'fcntl', { advice: `Descriptor ${fd} is not open` });
+  if (result < 0) throw notOpenNumber(result, fd);
   if (leaving.has(fd)) throw ownedAlready(fd);
   return fd;
 }
 
-function numberIn(name: string, fh: FdLike): number {
+export function numberIn(name: string, fh: FdLike): number {
   if (typeof fh === 'number') return validNumber(name, fh);
   const node = nodeObject(fh);
   if (node !== undefined) {

@@ -5,7 +5,7 @@
  * HTTP connection is between two requests. `child_process` passes sockets by the same means.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
-import type { ReadStream } from 'node:fs';
+import { closeSync, type ReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Server, Socket } from 'node:net';
 import { builtin } from '../native/builtin.js';
@@ -125,6 +125,23 @@ export function isStandardStream(value: object): boolean {
 /** `node:fs/promises` does not export the class. */
 export function isFileHandle(value: object): value is FileHandle {
   return value.constructor?.name === 'FileHandle' && 'fd' in value && 'datasync' in value;
+}
+
+/**
+ * Has `fs` close a number that a worker's list may or may not have; returns 0 or a negative errno. Node would warn of one that
+ * is not on it, by calling this function.
+ */
+export function closeUnwarned(fd: number): number {
+  const own = Object.getOwnPropertyDescriptor(process, 'emitWarning');
+  process.emitWarning = () => {};
+  try {
+    closeSync(fd);
+    return 0;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).errno ?? 0;
+  } finally {
+    Object.defineProperty(process, 'emitWarning', own!);
+  }
 }
 
 function symbolOf(object: object | null | undefined, description: string): symbol | undefined {

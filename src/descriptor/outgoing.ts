@@ -2,7 +2,8 @@ import { attempt } from '../ending.js';
 import { notOpen, unreadBytes } from '../errors.js';
 import { Queued } from '../queue.js';
 import { Custody } from './custody.js';
-import { borrow, type FdLike } from './fd-like.js';
+import type { FdLike } from './fd-like.js';
+import { Loan } from './loan.js';
 import { NodeObject, nodeObject, type Sender } from './node-object.js';
 import { OwnedFd, endLoan, lend, lentNumber } from './owned-fd.js';
 
@@ -15,7 +16,7 @@ export type Terms = 'keep' | 'close' | 'return';
 /** A descriptor that waits to be sent. */
 export class Outgoing extends Queued {
   readonly #terms: Terms;
-  readonly #source: Custody | OwnedFd | NodeObject | number;
+  readonly #source: Custody | OwnedFd | NodeObject | Loan;
 
   /**
    * `whenSent` is for when the kernel has it (and it is closed here), `whenRefused` for when it will never be sent.
@@ -38,7 +39,7 @@ export class Outgoing extends Queued {
     else if (fh instanceof OwnedFd) {
       lend(fh);
       this.#source = fh;
-    } else this.#source = borrow('fh', fh);
+    } else this.#source = new Loan('fh', fh);
   }
 
   /** Whose descriptor it is, if one of Node's own objects has it. */
@@ -46,9 +47,9 @@ export class Outgoing extends Queued {
     return this.#source instanceof NodeObject ? this.#source : undefined;
   }
 
+  /** -1 when what was lent is not open any more: the kernel refuses that as `EBADF`. */
   get number(): number {
     const source = this.#source;
-    if (typeof source === 'number') return source;
     return source instanceof OwnedFd ? lentNumber(source) : source.fd;
   }
 
@@ -79,7 +80,7 @@ export class Outgoing extends Queued {
    */
   get unread(): Buffer | undefined {
     const source = this.#source;
-    if (typeof source === 'number' || (this.#terms === 'keep' && source instanceof NodeObject)) return undefined;
+    if (source instanceof Loan || (this.#terms === 'keep' && source instanceof NodeObject)) return undefined;
     return source.unread;
   }
 
@@ -87,7 +88,8 @@ export class Outgoing extends Queued {
   letGo(): void {
     const source = this.#source;
     if (source instanceof OwnedFd) endLoan(source);
-    else if (typeof source === 'number' || this.#terms === 'keep') return;
+    else if (source instanceof Loan) source.end();
+    else if (this.#terms === 'keep') return;
     else if (source instanceof NodeObject) attempt(() => source.close());
     else source.close();
   }
@@ -101,7 +103,7 @@ export class Outgoing extends Queued {
   /** It will not be sent, and is its owner's again whatever the terms. */
   giveBack(): void {
     const source = this.#source;
-    if (typeof source === 'number' || source instanceof OwnedFd) this.letGo();
+    if (source instanceof Loan || source instanceof OwnedFd) this.letGo();
     else if (this.#terms !== 'keep') attempt(() => source.giveBack());
   }
 }

@@ -1,5 +1,5 @@
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
-import { closeSync, fstatSync, type ReadStream, type WriteStream } from 'node:fs';
+import { fstatSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import {
   checked,
@@ -9,11 +9,13 @@ import {
   notOwned,
   outOfRange,
   ownedAlready,
-  systemError,
+  notOpenNumber,
 } from '../errors.js';
+import { OTHERS, OURS, PERHAPS, type Closer } from '../native/addon.js';
 import { builtin } from '../native/builtin.js';
 import { addon, batch } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
+import { closeUnwarned } from './node-internals.js';
 import { noteNumber, slotFreed } from './table.js';
 import {
   datagramsOf,
@@ -21,6 +23,7 @@ import {
   serverOf,
   socketOf,
   writeStreamOf,
+  type Close,
   type Nature,
   type ReadStreamOptions,
   type SocketOptions,
@@ -63,10 +66,11 @@ let give: (owned: OwnedFd) => void;
 let endLoan: (owned: OwnedFd) => void;
 let giveBack: (owned: OwnedFd) => void;
 let lentNumber: (owned: OwnedFd) => number;
+let letOut: (owned: OwnedFd) => number;
 let moveOut: (owned: OwnedFd) => OwnedFd;
 let setUnread: (owned: OwnedFd, bytes: Buffer | undefined) => void;
 let register: (owned: OwnedFd) => void;
-export { ownReceived, lend, give, endLoan, giveBack, lentNumber, moveOut, setUnread };
+export { ownReceived, lend, give, endLoan, giveBack, lentNumber, letOut, moveOut, setUnread };
 
 /**
  * Exactly one owner of one open descriptor.
@@ -80,20 +84,20 @@ export class OwnedFd {
   #state: State = 'open';
   #loans = 0;
   #registered = false;
-  readonly #trackedByNode: boolean;
+  #closer: Closer;
   #unread: Buffer | undefined;
 
   /**
    * Adopts an open descriptor: from now on nobody else may close it.
    *
    * Throws `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for what is no descriptor number, `EBADF` when nothing is open
-   * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this thread. The number is then still yours.
+   * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this process. The number is then still yours.
    */
   constructor(fd: number) {
     const isReceived = received;
     received = false;
-    this.#trackedByNode = !isReceived && mayBeTracked(validNumber('fd', fd));
-    if (!isReceived) adopt(fd, this.#trackedByNode);
+    this.#closer = isReceived ? OURS : closerOf(validNumber('fd', fd));
+    if (!isReceived) adopt(fd, this.#closer);
     this.#fd = fd;
     watchForGarbage(this);
   }
@@ -134,6 +138,7 @@ export class OwnedFd {
    * then as it was.
    */
   toSocket(options?: SocketOptions): Socket {
+    if (this.#closer !== OURS && this.kind === 'fifo') return this.#becomeCopy((copy) => copy.toSocket(options));
     return this.#become((nature) => socketOf(nature, options));
   }
 
@@ -149,12 +154,12 @@ export class OwnedFd {
 
   /** Makes a stream of a file or device that is open for reading. */
   createReadStream(options?: ReadStreamOptions): ReadStream {
-    return this.#become((nature) => readStreamOf(nature, options));
+    return this.#becomeFile((nature, close) => readStreamOf(nature, options, close));
   }
 
   /** Makes a stream of a file or device that is open for writing. */
   createWriteStream(options?: WriteStreamOptions): WriteStream {
-    return this.#become((nature) => writeStreamOf(nature, options));
+    return this.#becomeFile((nature, close) => writeStreamOf(nature, options, close));
   }
 
   /**
@@ -162,10 +167,8 @@ export class OwnedFd {
    * none, and `ERR_FDPASSER_LENT` while a send with `keepOpen` still needs it.
    */
   take(): number {
-    const fd = this.#takable();
-    addon.release(fd);
-    this.#forget();
-    return fd;
+    this.#takable();
+    return letOut(this);
   }
 
   /**
@@ -211,7 +214,7 @@ export class OwnedFd {
     };
     try {
       for (const owned of all) {
-        if (owned.#state !== 'open' || owned.#loans > 0 || owned.#trackedByNode) {
+        if (owned.#state !== 'open' || owned.#loans > 0 || owned.#closer !== OURS) {
           owned.close();
           continue;
         }
@@ -231,21 +234,54 @@ export class OwnedFd {
 
   #takable(): number {
     const fd = this.#open();
-    if (this.#loans > 0) throw lentOut(fd);
+    if (this.#loans > 0 || addon.isLent(fd)) throw lentOut(fd);
     return fd;
   }
 
+  /** The number becomes that of what `make` makes, which closes it by itself. */
   #become<T>(make: (nature: Nature) => T): T {
+    addon.handOver(this.#takable());
+    try {
+      const made = make(this);
+      this.take();
+      return made;
+    } finally {
+      addon.handOver(-1);
+    }
+  }
+
+  /** The same for what has node:fs close it, which would warn of a number that is not on its list. */
+  #becomeFile<T>(make: (nature: Nature, close?: Close) => T): T {
+    if (!listsNumbers()) return this.#become(make);
     this.#takable();
-    const made = make(this);
-    this.take();
+    const closer = this.#closer;
+    const made = make(this, (fd) => {
+      const result = shut(fd, closer);
+      slotFreed();
+      return result;
+    });
+    this.#forget();
     return made;
+  }
+
+  /** The same for what closes it past node:fs, which would leave the number on that list: another takes its place. */
+  #becomeCopy<T>(make: (copy: OwnedFd) => T): T {
+    this.#takable();
+    const copy = this.dup();
+    try {
+      const made = make(copy);
+      this.close();
+      return made;
+    } catch (error) {
+      copy.close();
+      throw error;
+    }
   }
 
   #shut(): void {
     const fd = this.#fd;
     this.#forget();
-    const result = shut(fd, this.#trackedByNode);
+    const result = shut(fd, this.#closer);
     slotFreed();
     if (result === EBADF) throw closedBehind(fd);
   }
@@ -289,11 +325,18 @@ export class OwnedFd {
       endLoan(owned);
     };
     lentNumber = (owned) => owned.#fd;
+    letOut = (owned) => {
+      const fd = owned.#fd;
+      addon.release(fd);
+      owned.#forget();
+      return fd;
+    };
     moveOut = (owned) => {
       const fd = owned.#fd;
       if (owned.#loans > 1) throw lentOut(fd);
       owned.#forget();
       const moved = ownReceived(fd);
+      moved.#closer = owned.#closer;
       moved.#unread = owned.#unread;
       return moved;
     };
@@ -303,7 +346,7 @@ export class OwnedFd {
     register = (owned) => {
       if (owned.#state === 'closed') return;
       owned.#registered = true;
-      garbage.register(owned, { fd: owned.#fd, trackedByNode: owned.#trackedByNode }, owned);
+      garbage.register(owned, { fd: owned.#fd, closer: owned.#closer }, owned);
     };
   }
 }
@@ -323,10 +366,10 @@ export const leaving = new Set<number>();
 /** Set for the next OwnedFd: the kernel has just given this thread its number, so it needs no check and has no owner. */
 let received = false;
 
-function adopt(fd: number, trackedByNode: boolean): void {
-  const result = addon.adopt(fd, trackedByNode);
+function adopt(fd: number, closer: Closer): void {
+  const result = addon.adopt(fd, closer);
   if (result === EEXIST) throw ownedAlready(fd);
-  if (result < 0) throw systemError(result, 'fcntl', { advice: `Descriptor ${fd} is not open` });
+  if (result < 0) throw notOpenNumber(result, fd);
 }
 
 /** A number that a descriptor could have. */
@@ -338,15 +381,19 @@ export function validNumber(name: string, fd: unknown): number {
 }
 
 /**
- * Whether the runtime closes the number by itself unless its own `fs.close` does it.
+ * Who closes a number, that somebody else opened, when this environment ends.
  *
- * In a worker, Node keeps a list of the numbers that `fs.open` gave out there and closes them when the worker ends
- * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice. What
- * open(2) cannot open is on no such list. Deno keeps one everywhere, and its `fs` takes no number but those.
+ * In a worker, Node keeps a list of the numbers that `fs.open` gave out there, and closes them last of all
+ * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice. Nobody can
+ * ask what is on it. Deno keeps one everywhere, and its `fs` takes no number but those.
  */
-function mayBeTracked(fd: number): boolean {
-  if (runtime === 'deno') return knownToFs(fd);
-  return !builtin.workerThreads.isMainThread && addon.kind(fd) <= KINDS.indexOf('block-device');
+function closerOf(fd: number): Closer {
+  if (runtime === 'deno') return knownToFs(fd) ? OTHERS : OURS;
+  return listsNumbers() ? PERHAPS : OURS;
+}
+
+function listsNumbers(): boolean {
+  return runtime === 'node' && !builtin.workerThreads.isMainThread;
 }
 
 function knownToFs(fd: number): boolean {
@@ -358,19 +405,31 @@ function knownToFs(fd: number): boolean {
   }
 }
 
-function shut(fd: number, trackedByNode: boolean): number {
-  if (!trackedByNode) return addon.close(fd);
-  addon.release(fd);
-  try {
-    closeSync(fd);
+/** Closes a number that is owned here; one that is lent is closed when that is over. */
+function shut(fd: number, closer: Closer): number {
+  if (closer === OURS) return addon.close(fd);
+  // Who is the last to borrow it may be in another thread, which cannot take it off this one's list.
+  if (addon.isLent(fd)) {
+    setTimeout(() => {
+      shut(fd, closer);
+      slotFreed();
+    }, LOAN_CHECK).unref();
     return 0;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).errno ?? 0;
   }
+  // What a peer has sent may be slow to close, which fs.close would wait for: so that closes something else.
+  const vacated = addon.vacate(fd);
+  if (vacated < 0) addon.release(fd);
+  if (vacated === EBADF) return vacated;
+  const result = closeUnwarned(fd);
+  if (vacated === 0) addon.vacated(fd);
+  return result;
 }
 
-const garbage = new FinalizationRegistry<{ fd: number; trackedByNode: boolean }>(({ fd, trackedByNode }) => {
-  shut(fd, trackedByNode);
+/** Milliseconds. */
+const LOAN_CHECK = 5;
+
+const garbage = new FinalizationRegistry<{ fd: number; closer: Closer }>(({ fd, closer }) => {
+  shut(fd, closer);
   slotFreed();
   process.emitWarning(
     `Descriptor ${fd} was closed because its OwnedFd was garbage-collected. Close every OwnedFd, or declare it with ` +

@@ -2,9 +2,10 @@
  * Makes Node's own objects of descriptors: each owns the number that it is given, unless it throws.
  */
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
-import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, fsync, open, read, write, writev } from 'node:fs';
+import type { ReadStream, WriteStream } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { checked, wrongKind } from '../errors.js';
+import { checked, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
 import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
@@ -39,6 +40,9 @@ export interface Nature {
   readonly listening: boolean;
   readonly unread: Buffer | undefined;
 }
+
+/** Closes the number of a stream, and returns 0 or a negative errno. */
+export type Close = (fd: number) => number;
 
 export function socketOf({ fd, kind, listening, unread }: Nature, options: SocketOptions = {}): Socket {
   // What else net.Socket takes for a pipe or connection fails at the first use, not here.
@@ -82,18 +86,28 @@ export function datagramsOf(
   return builtin.dgram.createSocket(type, listener).bind({ fd, exclusive: true });
 }
 
-export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}): ReadStream {
+export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}, close?: Close): ReadStream {
   if (!FILES.has(kind) || !allows(fd, READ))
     throw wrongKind('createReadStream', 'a file or device open for reading', described(fd, kind));
   refuseIn(['deno'], 'createReadStream()', OPEN_AGAIN);
-  return createReadStream('', { ...options, fd, autoClose: true });
+  return createReadStream('', { ...options, fd, autoClose: true, ...closedBy(close) });
 }
 
-export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}): WriteStream {
+export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}, close?: Close): WriteStream {
   if (!FILES.has(kind) || !allows(fd, WRITE))
     throw wrongKind('createWriteStream', 'a file or device open for writing', described(fd, kind));
   refuseIn(['deno'], 'createWriteStream()', OPEN_AGAIN);
-  return createWriteStream('', { ...options, fd, autoClose: true });
+  return createWriteStream('', { ...options, fd, autoClose: true, ...closedBy(close) });
+}
+
+/** Options with which a stream closes its number like that. */
+function closedBy(close: Close | undefined): object {
+  if (close === undefined) return {};
+  const closeWith = (fd: number, closed: (error: Error | null) => void): void => {
+    const result = close(fd);
+    process.nextTick(closed, result < 0 ? systemError(result, 'close') : null);
+  };
+  return { fs: { open, read, write, writev, fsync, close: closeWith } };
 }
 
 const STILL_YOURS = 'The descriptor is still yours, to be passed on';

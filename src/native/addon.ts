@@ -32,17 +32,29 @@ export interface Addon {
   /** Leaves pid, uid and gid in the batch's descriptors. */
   peer(socket: number): number;
 
-  /**
-   * Takes ownership of an open number; `-EEXIST` when it has an owner in this thread. With `others`, somebody else closes
-   * it when the environment ends.
-   */
-  adopt(fd: number, others: boolean): number;
+  /** Takes ownership of an open number; `-EEXIST` when it has an owner in this process. */
+  adopt(fd: number, closer: Closer): number;
   /** Gives up ownership, leaving the descriptor open. */
-  release(fd: number): number;
-  /** Closes a descriptor and gives up its ownership. */
+  release(fd: number): void;
+  /** An object of the runtime is about to own it, and `release` follows. -1: it does not come to that. */
+  handOver(fd: number): void;
+  /** Closes a descriptor and gives up its ownership. One that is lent is closed when the last loan is over. */
   close(fd: number): number;
   /** The same for so many in the batch's descriptors, without word of any that was not open. */
-  closeAll(count: number): number;
+  closeAll(count: number): void;
+  /** Closes what is open there, and puts a file in its place for somebody to close by the number, who then says `vacated`. */
+  vacate(fd: number): number;
+  vacated(fd: number): void;
+
+  /** Borrows a number: its owner's close waits. Returns its identity; `-EEXIST` when its owner has let go of it. */
+  lend(fd: number): number;
+  /** Whether that closed it. */
+  endLoan(fd: number): number;
+  /** In any thread. */
+  isLent(fd: number): number;
+  /** Of the file that is open there: equal for the same file. */
+  identity(fd: number): number;
+
   check(fd: number): number;
   kind(fd: number): number;
   listening(fd: number): number;
@@ -83,3 +95,9 @@ export const WRITE = 2;
 /** The most descriptors in one message, and the most messages in one call, as in `native/fdpasser.h`. */
 export const MAX_FDS = 253;
 export const MAX_MESSAGES = 64;
+
+/** Who closes a number when the environment ends, as in `native/fdpasser.h`. */
+export const OURS = 0;
+export const OTHERS = 1;
+export const PERHAPS = 2;
+export type Closer = typeof OURS | typeof OTHERS | typeof PERHAPS;

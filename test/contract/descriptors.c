@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -104,29 +105,100 @@ static void locks(void) {
   EQUAL(fdp_close(other), 0);
 }
 
-static void ledger(void) {
-  struct fdp_ledger ledger = {0};
-  int ours = new_file(), others = new_file(), given_up = new_file(), high = fcntl(ours, F_DUPFD_CLOEXEC, 900);
-  EQUAL(fdp_ledger_has(&ledger, ours), 0);
-  EQUAL(fdp_ledger_has(&ledger, -1), 0);
-  fdp_ledger_remove(&ledger, 5000); /* was never in it */
-  EQUAL(fdp_ledger_add(&ledger, ours, FDP_OURS), 0);
-  EQUAL(fdp_ledger_add(&ledger, others, FDP_OTHERS), 0);
-  EQUAL(fdp_ledger_add(&ledger, given_up, FDP_OURS), 0);
-  EQUAL(fdp_ledger_add(&ledger, high, FDP_OURS), 0);
-  CHECK(fdp_ledger_has(&ledger, ours) && fdp_ledger_has(&ledger, others) && fdp_ledger_has(&ledger, high));
-  CHECK(!fdp_ledger_has(&ledger, high - 1) && !fdp_ledger_has(&ledger, high + 1));
-  fdp_ledger_remove(&ledger, given_up);
-  EQUAL(fdp_ledger_has(&ledger, given_up), 0);
-  fdp_ledger_close_all(&ledger);
-  EQUAL(fdp_check(ours), -EBADF);
+static void ledgers(void) {
+  struct fdp_ledger one, other;
+  fdp_ledger_open(&one);
+  fdp_ledger_open(&other);
+  int32_t received[2] = {new_file(), new_file()};
+  int others = new_file(), given_up = new_file(), high = fcntl(others, F_DUPFD_CLOEXEC, 900);
+  fdp_ledger_release(&one, 5000); /* was never in it */
+  fdp_ledger_take(&one, received, 2);
+  EQUAL(fdp_ledger_adopt(&one, others, FDP_OTHERS), 0);
+  EQUAL(fdp_ledger_adopt(&one, given_up, FDP_OURS), 0);
+  EQUAL(fdp_ledger_adopt(&one, high, FDP_OURS), 0);
+  EQUAL(fdp_ledger_adopt(&one, 5000, FDP_OURS), -EBADF);
+  EQUAL(fdp_ledger_adopt(&one, high, FDP_OURS), -EEXIST);
+  EQUAL(fdp_ledger_adopt(&other, received[0], FDP_OURS), -EEXIST);
+  EQUAL(fdp_ledger_close(&other, received[0]), -EBADF); /* another's */
+  EQUAL(fdp_check(received[0]), 0);
+  fdp_ledger_release(&one, given_up);
+  EQUAL(fdp_ledger_adopt(&other, given_up, FDP_OURS), 0);
+  EQUAL(fdp_ledger_close(&one, received[0]), 0);
+  EQUAL(fdp_ledger_close(&one, received[0]), -EBADF);
+  fdp_ledger_end(&one);
+  EQUAL(fdp_check(received[1]), -EBADF);
   EQUAL(fdp_check(high), -EBADF);
   EQUAL(fdp_check(others), 0);
   EQUAL(fdp_check(given_up), 0);
-  EQUAL(fdp_ledger_has(&ledger, others), 0);
-  fdp_ledger_close_all(&ledger); /* nothing more to close */
-  EQUAL(fdp_close(others), 0);
-  EQUAL(fdp_close(given_up), 0);
+  fdp_ledger_end(&one); /* nothing more to close */
+  EQUAL(fdp_ledger_adopt(&other, others, FDP_OURS), 0);
+  fdp_ledger_end(&other);
+  EQUAL(fdp_check(others), -EBADF);
+}
+
+static void loans(void) {
+  struct fdp_ledger one, other;
+  fdp_ledger_open(&one);
+  fdp_ledger_open(&other);
+  int32_t fd[3] = {new_file(), new_file(), new_file()};
+  fdp_ledger_take(&one, fd, 3);
+  EQUAL(fdp_ledger_lend(&one, 5000), -EBADF);
+  int64_t identity = fdp_ledger_lend(&other, fd[0]);
+  CHECK(identity > 0 && identity == fdp_identity(fd[0]) && identity != fdp_identity(fd[1]));
+  EQUAL(fdp_ledger_lend(&one, fd[0]), identity);
+  EQUAL(fdp_ledger_is_lent(fd[0]), 1);
+  EQUAL(fdp_ledger_is_lent(fd[1]), 0);
+  EQUAL(fdp_ledger_close(&one, fd[0]), 0);
+  EQUAL(fdp_check(fd[0]), 0);
+  EQUAL(fdp_ledger_lend(&one, fd[0]), -EEXIST);
+  EQUAL(fdp_ledger_adopt(&other, fd[0], FDP_OURS), -EEXIST);
+  EQUAL(fdp_ledger_end_loan(&one, fd[0]), 0);
+  EQUAL(fdp_ledger_end_loan(&other, fd[0]), 1);
+  EQUAL(fdp_check(fd[0]), -EBADF);
+
+  /* Several at once, and the end of one who borrows. */
+  CHECK(fdp_ledger_lend(&other, fd[1]) > 0 && fdp_ledger_lend(&other, fd[1]) > 0);
+  int32_t both[2] = {fd[1], fd[2]};
+  fdp_ledger_close_all(&one, both, 2);
+  EQUAL(fdp_check(fd[1]), 0);
+  EQUAL(fdp_check(fd[2]), -EBADF);
+  fdp_ledger_end(&other);
+  EQUAL(fdp_check(fd[1]), -EBADF);
+  fdp_ledger_end(&one);
+}
+
+static void *end_as_worker(void *number) {
+  struct fdp_ledger ledger;
+  int32_t fd = *(int32_t *)number, files[2] = {new_file(), new_file()};
+  fdp_ledger_open(&ledger);
+  EQUAL(fdp_ledger_adopt(&ledger, fd, FDP_PERHAPS), 0);
+  EQUAL(fdp_ledger_adopt(&ledger, files[0], FDP_PERHAPS), 0);
+  EQUAL(fdp_ledger_adopt(&ledger, files[1], FDP_PERHAPS), 0);
+  EQUAL(fdp_vacate(files[1]), 0); /* closed before the end */
+  fdp_ledger_release(&ledger, files[1]);
+  close(files[1]);
+  fdp_vacated(files[1]);
+  fdp_ledger_end(&ledger);
+  EQUAL(fdp_check(fd), 0); /* something stands there */
+  close(files[0]);         /* by the runtime, which had given it out */
+  int32_t again = new_file();
+  EQUAL(again, files[0] < files[1] ? files[0] : files[1]);
+  *(int32_t *)number = again;
+  return NULL;
+}
+
+static void threads_end(void) {
+  int before = open_count();
+  int32_t fd = new_file();
+  int32_t number = fd, copy = fdp_dup(fd);
+  pthread_t thread;
+  EQUAL(pthread_create(&thread, NULL, end_as_worker, &number), 0);
+  EQUAL(pthread_join(thread, NULL), 0);
+  EQUAL(fdp_check(fd), -EBADF);
+  EQUAL(fdp_check(number), 0); /* not the runtime's any more, but somebody's */
+  EQUAL(fdp_close(number), 0);
+  EQUAL(fdp_close(copy), 0);
+  EQUAL(open_count(), before);
 }
 
 static void table(void) {
@@ -143,6 +215,8 @@ const struct test descriptor_tests[] = {
     {"a duplicate is close-on-exec and shares the open file; closing a closed one is EBADF", duplicates},
     {"close-on-exec is the descriptor's, O_NONBLOCK the open file's", flags},
     {"one open file alone holds a lock", locks},
-    {"the ledger closes what it owns, and nothing else", ledger},
+    {"a ledger closes what it owns, and nothing else", ledgers},
+    {"what is lent is closed when the last loan is over, whoever ends it", loans},
+    {"a thread that ends closes what its runtime has not closed, and nothing else", threads_end},
     {"the table grows ahead, and leaves nothing open", table},
     {0}};

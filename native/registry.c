@@ -1,0 +1,172 @@
+/* The registry, and how the copies of it in one process find the one that counts. */
+#include "registry.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of a number that its owner has closed and that is open for its loans alone. */
+#define NOBODY UINT32_MAX
+
+struct entry {
+  uint32_t owner; /* 0: none */
+  uint32_t loans;
+  unsigned word;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct entry *entries; /* one a number; it grows with the highest, as the kernel's own table does */
+static size_t size;
+static uint32_t last;
+
+static struct entry *find(int fd) { return fd >= 0 && (size_t)fd < size ? &entries[fd] : NULL; }
+
+static struct entry *make(int fd) {
+  size_t needed = (size_t)fd + 1, larger = size ? size : 256;
+  if (needed > size) {
+    while (larger < needed)
+      larger *= 2;
+    struct entry *grown = realloc(entries, larger * sizeof *grown);
+    if (!grown)
+      return NULL;
+    memset(grown + size, 0, (larger - size) * sizeof *grown);
+    entries = grown;
+    size = larger;
+  }
+  return &entries[fd];
+}
+
+static uint32_t join(void) {
+  pthread_mutex_lock(&lock);
+  uint32_t who = ++last;
+  pthread_mutex_unlock(&lock);
+  return who;
+}
+
+static void take(uint32_t who, const int32_t *fd, int count) {
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < count; i++) {
+    struct entry *entry = make(fd[i]);
+    if (entry) {
+      entry->owner = who;
+      entry->word = 0;
+    }
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+static int claim(uint32_t who, int fd, unsigned word) {
+  pthread_mutex_lock(&lock);
+  struct entry *entry = make(fd);
+  int error = !entry ? -ENOMEM : entry->owner ? -EEXIST : 0;
+  if (!error) {
+    entry->owner = who;
+    entry->word = word;
+  }
+  pthread_mutex_unlock(&lock);
+  return error;
+}
+
+static int release(uint32_t who, int fd) {
+  pthread_mutex_lock(&lock);
+  struct entry *entry = find(fd);
+  int error = entry && entry->owner == who ? 0 : -EBADF;
+  if (!error)
+    entry->owner = 0;
+  pthread_mutex_unlock(&lock);
+  return error;
+}
+
+static void leave(uint32_t who, int32_t *fd, int count) {
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < count; i++) {
+    struct entry *entry = find(fd[i]);
+    if (!entry)
+      continue; /* there was no memory to note it */
+    if (entry->owner != who)
+      fd[i] = -2;
+    else if (entry->loans) {
+      entry->owner = NOBODY;
+      fd[i] = -1;
+    } else
+      entry->owner = 0;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+static int next(uint32_t who, int from, unsigned *word) {
+  int found = -1;
+  pthread_mutex_lock(&lock);
+  for (size_t fd = (size_t)from; fd < size && found < 0; fd++)
+    if (entries[fd].owner == who) {
+      found = (int)fd;
+      *word = entries[fd].word;
+    }
+  pthread_mutex_unlock(&lock);
+  return found;
+}
+
+static int lend(int fd) {
+  pthread_mutex_lock(&lock);
+  struct entry *entry = make(fd);
+  int error = !entry ? -ENOMEM : entry->owner == NOBODY ? -EEXIST : 0;
+  if (!error)
+    entry->loans++;
+  pthread_mutex_unlock(&lock);
+  return error;
+}
+
+static int settle(int fd, unsigned count) {
+  int close_it = 0;
+  pthread_mutex_lock(&lock);
+  struct entry *entry = find(fd);
+  entry->loans -= count;
+  if (!entry->loans && entry->owner == NOBODY) {
+    entry->owner = 0;
+    close_it = 1;
+  }
+  pthread_mutex_unlock(&lock);
+  return close_it;
+}
+
+static unsigned loans(int fd) {
+  pthread_mutex_lock(&lock);
+  const struct entry *entry = find(fd);
+  unsigned count = entry ? entry->loans : 0;
+  pthread_mutex_unlock(&lock);
+  return count;
+}
+
+/* ---- the one that counts ----------------------------------------------------------------------------------------- */
+
+static const struct fdp_registry own = {join, take, claim, release, leave, next, lend, settle, loans};
+
+__attribute__((visibility("default"))) const struct fdp_registry *fdpasser_registry_1(void);
+const struct fdp_registry *fdpasser_registry_1(void) { return &own; }
+
+static const struct fdp_registry *first_loaded(void) {
+  const struct fdp_registry *(*function)(void) = NULL;
+  *(void **)&function = dlsym(RTLD_DEFAULT, "fdpasser_registry_1");
+  return function ? function() : &own;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static const struct fdp_registry *chosen;
+
+/*
+ * A runtime loads an addon so that nothing else sees its symbols. Loading it once more makes them visible, in the order
+ * in which that was done, and so for all copies the first.
+ */
+static void choose(void) {
+  Dl_info self;
+  if (dladdr((void *)(uintptr_t)choose, &self) && self.dli_fname)
+    dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+  chosen = first_loaded();
+}
+
+const struct fdp_registry *fdp_registry(void) {
+  pthread_once(&once, choose);
+  return chosen;
+}

@@ -1,0 +1,90 @@
+/*
+ * Numbers that the runtime closes when a thread ends, if it gave them out: Node does, after everything that it tells
+ * anybody of (`trackUnmanagedFds`), and nobody can ask which. So another file takes the place of what was open there,
+ * one that nobody else can have; what still stands there when the thread ends was not the runtime's to close.
+ */
+#include "fdpasser.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifdef SOCK_CLOEXEC
+enum { CLOSE_ON_EXEC = SOCK_CLOEXEC };
+#else
+enum { CLOSE_ON_EXEC = 0 };
+#endif
+
+struct left {
+  struct left *next;
+  int fd;
+  int place; /* what stands there, once more: no other file has its identity meanwhile. -1: none, it is still the first
+              */
+  int64_t identity;
+};
+
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void forget(struct left **link) {
+  struct left *left = *link;
+  *link = left->next;
+  if (left->place >= 0)
+    fdp_close(left->place);
+  free(left);
+}
+
+static void at_end(void *data) {
+  struct left *left = data;
+  while (left) {
+    if (fdp_identity(left->fd) == left->identity)
+      fdp_close(left->fd);
+    forget(&left);
+  }
+}
+
+static void make_key(void) { pthread_key_create(&key, at_end); }
+
+static int note(int fd, int place, int64_t identity) {
+  struct left *left = malloc(sizeof *left);
+  if (!left)
+    return -ENOMEM;
+  pthread_once(&once, make_key);
+  *left = (struct left){pthread_getspecific(key), fd, place, identity};
+  if (!pthread_setspecific(key, left))
+    return 0;
+  free(left);
+  return -ENOMEM;
+}
+
+int fdp_vacate(int fd) {
+  int file = fdp_dup(fd);
+  if (file < 0)
+    return file;
+  int place = socket(AF_UNIX, SOCK_DGRAM | CLOSE_ON_EXEC, 0);
+  int error = place < 0 ? -errno : note(fd, place, fdp_identity(place));
+  if (!error) {
+    dup2(place, fd);       /* a child that inherits it can do nothing with it */
+    fdp_close_on_exec(fd); /* all the same */
+  } else if (place >= 0)
+    fdp_close(place);
+  fdp_close(file); /* most often the last reference, and so perhaps slow */
+  return error;
+}
+
+void fdp_vacated(int fd) {
+  struct left *first = pthread_getspecific(key), **link = &first;
+  while (*link && (*link)->fd != fd)
+    link = &(*link)->next;
+  if (*link)
+    forget(link);
+  pthread_setspecific(key, first);
+}
+
+void fdp_leave(int fd) {
+  int64_t identity = fdp_identity(fd);
+  if (identity >= 0)
+    note(fd, -1, identity);
+}
