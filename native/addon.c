@@ -112,6 +112,16 @@ OF_INTEGER(socket_type_of, fdp_socket_type(fd))
 OF_INTEGER(attach, fdp_attach(fd))
 OF_INTEGER(pending, fdp_pending(fd))
 OF_INTEGER(hung_up, fdp_hung_up(fd))
+
+static napi_value detach(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t socket, attached;
+  if (open_call(env, info, &call) && integer(env, call.argument[0], &socket) &&
+      integer(env, call.argument[1], &attached))
+    fdp_detach(socket, attached);
+  return NULL;
+}
+
 OF_INTEGER(end_sending, fdp_end_sending(fd))
 
 static napi_value send_batch(napi_env env, napi_callback_info info) {
@@ -521,6 +531,7 @@ NAPI_MODULE_INIT() {
   } functions[] = {
       {"socketType", socket_type_of},
       {"attach", attach},
+      {"detach", detach},
       {"send", send_batch},
       {"receive", receive_batch},
       {"pending", pending},

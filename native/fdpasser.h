@@ -35,8 +35,13 @@ enum fdp_type { FDP_STREAM, FDP_SEQPACKET, FDP_DGRAM };
  * listens. */
 int fdp_socket_type(int socket);
 
-/* Makes such a socket ready for fdp_receive. Changes how MSG_PEEK works on it, for all who share it. */
+/*
+ * Makes such a socket ready for fdp_receive. This sets options that all who share it have: how MSG_PEEK works, that
+ * bytes out of band come in line, and that the kernel adds no credentials and the like. Returns what fdp_detach needs
+ * to put them back.
+ */
 int fdp_attach(int socket);
+void fdp_detach(int socket, int attached);
 
 /*
  * Sends the first `messages` of the batch, their bytes standing one after the other in `bytes`. Borrows the
@@ -64,7 +69,8 @@ struct fdp_demand {
  * Returns n > 0 with n messages; the caller then owns every descriptor in the batch. 0: the peer has ended and nothing
  * is left to read. -EMFILE: no room in this process's descriptor table (or the system's); the message is still in the
  * kernel, whole. After any error no descriptor is open that was not before. On a stream, a message longer than the
- * stride arrives as its first bytes with all its descriptors, and the rest follows as plain bytes. -EMSGSIZE: a packet
+ * stride arrives as its first bytes with all its descriptors, and the rest follows as plain bytes. -EACCES: a security
+ * module keeps something of it from this process, for good; it is still in the kernel. -EMSGSIZE: a packet
  * longer than the stride; it is still in the kernel. -EIO: descriptors are lost, because the kernel ran out of memory,
  * somebody else reads from this socket or, where the system cannot peek, slots were taken during the call. After any
  * other error all that was not received yet is still there.

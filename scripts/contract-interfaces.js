@@ -14,6 +14,13 @@ export const INTERFACES = [
     only: ['-include', join(emulation, 'no-offset.h')],
     emulator: join(emulation, 'no-offset.c'),
   },
+  {
+    name: 'bsd44-gvisor',
+    title: 'the same, over an emulation of gVisor',
+    flags: [],
+    only: ['-include', join(emulation, 'gvisor.h')],
+    emulator: join(emulation, 'gvisor.c'),
+  },
   { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', flags: ['-DFDP_PEEK=0'] },
   {
     name: 'bsd44-hold',

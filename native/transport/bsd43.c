@@ -30,10 +30,11 @@ int fdp_attach(int socket) {
   int type = fdp_socket_type(socket);
   if (type < 0)
     return type;
-  int on = 1; /* as in bsd44.c */
-  setsockopt(socket, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
-  return NOW ? 0 : fdp_nonblocking(socket, 1);
+  int error = NOW ? 0 : fdp_nonblocking(socket, 1);
+  return error ? error : fdp_set_options(socket);
 }
+
+void fdp_detach(int socket, int changed) { fdp_put_back_options(socket, changed); }
 
 ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd, int count) {
   struct iovec part = {(void *)(uintptr_t)bytes, size};

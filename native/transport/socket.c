@@ -45,24 +45,29 @@ int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0;
  * 1, 0 or a negative errno. */
 static int has_packet(int socket) {
 #if defined(FDP_BSD44) && defined(SO_PASSCRED)
-  union {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(struct ucred))];
-  } control;
-  struct msghdr header = {.msg_control = &control, .msg_controllen = sizeof control};
-  int on = 1, off = 0;
-  ssize_t length;
-  int error;
-  if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
-    return -errno;
-  do
-    length = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
-  while (length < 0 && errno == EINTR);
-  error = errno;
+  /* Whoever shares the socket may turn that off in between. */
+  enum { TIMES = 16 };
+  int on = 1, off = 0, found = 0;
+  for (int i = 0; i < TIMES && !found; i++) {
+    char byte;
+    struct iovec part = {&byte, 1}; /* qemu-user makes no system call without one */
+    struct cmsghdr beginning;       /* no room for a descriptor */
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    header.msg_control = &beginning;
+    header.msg_controllen = sizeof beginning;
+    ssize_t length;
+    if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
+      return -errno;
+    do
+      length = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
+    while (length < 0 && errno == EINTR);
+    if (length < 0)
+      found = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+    else
+      found = header.msg_controllen > 0 || header.msg_flags & MSG_CTRUNC;
+  }
   setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &off, sizeof off);
-  if (length < 0)
-    return error == EAGAIN || error == EWOULDBLOCK ? 0 : -error;
-  return header.msg_controllen > 0;
+  return found < 0 ? found : found > 0;
 #else
   (void)socket;
   return 0;

@@ -27,6 +27,11 @@ int fdp_attach(int stream) {
   return type < 0 ? type : fdp_nonblocking(stream, 1);
 }
 
+void fdp_detach(int stream, int changed) {
+  (void)stream;
+  (void)changed;
+}
+
 ssize_t fdp_put(int stream, const uint8_t *bytes, size_t size, const int32_t *fd, int count) {
   int status;
   (void)bytes;

@@ -1,9 +1,9 @@
 /*
  * What the files of this folder share. fdpasser.h is the contract with everyone else.
  *
- * Three interfaces can carry descriptors, and one is compiled: bsd44.c unless FDP_BSD43 or FDP_SYSV is defined. Linux's
- * bsd44.c stands alone, because it can peek. The others send and receive one message at a time, with what one-by-one.c
- * says around it.
+ * Three interfaces can carry descriptors, and one is compiled: the 4.4BSD one unless FDP_BSD43 or FDP_SYSV is defined.
+ * Of that there is peek.c, for Linux, which stands alone, and bsd44.c. The latter and the other interfaces send and
+ * receive one message at a time, with what one-by-one.c says around it.
  */
 #ifndef FDP_TRANSPORT_H
 #define FDP_TRANSPORT_H
@@ -35,6 +35,12 @@
 #elif !defined(FDP_HOLD)
 #define FDP_HOLD 0
 #endif
+
+/* ---- options.c ----------------------------------------------------------------------------------------------- */
+
+/* Gives the socket the options that receiving needs, and returns which were otherwise: never a negative number. */
+int fdp_set_options(int socket);
+void fdp_put_back_options(int socket, int changed);
 
 /* ---- socket.c: what is known of an AF_UNIX socket, whatever carries the descriptors -------------------------- */
 

@@ -84,6 +84,7 @@ export function checkSocket(fd: number): number {
 export class Link implements SlotWaiter {
   readonly #socket: Custody;
   readonly #fd: number;
+  readonly #attached: number;
   readonly #owner: LinkOwner;
   readonly #messages: number;
   #watch: Watch | undefined;
@@ -115,9 +116,12 @@ export class Link implements SlotWaiter {
     this.#fd = socket.fd;
     this.#owner = owner;
     this.#messages = checkSocket(this.#fd) === STREAM ? MAX_MESSAGES : 1;
-    checked(addon.attach(this.#fd), 'setsockopt');
+    this.#attached = checked(addon.attach(this.#fd), 'setsockopt');
     const watch = addon.watch(this.#fd, (events) => this.#onEvents(events));
-    if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl', { advice: 'Is the socket in use elsewhere?' });
+    if (typeof watch === 'number') {
+      addon.detach(this.#fd, this.#attached);
+      throw systemError(watch, 'epoll_ctl', { advice: 'Is the socket in use elsewhere?' });
+    }
     this.#watch = watch;
     prepareTable();
     this.#settle();
@@ -160,6 +164,7 @@ export class Link implements SlotWaiter {
     clearTimeout(this.#sendTimer);
     clearTimeout(this.#lookTimer);
     this.#stopWaiting();
+    addon.detach(this.#fd, this.#attached);
     this.#socket.close();
   }
 

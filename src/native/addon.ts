@@ -9,7 +9,9 @@ export interface Addon {
   readonly batch: ArrayBuffer;
 
   socketType(socket: number): number;
+  /** Returns what `detach` needs. */
   attach(socket: number): number;
+  detach(socket: number, attached: number): void;
   send(socket: number, bytes: Uint8Array, messages: number): number;
   receive(
     socket: number,

@@ -97,7 +97,7 @@ static void connect_and_pass(void) {
   for (int i = 0; i < 2; i++) {
     EQUAL(fcntl(ends[i], F_GETFD), FD_CLOEXEC);
     CHECK(fcntl(ends[i], F_GETFL) & O_NONBLOCK);
-    EQUAL(fdp_attach(ends[i]), 0);
+    CHECK(fdp_attach(ends[i]) >= 0);
   }
   int file = new_file();
   for (int i = 0; i < 2; i++) {
@@ -237,7 +237,7 @@ static void datagrams_at_a_path(void) {
   size_t length = make_folder();
   int receiver = fdp_listen(FDP_DGRAM, path, length, 0600, 0);
   CHECK(receiver >= 0);
-  EQUAL(fdp_attach(receiver), 0);
+  CHECK(fdp_attach(receiver) >= 0);
   int sender = fdp_connect(FDP_DGRAM, path, length), file = new_file();
   CHECK(sender >= 0);
   EQUAL(send_message(sender, 3, &file, 1), 1);

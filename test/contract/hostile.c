@@ -105,7 +105,7 @@ static void attach_turns_it_off(void) {
   socklen_t length = sizeof on;
   EQUAL(fdp_pair(FDP_STREAM, pair), 0);
   EQUAL(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
-  EQUAL(fdp_attach(pair[1]), 0);
+  CHECK(fdp_attach(pair[1]) >= 0);
   EQUAL(getsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, &length), 0);
   EQUAL(on, 0);
   close_all(pair, 2);
@@ -126,7 +126,11 @@ static void plain_bytes(void) {
 static void out_of_band(void) {
   int pair[2];
   make_pair(FDP_STREAM, pair);
-  EQUAL(send(pair[0], "!", 1, MSG_OOB), 1);
+  if (send(pair[0], "!", 1, MSG_OOB) < 0) {
+    EQUAL(errno, EOPNOTSUPP); /* Linux 5.10 sends none over such sockets */
+    close_all(pair, 2);
+    return;
+  }
   EQUAL(fdp_pending(pair[1]), 1);
   EQUAL(receive(pair[1], 1, 1, 1), 1);
   EQUAL(in.count[0], 0);

@@ -1,0 +1,43 @@
+/* Control messages of the 4.4BSD interface, as they are received (cmsg(3)). */
+#ifndef FDP_CONTROL_H
+#define FDP_CONTROL_H
+
+#include "transport.h"
+
+#ifdef FDP_BSD44
+
+#include <sys/socket.h>
+
+/* The most descriptors that a message may bring: what the system passes, which may be more than is sent from here. */
+#if defined(__linux__)
+enum { FDP_MOST = FDP_MAX_FDS };
+#elif defined(__sun)
+enum { FDP_MOST = 2048 };
+#else
+enum { FDP_MOST = 256 };
+#endif
+
+enum {
+  FDP_RIGHTS = CMSG_SPACE(FDP_MOST * sizeof(int)),
+  /* What else the system puts beside them when somebody has asked for it: times, credentials, a process descriptor, a
+   * count of bytes, and a security label, which is the longest, a page at most. Linux puts the first and the last of
+   * these before the descriptors. */
+  FDP_OTHERS_CONTROL = 256 + 4096
+};
+
+/* Room for all that can come. */
+union fdp_control {
+  struct cmsghdr align;
+  char bytes[FDP_RIGHTS + FDP_OTHERS_CONTROL];
+};
+
+struct fdp_unpacked {
+  int32_t count; /* descriptors */
+  int others;    /* whether there were control messages that carry none for us */
+};
+
+/* Copies the descriptors of a message to `fd`; they are open and the caller's. Closes those that the kernel made. */
+struct fdp_unpacked fdp_unpack(struct msghdr *message, int32_t *fd);
+
+#endif
+#endif

@@ -1,0 +1,397 @@
+/*
+ * SCM_RIGHTS on Linux, where receiving peeks first and consumes after. A plain recvmsg into a full table succeeds and
+ * destroys what did not fit, and a slot reserved beforehand can be taken by another thread in between. A peek installs
+ * duplicates and leaves the message queued, so a truncated one is simply given back; consuming needs no slot at all.
+ */
+#include "control.h"
+
+#if FDP_PEEK
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+#ifndef __GLIBC__
+#include <sys/syscall.h>
+#endif
+
+/* ---- many messages a call, or one -------------------------------------------------------------------------------- */
+
+/*
+ * Set once one call turns out not to carry many messages as Linux does it: there is no peek offset, as in emulators and
+ * gVisor, whose sendmmsg also goes on after it sent a message in part; or a sandbox refuses those calls.
+ */
+static atomic_int singly;
+
+/* musl's own send calls say ENOMEM for more than 1024 bytes of control, which 253 descriptors need. */
+#ifdef __GLIBC__
+#define send_many sendmmsg
+#define send_one sendmsg
+#else
+#define send_many(...) (int)syscall(SYS_sendmmsg, __VA_ARGS__)
+#define send_one(...) syscall(SYS_sendmsg, __VA_ARGS__)
+#endif
+
+/* Whether the call just made failed because a sandbox has none of it for anyone: then it does not even look at the
+ * descriptor. */
+static int is_refused(int sends) {
+  int error = errno;
+  if (error != ENOSYS && error != EPERM && error != EACCES)
+    return 0;
+  struct mmsghdr none = {0};
+  int refused = (sends ? send_many(-1, &none, 0, 0) : recvmmsg(-1, &none, 0, 0, NULL)) < 0 && errno != EBADF;
+  errno = error;
+  if (refused)
+    atomic_store(&singly, 1);
+  return refused;
+}
+
+enum { SEND = MSG_DONTWAIT | MSG_NOSIGNAL };
+
+static int send_each(int socket, struct mmsghdr *header, int messages) {
+  for (int i = 0; i < messages; i++) {
+    ssize_t length;
+    do
+      length = send_one(socket, &header[i].msg_hdr, SEND);
+    while (length < 0 && errno == EINTR);
+    if (length < 0)
+      return i > 0 ? i : -1;
+    header[i].msg_len = (unsigned)length;
+    if ((size_t)length < header[i].msg_hdr.msg_iov->iov_len)
+      return i + 1;
+  }
+  return messages;
+}
+
+static int send_all(int socket, struct mmsghdr *header, int messages) {
+  int sent;
+  if (atomic_load(&singly))
+    return send_each(socket, header, messages);
+  do
+    sent = send_many(socket, header, (unsigned)messages, SEND);
+  while (sent < 0 && errno == EINTR);
+  return sent < 0 && is_refused(1) ? send_each(socket, header, messages) : sent;
+}
+
+/* gVisor's recvmmsg cannot peek, so where one message comes a call it is not used. */
+static int receive_one(int socket, struct mmsghdr *header, int flags) {
+  ssize_t length;
+  do
+    length = recvmsg(socket, &header->msg_hdr, flags | MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  header->msg_len = (unsigned)length;
+  return length < 0 ? -1 : 1;
+}
+
+static int receive_all(int socket, struct mmsghdr *header, int messages, int flags) {
+  int received;
+  if (atomic_load(&singly))
+    return receive_one(socket, header, flags);
+  do
+    received = recvmmsg(socket, header, (unsigned)messages, flags | MSG_DONTWAIT, NULL);
+  while (received < 0 && errno == EINTR);
+  return received < 0 && is_refused(0) ? receive_one(socket, header, flags) : received;
+}
+
+/* ---- attaching --------------------------------------------------------------------------------------------------- */
+
+enum { OFFSET_WAS_ON = 1 << 16 };
+
+static int set_peek_offset(int socket, int offset) {
+  int status;
+  do
+    status = setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
+  while (status && errno == EINTR);
+  return status ? -errno : 0;
+}
+
+/* The offset, which is negative where there is none; or -ERANGE, which it is never, with errno. */
+static int peek_offset(int socket) {
+  int offset;
+  socklen_t length = sizeof offset;
+  if (!getsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &offset, &length))
+    return offset < 0 ? -1 : offset;
+  return errno == ENOPROTOOPT ? -1 : -ERANGE;
+}
+
+/* A stream's peek offset moves with every peek; where not all that was peeked is consumed it must go back. */
+static int rewind_peek(int socket) {
+  int offset = peek_offset(socket);
+  return offset == -ERANGE ? -errno : offset <= 0 ? 0 : set_peek_offset(socket, 0);
+}
+
+int fdp_attach(int socket) {
+  /* With an offset one call peeks at many messages of a stream. Packet sockets then skip a message without bytes that
+   * was peeked once (__skb_try_recv_from_queue), so theirs is off. */
+  static atomic_int tried;
+  int type = fdp_socket_type(socket), error;
+  if (type < 0)
+    return type;
+  int before = peek_offset(socket) >= 0 ? OFFSET_WAS_ON : 0;
+  if (type == FDP_STREAM || !atomic_load(&tried)) {
+    /* qemu-user has no such option; gVisor takes it and does nothing. */
+    if (!(error = set_peek_offset(socket, 0)))
+      error = peek_offset(socket) == 0 ? 0 : -ENOPROTOOPT;
+    if (error == -ENOPROTOOPT)
+      atomic_store(&singly, 1);
+    else if (error)
+      return error;
+    atomic_store(&tried, 1);
+  }
+  if (type != FDP_STREAM && (error = set_peek_offset(socket, -1)) && error != -ENOPROTOOPT)
+    return error;
+  return fdp_set_options(socket) | before;
+}
+
+void fdp_detach(int socket, int changed) {
+  set_peek_offset(socket, changed & OFFSET_WAS_ON ? 0 : -1);
+  fdp_put_back_options(socket, changed);
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------------------- */
+
+union rights {
+  struct cmsghdr align;
+  char bytes[FDP_RIGHTS];
+};
+
+int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages) {
+  struct mmsghdr header[FDP_MAX_MESSAGES];
+  struct iovec part[FDP_MAX_MESSAGES];
+  union rights control[FDP_MAX_MESSAGES];
+  const int32_t *fd = batch->fd;
+
+  memset(header, 0, (size_t)messages * sizeof *header);
+  for (int i = 0; i < messages; i++) {
+    size_t length = (size_t)batch->count[i] * sizeof(int);
+    part[i].iov_base = (void *)(uintptr_t)bytes;
+    part[i].iov_len = (size_t)batch->size[i];
+    header[i].msg_hdr.msg_iov = &part[i];
+    header[i].msg_hdr.msg_iovlen = 1;
+    if (length) {
+      struct cmsghdr *rights = &control[i].align;
+      memset(rights, 0, sizeof *rights); /* musl's has padding where the kernel reads the upper half of a length */
+      rights->cmsg_level = SOL_SOCKET;
+      rights->cmsg_type = SCM_RIGHTS;
+      rights->cmsg_len = (socklen_t)CMSG_LEN(length);
+      memcpy(CMSG_DATA(rights), fd, length);
+      header[i].msg_hdr.msg_control = rights;
+      header[i].msg_hdr.msg_controllen = (socklen_t)CMSG_LEN(length);
+    }
+    bytes += batch->size[i];
+    fd += batch->count[i];
+  }
+  int sent = send_all(socket, header, messages);
+  if (sent < 0)
+    return -errno;
+  batch->tail = (int32_t)header[sent - 1].msg_len;
+  return sent;
+}
+
+/* ---- receiving --------------------------------------------------------------------------------------------------- */
+
+/* One receive, as it goes. */
+struct reception {
+  struct mmsghdr header[FDP_MAX_MESSAGES];
+  struct iovec part[FDP_MAX_MESSAGES];
+  int32_t count[FDP_MAX_MESSAGES]; /* descriptors that a peek showed */
+  union fdp_control first;         /* of the first message that is peeked at, and the last that is taken */
+  union rights control[FDP_MAX_MESSAGES];
+};
+
+static void set_control(struct mmsghdr *header, void *control, size_t room) {
+  header->msg_hdr.msg_control = control;
+  header->msg_hdr.msg_controllen = (socklen_t)room;
+}
+
+/* The room for control is what limits the descriptors of a message: whatever else comes into it makes the message look
+ * too large, and come as the first one of a call some time, which has room for everything. */
+static int peek(int socket, struct reception *r, uint8_t *bytes, const struct fdp_demand *demand, int whole) {
+  int messages = atomic_load(&singly) ? 1 : demand->messages;
+  memset(r->header, 0, (size_t)messages * sizeof *r->header);
+  for (int i = 0; i < messages; i++) {
+    r->part[i] = (struct iovec){bytes + (size_t)i * demand->stride, demand->stride};
+    r->header[i].msg_hdr.msg_iov = &r->part[i];
+    r->header[i].msg_hdr.msg_iovlen = 1;
+    set_control(&r->header[i], &r->control[i], CMSG_LEN((size_t)demand->expected * sizeof(int)));
+  }
+  set_control(r->header, &r->first, whole ? sizeof r->first : CMSG_LEN((size_t)demand->room * sizeof(int)));
+  return receive_all(socket, r->header, messages, MSG_PEEK | MSG_CMSG_CLOEXEC);
+}
+
+/*
+ * Takes the first `messages` off the queue. Where the peek has shown descriptors there is no room for control: no slot
+ * is needed and no reference leaks. Where it has shown none there is, so that any that come are seen: the kernel copies
+ * a message's descriptors to peek at them, and without memory for that it shows none.
+ *
+ * A peek whose bytes fill their room goes on to the message behind them, without room for its bytes, and shows its
+ * descriptors (unix_stream_read_generic in Linux's net/unix/af_unix.c). Consuming does not go there. So the last
+ * message, which alone may be so, is then taken with its descriptors; if there are none, `*behind` says that those
+ * shown come again.
+ *
+ * Returns how many it took, or a negative errno; -EIO: something is lost.
+ */
+static int consume(int socket, struct reception *r, const struct fdp_batch *batch, int messages, int filled,
+                   int *behind) {
+  int last = messages - 1, lost = 0;
+  memset(r->header, 0, (size_t)messages * sizeof *r->header);
+  for (int i = 0; i < messages; i++) {
+    r->part[i].iov_len = (size_t)batch->size[i];
+    r->header[i].msg_hdr.msg_iov = &r->part[i];
+    r->header[i].msg_hdr.msg_iovlen = 1;
+    if (r->count[i] == 0)
+      set_control(&r->header[i], &r->control[i], sizeof r->control[i]);
+  }
+  if (r->count[last] == 0 || filled)
+    set_control(&r->header[last], &r->first, sizeof r->first);
+  int taken = receive_all(socket, r->header, messages, MSG_CMSG_CLOEXEC);
+  if (taken < 0)
+    return -errno;
+  for (int i = 0; i < taken; i++) {
+    struct msghdr *message = &r->header[i].msg_hdr;
+    if (message->msg_control) {
+      int32_t fd[FDP_MAX_FDS];
+      struct fdp_unpacked got = fdp_unpack(message, fd);
+      int truncated = message->msg_flags & MSG_CTRUNC && (i == last || !got.others);
+      if (r->count[i] == 0)
+        lost |= got.count > 0 || truncated;
+      else
+        *behind = got.count == 0 && !truncated;
+      fdp_close_all(fd, got.count);
+    }
+    /* A second reader may have taken what was peeked here. */
+    lost |= r->header[i].msg_len != (unsigned)batch->size[i];
+  }
+  return lost ? -EIO : taken;
+}
+
+static int has_free_slots(int enough) {
+  int found = 0;
+  for (int fd = getdtablesize() - 1; fd >= 0 && found < enough; fd--)
+    found += fcntl(fd, F_GETFD) < 0;
+  return found >= enough;
+}
+
+/* What was only peeked at is still in the queue, so none of these closes is the last, which alone may wait. */
+static void close_peeked(const int32_t *fd, int32_t count) {
+  for (int32_t i = 0; i < count; i++)
+    close(fd[i]);
+}
+
+/*
+ * Whether a message that showed so many descriptors, which are open, lacks others for want of slots. A security module
+ * that keeps one from this process has it look the same, always (receive_fd in Linux's fs/file.c); but then there are
+ * slots. Other threads may have freed some since, which they would have to do each time.
+ */
+static int is_denied(int socket, struct reception *r, int32_t shown) {
+  enum { TIMES = 8, SLOTS = 32 };
+  for (int i = 0; i < TIMES; i++) {
+    int32_t fd[FDP_MAX_FDS];
+    if (!has_free_slots(SLOTS) || rewind_peek(socket))
+      return 0;
+    set_control(r->header, &r->first, sizeof r->first);
+    if (receive_all(socket, r->header, 1, MSG_PEEK | MSG_CMSG_CLOEXEC) < 1)
+      return 0;
+    struct fdp_unpacked got = fdp_unpack(&r->header[0].msg_hdr, fd);
+    close_peeked(fd, got.count);
+    if (got.count != shown || !(r->header[0].msg_hdr.msg_flags & MSG_CTRUNC))
+      return 0;
+  }
+  return 1;
+}
+
+int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch) {
+  struct reception r;
+  /* Without an offset the room is kept to by counting: qemu-user cuts off without a word. */
+  int whole = demand->room >= FDP_MAX_FDS || atomic_load(&singly);
+  int keep = 0, stop = 0, ended, error = 0, result = -EMFILE, others = 0;
+  int32_t kept = 0, open = 0, length = 0;
+
+  int peeked = peek(socket, &r, bytes, demand, whole);
+  if (peeked < 0)
+    return -errno;
+  for (int i = 0; i < peeked; i++) {
+    struct msghdr *message = &r.header[i].msg_hdr;
+    struct fdp_unpacked got = fdp_unpack(message, batch->fd + open);
+    r.count[i] = got.count;
+    open += got.count;
+    length += (int32_t)r.header[i].msg_len;
+    others |= got.others;
+    if (stop)
+      continue;
+    if (message->msg_flags & MSG_CTRUNC || (i == 0 && got.count > demand->room)) {
+      stop = 1;
+      continue;
+    }
+    if (message->msg_flags & MSG_TRUNC) {
+      stop = 1;
+      result = -EMSGSIZE;
+      continue;
+    }
+    if (r.header[i].msg_len == 0 && got.count == 0 && (ended = fdp_has_ended(socket))) {
+      stop = 1;
+      result = ended < 0 ? ended : 0;
+      continue;
+    }
+    batch->size[i] = (int32_t)r.header[i].msg_len;
+    batch->count[i] = got.count;
+    kept = open;
+    keep = i + 1;
+    /* What fills its room may go on: its rest is peeked as the next message, with the same descriptors once more. */
+    stop = kept >= demand->descriptors || r.header[i].msg_len >= demand->stride;
+  }
+  if (others)
+    fdp_set_options(socket); /* somebody has turned one on since */
+  if (keep == 0 && whole && r.header[0].msg_hdr.msg_flags & MSG_CTRUNC && is_denied(socket, &r, r.count[0]))
+    result = -EACCES;
+  /* Whoever shares the socket may have set the offset: without it each peek shows the first message again. */
+  if (peeked > 1 && peek_offset(socket) != length) {
+    keep = keep > 0;
+    kept = keep ? r.count[0] : 0;
+    error = set_peek_offset(socket, 0);
+  } else if (keep < peeked)
+    error = rewind_peek(socket);
+  /* The kernel moves the offset back by what is consumed, so this can come first, while nothing is lost by failing. */
+  if (error) {
+    result = error;
+    kept = 0;
+  } else if (keep > 0) {
+    int behind = 0;
+    result = consume(socket, &r, batch, keep, batch->size[keep - 1] >= (int32_t)demand->stride, &behind);
+    if (result == keep && behind) {
+      kept -= batch->count[keep - 1];
+      batch->count[keep - 1] = 0;
+    }
+    /* Without going back, the next peek would show what is behind the next to be consumed. */
+    if (result < keep && (error = rewind_peek(socket)))
+      result = result > 0 ? -EIO : error;
+    if (result < keep) {
+      kept = 0;
+      for (int i = 0; i < result; i++)
+        kept += batch->count[i];
+    }
+  }
+  if (result == -EIO)
+    fdp_close_all(batch->fd, open);
+  else
+    close_peeked(batch->fd + kept, open - kept);
+  return result;
+}
+
+int fdp_pending(int socket) {
+  char byte;
+  ssize_t length;
+  do
+    length = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  if (length < 0)
+    return -errno;
+  int error = rewind_peek(socket);
+  if (error || length > 0)
+    return error ? error : 1;
+  int ended = fdp_has_ended(socket);
+  return ended < 0 ? ended : !ended;
+}
+
+#endif
