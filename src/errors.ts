@@ -181,6 +181,14 @@ export function plainData(bytes: number): FdPasserError {
   );
 }
 
+export function denied(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_DENIED',
+    "The peer sent a descriptor that this system's security policy (SELinux, AppArmor, …) keeps from this process, though " +
+      'there is room for it. Waiting does not help: change the policy, whose log names the file, or do not send it here',
+  );
+}
+
 /** `what` ends the sentence "The peer broke the protocol: …". */
 export function protocolBroken(what: string): FdPasserError {
   return new FdPasserError(

@@ -114,6 +114,7 @@ const HARMLESS = new Set([
   'calloc',
   'free',
   'getdtablesize',
+  'getpid',
   'malloc',
   'realloc',
   'dlsym',

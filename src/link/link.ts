@@ -1,12 +1,25 @@
 import { constants } from 'node:os';
 import type { Custody } from '../descriptor/custody.js';
 import { forgetSlot, growTable, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
-import { checked, systemError } from '../errors.js';
+import { checked, denied, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
 
-const { EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN, EPIPE } =
-  constants.errno;
+const {
+  EACCES,
+  EAGAIN,
+  EBADF,
+  ECONNREFUSED,
+  ECONNRESET,
+  EINVAL,
+  EMFILE,
+  EMSGSIZE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  ENOTCONN,
+  EPIPE,
+} = constants.errno;
 /** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
 const ETOOMANYREFS = 109;
 
@@ -357,6 +370,9 @@ export class Link implements SlotWaiter {
       case ENOBUFS:
       case ENOMEM:
         this.#wait(FIRST_RETRY);
+        return;
+      case EACCES:
+        this.#over(this.#fate ?? denied());
         return;
       default:
         this.#over(this.#fate ?? linkError(result, 'recvmsg'));
