@@ -356,4 +356,4 @@ export const TABLE: readonly Row[] = [
  * The core's calls that no row is about: one that undoes what failed, one that asks whether a close might wait, those
  * with which a poller's thread begins and waits, and those that stand in for what a sandbox refuses.
  */
-export const NOT_INJECTED = ['unlink', 'ioctl', 'epoll_create1', 'epoll_wait', 'syscall', 'sendmsg'];
+export const NOT_INJECTED = ['unlink', 'ioctl', 'epoll_create1', 'epoll_wait', 'syscall', 'sendmsg', 'dup2'];
