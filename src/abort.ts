@@ -1,3 +1,4 @@
+import { isNativeError } from 'node:util/types';
 import { aborted, checkOptions, invalidType } from './errors.js';
 
 export interface Abortable {
@@ -8,8 +9,13 @@ export interface Abortable {
 /** Throws when the signal is none, or was aborted already. */
 export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal === undefined) return;
-  if (!(signal instanceof AbortSignal)) throw invalidType('options.signal', 'an AbortSignal', signal);
+  if (!isSignal(signal)) throw invalidType('options.signal', 'an AbortSignal', signal);
   if (signal.aborted) throw aborted(signal);
+}
+
+/** One of another realm (a `vm` context, Jest) is no instance of this one's class. */
+function isSignal(value: unknown): value is AbortSignal {
+  return typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
 }
 
 /**
@@ -22,7 +28,7 @@ export function abortable<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     try {
-      if (options instanceof AbortSignal) throw invalidType('options', 'an object with the signal', options);
+      if (isSignal(options)) throw invalidType('options', 'an object with the signal', options);
       const { signal } = checkOptions(options);
       checkSignal(signal);
       const cancel = begin(
@@ -37,7 +43,8 @@ export function abortable<T>(
       );
       const stop = onAbort(signal, cancel);
     } catch (error) {
-      Error.captureStackTrace(error as Error, abortable); // its frames are few, and the caller's should be among them
+      // Its frames are few, and the caller's should be among them. What a value's own code threw, a toJSON say, stays as it is.
+      if (isNativeError(error) && 'code' in error) Error.captureStackTrace(error, abortable);
       throw error;
     }
   });

@@ -211,6 +211,14 @@ export function codecsDiffer(ours: string, theirs: string): FdPasserError {
   );
 }
 
+export function detached(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_DETACHED',
+    'The bytes are not there any more: their buffer was transferred (postMessage, structuredClone) or made shorter before ' +
+      'they were sent. Send a copy, or transfer it when the send is done',
+  );
+}
+
 export function tooLarge(what: string, most: number, option: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TOO_LARGE',

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { addAbortSignal, Duplex } from 'node:stream';
 import { checkSignal } from './abort.js';
+import { isGone, viewOf } from './bytes.js';
 import { Custody } from './descriptor/custody.js';
 import type { FdLike } from './descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from './descriptor/outgoing.js';
@@ -8,7 +9,16 @@ import { ownReceived, type OwnedFd } from './descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from './endpoint/connect.js';
 import { attempt } from './ending.js';
 import { inherited, spawnWith, type SpawnOptions } from './endpoint/spawn.js';
-import { checkBoolean, checked, checkOptions, closed, invalidType, invalidValue, outOfRange } from './errors.js';
+import {
+  checkBoolean,
+  checked,
+  checkOptions,
+  closed,
+  detached,
+  invalidType,
+  invalidValue,
+  outOfRange,
+} from './errors.js';
 import { checkSocket, Link, STREAM, type LinkOwner } from './link/link.js';
 import { Shipment, type Mark } from './link/shipment.js';
 import { MAX_FDS } from './native/addon.js';
@@ -30,6 +40,7 @@ export interface FdStreamSpawnOptions extends SpawnOptions {
   stream?: FdStreamOptions;
 }
 
+const NO_BYTES = Buffer.alloc(0);
 /** Bytes that one receive can bring. */
 const ROOM = 65_536;
 /** Of a larger receive the room itself is handed on; a smaller one is copied, so that it does not keep all the room. */
@@ -64,6 +75,12 @@ export class FdStream extends Duplex {
   #arrived: Arrived[] = [];
   /** How many descriptors came beside bytes that wait to be read. */
   #ahead = 0;
+  /** What the sender of the socket had read of it, until somebody reads here. */
+  #unread: Buffer | undefined;
+  /** Bytes that came so far. */
+  #came = 0;
+  /** Descriptors that nobody listened for when they came, and which byte they came with: they wait until that is read. */
+  #unheard: { at: number; fds: OwnedFd[] }[] = [];
   /** What is on its way, and who is to be told. */
   #under: { shipment: Shipment; written: (error?: Error | null) => void } | undefined;
   /** Descriptors of chunks that wait in the Duplex's own buffer. */
@@ -91,7 +108,7 @@ export class FdStream extends Duplex {
       socket.giveBack();
       throw error;
     }
-    if (socket.unread !== undefined) this.push(socket.unread);
+    this.#unread = socket.unread;
     if (signal !== undefined) addAbortSignal(signal, this);
   }
 
@@ -146,21 +163,22 @@ export class FdStream extends Duplex {
   ): boolean {
     const { keepOpen = false } = checkOptions(options);
     checkBoolean('options.keepOpen', keepOpen);
-    if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', 'a Buffer or Uint8Array', bytes);
+    // A copy: its descriptors must not lose their bytes, whatever becomes of the caller's buffer.
+    const chunk = Buffer.from(viewOf('bytes', bytes));
     if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
     if (fds.length > MAX_FDS)
       throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one message carries`, fds.length);
-    if (fds.length > 0 && bytes.length === 0)
+    if (fds.length > 0 && chunk.length === 0)
       throw invalidValue('bytes', 'at least one byte, for descriptors to go with', bytes);
     if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
-    // A view of its own, since the Duplex gives back each chunk as the object that it was given.
-    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     if (fds.length > 0) this.#attached.set(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing));
     return this.write(chunk, callback);
   }
 
   override read(size?: number): unknown {
+    if (size !== 0) this.#announce();
     const chunk: unknown = super.read(size);
+    this.#closeUnheard();
     if (size !== 0 && this.#ahead > 0) this.#readOn();
     if (this.#fate !== undefined && this.readableLength === 0) this.destroy(this.#fate);
     return chunk;
@@ -168,7 +186,7 @@ export class FdStream extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
     const fds = this.#take(chunk);
-    this.#ship(chunk, fds === undefined ? [] : [{ at: 0, fds }], written);
+    this.#ship([chunk], chunk.length, fds === undefined ? [] : [{ at: 0, fds }], written);
   }
 
   override _writev(chunks: { chunk: Buffer }[], written: (error?: Error | null) => void): void {
@@ -179,8 +197,12 @@ export class FdStream extends Duplex {
       if (fds !== undefined) marks.push({ at, fds });
       at += chunk.length;
     }
-    const bytes = chunks.map(({ chunk }) => chunk);
-    this.#ship(Buffer.concat(bytes, at), marks, written);
+    this.#ship(
+      chunks.map(({ chunk }) => chunk),
+      at,
+      marks,
+      written,
+    );
   }
 
   override _final(finished: (error?: Error | null) => void): void {
@@ -189,7 +211,7 @@ export class FdStream extends Duplex {
   }
 
   override _read(): void {
-    this.#reading = true;
+    this.#reading = this.#pushUnread();
     this.#link.receive();
   }
 
@@ -198,7 +220,8 @@ export class FdStream extends Duplex {
     for (const fd of this.#under?.shipment.unsent ?? []) fd.letGo();
     for (const fds of this.#attached.values()) for (const fd of fds) fd.letGo();
     this.#attached.clear();
-    for (const { fds } of this.#arrived.splice(0)) for (const fd of fds) attempt(() => fd.close());
+    for (const { fds } of [...this.#arrived.splice(0), ...this.#unheard.splice(0)])
+      for (const fd of fds) attempt(() => fd.close());
     // Node calls back the writes that wait behind it, but not the one under way.
     if (this.#under !== undefined) process.nextTick(this.#under.written, error ?? closed('stream', 'it was destroyed'));
     this.#under = undefined;
@@ -211,13 +234,25 @@ export class FdStream extends Duplex {
     return fds;
   }
 
-  #ship(bytes: Buffer, marks: Mark[], written: (error?: Error | null) => void): void {
-    if (bytes.length === 0) {
-      process.nextTick(written);
-      return;
-    }
+  #ship(chunks: Buffer[], length: number, marks: Mark[], written: (error?: Error | null) => void): void {
+    // The Duplex counted them as they were written.
+    const gone = length !== this.writableLength || chunks.some(isGone);
+    const bytes = gone ? NO_BYTES : chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length);
     this.#under = { shipment: new Shipment(bytes, marks), written };
-    this.#link.send();
+    if (gone) this.destroy(detached());
+    else if (length > 0) this.#link.send();
+    else {
+      this.#under = undefined;
+      process.nextTick(written);
+    }
+  }
+
+  #fill(): number {
+    const shipment = this.#under?.shipment;
+    if (shipment?.intact === false)
+      this.destroy(detached()); // the peer has only a part of it
+    else if (shipment !== undefined) return shipment.fill((fds, first) => this.#mayGo(fds, first));
+    return 0;
   }
 
   #mayGo(fds: Outgoing[], first: boolean): boolean {
@@ -234,6 +269,18 @@ export class FdStream extends Duplex {
     if (!shipment.done) return;
     this.#under = undefined;
     written();
+  }
+
+  /** Returns whether more is wanted. */
+  #pushUnread(): boolean {
+    const bytes = this.#unread;
+    this.#unread = undefined;
+    return bytes === undefined || this.#push(bytes);
+  }
+
+  #push(bytes: Buffer): boolean {
+    this.#came += bytes.length;
+    return this.push(bytes);
   }
 
   /** Bytes alone do not bound the descriptors of one who does not read: each may bring many. */
@@ -253,6 +300,7 @@ export class FdStream extends Duplex {
 
   /** The link is over. Whoever reads gets what the peer had sent before, and the error after that. */
   #ended(error: Error | undefined): void {
+    this.#pushUnread();
     if (error === undefined || this.readableLength === 0 || !this.#hasReader) {
       this.destroy(error);
       return;
@@ -264,7 +312,8 @@ export class FdStream extends Duplex {
   #received(messages: number): void {
     let total = 0;
     for (let i = 0; i < messages; i++) total += batch.size[i]!;
-    const keep = total >= WORTH_KEEPING;
+    // Whoever reads may transfer the buffer of what it was given, so that must hold nothing else.
+    const keep = messages === 1 && total >= WORTH_KEEPING;
     // All is taken out before anyone hears of it, who might use the batch and the room.
     for (let i = 0, next = 0; i < messages; i++) {
       const bytes = room.subarray(i * this.#stride, i * this.#stride + batch.size[i]!);
@@ -288,13 +337,27 @@ export class FdStream extends Duplex {
   }
 
   #bring({ bytes, fds }: Arrived): void {
+    if (fds.length > 0) this.#unheard.push({ at: this.#came, fds });
     try {
-      if (fds.length > 0 && this.listenerCount('fds') === 0) for (const fd of fds) fd.close();
-      else if (fds.length > 0) this.emit('fds', this.#numbers ? fds.map((fd) => fd.take()) : fds);
+      this.#announce();
     } finally {
-      if (!this.push(bytes)) this.#reading = false;
+      if (!this.#push(bytes)) this.#reading = false;
       if (this.readableLength > 0) this.#ahead += fds.length;
+      this.#closeUnheard();
     }
+  }
+
+  #announce(): void {
+    while (this.#unheard.length > 0 && this.listenerCount('fds') > 0) {
+      const { fds } = this.#unheard.shift()!;
+      this.emit('fds', this.#numbers ? fds.map((fd) => fd.take()) : fds);
+    }
+  }
+
+  /** Closes what nobody listens for though the bytes beside it were handed out. */
+  #closeUnheard(): void {
+    while (this.#unheard.length > 0 && this.#unheard[0]!.at < this.#came - this.readableLength)
+      for (const fd of this.#unheard.shift()!.fds) attempt(() => fd.close());
   }
 
   /** What the link sees of the stream. */
@@ -306,9 +369,9 @@ export class FdStream extends Duplex {
         return stream.#under!.shipment.rest;
       },
       unsent: () => this.#under !== undefined,
-      fill: () => this.#under?.shipment.fill((fds, first) => this.#mayGo(fds, first)) ?? 0,
+      fill: () => this.#fill(),
       sent: (messages, tail) => this.#sent(messages, tail),
-      refused: (error) => this.destroy(error),
+      refused: () => false,
       cannotSend: (error) => {
         if (!this.#hasReader) this.destroy(error);
         return true;
@@ -325,6 +388,7 @@ export class FdStream extends Duplex {
       exhausted: () => process.nextTick(() => this.emit('exhausted')),
       resumed: () => process.nextTick(() => this.emit('resumed')),
       peerEnded: () => {
+        this.#pushUnread();
         this.push(null);
         this.read(0); // emits 'end' when nothing is buffered, though nobody reads
       },

@@ -15,6 +15,7 @@ import {
   checkOptions,
   closed,
   codecsDiffer,
+  detached,
   invalidType,
   invalidValue,
   noHello,
@@ -29,6 +30,7 @@ import { addon, batch } from '../native/load.js';
 import { Queue, Queued } from '../queue.js';
 import { coderOf, codecName, type Codec, type Coder } from './codec.js';
 import {
+  bodyLength,
   encodeBody,
   encodeHello,
   encodeMessage,
@@ -93,16 +95,21 @@ interface Arrived<T> {
 
 /** A message on its way out. */
 class Departing extends Queued {
-  #body: Buffer | undefined;
+  readonly #value: Buffer;
+  readonly #valueLength: number;
+  /** Of its body, once it has departed. Its bytes are the caller's again when it was sent. */
+  #length: number | undefined;
 
   constructor(
-    readonly value: Buffer,
+    value: Buffer,
     readonly fds: Outgoing[],
     readonly confirm: boolean,
     readonly resolve: () => void,
     readonly reject: (error: Error) => void,
   ) {
     super();
+    this.#value = value;
+    this.#valueLength = value.length;
   }
 
   /** Whether it can depart now; if not, `wake` is called when that may have changed. */
@@ -112,12 +119,13 @@ class Departing extends Queued {
 
   /** Why it must not depart. */
   get refusal(): Error | undefined {
+    if (this.#value.length !== this.#valueLength) return detached();
     return this.fds.find((fd) => fd.refusal !== undefined)?.refusal;
   }
 
   /** Its bytes on the wire without those of the frames. */
   get length(): number {
-    return (this.#body ?? encodeBody(this.value, this.#unread)).length;
+    return this.#length ?? bodyLength(this.#valueLength, this.#unread);
   }
 
   /** What it counts against the peer's window. */
@@ -125,11 +133,17 @@ class Departing extends Queued {
     return windowSize(this.length);
   }
 
-  /** It departs now, with what was read from its sockets until now. */
+  /** It departs now, with what was read from its sockets until now. The frames are copies. */
   depart(): Frame[] {
     const unread = this.#unread;
-    this.#body = encodeBody(this.value, unread);
-    return encodeMessage(this.#body, this.fds.length, unread.length > 0);
+    const body = encodeBody(this.#value, unread);
+    this.#length = body.length;
+    return encodeMessage(body, this.fds.length, unread.length > 0);
+  }
+
+  /** It stands in line again. */
+  turnBack(): void {
+    this.#length = undefined;
   }
 
   get #unread(): Body['unread'] {
@@ -449,22 +463,21 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   }
 
   /** The kernel will not have a descriptor; which, it does not say. */
-  #refused(error: Error): void {
+  #refused(error: Error): boolean {
     const { shipment, messages } = this.#load!;
-    if (messages[0]?.at !== shipment.offset) {
-      // In the middle of a message, which can be neither finished nor taken back, or in a word to the peer.
-      this.#life.fail(error);
-      return;
-    }
+    // In the middle of a message, which can be neither finished nor taken back, or in a word to the peer.
+    if (messages[0]?.at !== shipment.offset) return false;
     this.#load = undefined;
     for (const { departing } of messages.toReversed()) {
       this.#untaken.pop();
       this.#account(departing, -1);
+      departing.turnBack();
       this.#sends.unshift(departing);
     }
     if (messages.length > 1) this.#singly = messages.length;
     else giveBack(this.#sends.shift()!, error);
     this.#closeIfDone();
+    return true;
   }
 
   /** The application there has taken so many messages in all. */
@@ -618,7 +631,8 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     const lost = this.#cutShort || this.#untaken.length > 0 || this.#sends.length > 0;
     const inOrder = this.#ending === 'heard' && !lost && PEER_GONE.has(-(error?.errno ?? 0));
     this.#ending = 'over';
-    if (error?.code === 'EMSGSIZE') this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
+    if (error?.code === 'EMSGSIZE' && error.syscall === 'recvmsg')
+      this.#life.ended(protocolBroken('it sent a packet longer than a frame'));
     else if (this.#reader.unfinished) this.#life.ended(protocolBroken('it ended in the middle of a message'));
     else this.#life.ended(inOrder ? undefined : error);
   }

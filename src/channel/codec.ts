@@ -1,3 +1,4 @@
+import { viewOf } from '../bytes.js';
 import { invalidType, invalidValue } from '../errors.js';
 import { builtin } from '../native/builtin.js';
 
@@ -18,11 +19,7 @@ interface Coder {
 const coders: Readonly<Record<Codec, Coder>> = {
   bytes: {
     id: 0,
-    encode(value) {
-      if (!(value instanceof Uint8Array))
-        throw invalidType('value', "a Buffer or Uint8Array (the codec is 'bytes')", value);
-      return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    },
+    encode: (value) => viewOf('value', value as Uint8Array, "a Buffer or Uint8Array (the codec is 'bytes')"),
     decode: (bytes) => Buffer.from(bytes),
   },
   json: {

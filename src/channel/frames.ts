@@ -88,6 +88,12 @@ export function encodeBody(value: Buffer, unread: Body['unread']): Buffer {
   return Buffer.concat([head, ...unread.map(({ bytes }) => bytes), value]);
 }
 
+/** How long `encodeBody` makes it. */
+export function bodyLength(value: number, unread: Body['unread']): number {
+  if (unread.length === 0) return value;
+  return unread.reduce((length, { bytes }) => length + 8 + bytes.length, 4) + value;
+}
+
 /** Cuts a message into frames. */
 export function encodeMessage(body: Buffer, fds: number, hasUnread: boolean): Frame[] {
   const frames: Frame[] = [];

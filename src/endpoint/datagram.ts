@@ -1,4 +1,5 @@
 import { checkSignal, onAbort, type Abortable } from '../abort.js';
+import { viewOf } from '../bytes.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
@@ -32,7 +33,7 @@ export async function sendDatagram(
 ): Promise<void> {
   const { keepOpen = false, signal } = checkOptions(options);
   checkBoolean('options.keepOpen', keepOpen);
-  if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', 'a Buffer or Uint8Array', bytes);
+  const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may do with the bytes what it likes meanwhile
   if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
   if (fds.length > MAX_FDS)
     throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one datagram carries`, fds.length);
@@ -40,7 +41,7 @@ export async function sendDatagram(
   const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing);
   try {
     const socket = await connect(fromEnvironment(path), { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
-    await transmit(new Custody('socket', socket), bytes, outgoing, signal);
+    await transmit(new Custody('socket', socket), copy, outgoing, signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();
     throw error;
@@ -78,7 +79,10 @@ function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: A
         return 1;
       },
       sent: () => end(),
-      refused: end,
+      refused(error) {
+        end(error);
+        return true;
+      },
       cannotSend(error) {
         end(error);
         return true;

@@ -18,6 +18,7 @@ const {
   ENOBUFS,
   ENOMEM,
   ENOTCONN,
+  EPERM,
   EPIPE,
 } = constants.errno;
 /** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
@@ -49,8 +50,8 @@ export interface LinkOwner {
   fill(): number;
   /** The kernel has that many of them: all of each but, of the last, `tail` bytes. Its descriptors went with those. */
   sent(messages: number, tail: number): void;
-  /** The kernel will not have the first of them, as it is. The link can go on. */
-  refused(error: Error): void;
+  /** The kernel will not have the first of them, as it is. Returns whether the link goes on without it. */
+  refused(error: Error): boolean;
   /** The kernel will have nothing more, though something may still be there to receive. Returns whether that loses anything. */
   cannotSend(error: Error): boolean;
 
@@ -251,11 +252,10 @@ export class Link implements SlotWaiter {
       // falls through
       case EINVAL:
       case EMSGSIZE:
-        this.#owner.refused(linkError(-errno, 'sendmsg'));
-        return;
-      default:
-        this.#cannotSend(linkError(-errno, 'sendmsg'), PEER_GONE.has(errno));
+      case EPERM:
+        if (this.#owner.refused(linkError(-errno, 'sendmsg'))) return;
     }
+    this.#cannotSend(linkError(-errno, 'sendmsg'), PEER_GONE.has(errno));
   }
 
   #cannotSend(error: Error, peerGone: boolean): void {
@@ -509,6 +509,7 @@ const ADVICE: Readonly<Record<string, Readonly<Record<number, string>>>> = {
     [EBADF]: 'A descriptor was closed before it was sent: leave it open until then',
     [EINVAL]: 'The kernel passes no such descriptor (an io_uring, say)',
     [EMSGSIZE]: 'The message is too long for this socket',
+    [EPERM]: 'The peer takes no descriptors (SO_PASSRIGHTS), or a rule of this system forbids it',
     [EPIPE]: GONE,
     [ECONNRESET]: GONE,
     [ECONNREFUSED]: GONE,

@@ -16,16 +16,23 @@ export class Shipment {
   readonly #bytes: Buffer;
   /** In the order of `at`. Those already sent are taken off. */
   readonly #marks: Mark[];
+  readonly #length: number;
   #offset = 0;
 
   constructor(bytes: Buffer, marks: Mark[]) {
     this.#bytes = bytes;
+    this.#length = bytes.length;
     this.#marks = marks;
   }
 
   /** What is still to be sent. */
   get rest(): Buffer {
     return this.#bytes.subarray(this.#offset);
+  }
+
+  /** Whether all its bytes are there still: a caller's buffer can be transferred, or made shorter, in between. */
+  get intact(): boolean {
+    return this.#bytes.length === this.#length;
   }
 
   get offset(): number {
@@ -45,11 +52,11 @@ export class Shipment {
     let messages = 0;
     let descriptors = 0;
     let mark = 0;
-    for (let at = this.#offset; at < this.#bytes.length && messages < MAX_MESSAGES; messages++) {
+    for (let at = this.#offset; at < this.#length && messages < MAX_MESSAGES; messages++) {
       const fds = this.#marks[mark]?.at === at ? this.#marks[mark++]!.fds : [];
       if (!mayGo(fds, messages === 0)) break;
       for (const fd of fds) batch.fd[descriptors++] = fd.number;
-      const end = Math.min(this.#marks[mark]?.at ?? this.#bytes.length, at + MOST_BYTES);
+      const end = Math.min(this.#marks[mark]?.at ?? this.#length, at + MOST_BYTES);
       batch.size[messages] = end - at;
       batch.count[messages] = fds.length;
       at = end;
@@ -68,7 +75,7 @@ export class Shipment {
   }
 
   get done(): boolean {
-    return this.#offset === this.#bytes.length;
+    return this.#offset === this.#length;
   }
 }
 

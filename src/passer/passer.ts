@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../abort.js';
+import { viewOf } from '../bytes.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing } from '../descriptor/outgoing.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
@@ -264,8 +265,8 @@ export class FdPasser extends EventEmitter<LifeEvents> {
 
 /** The payload of as many messages as one call carries. */
 function repeated(payload: Uint8Array): Uint8Array {
-  if (!(payload instanceof Uint8Array)) throw invalidType('options.payload', 'a Uint8Array', payload);
-  if (payload.length < 1 || payload.length > MAX_PAYLOAD)
-    throw outOfRange('options.payload.length', `>= 1 and <= ${MAX_PAYLOAD}`, payload.length);
-  return Buffer.concat(Array.from({ length: MAX_MESSAGES }, () => payload));
+  const bytes = viewOf('options.payload', payload, 'a Uint8Array');
+  if (bytes.length < 1 || bytes.length > MAX_PAYLOAD)
+    throw outOfRange('options.payload.length', `>= 1 and <= ${MAX_PAYLOAD}`, bytes.length);
+  return Buffer.concat(Array.from({ length: MAX_MESSAGES }, () => bytes));
 }

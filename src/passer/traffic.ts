@@ -124,10 +124,10 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
   }
 
   /** Of several descriptors in a message the kernel does not say which it refused, so they go again one by one. */
-  refused(error: Error): void {
+  refused(error: Error): boolean {
     if (batch.count[0]! > 1) {
       this.#singly = batch.count[0]!;
-      return;
+      return true;
     }
     this.#singly = Math.max(0, this.#singly - 1);
     const outgoing = this.#sends.shift()!;
@@ -137,6 +137,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
       outgoing.whenRefused(error);
       this.life.closeIfDone();
     }
+    return true;
   }
 
   #dropSends(error: Error): void {

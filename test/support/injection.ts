@@ -59,16 +59,16 @@ const REFUSES = 'all arrives or refuses some: E sendmsg, all else arrives';
 const WORKS = 'works';
 
 /** What concerns the connection, or this call of it, for good. */
-const SEND_FATAL = 'EACCES EALREADY EDESTADDRREQ EFAULT EISCONN ENFILE ENOTSOCK EOPNOTSUPP EPERM';
+const SEND_FATAL = 'EACCES EALREADY EDESTADDRREQ EFAULT EISCONN ENFILE ENOTSOCK EOPNOTSUPP';
+/** What concerns one message alone. */
+const SEND_REFUSED = 'EBADF EINVAL EMSGSIZE EPERM';
 /** What the kernel says of a peer that has gone. */
 const PEER_GONE = 'ECONNREFUSED ECONNRESET ENOTCONN EPIPE';
 const RECEIVE_FATAL = 'EBADF ECONNREFUSED EFAULT EINVAL EIO ENOTCONN ENOTSOCK';
 /** Of several messages. */
 const SHORT = PEEKS ? ' short' : '';
 /** Where messages go one by one, an error ends the call that has sent some, and need not come again. */
-const SENT_LATER: Record<string, string> = PEEKS
-  ? {}
-  : { [ARRIVES]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}` };
+const SENT_LATER: Record<string, string> = PEEKS ? {} : { [ARRIVES]: `${SEND_REFUSED} ${SEND_FATAL} ${PEER_GONE}` };
 const RECEIVING = {
   [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM${SHORT}`,
   [WAITS]: 'EMFILE ENFILE',
@@ -96,7 +96,7 @@ export const TABLE: readonly Row[] = [
     call: SEND,
     outcomes: {
       [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
-      [REFUSES]: 'EBADF EINVAL EMSGSIZE',
+      [REFUSES]: SEND_REFUSED,
       [CANNOT_SEND]: `${SEND_FATAL} ${PEER_GONE}`,
     },
     later: SENT_LATER,
@@ -106,7 +106,7 @@ export const TABLE: readonly Row[] = [
     call: SEND,
     outcomes: {
       [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
-      [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
+      [CANNOT_SEND]: `${SEND_REFUSED} ${SEND_FATAL} ${PEER_GONE}`,
     },
     later: SENT_LATER,
   },
@@ -116,10 +116,10 @@ export const TABLE: readonly Row[] = [
     outcomes: {
       [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
       // The first call is the hello, without which there is no channel.
-      [CANNOT_SEND]: `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
+      [CANNOT_SEND]: `${SEND_REFUSED} ${SEND_FATAL} ${PEER_GONE}`,
     },
     // A later one may say only what was taken, which a peer that has gone need not hear.
-    later: { ...SENT_LATER, [REFUSES]: 'EBADF EINVAL EMSGSIZE', ends: PEER_GONE },
+    later: { ...SENT_LATER, [REFUSES]: SEND_REFUSED, ends: PEER_GONE },
   },
   {
     uses: [
@@ -309,7 +309,7 @@ export const TABLE: readonly Row[] = [
     call: SEND,
     outcomes: {
       [WORKS]: 'EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS',
-      'throws E sendmsg': `EBADF EINVAL EMSGSIZE ${SEND_FATAL} ${PEER_GONE}`,
+      'throws E sendmsg': `${SEND_REFUSED} ${SEND_FATAL} ${PEER_GONE}`,
     },
   },
   ...ifPeeking({
