@@ -23,4 +23,5 @@ export function isGone(bytes: Uint8Array): boolean {
 }
 
 // Looks at the array itself: no property of it tells an empty one from one whose bytes are gone.
+// oxlint-disable-next-line typescript/unbound-method -- it is called with an array
 const { keys } = Uint8Array.prototype;
