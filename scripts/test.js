@@ -21,7 +21,7 @@ const LIMIT = (process.env.FAULTS_ALL ? 60 : 8) * 60_000;
 rmSync(join(build, 'test'), { recursive: true, force: true });
 mkdirSync(build, { recursive: true });
 const flags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared'];
-for (const name of ['close-guard', 'deny', 'faults'])
+for (const name of ['close-guard', 'deny', 'faults', 'refuse'])
   execFileSync(process.env.CC ?? 'cc', [...flags, '-o', library(name), join(root, `test/support/${name}.c`), '-ldl']);
 execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', join(root, 'test/tsconfig.json')], { stdio: 'inherit' });
 

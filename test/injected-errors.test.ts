@@ -134,4 +134,5 @@ const HARMLESS = new Set([
   'pthread_sigmask',
   'snprintf',
   'strstr',
+  'umask',
 ]);

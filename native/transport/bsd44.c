@@ -16,13 +16,13 @@ const int fdp_most = FDP_MOST;
 
 /* macOS cannot set close-on-exec while it receives. */
 #ifdef MSG_CMSG_CLOEXEC
-enum { RECEIVE = MSG_CMSG_CLOEXEC | MSG_DONTWAIT };
+enum { RECEIVE = MSG_CMSG_CLOEXEC };
 static void close_all_on_exec(const int32_t *fd, int32_t count) {
   (void)fd;
   (void)count;
 }
 #else
-enum { RECEIVE = MSG_DONTWAIT };
+enum { RECEIVE = 0 };
 static void close_all_on_exec(const int32_t *fd, int32_t count) {
   for (int32_t i = 0; i < count; i++)
     fdp_close_on_exec(fd[i]);
@@ -92,21 +92,26 @@ ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd
   return length < 0 ? send_error(socket, errno) : length;
 }
 
+ssize_t fdp_recvmsg(int socket, struct msghdr *message, int flags) {
+  ssize_t length;
+  do
+    length = recvmsg(socket, message, flags | MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  return length < 0 ? -errno : length;
+}
+
 int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t *fd, int32_t *count) {
   struct iovec part = {bytes, stride};
   struct msghdr header = {0};
   union fdp_control control;
-  ssize_t length;
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   header.msg_control = &control;
   header.msg_controllen = sizeof control;
-  do
-    length = recvmsg(socket, &header, RECEIVE);
-  while (length < 0 && errno == EINTR);
+  ssize_t length = fdp_recvmsg(socket, &header, RECEIVE);
   /* These come when the table has no room, after the descriptors were destroyed. */
   if (length < 0)
-    return errno == EMSGSIZE || errno == EMFILE ? -EIO : -errno;
+    return length == -EMSGSIZE || length == -EMFILE ? -EIO : (int)length;
   struct fdp_unpacked got = fdp_unpack(&header, fd);
   if (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
     fdp_close_all(fd, got.count);

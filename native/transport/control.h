@@ -39,5 +39,8 @@ struct fdp_unpacked {
 /* Copies the descriptors of a message to `fd`; they are open and the caller's. Closes those that the kernel made. */
 struct fdp_unpacked fdp_unpack(struct msghdr *message, int32_t *fd);
 
+/* recvmsg(2), which never waits, or what stands in for it: a length or a negative errno. */
+ssize_t fdp_recvmsg(int socket, struct msghdr *message, int flags);
+
 #endif
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,15 +26,12 @@ static const int socket_type[] = {
  */
 #ifdef SOCK_CLOEXEC
 enum { CLOSE_ON_EXEC = SOCK_CLOEXEC, NON_BLOCKING = SOCK_NONBLOCK };
-
-static int prepared(int fd, int nonblocking) {
-  (void)nonblocking;
-  return fd < 0 ? -errno : fd;
-}
 #else
 enum { CLOSE_ON_EXEC = 0, NON_BLOCKING = 0 };
+#endif
 
-static int prepared(int fd, int nonblocking) {
+/* A socket, or a negative number with errno, that was made without. */
+static int prepared_after(int fd, int nonblocking) {
   if (fd < 0)
     return -errno;
   int error = fdp_close_on_exec(fd);
@@ -43,7 +41,15 @@ static int prepared(int fd, int nonblocking) {
     fdp_close(fd);
   return error ? error : fd;
 }
+
+static int prepared(int fd, int nonblocking) {
+#ifdef SOCK_CLOEXEC
+  (void)nonblocking;
+  return fd < 0 ? -errno : fd;
+#else
+  return prepared_after(fd, nonblocking);
 #endif
+}
 
 int fdp_pair(enum fdp_type type, int pair[2]) {
   if (socketpair(AF_UNIX, socket_type[type] | CLOSE_ON_EXEC, 0, pair))
@@ -77,28 +83,32 @@ static int open_socket(enum fdp_type type) {
   return prepared(socket(AF_UNIX, socket_type[type] | CLOSE_ON_EXEC | NON_BLOCKING, 0), 1);
 }
 
-/* Binds, so that a path has no more than `mode` from its first instant. */
-static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, unsigned mode) {
-#ifndef FDP_UMASK
-  /* bind gives the path the socket's own mode. */
-  if (at->sun_path[0] && fchmod(fd, (mode_t)mode))
-    return -errno;
+static int bind_to(int fd, const struct sockaddr_un *at, socklen_t size) {
   int status;
   do
     status = bind(fd, (const struct sockaddr *)at, size);
   while (status && errno == EINTR);
   return status ? -errno : 0;
-#else
+}
+
+/* Binds, so that a path has no more than `mode` from its first instant. */
+static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, unsigned mode) {
+#ifndef FDP_UMASK
+  /* bind gives the path the socket's own mode. A sandbox may refuse to have that changed. */
+  if (!at->sun_path[0] || !fchmod(fd, (mode_t)mode))
+    return bind_to(fd, at, size);
+  if (errno != ENOSYS && errno != EPERM && errno != EACCES)
+    return -errno;
+#endif
   /* Only the umask has a say there. It is the process's: what other threads create in this instant has no more either.
    * Of two that change it at once, one would put back what the other has set. */
   static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_lock(&changing);
   mode_t before = umask(~(mode_t)mode & 0777);
-  int error = bind(fd, (const struct sockaddr *)at, size) ? -errno : 0;
+  int error = bind_to(fd, at, size);
   umask(before);
   pthread_mutex_unlock(&changing);
   return error;
-#endif
 }
 
 int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mode, int backlog) {
@@ -147,14 +157,24 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
 
 int fdp_accept(int listener) {
   int fd;
-  do
 #ifdef SOCK_CLOEXEC
+  static atomic_int refused; /* by a sandbox: then it does not even look at the descriptor */
+  while (!atomic_load(&refused)) {
     fd = accept4(listener, NULL, NULL, CLOSE_ON_EXEC | NON_BLOCKING);
-#else
-    fd = accept(listener, NULL, NULL);
+    if (fd >= 0)
+      return fd;
+    int error = errno;
+    if (error == EINTR)
+      continue;
+    if ((error != ENOSYS && error != EPERM && error != EACCES) || accept4(-1, NULL, NULL, 0) >= 0 || errno == EBADF)
+      return -error;
+    atomic_store(&refused, 1);
+  }
 #endif
+  do
+    fd = accept(listener, NULL, NULL);
   while (fd < 0 && errno == EINTR);
-  return prepared(fd, 1);
+  return prepared_after(fd, 1);
 }
 
 #ifdef __linux__

@@ -94,6 +94,13 @@ static int receive_all(int socket, struct mmsghdr *header, int messages, int fla
   return received < 0 && is_refused(0) ? receive_one(socket, header, flags) : received;
 }
 
+ssize_t fdp_recvmsg(int socket, struct msghdr *message, int flags) {
+  struct mmsghdr header = {.msg_hdr = *message};
+  int received = receive_all(socket, &header, 1, flags);
+  *message = header.msg_hdr;
+  return received < 0 ? -errno : (ssize_t)header.msg_len;
+}
+
 /* ---- attaching --------------------------------------------------------------------------------------------------- */
 
 enum { OFFSET_WAS_ON = 1 << 16 };

@@ -1,5 +1,5 @@
 /* What can be told of an AF_UNIX socket, whatever carries the descriptors. */
-#include "transport.h"
+#include "control.h"
 
 #ifndef FDP_SYSV
 
@@ -55,14 +55,11 @@ static int has_packet(int socket) {
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     header.msg_control = &beginning;
     header.msg_controllen = sizeof beginning;
-    ssize_t length;
     if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
       return -errno;
-    do
-      length = recvmsg(socket, &header, MSG_PEEK | MSG_DONTWAIT);
-    while (length < 0 && errno == EINTR);
+    ssize_t length = fdp_recvmsg(socket, &header, MSG_PEEK);
     if (length < 0)
-      found = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+      found = length == -EAGAIN ? 0 : (int)length;
     else
       found = header.msg_controllen > 0 || header.msg_flags & MSG_CTRUNC;
   }

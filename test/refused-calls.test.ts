@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import { ended, message, startChild } from './support/child.js';
+import { test } from './support/test.js';
+
+/** Refused alone; those that Node itself needs are not among them. */
+const CALLS = ['sendmmsg', 'recvmmsg', 'accept4', 'fchmod', 'recvmsg', 'sendmsg'];
+const TOGETHER = 'sendmmsg recvmmsg accept4 fchmod close_range dup3 pidfd_open prlimit64 renameat2 statx';
+
+for (const errno of ['ENOSYS', 'EPERM'])
+  for (const calls of [...CALLS, TOGETHER])
+    test(`all arrives in a sandbox that answers ${errno} to ${calls}`, async () => {
+      const child = startChild('refused-calls', {
+        env: {
+          LD_PRELOAD: `${process.env['LD_PRELOAD']}:${process.cwd()}/build/refuse.so`,
+          REFUSED: `${errno} ${calls}`,
+        },
+      });
+      const end = ended(child);
+      const said = await Promise.race([message<string>(child), end]);
+      assert.deepEqual(await end, { code: 0, signal: null, stdout: '', stderr: '' });
+      assert.equal(said, 'all arrived');
+    });
