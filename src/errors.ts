@@ -279,6 +279,14 @@ export function queuedAlready(object: object): FdPasserError {
   );
 }
 
+export function departed(object: object): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NOT_OWNED',
+    `The descriptor of ${shown(object)} has gone to another process, and this was written after its message had departed. ` +
+      'Write before it is sent, or there',
+  );
+}
+
 export function tlsSocket(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TLS',
@@ -323,7 +331,8 @@ export function httpBusy(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_HTTP_BUSY',
     'This HTTP connection is in the middle of a request or response, which only this process knows. Send it when the ' +
-      "response has emitted 'finish' and before the next request",
+      "response has emitted 'finish' and before the next request, or when its agent has emitted 'free'. One of HTTP/2 " +
+      'stays here',
   );
 }
 

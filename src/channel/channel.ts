@@ -138,6 +138,7 @@ class Departing extends Queued {
     const unread = this.#unread;
     const body = encodeBody(this.#value, unread);
     this.#length = body.length;
+    for (const fd of this.fds) fd.depart();
     return encodeMessage(body, this.fds.length, unread.length > 0);
   }
 

@@ -5,8 +5,9 @@
  * HTTP connection is between two requests. `child_process` passes sockets by the same means.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
-import { closeSync, type ReadStream } from 'node:fs';
+import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import type { Agent } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { builtin } from '../native/builtin.js';
 
@@ -22,9 +23,11 @@ interface SocketInternals {
   readonly _handle: Handle | null;
   readonly _readableState: { ended: boolean; reading: boolean; decoder?: { lastNeed?: number } | null };
   /** The HTTP parser, and the request or response under way. */
-  readonly parser?: object | null;
+  readonly parser?: { socket?: unknown } | null;
   readonly _httpMessage?: object | null;
   readonly server?: Record<symbol, { active(): object[] } | undefined> | null;
+  /** `resetAndDestroy()` was called. */
+  resetAndClosing?: boolean;
 }
 
 const internals = (socket: Socket): SocketInternals => socket as unknown as SocketInternals;
@@ -35,11 +38,99 @@ export function handleNumber(of: Socket | Server): number {
   return handle?.fd ?? -1;
 }
 
-/** The same of a datagram socket, whose `_handle` would print a deprecation warning. */
-export function datagramNumber(socket: DatagramSocket): number {
+interface DatagramState {
+  readonly handle: DatagramHandle | null;
+  readonly receiving: boolean;
+  connectState: number;
+}
+
+interface DatagramHandle {
+  readonly fd: number;
+  lookup(host: string, callback: (error: Error | null, address?: string) => void): void;
+  recvStart(): number;
+  recvStop(): number;
+  getpeername(into: object): number;
+}
+
+/** Its `_handle` would print a deprecation warning. */
+function datagramState(socket: DatagramSocket): DatagramState | undefined {
   const symbol = symbolOf(socket, 'state symbol');
-  const states = socket as unknown as Record<symbol, { handle: { fd: number } | null }>;
-  return symbol === undefined ? -1 : (states[symbol]?.handle?.fd ?? -1);
+  return symbol === undefined ? undefined : (socket as unknown as Record<symbol, DatagramState>)[symbol];
+}
+
+/** The descriptor of a datagram socket, or `-1` when there is none. */
+export function datagramNumber(socket: DatagramSocket): number {
+  return datagramState(socket)?.handle?.fd ?? -1;
+}
+
+/** Receives nothing more until the function that is returned is called. */
+export function stopReceiving(socket: DatagramSocket): () => void {
+  datagramState(socket)?.handle?.recvStop();
+  return () => {
+    const state = datagramState(socket);
+    if (state?.receiving) state.handle?.recvStart();
+  };
+}
+
+/** Tells `dgram` what it does not ask: that the socket which it was given is connected. */
+export function noteConnected(socket: DatagramSocket): void {
+  const state = datagramState(socket);
+  if (state?.handle?.getpeername({}) === 0) state.connectState = 2; // CONNECT_STATE_CONNECTED
+}
+
+/** A look-up of a host name, or anything else that libuv was asked for. */
+interface ActiveRequest {
+  readonly callback?: { readonly name?: string };
+  oncomplete?: (...results: unknown[]) => void;
+}
+
+/** Knows, from when it is made, whether a datagram still waits for the name of its host to be looked up. */
+export class Lookups {
+  readonly #restore: (() => void) | undefined;
+  /** And one more for what was sent before in this turn of the loop, to an address that needs no look-up. */
+  #pending = 1;
+  /** Called when nothing waits. */
+  whenDone: (() => void) | undefined;
+
+  constructor(socket: DatagramSocket) {
+    setImmediate(() => this.#done());
+    const active = (process as { _getActiveRequests?: () => ActiveRequest[] })._getActiveRequests?.() ?? [];
+    // Those of other datagram sockets are among them; nothing tells them apart.
+    for (const request of active) if (request.callback?.name === 'afterDns') this.#await(request);
+    const handle = datagramState(socket)?.handle;
+    if (handle?.lookup === undefined) return;
+    const lookup = handle.lookup.bind(handle);
+    this.#restore = replace(handle, 'lookup', (host: string, callback: (...results: unknown[]) => void) => {
+      this.#pending++;
+      lookup(host, (...results) => {
+        setImmediate(() => this.#done());
+        callback(...results);
+      });
+    });
+  }
+
+  get done(): boolean {
+    return this.#pending === 0;
+  }
+
+  forget(): void {
+    this.#restore?.();
+    this.whenDone = undefined;
+  }
+
+  #await(request: ActiveRequest): void {
+    const { oncomplete } = request;
+    if (oncomplete === undefined) return;
+    this.#pending++;
+    request.oncomplete = (...results) => {
+      setImmediate(() => this.#done());
+      oncomplete.apply(request, results);
+    };
+  }
+
+  #done(): void {
+    if (--this.#pending === 0) this.whenDone?.();
+  }
 }
 
 /**
@@ -47,18 +138,34 @@ export function datagramNumber(socket: DatagramSocket): number {
  * returned is called: with the bytes that were taken out since.
  */
 export function stopReading(socket: Socket): (unread: Buffer | undefined) => void {
-  const { _handle: handle, _readableState: state } = internals(socket);
-  const { reading } = handle!;
+  const { _readableState: state } = internals(socket);
+  const handle = internals(socket)._handle!;
   const { ended } = state;
-  handle!.readStop();
-  handle!.reading = true;
+  let { reading } = handle;
+  handle.readStop();
+  handle.reading = true;
+  // http.Server calls these by itself.
+  const restores = [
+    replace(handle, 'readStart', () => ((reading = true), 0)),
+    replace(handle, 'readStop', () => ((reading = false), 0)),
+  ];
   state.ended = false; // reading the last bytes would end the socket, and that shuts the connection down
   return (unread) => {
+    for (const restore of restores) restore();
     if (unread !== undefined) socket.unshift(unread);
-    handle!.reading = reading || state.reading;
-    if (handle!.reading) handle!.readStart();
+    handle.reading = reading || state.reading;
+    if (handle.reading) handle.readStart();
     state.ended = ended;
     if (ended) socket.read(0); // as net.Socket does at the end
+  };
+}
+
+/** Emits no `'timeout'` until the function that is returned is called: its time begins anew then. */
+export function stopTimer(socket: Socket): () => void {
+  const timeout = socket.timeout ?? 0;
+  if (timeout > 0) socket.setTimeout(0);
+  return () => {
+    if (timeout > 0 && socket.timeout === 0) socket.setTimeout(timeout);
   };
 }
 
@@ -78,26 +185,182 @@ export function holdsText(socket: Socket): boolean {
 
 /** Takes out what was read and not consumed. `read()` alone would also emit it as `'data'`. */
 export function takeBuffered(socket: Socket): Buffer {
-  const own = Object.getOwnPropertyDescriptor(socket, 'emit');
-  socket.emit = () => false;
+  const restore = replace(socket, 'emit', () => false);
   try {
     // All that there is, and not a byte more: that would count as an attempt to read past the end.
     return socket.read(socket.readableLength) as Buffer;
   } finally {
-    if (own === undefined) Reflect.deleteProperty(socket, 'emit');
-    else Object.defineProperty(socket, 'emit', own);
+    restore();
   }
 }
 
-/** Whether the HTTP parser, if there is one, has seen part of a request, or a response is still due. */
+/**
+ * Whether HTTP/2 is spoken over it, an HTTP/1 parser has seen part of a request, or a response is still due. Of an upgraded
+ * or tunnelled connection HTTP has let go.
+ */
 export function isBusyWithHttp(socket: Socket): boolean {
   const { parser, _httpMessage: message, server } = internals(socket);
+  if ((message ?? null) !== null || hasHttp2(socket)) return true;
   if (parser === null || parser === undefined) return false;
   const symbol = symbolOf(server, 'http.server.connections');
   const connections = symbol === undefined ? undefined : server?.[symbol];
-  if (connections === undefined || (message ?? null) !== null) return true;
+  if (connections === undefined) return true;
   // A parser is active from the first byte of a message to the last, but also before the first byte of all.
   return !isUntouched(socket) && connections.active().includes(parser);
+}
+
+/** The name of the property differs, and some versions of Node have no name for it. */
+function hasHttp2(socket: Socket): boolean {
+  return Reflect.ownKeys(socket).some((key) => {
+    const value: unknown = Object.getOwnPropertyDescriptor(socket, key)?.value;
+    return typeof value === 'object' && value !== null && value.constructor?.name.endsWith('Http2Session');
+  });
+}
+
+/** What `http.Server` does by itself to the socket of a parser. */
+interface ServedSocket {
+  readonly _httpMessage: undefined;
+  readonly server: { emit(event: string, error: Error): boolean };
+  destroy(): void;
+  removeListener(event: string, listener: (error: Error) => void): void;
+  listenerCount(): number;
+}
+
+/**
+ * Keeps an `http.Server` from its connection, which it would time out and answer, or close as an idle one, until the
+ * function that is returned is called: what it would have done is done then.
+ */
+export function leaveServer(socket: Socket): () => void {
+  const { parser } = internals(socket);
+  if (parser?.socket !== socket) return () => {};
+  let late: (() => void) | undefined;
+  let onError: ((error: Error) => void) | undefined;
+  const standIn: ServedSocket = {
+    _httpMessage: undefined,
+    destroy: () => (late = () => void socket.destroy()),
+    // Node's own reaction to a timeout begins with these.
+    removeListener: (_event, listener) => (onError = listener),
+    listenerCount: () => 1,
+    server: {
+      emit: (_event, error) => {
+        late = () => onError?.call(socket, error);
+        return true;
+      },
+    },
+  };
+  parser.socket = standIn;
+  return () => {
+    if (parser.socket !== standIn) return;
+    parser.socket = socket;
+    late?.();
+  };
+}
+
+/** A connection in the hands of an `http.Agent`. */
+interface Pooled {
+  readonly agent: Agent;
+  /** Under which name it is free in there; `undefined` while it is used. */
+  readonly name: string | undefined;
+  /** Gives it to the next request. */
+  readonly use: () => void;
+}
+
+function pooled(socket: Socket): Pooled | undefined {
+  const use = socket.listeners('free').find(({ name }) => name === 'onFree') as (() => void) | undefined;
+  const agent = use === undefined ? undefined : agentBehind(use);
+  if (agent === undefined) return undefined;
+  const [name] = Object.entries(agent.freeSockets).find(([, sockets]) => sockets?.includes(socket)) ?? [];
+  return { agent, name, use: use! };
+}
+
+/** Nothing leads from a socket to its agent but a listener that makes the agent emit `'free'`. */
+function agentBehind(onFree: () => void): Agent | undefined {
+  const found: Agent[] = [];
+  const restore = replace(builtin.http.Agent.prototype, 'emit', function (this: Agent) {
+    return found.push(this) > 0;
+  });
+  try {
+    onFree();
+  } finally {
+    restore();
+  }
+  return found[0];
+}
+
+/** Whether an `http.Agent` has given it to a request, or has not heard yet that the response is over. */
+export function isUsedByAgent(socket: Socket): boolean {
+  const pool = pooled(socket);
+  return pool !== undefined && pool.name === undefined;
+}
+
+/** Takes a free connection out of its agent, until the function that is returned is called. */
+export function leavePool(socket: Socket): () => void {
+  const { agent, name, use } = pooled(socket) ?? {};
+  if (agent === undefined || name === undefined) return () => {};
+  const free = agent.freeSockets as Record<string, Socket[]>;
+  const rest = free[name]!.filter((other) => other !== socket);
+  if (rest.length > 0) free[name] = rest;
+  else Reflect.deleteProperty(free, name);
+  return () => {
+    if (agent.requests[name] === undefined) {
+      (free[name] ??= []).push(socket);
+      return;
+    }
+    socket.ref(); // the agent has done the reverse to a free one
+    use!();
+  };
+}
+
+/** Node's own name of a method that does something to the descriptor. */
+type Doing = '_write' | '_writev' | '_final' | '_destroy';
+type Callback = (error?: Error | null) => void;
+
+/**
+ * A stream whose descriptor departs: nothing here writes to it, ends it or closes it. What is asked for meanwhile is done
+ * when the stream is back. Its methods are replaced for so long, so that no listener can be in the way.
+ */
+export class Departure {
+  readonly #stream: Socket | ReadStream | WriteStream;
+  readonly #restores: (() => void)[] = [];
+  readonly #asked = new Map<Doing, unknown[]>();
+
+  constructor(stream: Socket | ReadStream | WriteStream) {
+    this.#stream = stream;
+    for (const name of ['_write', '_writev', '_final', '_destroy'] as const) {
+      const wait = (...args: unknown[]): void => void this.#asked.set(name, args);
+      if (typeof this.#methods[name] === 'function') this.#restores.push(replace(stream, name, wait));
+    }
+  }
+
+  /** It is back. */
+  goOn(): void {
+    this.#restore();
+    this.#do('_destroy'); // first: what was written fails then, as it does in Node
+    for (const name of ['_write', '_writev', '_final'] as const) this.#do(name);
+  }
+
+  /** It is another process's now: what was written fails with this error. */
+  close(error: Error): void {
+    this.#restore();
+    (this.#stream as Partial<SocketInternals>).resetAndClosing = false; // that would reset the other process's connection
+    if (this.#asked.has('_destroy')) this.#do('_destroy');
+    else this.#stream.destroy('writableLength' in this.#stream && this.#stream.writableLength > 0 ? error : undefined);
+    for (const args of this.#asked.values()) (args.at(-1) as Callback)(error);
+  }
+
+  #restore(): void {
+    for (const restore of this.#restores) restore();
+  }
+
+  #do(name: Doing): void {
+    const args = this.#asked.get(name);
+    this.#asked.delete(name);
+    if (args !== undefined) this.#methods[name](...args);
+  }
+
+  get #methods(): Record<Doing, (...args: unknown[]) => void> {
+    return this.#stream as unknown as Record<Doing, (...args: unknown[]) => void>;
+  }
 }
 
 const begunElsewhere = new WeakSet<Socket>();
@@ -111,10 +374,46 @@ function isUntouched(socket: Socket): boolean {
   return socket.bytesRead === 0 && !begunElsewhere.has(socket);
 }
 
-/** Whether it reads from the file's shared position, and is reading or has read what nobody has consumed. */
+/** Whether it reads from the file's shared position, and has read what nobody has consumed. */
 export function hasReadAhead(stream: ReadStream): boolean {
-  const { pos, _readableState: state } = stream as unknown as { pos?: number; _readableState: { reading: boolean } };
-  return pos === undefined && (state.reading || stream.readableLength > 0);
+  return sharesPosition(stream) && stream.readableLength > 0;
+}
+
+/** Whether it reads from the file's shared position, and is reading. */
+export function isReadingAhead(stream: ReadStream): boolean {
+  return sharesPosition(stream) && (stream as unknown as SocketInternals)._readableState.reading;
+}
+
+function sharesPosition(stream: ReadStream): boolean {
+  return (stream as { pos?: number }).pos === undefined;
+}
+
+/** Reads nothing more from its file until the function that is returned is called. */
+export function stopReadingFile(stream: ReadStream): () => void {
+  let wanted: number | undefined;
+  const restore = replace(stream, '_read', (size: number) => (wanted = size));
+  return () => {
+    restore();
+    if (wanted !== undefined) stream._read(wanted);
+  };
+}
+
+/** Calls back whenever a stream may have been opened, or failed or was destroyed, whatever its listeners do. */
+export function watchOpening(stream: ReadStream | WriteStream, callback: () => void): () => void {
+  const then = (method: (...args: unknown[]) => unknown) => {
+    return (...args: unknown[]): unknown => {
+      try {
+        return method.apply(stream, args);
+      } finally {
+        callback();
+      }
+    };
+  };
+  const methods = stream as unknown as Record<'emit' | 'destroy', (...args: unknown[]) => unknown>;
+  const restores = [replace(methods, 'emit', then(methods.emit)), replace(methods, 'destroy', then(methods.destroy))];
+  return () => {
+    for (const restore of restores) restore();
+  };
 }
 
 /** `process.stdin` and the like: other sockets have no `fd`. */
@@ -132,16 +431,25 @@ export function isFileHandle(value: object): value is FileHandle {
  * is not on it, by calling this function.
  */
 export function closeUnwarned(fd: number): number {
-  const own = Object.getOwnPropertyDescriptor(process, 'emitWarning');
-  process.emitWarning = () => {};
+  const restore = replace(process, 'emitWarning', () => {});
   try {
     closeSync(fd);
     return 0;
   } catch (error) {
     return (error as NodeJS.ErrnoException).errno ?? 0;
   } finally {
-    Object.defineProperty(process, 'emitWarning', own!);
+    restore();
   }
+}
+
+/** Puts a property of its own in the place of another, until the function that is returned is called. */
+function replace<T extends object>(object: T, name: keyof T | Doing | '_read', value: unknown): () => void {
+  const own = Object.getOwnPropertyDescriptor(object, name);
+  Object.defineProperty(object, name, { value, writable: true, configurable: true });
+  return () => {
+    if (own === undefined) Reflect.deleteProperty(object, name);
+    else Object.defineProperty(object, name, own);
+  };
 }
 
 function symbolOf(object: object | null | undefined, description: string): symbol | undefined {

@@ -4,21 +4,31 @@ import { ReadStream, WriteStream, linkSync, renameSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Server, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
-import { Writable, type Readable } from 'node:stream';
-import { httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
+import { Writable } from 'node:stream';
+import { departed, httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
 import { builtin } from '../native/builtin.js';
 import { refuseIn } from '../native/runtime.js';
 import {
   datagramNumber,
+  Departure,
   handleNumber,
   hasReadAhead,
   holdsText,
   isBusyWithHttp,
   isFileHandle,
   isReadByTls,
+  isReadingAhead,
   isStandardStream,
+  isUsedByAgent,
+  leavePool,
+  leaveServer,
+  Lookups,
   stopReading,
+  stopReadingFile,
+  stopReceiving,
+  stopTimer,
   takeBuffered,
+  watchOpening,
 } from './node-internals.js';
 
 /** Objects of Node that own a descriptor and know how to close it. A `FileHandle` is one, too. */
@@ -29,7 +39,12 @@ export interface Sender {
   send(): void;
 }
 
-/** The descriptor of one of Node's own objects. Making this changes nothing there. */
+/**
+ * The descriptor of one of Node's own objects. Making this changes nothing there.
+ *
+ * From `hold` on nothing here reads from it, times it out or gives it to somebody else; from `depart` on nothing writes to it
+ * or closes it either. What is asked for meanwhile waits for `giveBack`.
+ */
 export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
   readonly object: T;
 
@@ -68,6 +83,9 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
     this.stop();
     held.add(this.object);
   }
+
+  /** The message with it begins to leave: it is ready, and nothing stands against that. */
+  depart(): void {}
 
   /** It works as before `hold`. */
   giveBack(): void {
@@ -115,9 +133,32 @@ export function nodeObject(value: unknown): NodeObject | undefined {
 
 const SEND_A_NUMBER = 'A descriptor that is no object of the runtime can be sent: an OwnedFd, a number';
 
-/** Also a child's stdio. */
-class SocketObject extends NodeObject<Socket> {
+abstract class StreamObject<T extends Socket | ReadStream | WriteStream> extends NodeObject<T> {
+  #departure: Departure | undefined;
+
+  override depart(): void {
+    this.#departure ??= new Departure(this.object);
+  }
+
+  protected get departed(): boolean {
+    return this.#departure !== undefined;
+  }
+
+  protected override goOn(): void {
+    this.#departure?.goOn();
+    this.#departure = undefined;
+  }
+
+  protected dispose(): void {
+    if (this.#departure === undefined) this.object.destroy();
+    else this.#departure.close(departed(this.object));
+  }
+}
+
+/** Also a child's stdio. It is closed without shutdown(2). */
+class SocketObject extends StreamObject<Socket> {
   #readOn: ((unread: Buffer | undefined) => void) | undefined;
+  #restores: (() => void)[] = [];
   #flowed = false;
   #unread: Buffer | undefined;
   #waiting = false;
@@ -129,7 +170,8 @@ class SocketObject extends NodeObject<Socket> {
   override get refusal(): Error | undefined {
     if (super.refusal !== undefined) return super.refusal;
     if (isReadByTls(this.object)) return tlsSocket();
-    if (this.#readOn === undefined && isBusyWithHttp(this.object)) return httpBusy();
+    const held = this.#readOn !== undefined; // and out of its agent's hands
+    if (isBusyWithHttp(this.object) || (!held && isUsedByAgent(this.object))) return httpBusy();
     return holdsText(this.object) ? unreadText() : undefined;
   }
 
@@ -154,20 +196,21 @@ class SocketObject extends NodeObject<Socket> {
   }
 
   protected override stop(): void {
+    this.#restores = [leavePool(this.object), leaveServer(this.object), stopTimer(this.object)];
     this.#flowed = this.object.readableFlowing === true;
     if (this.#flowed) this.object.pause();
     this.#readOn = stopReading(this.object);
   }
 
   protected override goOn(): void {
-    this.#readOn?.(this.unread);
+    const { unread } = this;
+    super.goOn();
+    if (this.gone) return; // destroyed since it departed
+    this.#readOn?.(unread);
     this.#readOn = undefined;
     this.#unread = undefined;
     if (this.#flowed) this.object.resume();
-  }
-
-  protected dispose(): void {
-    this.object.destroy(); // closes it without shutdown(2)
+    for (const restore of this.#restores) restore();
   }
 }
 
@@ -190,17 +233,54 @@ class ServerObject extends NodeObject<Server> {
 }
 
 class DatagramObject extends NodeObject<DatagramSocket> {
+  #lookups: Lookups | undefined;
+  #receiveOn: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
   get fd(): number {
     return datagramNumber(this.object);
   }
 
   override ready(sender: Sender): boolean {
-    if (this.gone || this.object.getSendQueueCount() === 0) return true;
-    setTimeout(() => sender.send(), 1); // nothing tells when it has sent
+    if (this.gone || this.#isFlushed) return true;
+    this.#whenFlushed(() => sender.send());
     return false;
   }
 
+  get #isFlushed(): boolean {
+    return this.#lookups!.done && this.object.getSendQueueCount() === 0;
+  }
+
+  #whenFlushed(callback: () => void): void {
+    if (!this.#lookups!.done) {
+      this.#lookups!.whenDone = callback;
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(callback, 1); // nothing tells when the kernel has taken it
+  }
+
+  override depart(): void {
+    this.#receiveOn ??= stopReceiving(this.object);
+  }
+
+  protected override stop(): void {
+    this.#lookups = new Lookups(this.object);
+  }
+
+  protected override goOn(): void {
+    this.#lookups!.forget();
+    this.#receiveOn?.();
+    this.#receiveOn = undefined;
+  }
+
   protected dispose(): void {
+    if (this.gone) return; // closed while it waited
+    if (!this.#isFlushed) {
+      this.#whenFlushed(() => this.dispose());
+      return;
+    }
+    this.#lookups!.forget();
     this.object.close();
   }
 }
@@ -215,56 +295,70 @@ class FileHandleObject extends NodeObject<FileHandle> {
   }
 }
 
-abstract class FileStreamObject<T extends ReadStream | WriteStream> extends NodeObject<T> {
-  #waiting = false;
+abstract class FileStreamObject<T extends ReadStream | WriteStream> extends StreamObject<T> {
+  #unwatch: (() => void) | undefined;
 
   get fd(): number {
     return (this.object as unknown as { fd: number | null }).fd ?? -1;
   }
 
+  /** Destroyed, or not opened and not destroyed either (`autoClose: false`). */
   override get gone(): boolean {
-    return this.object.destroyed;
+    return !this.departed && (this.object.destroyed || (this.object.pending && this.object.errored !== null));
   }
 
   override ready(sender: Sender): boolean {
-    if (this.gone || (!this.object.pending && this.done())) return true;
-    if (this.#waiting) return false;
-    this.#waiting = true;
-    this.wait(() => {
-      this.#waiting = false;
-      sender.send();
-    });
+    if (this.gone || !this.object.pending) {
+      this.#unwatch?.();
+      this.#unwatch = undefined;
+      return this.gone || this.done(sender);
+    }
+    this.#unwatch ??= watchOpening(this.object, () => sender.send());
     return false;
   }
 
-  protected done(): boolean {
+  protected done(_sender: Sender): boolean {
     return true;
-  }
-
-  protected abstract wait(then: () => void): void;
-
-  protected dispose(): void {
-    this.object.destroy();
   }
 }
 
 class ReadStreamObject extends FileStreamObject<ReadStream> {
+  #readOn: (() => void) | undefined;
+
   override get refusal(): Error | undefined {
-    return super.refusal ?? (hasReadAhead(this.object) ? readAhead() : undefined);
+    if (super.refusal !== undefined) return super.refusal;
+    const reading = this.#readOn === undefined && isReadingAhead(this.object);
+    return reading || hasReadAhead(this.object) ? readAhead() : undefined;
   }
 
-  protected wait(then: () => void): void {
-    onceEither(this.object, 'open', then);
+  protected override stop(): void {
+    this.#readOn = stopReadingFile(this.object);
+  }
+
+  protected override goOn(): void {
+    super.goOn();
+    this.#readOn?.();
+    this.#readOn = undefined;
   }
 }
 
 class WriteStreamObject extends FileStreamObject<WriteStream> {
-  protected override done(): boolean {
-    return isFlushed(this.object);
+  #waiting = false;
+
+  /** Something that was written is not in the file. */
+  override get refusal(): Error | undefined {
+    return super.refusal ?? this.object.errored ?? undefined;
   }
 
-  protected wait(then: () => void): void {
-    whenWritten(this.object, then);
+  protected override done(sender: Sender): boolean {
+    if (isFlushed(this.object) || this.object.errored !== null) return true;
+    if (this.#waiting) return false;
+    this.#waiting = true;
+    whenWritten(this.object, () => {
+      this.#waiting = false;
+      sender.send();
+    });
+    return false;
   }
 }
 
@@ -273,23 +367,12 @@ function isFlushed(stream: Socket | WriteStream): boolean {
   return stream.writableLength === 0 && (!stream.writableEnded || stream.writableFinished);
 }
 
-/** Calls back when what is written by now was, or can be no more. */
+/** Calls back when what is written by now was, or can be no more, whatever the stream's listeners do. */
 function whenWritten(stream: Socket | WriteStream, callback: () => void): void {
   while (stream.writableCorked > 0) stream.uncork(); // whoever corked it has handed it over
-  if (stream.writableEnded) onceEither(stream, 'finish', callback);
   // net.Socket replaces its own write() after the peer's end.
-  else Writable.prototype.write.call(stream, '', 'utf8', () => callback());
-}
-
-/** Calls back at the first of an event and `'close'`. */
-function onceEither(stream: Readable | Writable, event: 'open' | 'finish', callback: () => void): void {
-  const once = (): void => {
-    stream.off(event, once);
-    stream.off('close', once);
-    callback();
-  };
-  stream.on(event, once);
-  stream.on('close', once);
+  if (stream.writableEnded) (Writable.prototype.end as (callback: () => void) => unknown).call(stream, callback);
+  else Writable.prototype.write.call(stream, '', 'utf8', callback);
 }
 
 /** Keeps a path that `close` removes: it is missing only between the two last steps of closing. */

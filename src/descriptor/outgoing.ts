@@ -17,6 +17,7 @@ export type Terms = 'keep' | 'close' | 'return';
 export class Outgoing extends Queued {
   readonly #terms: Terms;
   readonly #source: Custody | OwnedFd | NodeObject | Loan;
+  #departed = false;
 
   /**
    * `whenSent` is for when the kernel has it (and it is closed here), `whenRefused` for when it will never be sent.
@@ -58,14 +59,23 @@ export class Outgoing extends Queued {
    * here must leave this process first. Whatever stands behind it waits, too.
    */
   ready(sender: Sender): boolean {
-    return this.#terms === 'keep' || (this.#node()?.ready(sender) ?? true);
+    return this.#terms === 'keep' || this.#departed || (this.#node()?.ready(sender) ?? true);
+  }
+
+  /**
+   * Its message begins to leave, though the kernel may take it, or the peer confirm it, only later. From now on nothing here
+   * may touch the connection.
+   */
+  depart(): void {
+    this.#departed = true;
+    if (this.#terms !== 'keep') this.#node()?.depart();
   }
 
   /** Why it must not be sent after all, once it is ready. */
   get refusal(): Error | undefined {
     const node = this.#node();
     if (node === undefined) return undefined;
-    if (this.#terms !== 'keep') return node.refusal;
+    if (this.#terms !== 'keep' && !this.#departed) return node.refusal;
     return node.gone ? notOpen(node.object) : undefined;
   }
 

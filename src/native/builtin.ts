@@ -12,6 +12,9 @@ export const builtin = {
   get dgram() {
     return process.getBuiltinModule('node:dgram');
   },
+  get http() {
+    return process.getBuiltinModule('node:http');
+  },
   get module() {
     return process.getBuiltinModule('node:module');
   },
