@@ -255,7 +255,13 @@ export function lentOut(fd: number): FdPasserError {
   );
 }
 
-export function managedElsewhere(value: unknown): FdPasserError {
+export function managedElsewhere(value: object): FdPasserError {
+  if (value.constructor?.name === 'OwnedFd')
+    return new FdPasserError(
+      'ERR_FDPASSER_MANAGED',
+      'This OwnedFd is of another copy of fdpasser, which alone can close it: give its take(), or send it with keepOpen. ' +
+        '"npm ls fdpasser" shows how many copies there are',
+    );
   return new FdPasserError(
     'ERR_FDPASSER_MANAGED',
     `The descriptor belongs to ${shown(value)}, which will close it by itself. It can be sent with keepOpen, to close the ` +

@@ -5,11 +5,6 @@ import { ended, startChild } from './support/child.js';
 import { inFolder } from './support/descriptors.js';
 import { test } from './support/test.js';
 
-test('a file that a worker opened and sent is closed once, also when the worker ends', async () => {
-  const { code, signal, stderr } = await ended(startChild('worker-tracked-files'));
-  assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
-});
-
 async function useNumbers(...args: string[]): Promise<void> {
   await inFolder(async (folder) => {
     const fifo = `${folder}/fifo`;
