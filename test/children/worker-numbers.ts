@@ -25,7 +25,7 @@ interface Case {
   rounds?: number;
   forEver?: boolean;
   options?: WorkerOptions;
-  end(worker: Worker): unknown;
+  end: (worker: Worker) => unknown;
 }
 
 /** Starts one, waits until it says so, ends it, opens files all the while, and looks. */
@@ -38,14 +38,14 @@ async function use({ what, origin, rounds = 1, forEver = false, options = {}, en
   const task: Task = { origin, fifo: fifo!, numbers };
   if (forEver) task.adopted = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(script, { ...options, workerData: task });
-  let over = false;
-  worker.once('exit', () => (over = true));
+  const state = { over: false };
+  worker.once('exit', () => (state.over = true));
   await once(worker, 'message');
   if (origin === 'received') for (const fd of numbers) closeSync(fd);
   const bystanders = Array.from({ length: 40 }, anonymousFile);
   const files = bystanders.map(identity);
   await end(worker);
-  while (!over) {
+  while (!state.over) {
     if (bystanders.length < 400) files.push(identity(bystanders[bystanders.push(anonymousFile()) - 1]!));
     await new Promise((resolve) => setImmediate(resolve));
   }
