@@ -204,6 +204,15 @@ export function noHello(milliseconds: number): FdPasserError {
   );
 }
 
+export function unreadable(codec: string, cause: Error): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_UNREADABLE',
+    `A message of the peer is not ${codec}: ${cause.message}. It was passed over and its descriptors closed; the channel ` +
+      'goes on',
+    { cause },
+  );
+}
+
 export function codecsDiffer(ours: string, theirs: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CODEC',

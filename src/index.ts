@@ -3,6 +3,7 @@ export type { FdLike } from './descriptor/fd-like.js';
 export {
   FdChannel,
   Message,
+  type ChannelEvents,
   type ChannelSendOptions,
   type FdChannelOptions,
   type FdChannelSpawnOptions,

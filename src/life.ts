@@ -16,6 +16,9 @@ export interface LifeEvents {
   resumed: [];
 }
 
+/** Whatever has these events, and maybe others. */
+type Emitter = Pick<EventEmitter<LifeEvents>, 'emit' | 'listenerCount'>;
+
 export type OnError = (error: NodeJS.ErrnoException | undefined) => void;
 
 /** What a life ends, and asks. */
@@ -59,7 +62,7 @@ class Receiver<T> extends Queued {
  * still waits for someone.
  */
 export class Life<T> {
-  readonly #of: EventEmitter<LifeEvents>;
+  readonly #of: Emitter;
   readonly #alive: Alive<T>;
   readonly #onError: OnError | undefined;
   #state: 'open' | 'closing' | 'ending' | 'closed' = 'open';
@@ -69,6 +72,7 @@ export class Life<T> {
   #sendFailure: Error | undefined;
   #unreported: Error | undefined;
   #inOrder = false;
+  #told = false;
   /** What `close` returns. Nothing that the application does to the `'close'` event or in it keeps it from resolving. */
   #whenClosed: Promise<void> | undefined;
   #resolveClosed: () => void = () => {};
@@ -81,7 +85,7 @@ export class Life<T> {
   #unstashed = 0;
   #delivering = false;
 
-  constructor(of: EventEmitter<LifeEvents>, alive: Alive<T>, onError: OnError | undefined) {
+  constructor(of: Emitter, alive: Alive<T>, onError: OnError | undefined) {
     if (onError !== undefined && typeof onError !== 'function')
       throw invalidType('options.onError', 'a function', onError);
     this.#of = of;
@@ -198,6 +202,11 @@ export class Life<T> {
     return this.#inOrder;
   }
 
+  /** What broke it. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
   /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
   checkSendable(): void {
     if (this.#sendFailure !== undefined) throw closed(this.#alive.what, this.#sendFailure.message, this.#sendFailure);
@@ -222,6 +231,20 @@ export class Life<T> {
     this.#alive.dropAll(error ?? this.#closed());
     if (this.#stashed() > 0) this.#state = 'ending';
     else this.#shutDown(true);
+  }
+
+  /** The wire is over because of what came last. That is told at once; what was received before can still be asked for. */
+  broken(error: Error): void {
+    if (this.#stashed() === 0) {
+      this.fail(error);
+      return;
+    }
+    this.#failure = error;
+    this.#reason = error.message;
+    this.#state = 'ending';
+    this.#alive.disconnect();
+    this.#alive.dropAll(error);
+    this.#tell();
   }
 
   /** An error ends it at once. */
@@ -288,15 +311,21 @@ export class Life<T> {
     this.#dropStash();
     // One by one, so that what the application throws in one keeps no other from being called. And soon: whoever awaits
     // a promise that this settled finds it closed.
-    queueMicrotask(() => {
-      if (report) this.#onError?.(error);
-    });
-    queueMicrotask(() => {
-      if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);
-    });
+    if (report) this.#tell();
     queueMicrotask(() => {
       this.#resolveClosed();
       this.#of.emit('close');
+    });
+  }
+
+  /** Tells once what ended it. */
+  #tell(): void {
+    const error = this.#failure;
+    if (this.#told) return;
+    this.#told = true;
+    queueMicrotask(() => this.#onError?.(error));
+    queueMicrotask(() => {
+      if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);
     });
   }
 }

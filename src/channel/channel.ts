@@ -5,7 +5,7 @@ import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { Sender } from '../descriptor/node-object.js';
 import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
-import { ownReceived, setUnread, type OwnedFd } from '../descriptor/owned-fd.js';
+import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import {
@@ -21,6 +21,8 @@ import {
   noHello,
   protocolBroken,
   tooLarge,
+  unreadable,
+  type FdPasserError,
 } from '../errors.js';
 import { iterate } from '../iterate.js';
 import { Life, type LifeEvents, type OnError } from '../life.js';
@@ -74,6 +76,11 @@ export interface ChannelSendOptions extends Abortable {
   confirm?: boolean;
 }
 
+export interface ChannelEvents extends LifeEvents {
+  /** A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`) and was passed over, its descriptors closed. */
+  unreadable: [FdPasserError];
+}
+
 /** A message received, and its descriptors, which are the receiver's to close. */
 export class Message<T = unknown> {
   constructor(
@@ -87,10 +94,17 @@ export class Message<T = unknown> {
   }
 }
 
-/** A message received, with what it counts against the window. */
-interface Arrived<T> {
-  message: Message<T>;
+/** What a message counts against the window. */
+interface Weight {
   size: number;
+  fds: number;
+}
+
+/** A message received. */
+interface Arrived<T> extends Weight {
+  message: Message<T>;
+  /** The messages right behind it, if they could not be read: they count as taken when it is. */
+  unreadable: Weight[];
 }
 
 /** A message on its way out. */
@@ -177,7 +191,7 @@ const MAX_DELAY = 0x7fff_ffff;
  *
  * The event loop lives on while something is waited for: a send, a confirmation, a receive.
  */
-export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
+export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   readonly #life: Life<Arrived<T>>;
   readonly #coder: Coder;
   readonly #codec: Codec;
@@ -219,6 +233,9 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   #waiting = 0;
   #waitingBytes = 0;
   #waitingFds = 0;
+  /** The last message of those that wait. */
+  #last: Arrived<T> | undefined;
+  #warned = false;
   /** Messages that the application was given and may not have seen yet. */
   #handedOut = 0;
   /** Messages taken since the beginning, and what the peer was told of it. */
@@ -356,6 +373,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
     return iterate(
       (signal) => this.receive({ signal }),
       () => this.#life.inOrder,
+      () => this.#life.failure,
     );
   }
 
@@ -557,7 +575,7 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       broken = error instanceof FramingError ? protocolBroken(error.message) : (error as Error);
     }
     this.#life.deliver();
-    if (broken !== undefined) this.#life.fail(broken);
+    if (broken !== undefined) this.#life.broken(broken);
   }
 
   #take(incoming: Incoming): void {
@@ -580,18 +598,43 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
   #arrived({ value, fds, unread, size }: Body): void {
     if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
     this.#checkWindow(size, fds);
-    let decoded: unknown;
-    try {
-      decoded = this.#coder.decode(value);
-    } catch (error) {
-      throw new FramingError(`its message is not ${this.#codec}: ${(error as Error).message}`);
-    }
     this.#waiting++;
     this.#waitingBytes += size;
     this.#waitingFds += fds;
     const owned = this.#fds.splice(0, fds).map(ownReceived);
+    let decoded: unknown;
+    try {
+      decoded = this.#coder.decode(value);
+    } catch (error) {
+      OwnedFd.closeAll(owned);
+      this.#passOver({ size, fds }, error as Error);
+      return;
+    }
     for (const { index, bytes } of unread) setUnread(owned[index]!, bytes);
-    this.#life.put({ message: new Message(decoded as T, owned), size });
+    this.#last = { message: new Message(decoded as T, owned), size, fds, unreadable: [] };
+    this.#life.put(this.#last);
+  }
+
+  /** The frames around it are sound, so it concerns this message alone. */
+  #passOver(weight: Weight, error: Error): void {
+    if (this.#last === undefined) this.#count(weight);
+    else this.#last.unreadable.push(weight);
+    if (this.listenerCount('unreadable') > 0)
+      process.nextTick(() => this.emit('unreadable', unreadable(this.#codec, error)));
+    else if (!this.#warned) {
+      this.#warned = true;
+      process.emitWarning(
+        `${unreadable(this.#codec, error).message}. Listen for 'unreadable' to hear of each`,
+        'FdPasserWarning',
+      );
+    }
+  }
+
+  #count({ size, fds }: Weight): void {
+    this.#waiting--;
+    this.#waitingBytes -= size;
+    this.#waitingFds -= fds;
+    if (this.#handedOut++ === 0) setImmediate(this.#countTaken);
   }
 
   /** Whether the application here has taken something that the peer does not know of. */
@@ -646,11 +689,10 @@ export class FdChannel<T = unknown> extends EventEmitter<LifeEvents> {
       unsent: () => this.#sends.length > 0 || this.#load !== undefined || this.#unconfirmed > 0 || this.#untold,
       asked: () => this.#link.receive(),
       closing: () => this.#link.check(),
-      taken: ({ message, size }: Arrived<T>) => {
-        this.#waiting--;
-        this.#waitingBytes -= size;
-        this.#waitingFds -= message.fds.length;
-        if (this.#handedOut++ === 0) setImmediate(this.#countTaken);
+      taken: (arrived: Arrived<T>) => {
+        if (this.#last === arrived) this.#last = undefined;
+        this.#count(arrived);
+        for (const weight of arrived.unreadable) this.#count(weight);
       },
       discard: ({ message }: Arrived<T>) => message[Symbol.dispose](),
       dropUnsent: (error: Error) => this.#dropUnsent(error),

@@ -230,6 +230,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     return iterate(
       (signal) => this.receive({ signal }),
       () => this.#traffic.life.inOrder,
+      () => this.#traffic.life.failure,
     );
   }
 

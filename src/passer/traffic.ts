@@ -160,7 +160,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     try {
       this.life.deliver();
     } finally {
-      if (plain > 0) this.life.fail(plainData(plain));
+      if (plain > 0) this.life.broken(plainData(plain));
     }
   }
 
