@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, writeFileSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { FdChannel, listen, socketpair, type FdChannelOptions } from 'fdpasser';
-import { TYPES, type Type } from './support/channels.js';
+import { encodeHello } from '#dist/channel/frames.js';
+import { HELLO, RawPeer, TYPES, type Type } from './support/channels.js';
 import { ended, type Ended } from './support/child.js';
 import { connection } from './support/connection.js';
 import { anonymousFile, identity, inFolder, until } from './support/descriptors.js';
@@ -46,6 +48,10 @@ class PythonChannel {
     return this.says();
   }
 
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   /** Tells it to end, which it must do in order, with nothing left open. */
   async end(): Promise<void> {
     this.#child.stdin!.end();
@@ -65,6 +71,37 @@ function pair<T = unknown>(
   b.close();
   return [new FdChannel<T>(a, options), python];
 }
+
+/** Python, and at its other end whatever a test puts on the wire. */
+function rawPeer(type: Type, options: Record<string, unknown> = {}): [RawPeer, PythonChannel] {
+  const [a, b] = socketpair({ type });
+  const python = new PythonChannel(b, options);
+  b.close();
+  return [new RawPeer(a), python];
+}
+
+/** A PART. */
+function part(body: string, { flags = 0, fds = 0 } = {}): Buffer {
+  const frame = Buffer.alloc(8 + body.length, 0);
+  frame.writeUInt8(1, 0);
+  frame.writeUInt8(flags, 1);
+  frame.writeUInt16LE(fds, 2);
+  frame.writeUInt32LE(body.length, 4);
+  frame.write(body, 8, 'latin1');
+  return frame;
+}
+
+const MORE = 1;
+/** Has Python send more than a socket holds, and waits until it has begun. */
+async function beginLarge(peer: RawPeer, python: PythonChannel, command: string): Promise<void> {
+  await until(() => peer.receive().length === encodeHello(HELLO).length);
+  peer.hello({ window: 1 << 24 });
+  python.tell(command, 'x'.repeat(4_000_000));
+  await until(() => peer.pending > 0);
+}
+
+/** Not open in Python. */
+const BAD = 9999;
 
 for (const type of TYPES) {
   test(`values and descriptors go to Python and back, in order, over a ${type} socket`, async () => {
@@ -201,6 +238,128 @@ for (const type of TYPES) {
     await python.end();
   });
 }
+
+for (const type of TYPES) {
+  test(`a descriptor that is not open is refused before anything is sent or counted, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type, { highWaterMark: 1000 });
+    for (const fds of [[BAD], [0, BAD, 0], [...Array<number>(299).fill(0), BAD], [-1]])
+      // Had they been counted, the window and the most descriptors would soon be full.
+      for (let i = 0; i < 5; i++) {
+        const [raised, , errno] = await python.ask('send', 'x'.repeat(500), fds);
+        assert.deepEqual([raised, errno], ['raised', fds[0] === -1 ? null : constants.errno.EBADF]);
+      }
+    assert.deepEqual(await python.ask('send', 'no number', ['0']), ['raised', 'TypeError', null]);
+    python.tell('confirm', 'good');
+    using message = await channel.receive();
+    assert.deepEqual([message.value, message.fds], ['good', []]);
+    assert.deepEqual(await python.says(), ['confirmed', 'good']);
+    await channel.close();
+    await python.end();
+  });
+
+  test(`a message that is interrupted half way ends the channel, over a ${type} socket`, async () => {
+    const [peer, python] = rawPeer(type);
+    await beginLarge(peer, python, 'send');
+    python.kill('SIGINT');
+    assert.deepEqual(await python.says(), ['raised', 'KeyboardInterrupt']);
+    await until(() => (peer.receive(), peer.atEnd));
+    assert.deepEqual(await python.ask('send', 'after'), ['raised', 'Closed']);
+    assert.deepEqual(await python.ask('take'), ['raised', 'Closed', 'a message could not be sent whole']);
+    peer.close();
+    await python.end();
+  });
+
+  test(`close() ends what other threads wait for, over a ${type} socket`, async () => {
+    const [peer, python] = rawPeer(type);
+    await beginLarge(peer, python, 'send later');
+    python.tell('send later', 'behind it');
+    assert.deepEqual(await python.ask('take later'), ['waiting']);
+    python.tell('close');
+    const said = await Promise.all([python.says(), python.says(), python.says(), python.says()]);
+    const closed = [['closed'], ['ended'], ['raised', 'Closed'], ['raised', 'Closed']];
+    assert.deepEqual(said.toSorted(), closed);
+    peer.close();
+    await python.end();
+  });
+
+  test(`close() ends a thread that waits for the window, over a ${type} socket`, async () => {
+    const [peer, python] = rawPeer(type);
+    peer.hello({ window: 10 });
+    assert.deepEqual(await python.ask('send', 'first'), ['sent']);
+    python.tell('send later', 'second');
+    python.tell('confirm', 'third');
+    python.tell('close');
+    const said = await Promise.all([python.says(), python.says(), python.says()]);
+    assert.deepEqual(said.toSorted(), [['closed'], ['not confirmed', 'third'], ['raised', 'Closed']]);
+    peer.close();
+    await python.end();
+  });
+
+  test(`a reset in the middle of a message is an error, and after one is the end, over a ${type} socket`, async () => {
+    for (const [flags, then] of [
+      [MORE, ['raised', 'ProtocolError', 'the peer ended in the middle of a message']],
+      [0, ['ended']],
+    ] as const) {
+      const [peer, python] = rawPeer(type);
+      peer.hello();
+      peer.send(part('"whole"'));
+      peer.send(part('"last"', { flags, fds: 1 }), [0]);
+      assert.deepEqual(await python.ask('send', 'never read'), ['sent']);
+      peer.close();
+      assert.deepEqual(await python.ask('take'), ['took', 'whole', []]);
+      if (flags === 0) assert.deepEqual((await python.ask('take')).slice(0, 2), ['took', 'last']);
+      assert.deepEqual(await python.ask('take'), then);
+      await python.end();
+    }
+  });
+
+  test(`a peer that does not say hello in time is given up, and what it sent is closed, over a ${type} socket`, async () => {
+    for (const said of type === 'stream' ? [0, 3] : [0]) {
+      const [peer, python] = rawPeer(type, { hello_timeout: 0.2 });
+      if (said > 0) peer.send(encodeHello(HELLO).subarray(0, said), [0, 0, 0]);
+      const [raised, what, why] = await python.ask('take');
+      assert.deepEqual([raised, what], ['raised', 'ProtocolError']);
+      assert.match(String(why), /no hello within 0\.2 seconds/);
+      assert.deepEqual(await python.ask('send', 'after'), ['raised', 'Closed']);
+      peer.close();
+      await python.end();
+    }
+  });
+}
+
+test('a message whose beginning the system refuses is not counted', async () => {
+  const [channel, python] = pair<string>('seqpacket', {}, { sndbuf: 8192 });
+  const refused = ['raised', 'OSError', constants.errno.EMSGSIZE];
+  for (let i = 0; i < 5; i++) assert.deepEqual(await python.ask('send', 'x'.repeat(20_000)), refused);
+  python.tell('confirm', 'good');
+  assert.equal((await channel.receive()).value, 'good');
+  assert.deepEqual(await python.says(), ['confirmed', 'good']);
+  await channel.close();
+  await python.end();
+});
+
+test('a number that JSON lacks is refused at the sender, and what follows arrives', async () => {
+  const [channel, python] = pair('stream');
+  for (const number of ['nan', 'inf', '-inf'])
+    assert.deepEqual(await python.ask('send number', number), ['raised', 'ValueError', null]);
+  python.tell('confirm', 'good');
+  assert.equal((await channel.receive()).value, 'good');
+  assert.deepEqual(await python.says(), ['confirmed', 'good']);
+  await channel.close();
+  await python.end();
+});
+
+test('Python takes no JSON that is none', async () => {
+  for (const body of ['NaN', '{"x":-Infinity}', '\xff', '\0"\0a\0"', '{']) {
+    const [peer, python] = rawPeer('stream');
+    peer.hello();
+    peer.send(part(body, { fds: 1 }), [0]);
+    const [raised] = await python.ask('take');
+    assert.equal(raised, 'raised', JSON.stringify(body));
+    peer.close();
+    await python.end();
+  }
+});
 
 test('Python is handed the bytes that were read of connections before', async () => {
   const [channel, python] = pair<string>('stream');

@@ -8,15 +8,22 @@
 
 A thread reads from the socket all the time, as the protocol asks, so any thread may wait in `send` and `receive`. It
 gives up when this process's descriptor table is full: the kernel then destroys what it has no room for.
+
+What ends a channel otherwise than in order is raised by `receive`, and is the cause of `Closed`. `send` raises what is wrong
+with a message, or what the system has against its beginning, and the channel goes on. Once a part of a message is on the
+wire nothing else can follow it, so whatever stops the rest ends the channel.
 """
 
 import array
 import collections
+import fcntl
 import json
 import os
+import select
 import socket
 import struct
 import threading
+import time
 
 FRAME_BYTES = 65536
 FRAME_FDS = 253
@@ -28,15 +35,6 @@ _PART, _TAKEN = 1, 2
 _MORE, _UNREAD = 1, 2
 _OVERHEAD = 8
 
-CODECS = {
-    "bytes": (0, bytes, bytes),
-    "json": (
-        1,
-        lambda value: json.dumps(value).encode(),
-        lambda body: json.loads(body) if body else None,
-    ),
-}
-
 
 class ProtocolError(Exception):
     """The peer broke the protocol."""
@@ -44,6 +42,25 @@ class ProtocolError(Exception):
 
 class Closed(Exception):
     """The channel has ended, and the message was not sent, or not confirmed."""
+
+
+def _to_json(value):
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def _from_json(body):
+    return json.loads(body.decode(), parse_constant=_no_json) if body else None
+
+
+def _no_json(name):
+    raise ValueError(f"{name} is not JSON")
+
+
+def _to_bytes(value):
+    return bytes(memoryview(value))
+
+
+CODECS = {"bytes": (0, _to_bytes, bytes), "json": (1, _to_json, _from_json)}
 
 
 class Message:
@@ -66,18 +83,22 @@ class Message:
 
 
 class Channel:
-    """One end of a channel, over a connected AF_UNIX stream or seqpacket socket, which it takes over."""
+    """One end of a channel, over a connected AF_UNIX stream or seqpacket socket, which it takes over.
 
-    def __init__(self, sock, codec="json", max_message_bytes=16 << 20, max_fds=1024, window=65536):
+    It ends when the peer has not said hello within `hello_timeout` seconds.
+    """
+
+    def __init__(self, sock, codec="json", max_message_bytes=16 << 20, max_fds=1024, window=65536, hello_timeout=10):
         self._socket = sock
         self._socket.setblocking(True)
         self._codec, self._encode, self._decode = CODECS[codec]
         self._max_message_bytes = max_message_bytes
         self._max_fds = max_fds
         self._window = window
+        self._hello_timeout = hello_timeout
 
         self._in_order = threading.Lock()  # one message after the other
-        self._wire = threading.Lock()  # one frame after the other
+        self._wire = threading.Lock()  # one frame after the other, and no closing meanwhile
         self._changed = threading.Condition()  # guards what follows
         self._peer = None
         self._untaken = collections.deque()  # size and descriptors of each
@@ -94,7 +115,7 @@ class Channel:
         self._body_fds = 0
         self._mid_message = False
 
-        self._put(_HELLO.pack(b"FDP1", 1, self._codec, max_message_bytes, max_fds, window))
+        self._socket.sendall(_HELLO.pack(b"FDP1", 1, self._codec, max_message_bytes, max_fds, window))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -114,6 +135,7 @@ class Channel:
         The descriptors stay the caller's. Waits while the peer has a window full of messages that it has not taken.
         """
         body = self._encode(value)
+        fds = array.array("i", fds)
         size = len(body) + _OVERHEAD
         with self._in_order:
             with self._changed:
@@ -124,15 +146,12 @@ class Channel:
                     raise ValueError(f"the peer takes at most {most_bytes} bytes and {most_fds} descriptors")
                 self._changed.wait_for(lambda: self._ended or self._fits(size, len(fds), window, most_fds))
                 self._check()
+                for fd in fds:
+                    fcntl.fcntl(fd, fcntl.F_GETFD)  # one that is not open must not stop a message half way
                 self._untaken.append((size, len(fds)))
                 self._sent += 1
                 number = self._sent
-            try:
-                for frame, count in _frames(body, len(fds)):
-                    self._put(frame, fds[:count])
-                    fds = fds[count:]
-            except (BrokenPipeError, ConnectionResetError) as error:
-                raise Closed("the peer has closed") from error
+            self._send_frames(body, fds)
         if confirm:
             with self._changed:
                 self._changed.wait_for(lambda: self._ended or self._taken_there >= number)
@@ -151,7 +170,7 @@ class Channel:
             self._taken += 1
         try:
             with self._wire:  # no later count may overtake this one
-                self._write(_HEADER.pack(_TAKEN, 0, 0, 4) + _UINT32.pack(self._taken & 0xFFFFFFFF), ())
+                self._socket.sendall(_HEADER.pack(_TAKEN, 0, 0, 4) + _UINT32.pack(self._taken & 0xFFFFFFFF))
         except OSError:
             pass  # it did not wait to hear of it
         return message
@@ -160,15 +179,14 @@ class Channel:
         return iter(self.receive, None)
 
     def close(self):
-        """Ends the channel. What nobody has received is dropped."""
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        """Ends the channel, also for a thread that sends or receives. What nobody has received is dropped."""
+        self._shut_down()
         self._reader.join()
-        self._socket.close()
-        while self._inbox:
-            self._inbox.popleft()[0].close()
+        with self._wire:
+            self._socket.close()
+        with self._changed:
+            while self._inbox:
+                self._inbox.popleft()[0].close()
 
     def __enter__(self):
         return self
@@ -188,41 +206,78 @@ class Channel:
         untaken = [sum(each) for each in zip(*self._untaken)]
         return untaken[0] + size <= window and untaken[1] + fds <= most_fds
 
-    def _put(self, frame, fds=()):
-        with self._wire:
-            self._write(frame, fds)
+    def _send_frames(self, body, fds):
+        """Sends a message that is counted. It is not any more when the first system call fails."""
+        begun = False
+        try:
+            for frame, count in _frames(body, len(fds)):
+                with self._wire:
+                    sent = socket.send_fds(self._socket, [frame], fds[:count]) if count else self._socket.send(frame)
+                    begun = True
+                    if sent < len(frame):
+                        self._socket.sendall(frame[sent:])
+                fds = fds[count:]
+        except BaseException as error:
+            with self._changed:
+                ended = self._ended or isinstance(error, (BrokenPipeError, ConnectionResetError))
+                if not begun and isinstance(error, OSError):
+                    self._untaken.pop()
+                    self._sent -= 1
+                elif not ended:
+                    self._error = Closed("a message could not be sent whole")
+                    self._error.__cause__ = error
+            if begun or not isinstance(error, OSError):
+                self._shut_down()
+            if ended:
+                raise Closed("the channel has ended") from error
+            raise
 
-    def _write(self, frame, fds):
-        sent = socket.send_fds(self._socket, [frame], list(fds)) if fds else 0
-        if sent < len(frame):
-            self._socket.sendall(frame[sent:])
+    def _shut_down(self):
+        """Both threads that wait for the socket hear of it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     # ---- receiving
 
     def _read(self):
         error = None
         try:
+            self._await_hello()
             while self._receive_some():
                 pass
             if self._bytes or self._mid_message:
                 raise ProtocolError("the peer ended in the middle of a message")
-        except ConnectionResetError:
-            pass  # it went with something unread
         except Exception as caught:
             error = caught
         for fd in self._fds:
             os.close(fd)
         with self._changed:
-            self._error = error
+            self._error = self._error or error
             self._ended = True
             self._changed.notify_all()
         if error:
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            self._shut_down()
+
+    def _await_hello(self):
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
+        deadline = time.monotonic() + self._hello_timeout
+        while self._peer is None:
+            if not readable.poll(max(0, deadline - time.monotonic()) * 1000):
+                raise ProtocolError(f"the peer said no hello within {self._hello_timeout} seconds")
+            if not self._receive_some():
+                return
 
     def _receive_some(self):
+        """Returns whether there may be more."""
+        try:
+            return self._receive_once()
+        except ConnectionResetError:
+            return True  # it went with something unread; what it sent before comes now, and then the end
+
+    def _receive_once(self):
         control = socket.CMSG_SPACE(FRAME_FDS * array.array("i").itemsize)
         data, messages, flags, _ = self._socket.recvmsg(8 + FRAME_BYTES, control, socket.MSG_CMSG_CLOEXEC)
         for level, type, payload in messages:

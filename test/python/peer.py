@@ -7,7 +7,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.argv[1])
-from fdp1 import Channel, Closed
+from fdp1 import Channel, Closed, ProtocolError
 
 sent = 0
 lock = threading.Lock()
@@ -48,22 +48,47 @@ def confirm(value):
         say("not confirmed", value)
 
 
+def send(value, fds=()):
+    try:
+        channel.send(value, fds)
+        say("sent")
+    except (Closed, KeyboardInterrupt) as error:
+        say("raised", type(error).__name__)
+    except (OSError, TypeError, ValueError) as error:
+        say("raised", type(error).__name__, getattr(error, "errno", None))
+
+
+def take():
+    try:
+        message = channel.receive()
+    except (Closed, ProtocolError, ValueError) as error:
+        say("raised", type(error).__name__, str(error))
+        return
+    if message is None:
+        say("ended")
+        return
+    with message:
+        say("took", message.value, identities(message))
+
+
 def opened():
     return {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 threads = []
 before = opened() - {3}
-channel = Channel(socket.socket(fileno=3), **json.loads(sys.argv[2]))
+options = json.loads(sys.argv[2])
+ours = socket.socket(fileno=3)
+if "sndbuf" in options:
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.pop("sndbuf"))
+channel = Channel(ours, **options)
 for line in sys.stdin:
     command, *arguments = json.loads(line)
     if command == "take":
-        message = channel.receive()
-        if message is None:
-            say("ended")
-            continue
-        with message:
-            say("took", message.value, identities(message))
+        take()
+    elif command == "take later":
+        later(take)
+        say("waiting")
     elif command == "unread":
         with channel.receive() as message:
             say("unread", message.value, {index: data.decode() for index, data in message.unread.items()})
@@ -73,8 +98,11 @@ for line in sys.stdin:
                 channel.send(message.value, message.fds, confirm=True)
         say("ended")
     elif command == "send":
-        channel.send(*arguments)
-        say("sent")
+        send(*arguments)
+    elif command == "send later":
+        later(send, *arguments)
+    elif command == "send number":
+        send(float(*arguments))
     elif command == "flood":
         later(flood, *arguments)
         say("flooding")

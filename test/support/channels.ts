@@ -66,7 +66,12 @@ export class RawPeer {
 
   /** Whether the other end has ended, and nothing is left to receive. */
   get atEnd(): boolean {
-    return addon.pending(this.#socket.fd) === 0;
+    return this.pending === 0;
+  }
+
+  /** 1 where something can be received, 0 at the end, else negative. */
+  get pending(): number {
+    return addon.pending(this.#socket.fd);
   }
 
   endSending(): void {
