@@ -155,6 +155,17 @@ static napi_value receive_batch(napi_env env, napi_callback_info info) {
   return result(env, received);
 }
 
+static napi_value single(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t socket;
+  uint8_t *data;
+  size_t length;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &socket) ||
+      !bytes(env, call.argument[1], &data, &length))
+    return NULL;
+  return result(env, fdp_single(socket, data, length));
+}
+
 /* ---- endpoints -------------------------------------------------------------------------------------------------- */
 
 static napi_value pair(napi_env env, napi_callback_info info) {
@@ -536,6 +547,7 @@ NAPI_MODULE_INIT() {
       {"receive", receive_batch},
       {"pending", pending},
       {"hungUp", hung_up},
+      {"single", single},
       {"endSending", end_sending},
       {"pair", pair},
       {"listen", listen_at},

@@ -90,6 +90,10 @@ int fdp_pending(int socket);
  * socket has no such end. */
 int fdp_hung_up(int socket);
 
+/* Whether what a receive would bring first is all that is there, so that the descriptors in the socket are those of one
+ * message: 1, or 0 for "no" and for "it cannot be told". Takes nothing, and may write to the bytes. */
+int fdp_single(int socket, uint8_t *bytes, size_t length);
+
 /* ---- endpoints: where sockets come from ----------------------------------------------------------------------- */
 
 /* A connected, blocking pair. On success the caller owns both; on failure none is open. */

@@ -293,9 +293,11 @@ export class Life<T> {
     if (this.#state === 'closing' && !this.#alive.unsent()) this.finish('close() was called');
   }
 
-  /** For an event of the link, after whatever it is doing now. */
-  emitLater(event: 'exhausted' | 'resumed'): void {
-    process.nextTick(() => this.#of.emit(event));
+  /** For an event of the link, after whatever it is doing now. `unheard` is called if nobody listens. */
+  emitLater(event: 'exhausted' | 'resumed', unheard?: () => void): void {
+    process.nextTick(() => {
+      if (!this.#of.emit(event)) unheard?.();
+    });
   }
 
   #closed(): Error {

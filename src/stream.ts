@@ -365,6 +365,7 @@ export class FdStream extends Duplex {
     // oxlint-disable-next-line typescript/no-this-alias -- for the getters
     const stream = this;
     return {
+      what: 'stream',
       get bytes() {
         return stream.#under!.shipment.rest;
       },
@@ -385,7 +386,10 @@ export class FdStream extends Duplex {
       wanted: () => (this.#asks ? ROOM / SHORT : 0),
       awaits: () => this.#asks,
       received: (messages) => this.#received(messages),
-      exhausted: () => process.nextTick(() => this.emit('exhausted')),
+      exhausted: (unheard) =>
+        process.nextTick(() => {
+          if (!this.emit('exhausted')) unheard();
+        }),
       resumed: () => process.nextTick(() => this.emit('resumed')),
       peerEnded: () => {
         this.#pushUnread();

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #ifndef __GLIBC__
 #include <sys/syscall.h>
@@ -399,6 +400,18 @@ int fdp_pending(int socket) {
     return error ? error : 1;
   int ended = fdp_has_ended(socket);
   return ended < 0 ? ended : !ended;
+}
+
+int fdp_single(int socket, uint8_t *bytes, size_t length) {
+  int queued;
+  ssize_t first;
+  do
+    first = recv(socket, bytes, length, MSG_PEEK | MSG_DONTWAIT);
+  while (first < 0 && errno == EINTR);
+  if (first < 0 || rewind_peek(socket))
+    return 0;
+  /* Of a datagram socket this is the first alone (unix_inq_len in net/unix/af_unix.c). */
+  return ioctl(socket, FIONREAD, &queued) == 0 && queued == first && fdp_socket_type(socket) != FDP_DGRAM;
 }
 
 #endif

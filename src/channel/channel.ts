@@ -48,6 +48,7 @@ import {
   type Hello,
   type Incoming,
 } from './frames.js';
+import { HelloClock } from './hello-clock.js';
 
 export interface FdChannelOptions {
   /** How values become bytes; must be the same at both ends. Default `'json'`. */
@@ -198,9 +199,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   readonly #hello: Hello;
   readonly #link: Link;
   readonly #packets: boolean;
-  readonly #helloTimer: NodeJS.Timeout;
-  /** The peer has said something, though there may be no room for it yet. */
-  #heard = false;
+  readonly #clock: HelloClock;
   /** What the peer said first. */
   #peer: Hello | undefined;
 
@@ -281,11 +280,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       socket.giveBack();
       throw error;
     }
-    const giveUp = (): void => {
-      if (!this.#heard) this.#life.fail(noHello(helloTimeout));
-    };
-    // A busy loop comes to its timers before it looks at what has long been there.
-    this.#helloTimer = setTimeout(() => setImmediate(giveUp), helloTimeout).unref();
+    this.#clock = new HelloClock(helloTimeout, () => this.#life.fail(noHello(helloTimeout)));
     this.#link.send();
     this.#link.receive();
   }
@@ -581,8 +576,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   #take(incoming: Incoming): void {
     switch (incoming.type) {
       case 'hello':
-        clearTimeout(this.#helloTimer);
-        this.#heard = true;
+        this.#clock.stop();
         this.#peer = incoming.hello;
         if (this.#peer.codec !== this.#hello.codec) throw codecsDiffer(this.#codec, codecName(this.#peer.codec));
         this.#link.send();
@@ -702,7 +696,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       },
       disconnect: () => {
         this.#ending = 'over';
-        clearTimeout(this.#helloTimer);
+        this.#clock.stop();
         this.#link.destroy();
         for (const fd of this.#fds.splice(0)) addon.close(fd);
       },
@@ -713,6 +707,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
     // oxlint-disable-next-line typescript/no-this-alias -- for the getter
     const channel = this;
     return {
+      what: 'channel',
       get bytes() {
         return channel.#load!.shipment.rest;
       },
@@ -726,11 +721,15 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       wanted: () => 1,
       awaits: () => this.#life.wanted > 0 || this.#sends.length > 0 || this.#unconfirmed > 0,
       received: (messages) => this.#received(messages),
-      exhausted: () => {
-        this.#heard = true;
-        this.#life.emitLater('exhausted');
+      exhausted: (unheard) => {
+        this.#clock.standStill();
+        this.#life.emitLater('exhausted', unheard);
       },
-      resumed: () => this.#life.emitLater('resumed'),
+      hopeless: () => this.#clock.goOn(),
+      resumed: () => {
+        this.#clock.goOn();
+        this.#life.emitLater('resumed');
+      },
       peerEnded: () => this.#peerEnded(),
       mayStillSend: () => this.#load !== undefined || this.#untold || this.#waiting > 0,
       ended: (error) => this.#ended(error),

@@ -64,6 +64,7 @@ function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: A
       else reject(error);
     };
     const owner: LinkOwner = {
+      what: 'datagram socket',
       bytes,
       unsent: () => true,
       fill() {

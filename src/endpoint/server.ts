@@ -13,6 +13,7 @@ import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { abortable, type Abortable } from '../abort.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { warnFull } from '../descriptor/shortage.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import {
   checked,
@@ -242,6 +243,7 @@ export class FdServer {
       this.#waiting.shift()!.fail(systemError(result, 'accept', { path: this.path }));
       return;
     }
+    if (FULL.has(-result)) warnFull(`A connection to '${this.path.replace('\0', '@')}'`, { least: 1, most: 1 });
     this.#timer = setTimeout(() => this.#waiter.tryAgain(), this.#full ? RETRY : FIRST_RETRY);
     this.#full = true;
     whenSlotFreed(this.#waiter);
@@ -273,7 +275,8 @@ export class FdServer {
 /** Not in Node's table: a descriptor for the file itself, whatever it is (open(2)). */
 const O_PATH = 0o10000000;
 
-const NO_ROOM = new Set<number>([EMFILE, ENFILE, ENOBUFS, ENOMEM]);
+const FULL = new Set<number>([EMFILE, ENFILE]);
+const NO_ROOM = new Set<number>([...FULL, ENOBUFS, ENOMEM]);
 
 function sameUser(peer: PeerCredentials): boolean {
   return peer.uid === process.geteuid?.();

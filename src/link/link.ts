@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { Custody } from '../descriptor/custody.js';
+import { shortageOf, UNKNOWN, warnFull, warnHopeless, type Shortage } from '../descriptor/shortage.js';
 import { forgetSlot, growTable, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, denied, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
@@ -42,6 +43,8 @@ const LONGEST_BACK_OFF = 100;
 
 /** What stands on a link: it has the queues, and is told what became of them. */
 export interface LinkOwner {
+  /** `'passer'`, `'channel'` or `'stream'`, for messages. */
+  readonly what: string;
   /** The bytes of the messages that `fill` described, one after the other. */
   readonly bytes: Uint8Array;
   /** Whether something is to be sent, though its turn may not have come. */
@@ -65,8 +68,10 @@ export interface LinkOwner {
   /** The batch and the room hold that many messages. Their descriptors are the owner's from now on. */
   received(messages: number): void;
 
-  /** No slot is free for what the peer sent. It waits in the kernel. */
-  exhausted(): void;
+  /** No slot is free for what the peer sent. It waits in the kernel. Calls `unheard` if the application does not listen to that. */
+  exhausted(unheard: () => void): void;
+  /** There never will be as many slots as it needs. */
+  hopeless?(): void;
   resumed(): void;
   /** The peer will send nothing more. The link ends with that unless there may still be something to send. */
   peerEnded(): void;
@@ -115,6 +120,8 @@ export class Link implements SlotWaiter {
   /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next turn. */
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
   #full = false;
+  #hopeless = false;
+  #lookAgain = 0;
   #receiveTimer: NodeJS.Timeout | undefined;
   /** Descriptors in the last message received: the next ones are likely to bring as many. */
   #expected = 1;
@@ -384,12 +391,26 @@ export class Link implements SlotWaiter {
     this.#full = true;
     this.#wait(first ? FIRST_RETRY : RETRY);
     whenSlotFreed(this);
-    if (first) this.#owner.exhausted();
+    const shortage = this.#lookAtShortage();
+    const what = `What was sent to a ${this.#owner.what}`;
+    if (first) this.#owner.exhausted(() => shortage?.hopeless || warnFull(what, shortage ?? UNKNOWN));
+    if (!shortage?.hopeless || this.#hopeless) return;
+    this.#hopeless = true;
+    this.#owner.hopeless?.();
+    warnHopeless(what, shortage);
+  }
+
+  /** Not each time, for looking takes longer than a receive. */
+  #lookAtShortage(): Shortage | undefined {
+    const time = now();
+    if (time < this.#lookAgain) return undefined;
+    this.#lookAgain = time + RETRY;
+    return shortageOf(this.#fd, this.#owner.room);
   }
 
   #notFull(): void {
     if (!this.#full) return;
-    this.#full = false;
+    this.#full = this.#hopeless = false;
     this.#owner.resumed();
   }
 

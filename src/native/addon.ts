@@ -24,6 +24,7 @@ export interface Addon {
   ): number;
   pending(socket: number): number;
   hungUp(socket: number): number;
+  single(socket: number, bytes: Uint8Array): number;
   endSending(socket: number): number;
 
   /** Leaves both ends in the batch's descriptors. */

@@ -189,8 +189,8 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     return true;
   }
 
-  exhausted(): void {
-    this.life.emitLater('exhausted');
+  exhausted(unheard: () => void): void {
+    this.life.emitLater('exhausted', unheard);
   }
 
   resumed(): void {

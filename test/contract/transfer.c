@@ -155,6 +155,29 @@ static void hung_up(void) {
   EQUAL(fdp_hung_up(pair[1]), -EBADF);
 }
 
+#if FDP_PEEK
+static void single(void) {
+  static const enum fdp_type types[] = {FDP_STREAM, FDP_SEQPACKET};
+  uint8_t room[4];
+  for (int i = 0; i < 2; i++) {
+    int pair[2], file = new_file();
+    make_pair(types[i], pair);
+    EQUAL(send_message(pair[0], 1, &file, 1), 1);
+    EQUAL(fdp_single(pair[1], room, sizeof room), 1);
+    EQUAL(fdp_single(pair[1], room, sizeof room), 1);
+    EQUAL(send_message(pair[0], 1, &file, 1), 1);
+    EQUAL(fdp_single(pair[1], room, sizeof room), 0);
+    EQUAL(receive(pair[1], 1, 1, 1), 1); /* looking took nothing */
+    EQUAL(fdp_close(in.fd[0]), 0);
+    EQUAL(fdp_single(pair[1], room, sizeof room), 1);
+    EQUAL(receive(pair[1], 1, 1, 1), 1);
+    EQUAL(fdp_close(in.fd[0]), 0);
+    EQUAL(fdp_close(file), 0);
+    close_all(pair, 2);
+  }
+}
+#endif
+
 static void peer_gone(void) {
   int pair[2], file = new_file();
   make_pair(ANY_TYPE, pair);
@@ -402,6 +425,9 @@ const struct test transfer_tests[] = {
     {"a full buffer says EAGAIN, and all that was taken arrives", fills_and_drains},
     {"fdp_pending tells nothing, something and the end, and takes nothing", pending_takes_nothing},
     {"fdp_hung_up tells when the peer has gone, whatever it left", hung_up},
+#if FDP_PEEK
+    {"fdp_single tells a message behind which stands no other", single},
+#endif
     {"sending to a peer that has gone is EPIPE, and closes nothing", peer_gone},
     {"what was sent and never received is closed with the socket", unread_is_closed},
     {"a bad descriptor refuses its message alone", bad_descriptor},
