@@ -443,13 +443,20 @@ static void hold(void *data, int flag) {
     napi_unref_threadsafe_function(addon->env, addon->wake);
 }
 
+static napi_value deliver(napi_env env, napi_callback_info info) {
+  struct call call;
+  if (open_call(env, info, &call) && call.addon->mailbox)
+    fdp_mailbox_deliver(call.addon->mailbox);
+  return NULL;
+}
+
 /* Also called, without an environment, for what is left when it has ended. */
-static void on_wake(napi_env env, napi_value none, void *context, void *nothing) {
+static void on_wake(napi_env env, napi_value woken, void *context, void *nothing) {
   struct addon *addon = context;
-  (void)none;
+  napi_value receiver, result_of_it;
   (void)nothing;
-  if (env && addon->mailbox)
-    fdp_mailbox_deliver(addon->mailbox);
+  if (env && addon->mailbox && ok(env, napi_get_global(env, &receiver)))
+    ok(env, napi_call_function(env, receiver, woken, 0, NULL, &result_of_it));
 }
 
 static void on_wake_gone(napi_env env, void *nothing, void *context) {
@@ -478,14 +485,14 @@ static void on_thread_end(void *data) {
  * What was added last to an environment ends first, so the hook comes after the function. It is not of the asynchronous
  * kind: those must be removed when they are over, and Deno frees them by itself then.
  */
-static napi_value use_thread(napi_env env, struct addon *addon) {
+static napi_value use_thread(napi_env env, struct addon *addon, napi_value woken) {
   const struct fdp_mailbox_owner owner = {.wake = wake, .hold = hold, .data = addon};
   napi_value name;
   int error = fdp_mailbox_open(&owner, &addon->mailbox);
   if (error)
     return result(env, error);
   if (!ok(env, napi_create_string_utf8(env, "fdpasser", NAPI_AUTO_LENGTH, &name)) ||
-      !ok(env, napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, on_wake_gone, addon, on_wake,
+      !ok(env, napi_create_threadsafe_function(env, woken, NULL, name, 0, 1, NULL, on_wake_gone, addon, on_wake,
                                                &addon->wake)) ||
       !ok(env, napi_unref_threadsafe_function(env, addon->wake)) ||
       !ok(env, napi_add_env_cleanup_hook(env, on_thread_end, addon)))
@@ -495,8 +502,8 @@ static napi_value use_thread(napi_env env, struct addon *addon) {
   return result(env, 0);
 }
 
-/* Which one, before anything is watched: true for the one that has a thread. Of two copies of the JavaScript in one
- * environment the first decides. */
+/* Which one, before anything is watched: true for the one that has a thread, with what it calls when there is something
+ * to deliver. Of two copies of the JavaScript in one environment the first decides. */
 static napi_value use_poller(napi_env env, napi_callback_info info) {
   struct call call;
   bool thread;
@@ -504,7 +511,7 @@ static napi_value use_poller(napi_env env, napi_callback_info info) {
     return NULL;
   if (call.addon->poller)
     return result(env, 0);
-  return thread ? use_thread(env, call.addon) : use_uv(env, call.addon);
+  return thread ? use_thread(env, call.addon, call.argument[1]) : use_uv(env, call.addon);
 }
 
 static int export_function(napi_env env, napi_value exports, const char *name, napi_callback function, void *data) {
@@ -578,6 +585,7 @@ NAPI_MODULE_INIT() {
       {"tableSlots", table_slots},
       {"growTable", grow_table},
       {"usePoller", use_poller},
+      {"deliver", deliver},
       {"watch", watch},
       {"watchFor", watch_for},
       {"keepAlive", keep_alive},

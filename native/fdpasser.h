@@ -210,7 +210,7 @@ struct fdp_poller {
 /* Its loop is libuv's. -EEXIST is about that loop. -ENOSYS: there is no libuv here. */
 extern const struct fdp_poller fdp_uv_poller;
 
-/* Its loop is a mailbox. -EEXIST is about the watchers of the process. */
+/* Its loop is a mailbox. -EEXIST is about the watchers of the process whose descriptor is still open. */
 extern const struct fdp_poller fdp_thread_poller;
 
 /* Where the poller's thread leaves the events of one environment. */

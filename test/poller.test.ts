@@ -74,3 +74,29 @@ test('one thread waits for the main thread and its workers alike, and blocks eve
   // All but KILL, STOP and those that the C library keeps for itself.
   assert.match(stdout, /^1 ffffff/i);
 });
+
+for (const poller of ['uv', 'thread'])
+  test(`what comes while events are handled waits until the loop has turned: ${poller}`, async () => {
+    // Two ends of one pair write to each other, and give the poller time to tell before they let go of the thread.
+    const script = `
+      const { FdStream, socketpair } = await import('fdpasser');
+      const [one, other] = socketpair().map((end) => new FdStream(end));
+      let times = 0;
+      const answer = (stream) => (bytes) => {
+        if (times++ === 0) setTimeout(tell, 1);
+        stream.write(bytes);
+        process.nextTick(() => {
+          for (const end = performance.now() + 2; performance.now() < end; );
+        });
+      };
+      const tell = () => {
+        console.log(times < 20 ? 'in time' : 'after ' + times + ' messages');
+        one.destroy();
+        other.destroy();
+      };
+      one.on('data', answer(one));
+      other.on('data', answer(other));
+      one.write('.');`;
+    const end = await evaluate(script, poller);
+    assert.deepEqual(end, { code: 0, signal: null, stdout: 'in time\n', stderr: '' });
+  });

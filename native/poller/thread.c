@@ -6,6 +6,9 @@
  * when that was reported and still is asked for. An event carries an id, never a pointer: whoever was closed meanwhile,
  * and a number that was used again, are not found by it. So a closed watcher is free at once.
  *
+ * Of two watchers of one number the older has lost it: somebody closed the descriptor behind its back, and the number
+ * was used again, maybe by another environment. It is told nothing more.
+ *
  * Every watcher is in the lock's care but for what is said of it below. No callback runs under the lock except `wake`.
  *
  * A process made by fork(2) has no such thread. No runtime runs JavaScript there before an exec, which closes the
@@ -45,11 +48,13 @@ static int source = -1;
 static int running;
 static uint32_t generation;
 
-/* By descriptor. */
+/* The youngest of each descriptor. */
 static struct fdp_watcher **table;
 static size_t slots;
 
 static int number_of(uint64_t id) { return (int)(uint32_t)id; }
+
+static int has_number(const struct fdp_watcher *watcher) { return table[number_of(watcher->id)] == watcher; }
 
 static struct fdp_watcher *find(uint64_t id) {
   size_t fd = (uint32_t)id;
@@ -81,8 +86,8 @@ static int control(int operation, uint64_t id, int wanted) {
   return epoll_ctl(source, operation, number_of(id), &event) < 0 ? -errno : 0;
 }
 
-/* Tells what cannot be watched, as a regular file: -EPERM. An end of the peer may be told at once, and finds no wish.
- */
+/* Tells what cannot be watched, as a regular file: -EPERM; and what is watched, as long as its open file is the one
+ * that has the number: -EEXIST. An end of the peer may be told at once, and finds no wish. */
 static int source_add(uint64_t id) { return control(EPOLL_CTL_ADD, id, 0); }
 
 static int source_arm(const struct fdp_watcher *watcher) {
@@ -120,10 +125,8 @@ _Static_assert(sizeof(void *) == sizeof(uint64_t), "an id travels as a pointer")
 /* A kqueue is not inherited, neither by fork nor beyond it. */
 static int source_open(void) { return kqueue(); }
 
-static int source_add(uint64_t id) {
-  (void)id;
-  return 0;
-}
+/* That a descriptor was closed behind a watcher's back cannot be seen. */
+static int source_add(uint64_t id) { return table[number_of(id)] ? -EEXIST : 0; }
 
 /* What is no longer wanted stays armed, and is dropped when it comes. */
 static int source_arm(const struct fdp_watcher *watcher) {
@@ -321,14 +324,18 @@ static int thread_poller_open(void *loop, int fd, fdp_ready ready, void *data, s
   made->data = data;
   pthread_mutex_lock(&lock);
   int error = reserve((size_t)fd);
-  if (!error && table[fd])
+  struct fdp_watcher *older = error ? NULL : table[fd];
+  if (older && older->mailbox == loop)
     error = -EEXIST;
   if (!error) {
     made->id = (uint64_t)++generation << 32 | (uint32_t)fd;
     error = source_add(made->id);
   }
-  if (!error)
+  if (!error) {
+    if (older && older->link)
+      dequeue(older);
     table[fd] = made;
+  }
   pthread_mutex_unlock(&lock);
   if (error)
     free(made);
@@ -340,7 +347,7 @@ static int thread_poller_open(void *loop, int fd, fdp_ready ready, void *data, s
 static int thread_poller_set(struct fdp_watcher *watcher, int events) {
   pthread_mutex_lock(&lock);
   watcher->wanted = events;
-  int error = arm(watcher);
+  int error = has_number(watcher) ? arm(watcher) : 0;
   pthread_mutex_unlock(&lock);
   keep(watcher);
   return error;
@@ -357,8 +364,10 @@ static void thread_poller_close(struct fdp_watcher *watcher, fdp_gone gone) {
   pthread_mutex_lock(&lock);
   if (watcher->link)
     dequeue(watcher);
-  table[number_of(watcher->id)] = NULL;
-  source_remove(watcher->id);
+  if (has_number(watcher)) {
+    table[number_of(watcher->id)] = NULL;
+    source_remove(watcher->id);
+  }
   pthread_mutex_unlock(&lock);
   free(watcher);
   gone(data);

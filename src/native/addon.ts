@@ -73,8 +73,12 @@ export interface Addon {
   tableSlots(): number;
   growTable(slots: number): number;
 
-  /** Before anything is watched: the poller that has a thread, which then runs, or libuv's. */
-  usePoller(thread: boolean): number;
+  /**
+   * Before anything is watched: the poller that has a thread, which then runs, or libuv's. `woken` is told that the thread
+   * has something to `deliver`, and not again before that was called.
+   */
+  usePoller(thread: boolean, woken: () => void): number;
+  deliver(): void;
   watch(fd: number, ready: (events: number) => void): Watch | number;
   watchFor(watch: Watch, events: number): number;
   keepAlive(watch: Watch, flag: boolean): void;

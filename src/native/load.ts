@@ -100,7 +100,15 @@ function beginning(file: string): Buffer {
 /** The C core. Each thread has its own instance. */
 export const addon: Addon = load();
 
-const started = addon.usePoller(choosePoller() === 'thread');
+const deliver = (): void => addon.deliver();
+
+/**
+ * Node and Bun call again, without letting the loop turn, as long as the poller's thread has something new. Deno lets it
+ * turn, and its `setImmediate` is slow.
+ */
+const woken = runtime === 'deno' ? deliver : (): void => void setImmediate(deliver);
+
+const started = addon.usePoller(choosePoller() === 'thread', woken);
 if (started < 0) throw pollerFailed(started);
 
 const ints = new Int32Array(addon.batch);

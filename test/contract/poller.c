@@ -39,11 +39,18 @@ static void open_environment(struct environment *environment) {
   EQUAL(fdp_mailbox_open(&owner, &environment->mailbox), 0);
 }
 
-/* Waits until the poller has something, and has it reported. */
-static void turn(struct environment *environment) {
+/* Waits until the poller has something. */
+static void wait_for(struct environment *environment) {
   pthread_mutex_lock(&environment->lock);
   while (!environment->woken)
     pthread_cond_wait(&environment->changed, &environment->lock);
+  pthread_mutex_unlock(&environment->lock);
+}
+
+/* Has it reported then. */
+static void turn(struct environment *environment) {
+  wait_for(environment);
+  pthread_mutex_lock(&environment->lock);
   environment->woken = 0;
   pthread_mutex_unlock(&environment->lock);
   fdp_mailbox_deliver(environment->mailbox);
@@ -250,6 +257,40 @@ static void numbers_used_again(void) {
   end();
 }
 
+/* Closed behind the back of the one that watched it, a number is honestly another environment's. */
+static void numbers_taken_over(void) {
+  begin();
+  struct environment there;
+  struct watch old, young = {0};
+  int pair[2], next[2];
+  open_environment(&there);
+  make_pair(FDP_STREAM, pair);
+  start(&old, pair[0]);
+  set(&old, FDP_READABLE);
+  EQUAL(fdp_thread_poller.open(there.mailbox, pair[0], on_ready, &young, &young.watcher), -EEXIST);
+  EQUAL(write(pair[1], "x", 1), 1);
+  wait_for(&here); /* it is queued */
+  EQUAL(close(pair[0]), 0);
+  EQUAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, next), 0);
+  EQUAL(next[0], pair[0]);
+  EQUAL(fdp_thread_poller.open(there.mailbox, next[0], on_ready, &young, &young.watcher), 0);
+  set(&young, FDP_READABLE);
+  set(&old, FDP_READABLE | FDP_WRITABLE);
+  turn(&here);
+  EQUAL(old.times, 0);
+  EQUAL(write(next[1], "x", 1), 1);
+  turn(&there);
+  EQUAL(young.times, 1);
+  stop(&old);
+  turn(&there); /* it lasts */
+  EQUAL(young.times, 2);
+  stop(&young);
+  EQUAL(close(pair[1]), 0);
+  close_all(next, 2);
+  fdp_mailbox_close(there.mailbox);
+  end();
+}
+
 /* ---- many threads ------------------------------------------------------------------------------------------------ */
 
 enum { ENVIRONMENTS = 4, WRITERS = 2, AT_A_TIME = 20, MOST_BYTES = 5 };
@@ -417,6 +458,7 @@ const struct test poller_tests[] = {
     {"the poller refuses what cannot be watched", what_cannot_be_watched},
     {"who is told may close any watcher, and itself", closed_while_told},
     {"what came for a number is not told to the next that has it", numbers_used_again},
+    {"a number closed behind one environment is watched by another", numbers_taken_over},
     {"threads watch and close while others write and close, and each is told of every end", threads_come_and_go},
 #endif
     {0}};
