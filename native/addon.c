@@ -206,6 +206,37 @@ static napi_value connect_to(napi_env env, napi_callback_info info) {
 
 OF_INTEGER(accept_from, owned(addon, fdp_accept(fd)))
 
+static napi_value name_of(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  uint8_t *name;
+  size_t room;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
+      !bytes(env, call.argument[1], &name, &room))
+    return NULL;
+  return result(env, fdp_name(fd, (char *)name, room));
+}
+
+static napi_value set_mode(napi_env env, napi_callback_info info) {
+  struct call call;
+  uint8_t *path;
+  size_t length;
+  int32_t bound, mode;
+  if (!open_call(env, info, &call) || !bytes(env, call.argument[0], &path, &length) ||
+      !integer(env, call.argument[1], &bound) || !integer(env, call.argument[2], &mode))
+    return NULL;
+  return result(env, fdp_set_mode((char *)path, (unsigned)bound, (unsigned)mode));
+}
+
+static napi_value lock(napi_env env, napi_callback_info info) {
+  struct call call;
+  uint8_t *file;
+  size_t length;
+  if (!open_call(env, info, &call) || !bytes(env, call.argument[0], &file, &length))
+    return NULL;
+  return result(env, owned(call.addon, fdp_lock((char *)file)));
+}
+
 /* Leaves pid, uid and gid in the batch. */
 static int peer_into(struct addon *addon, int fd) {
   struct fdp_peer peer;
@@ -269,8 +300,6 @@ OF_INTEGER(access_of, fdp_access(fd))
 OF_INTEGER(duplicate, owned(addon, fdp_dup(fd)))
 OF_INTEGER(close_on_exec, fdp_close_on_exec(fd))
 OF_INTEGER(set_nonblocking, fdp_nonblocking(fd, 1))
-
-OF_INTEGER(lock, fdp_lock(fd))
 
 OF_INTEGER(grow_table, fdp_table_grow(fd))
 
@@ -560,6 +589,7 @@ NAPI_MODULE_INIT() {
       {"listen", listen_at},
       {"connect", connect_to},
       {"accept", accept_from},
+      {"name", name_of},
       {"peer", peer},
       {"adopt", adopt},
       {"release", release},
@@ -581,6 +611,7 @@ NAPI_MODULE_INIT() {
       {"closeOnExec", close_on_exec},
       {"setNonblocking", set_nonblocking},
       {"lock", lock},
+      {"setMode", set_mode},
       {"pidfd", own_pidfd},
       {"tableSlots", table_slots},
       {"growTable", grow_table},

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -117,14 +116,6 @@ int fdp_dup(int fd) {
 }
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }
-
-int fdp_lock(int fd) {
-  int status;
-  do
-    status = flock(fd, LOCK_EX | LOCK_NB);
-  while (status && errno == EINTR);
-  return status ? -errno : 0;
-}
 
 int fdp_nonblocking(int fd, int flag) {
   int flags = fcntl(fd, F_GETFL);

@@ -112,6 +112,18 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length);
 /* The next connection, non-blocking. -EAGAIN: none waits. -EMFILE, -ENFILE: it waits on in the backlog. */
 int fdp_accept(int listener);
 
+/* The name that a socket is bound to: the path without its NUL, or the bytes of an abstract name, its first NUL among
+ * them. Returns how many; 0: it has none. */
+int fdp_name(int socket, char *name, size_t room);
+
+/* Gives the socket at the path this mode; -ESTALE when what is there has permissions beyond `bound`, those that it was
+ * bound with, or is no socket. Linux alone needs it: elsewhere bind gives the whole mode. */
+int fdp_set_mode(const char *path, unsigned bound, unsigned mode);
+
+/* Makes the file unless it is there, and locks it until the descriptor returned is closed (flock(2)). Whoever has the
+ * lock removes the file before that. -EAGAIN: another has it, or had it until now. */
+int fdp_lock(const char *file);
+
 struct fdp_peer {
   uint32_t pid, uid, gid;
 };
@@ -162,7 +174,6 @@ int fdp_check(int fd);         /* 0 when it is open, else -EBADF */
 int64_t fdp_identity(int fd);  /* of its file: equal for the same one, else not. Does not wait for a file system */
 int fdp_dup(int fd);           /* another descriptor of the same open file */
 int fdp_close_on_exec(int fd); /* sets it */
-int fdp_lock(int fd);          /* alone, until its open file is closed (flock(2)); -EAGAIN: another has it */
 int fdp_pidfd(void);           /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: none here */
 int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
 

@@ -38,6 +38,14 @@ export function checked(result: number, syscall: string, detail?: { path?: strin
   return result;
 }
 
+/** What the permission model of Node forbids, as Node says it. */
+export function pathForbidden(right: 'fs.read' | 'fs.write', path: string): Error {
+  const [permission, flag] =
+    right === 'fs.read' ? ['FileSystemRead', '--allow-fs-read'] : ['FileSystemWrite', '--allow-fs-write'];
+  const message = `Access to '${path}' is restricted: a listener makes its path and takes it away. Use ${flag}`;
+  return Object.assign(new Error(message), { code: 'ERR_ACCESS_DENIED', permission, resource: path });
+}
+
 function withCode<E extends Error>(error: E, code: string): E {
   return Object.assign(error, { code });
 }

@@ -17,7 +17,7 @@ export { sendDatagram, type DatagramOptions } from './endpoint/datagram.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';
 export { socketpair } from './endpoint/pair.js';
 export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';
-export { FdServer, listen, type ListenOptions } from './endpoint/server.js';
+export { FdServer, listen, type ListenOptions, type ServerOptions } from './endpoint/server.js';
 export type { SpawnOptions } from './endpoint/spawn.js';
 export type { SocketType } from './endpoint/type.js';
 export { FdPasserError } from './errors.js';

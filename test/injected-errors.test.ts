@@ -133,6 +133,7 @@ const HARMLESS = new Set([
   'pthread_setname_np',
   'pthread_sigmask',
   'snprintf',
+  'strnlen',
   'strstr',
   'umask',
 ]);

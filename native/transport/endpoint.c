@@ -111,6 +111,15 @@ static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, 
   return error;
 }
 
+/* Takes away the path just bound, unless something with other permissions is there by now. */
+static void unbind(const struct sockaddr_un *at, unsigned mode) {
+  struct stat there;
+  char path[sizeof at->sun_path + 1] = {0};
+  memcpy(path, at->sun_path, sizeof at->sun_path);
+  if (path[0] && !lstat(path, &there) && S_ISSOCK(there.st_mode) && !(there.st_mode & 0777 & ~(mode_t)mode))
+    unlink(path);
+}
+
 int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mode, int backlog) {
   struct sockaddr_un at;
   socklen_t size;
@@ -123,12 +132,7 @@ int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mod
   error = bind_with_mode(fd, &at, size, mode);
   if (!error && type != FDP_DGRAM && listen(fd, backlog)) {
     error = -errno;
-    /* Nobody replaces the path of a socket that is still open (src/endpoint/server.ts): it is the one just bound. */
-    if (name[0]) {
-      char path[sizeof at.sun_path + 1] = {0};
-      memcpy(path, name, length);
-      unlink(path);
-    }
+    unbind(&at, mode);
   }
   if (error)
     fdp_close(fd);
@@ -175,6 +179,23 @@ int fdp_accept(int listener) {
     fd = accept(listener, NULL, NULL);
   while (fd < 0 && errno == EINTR);
   return prepared_after(fd, 1);
+}
+
+int fdp_name(int socket, char *name, size_t room) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  socklen_t size = sizeof at;
+  if (getsockname(socket, (struct sockaddr *)&at, &size))
+    return -errno;
+  size_t before = offsetof(struct sockaddr_un, sun_path);
+  size_t length = size > before ? size - before : 0;
+  if (length > sizeof at.sun_path)
+    length = sizeof at.sun_path; /* the NUL of the longest path has no room */
+  if (length && at.sun_path[0])
+    length = strnlen(at.sun_path, length);
+  if (length > room)
+    return -ENAMETOOLONG;
+  memcpy(name, at.sun_path, length);
+  return (int)length;
 }
 
 #ifdef __linux__

@@ -189,6 +189,13 @@ int fdp_accept(int listener) {
   return error ? error : fd;
 }
 
+int fdp_name(int stream, char *name, size_t room) {
+  (void)stream;
+  (void)name;
+  (void)room;
+  return -EOPNOTSUPP;
+}
+
 int fdp_peer(int stream, struct fdp_peer *peer) {
   (void)stream;
   (void)peer;

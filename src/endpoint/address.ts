@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { invalidType, invalidValue, systemError } from '../errors.js';
 
 /** What `sun_path` holds (unix(7)). */
-const SUN_PATH = ['linux', 'android', 'sunos'].includes(process.platform) ? 108 : 104;
+export const SUN_PATH = ['linux', 'android', 'sunos'].includes(process.platform) ? 108 : 104;
 
 /** The bytes of a socket's name: a path with its NUL, or an abstract name, which starts with one and may have more. */
 export function address(path: string, syscall: string): Buffer {

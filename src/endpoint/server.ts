@@ -1,17 +1,7 @@
-import {
-  chmodSync,
-  closeSync,
-  constants as flags,
-  fstatSync,
-  lstatSync,
-  openSync,
-  rmSync,
-  unlinkSync,
-  type BigIntStats,
-} from 'node:fs';
 import { constants } from 'node:os';
-import { dirname } from 'node:path';
 import { abortable, type Abortable } from '../abort.js';
+import { Custody } from '../descriptor/custody.js';
+import type { FdLike } from '../descriptor/fd-like.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
@@ -30,25 +20,31 @@ import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
 import { iterate } from '../iterate.js';
 import { Queue, Queued } from '../queue.js';
-import { address, isAbstract } from './address.js';
+import { address, isAbstract, SUN_PATH } from './address.js';
 import { peerCredentials, type PeerCredentials } from './credentials.js';
+import { bindPath, type Bind, type Place } from './path.js';
 import { typeNumber, type SocketType } from './type.js';
 
-export interface ListenOptions {
+export interface ServerOptions {
+  /**
+   * Who may connect, by the kernel's word: `true` or `false`, at once. Others are closed at once, having received nothing.
+   * Default: this process's own effective user alone.
+   */
+  allow?: (peer: PeerCredentials) => boolean;
+}
+
+export interface ListenOptions extends ServerOptions {
   /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
   backlog?: number;
   /** The permissions of the path. From its first instant it has none beyond these. Default 0o600. */
   mode?: number;
   /** Default `'stream'`. A datagram socket has no connections: `accept` gives the socket itself. */
   type?: SocketType;
-  /**
-   * Who may connect, by the kernel's word. Others are closed at once, having received nothing. Default: this process's
-   * own effective user alone. Not for datagrams, which come without a word of the kernel: `mode` says who may send.
-   */
+  /** Not for datagrams, which come without a word of the kernel: `mode` says who may send. */
   allow?: (peer: PeerCredentials) => boolean;
 }
 
-const { EAGAIN, EADDRINUSE, ECONNABORTED, ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM } = constants.errno;
+const { EAGAIN, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
 
 // Milliseconds, as in Link: connections wait in the backlog while this process has no slot for them.
 const FIRST_RETRY = 50;
@@ -76,8 +72,8 @@ class Accepter extends Queued {
  */
 export function listen(path: string, options: ListenOptions = {}): FdServer {
   address(path, 'bind');
-  const { backlog = 511, mode = 0o600, type = 'stream', allow = sameUser } = checkOptions(options);
-  if (typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
+  const { backlog = 511, mode = 0o600, type = 'stream' } = checkOptions(options);
+  const allow = checkAllow(options);
   if (type === 'dgram' && options.allow !== undefined)
     throw invalidValue('options.allow', 'left out for datagrams', allow);
   const bind = {
@@ -85,45 +81,71 @@ export function listen(path: string, options: ListenOptions = {}): FdServer {
     mode: checkInteger('options.mode', mode, 0, 0o777),
     backlog: checkInteger('options.backlog', backlog, 0, 0x7fffffff),
   };
-  const [fd, stats] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
-  const listener = ownReceived(fd);
+  const [fd, place] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
+  const socket = new Custody('fd', ownReceived(fd));
   try {
-    return new FdServer(path, listener, stats, type === 'dgram' ? undefined : allow);
+    return new FdServer(path, socket, type === 'dgram' ? undefined : allow, place);
   } catch (error) {
-    if (stats !== undefined) unlinkSync(path);
-    listener.close();
+    place?.leave();
+    socket.close();
     throw error;
   }
 }
 
-/** A listening AF_UNIX socket, made by `listen`. It accepts when it is asked to; the rest waits in the kernel's backlog. */
+/**
+ * A listening AF_UNIX socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is asked
+ * to; the rest waits in the kernel's backlog.
+ */
 export class FdServer {
-  /** As given to `listen`. */
+  /** As given to `listen`, or to whoever bound the socket. */
   readonly path: string;
   readonly #listener: OwnedFd;
-  readonly #stats: BigIntStats | undefined;
   /** Nobody is asked for a datagram socket. */
-  readonly #allow: ((peer: PeerCredentials) => boolean) | undefined;
+  readonly #allow: Allow | undefined;
+  /** The path, if it is this server's to take away. */
+  readonly #place: Place | undefined;
   readonly #waiting = new Queue<Accepter>();
   #watch: Watch | undefined;
   #watching = false;
   #timer: NodeJS.Timeout | undefined;
   #full = false;
 
-  /** @internal */
-  constructor(
-    path: string,
-    listener: OwnedFd,
-    stats: BigIntStats | undefined,
-    allow: ((peer: PeerCredentials) => boolean) | undefined,
-  ) {
+  /** @internal If it throws, the socket still is in custody. */
+  constructor(path: string, socket: Custody, allow: Allow | undefined, place?: Place) {
     this.path = path;
-    this.#listener = listener;
-    this.#stats = stats;
     this.#allow = allow;
-    const watch = addon.watch(listener.fd, (events) => this.#onEvents(events));
+    this.#place = place;
+    const watch = addon.watch(socket.fd, (events) => this.#onEvents(events));
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
+    try {
+      this.#listener = socket.own();
+    } catch (error) {
+      addon.unwatch(watch);
+      throw error;
+    }
     this.#watch = watch;
+  }
+
+  /**
+   * A server over a listening socket that was received, inherited or came from a service manager. It owns the descriptor
+   * from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket. `close` leaves the
+   * path alone, which is whoever's who bound it.
+   *
+   * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no AF_UNIX socket), `EINVAL` (it does not listen), `EEXIST` (something else in this
+   * thread watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
+   */
+  static from(fd: FdLike, options: ServerOptions = {}): FdServer {
+    const allow = checkAllow(checkOptions(options));
+    const socket = new Custody('fd', fd);
+    try {
+      checkListens(socket.fd);
+      checked(addon.closeOnExec(socket.fd), 'fcntl');
+      checked(addon.setNonblocking(socket.fd), 'fcntl');
+      return new this(nameOf(socket.fd), socket, allow);
+    } catch (error) {
+      socket.giveBack();
+      throw error;
+    }
   }
 
   /** The listening socket, for borrowing (to send it with `keepOpen`, say). `-1` once closed. */
@@ -186,7 +208,7 @@ export class FdServer {
     this.#watch = undefined;
     this.#stopTimer();
     try {
-      if (this.#stats !== undefined && isSame(this.path, this.#stats)) rmSync(this.path, { force: true });
+      this.#place?.leave();
     } finally {
       this.#listener.close();
       for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
@@ -243,7 +265,7 @@ export class FdServer {
       this.#waiting.shift()!.fail(systemError(result, 'accept', { path: this.path }));
       return;
     }
-    if (FULL.has(-result)) warnFull(`A connection to '${this.path.replace('\0', '@')}'`, { least: 1, most: 1 });
+    if (FULL.has(-result)) warnFull(`A connection to '${this.path.replaceAll('\0', '@')}'`, { least: 1, most: 1 });
     this.#timer = setTimeout(() => this.#waiter.tryAgain(), this.#full ? RETRY : FIRST_RETRY);
     this.#full = true;
     whenSlotFreed(this.#waiter);
@@ -272,99 +294,33 @@ export class FdServer {
   }
 }
 
-/** Not in Node's table: a descriptor for the file itself, whatever it is (open(2)). */
-const O_PATH = 0o10000000;
-
 const FULL = new Set<number>([EMFILE, ENFILE]);
 const NO_ROOM = new Set<number>([...FULL, ENOBUFS, ENOMEM]);
 
-function sameUser(peer: PeerCredentials): boolean {
-  return peer.uid === process.geteuid?.();
+type Allow = (peer: PeerCredentials) => boolean;
+
+function checkAllow({ allow = sameUser }: ServerOptions): Allow {
+  if (typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
+  return allow;
 }
 
-// ---- the path of a listener
-
-interface Bind {
-  type: number;
-  mode: number;
-  backlog: number;
+function sameUser(peer: PeerCredentials): boolean {
+  return peer.uid === process.geteuid?.();
 }
 
 function bindAbstract(path: string, { type, mode, backlog }: Bind): number {
   return checked(addon.listen(type, address(path, 'bind'), mode, backlog), 'bind', { path });
 }
 
-/** Binds the path, replacing a dead socket. Of processes that replace the same one at the same time, one comes first. */
-function bindPath(path: string, bind: Bind): [fd: number, stats: BigIntStats] {
-  for (;;) {
-    const fd = addon.listen(bind.type, address(path, 'bind'), bind.mode, bind.backlog);
-    if (fd >= 0) return [fd, bound(fd, path, bind.mode)];
-    if (fd === -ENOENT) throw systemError(fd, 'bind', { path, advice: 'The folder must be there' });
-    if (fd !== -EADDRINUSE) throw systemError(fd, 'bind', { path });
-    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    if (found === undefined) continue;
-    if (!found.isSocket()) throw inUse(path, 'Something that is not a socket is there, and stays there');
-    if (isAlive(path)) throw inUse(path, 'A socket in use is there');
-    removeDead(path, found);
-  }
+function checkListens(fd: number): void {
+  const type = addon.socketType(fd);
+  if (type === -EINVAL) return; // what a passer cannot be made of
+  const advice = 'Only a listening AF_UNIX socket brings connections, and this is none';
+  throw systemError(type < 0 ? type : -EINVAL, 'accept', { advice });
 }
 
-/** The path as it was bound, with its whole mode: bind takes the umask's bits away. */
-function bound(fd: number, path: string, mode: number): BigIntStats {
-  try {
-    const stats = lstatSync(path, { bigint: true });
-    if (Number(stats.mode & 0o777n) !== mode) widen(path, stats, mode);
-    return stats;
-  } catch (error) {
-    addon.close(fd);
-    throw error;
-  }
-}
-
-/** Sets the mode of this socket alone, and not of what somebody has put in its place. */
-function widen(path: string, { dev, ino }: BigIntStats, mode: number): void {
-  const socket = openSync(path, O_PATH | flags.O_NOFOLLOW);
-  try {
-    const found = fstatSync(socket, { bigint: true });
-    if (found.dev !== dev || found.ino !== ino || !found.isSocket() || Number(found.uid) !== process.geteuid?.())
-      throw inUse(path, 'Something else has taken its place');
-    chmodSync(`/proc/self/fd/${socket}`, mode);
-  } finally {
-    closeSync(socket);
-  }
-}
-
-/**
- * Asks the kernel, without a connection that its owner would have to accept: a datagram socket cannot be connected to a
- * stream, but only a socket that nobody has open refuses.
- */
-function isAlive(path: string): boolean {
-  const result = addon.connect(typeNumber('dgram'), address(path, 'connect'));
-  if (result >= 0) addon.close(result);
-  return result !== -ECONNREFUSED && result !== -ENOENT;
-}
-
-/**
- * Removes a dead socket. Of the processes that do this at the same time one does it; the others must not remove what that
- * one has bound there meanwhile.
- */
-function removeDead(path: string, dead: BigIntStats): void {
-  const folder = openSync(dirname(path), 'r');
-  try {
-    const locked = addon.lock(folder);
-    if (locked === -EAGAIN) throw inUse(path, 'Another process is replacing the dead socket there');
-    checked(locked, 'flock', { path });
-    if (isSame(path, dead) && !isAlive(path)) unlinkSync(path);
-  } finally {
-    closeSync(folder);
-  }
-}
-
-function inUse(path: string, advice: string): Error {
-  return systemError(-EADDRINUSE, 'bind', { path, advice });
-}
-
-function isSame(path: string, stats: BigIntStats): boolean {
-  const there = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return there !== undefined && there.dev === stats.dev && there.ino === stats.ino;
+/** The path or abstract name of a socket; empty if it has none. */
+function nameOf(fd: number): string {
+  const name = Buffer.alloc(SUN_PATH);
+  return name.toString('utf8', 0, checked(addon.name(fd, name), 'getsockname'));
 }

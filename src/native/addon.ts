@@ -32,6 +32,11 @@ export interface Addon {
   listen(type: number, name: Uint8Array, mode: number, backlog: number): number;
   connect(type: number, name: Uint8Array): number;
   accept(listener: number): number;
+  name(socket: number, into: Uint8Array): number;
+  /** The path ends with a NUL. */
+  setMode(path: Uint8Array, bound: number, mode: number): number;
+  /** The name of the file ends with a NUL. */
+  lock(file: Uint8Array): number;
   /** Leaves pid, uid and gid in the batch's descriptors. */
   peer(socket: number): number;
 
@@ -66,7 +71,6 @@ export interface Addon {
   dup(fd: number): number;
   closeOnExec(fd: number): number;
   setNonblocking(fd: number): number;
-  lock(fd: number): number;
   /** A new descriptor for this process itself; `-ENOSYS` where there is none. */
   pidfd(): number;
 

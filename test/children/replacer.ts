@@ -1,4 +1,7 @@
-/** Listens on each path it is told of, at the moment it is told; answers with `'won'` or the code of the error. */
+/**
+ * Listens on each path it is told of, at the moment it is told; answers with `'won'` or the code of the error. As a user
+ * without rights if argv[2] is `'nobody'`.
+ */
 import { listen } from 'fdpasser';
 import type { Race } from '../support/race.js';
 
@@ -10,6 +13,12 @@ function race({ path, at }: Race): string {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? String(error);
   }
+}
+
+if (process.argv[2] === 'nobody') {
+  process.setgroups!([]);
+  process.setgid!(65534);
+  process.setuid!(65534);
 }
 
 let winner: ReturnType<typeof listen> | undefined;

@@ -96,15 +96,6 @@ static void flags(void) {
   close_all(ends, 2);
 }
 
-static void locks(void) {
-  int one = open("/tmp", O_RDONLY), other = open("/tmp", O_RDONLY);
-  EQUAL(fdp_lock(one), 0);
-  EQUAL(fdp_lock(other), -EAGAIN);
-  EQUAL(fdp_close(one), 0);
-  EQUAL(fdp_lock(other), 0);
-  EQUAL(fdp_close(other), 0);
-}
-
 static void ledgers(void) {
   struct fdp_ledger one, other;
   fdp_ledger_open(&one);
@@ -214,7 +205,6 @@ const struct test descriptor_tests[] = {
     {"how a file was opened is told", accesses},
     {"a duplicate is close-on-exec and shares the open file; closing a closed one is EBADF", duplicates},
     {"close-on-exec is the descriptor's, O_NONBLOCK the open file's", flags},
-    {"one open file alone holds a lock", locks},
     {"a ledger closes what it owns, and nothing else", ledgers},
     {"what is lent is closed when the last loan is over, whoever ends it", loans},
     {"a thread that ends closes what its runtime has not closed, and nothing else", threads_end},

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #ifdef FDP_SYSV
 #include <stropts.h>
@@ -162,12 +163,48 @@ static void names(void) {
   int client = fdp_connect(FDP_STREAM, name, (size_t)length);
   CHECK(client >= 0);
   EQUAL(fdp_connect(FDP_STREAM, name, (size_t)length - 1), -ECONNREFUSED); /* an abstract name is all its bytes */
+  char told[sizeof((struct sockaddr_un *)0)->sun_path];
+  EQUAL(fdp_name(listener, told, sizeof told), length);
+  EQUAL(memcmp(told, name, (size_t)length), 0);
+  EQUAL(fdp_name(listener, told, (size_t)length - 1), -ENAMETOOLONG);
+  EQUAL(fdp_name(client, told, sizeof told), 0);
+  EQUAL(fdp_name(1000, told, sizeof told), -EBADF);
   EQUAL(fdp_close(client), 0);
   int accepted = fdp_accept(listener); /* with a connection in its backlog, a listener is closed on a thread */
   CHECK(accepted >= 0);
   EQUAL(fdp_close(accepted), 0);
   EQUAL(fdp_close(listener), 0);
   EQUAL(fdp_connect(FDP_STREAM, name, (size_t)length), -ECONNREFUSED);
+}
+
+static void locks(void) {
+  make_folder();
+  int one = fdp_lock(path);
+  CHECK(one >= 0);
+  EQUAL(fcntl(one, F_GETFD), FD_CLOEXEC);
+  EQUAL(fdp_lock(path), -EAGAIN);
+  EQUAL(fdp_close(one), 0);
+  int other = fdp_lock(path); /* the file alone is no lock */
+  CHECK(other >= 0);
+  EQUAL(fdp_close(other), 0);
+  remove_folder();
+  EQUAL(fdp_lock(path), -ENOENT);
+}
+
+static void modes(void) {
+#ifdef __linux__
+  struct stat status;
+  size_t length = make_folder();
+  EQUAL(fdp_set_mode(path, 0200, 0600), -ENOENT);
+  int listener = fdp_listen(FDP_STREAM, path, length, 0200, 1);
+  EQUAL(fdp_set_mode(path, 0200, 0666), 0);
+  EQUAL(stat(path, &status), 0);
+  EQUAL(status.st_mode & 0777, 0666);
+  EQUAL(fdp_set_mode(path, 0200, 0600), -ESTALE); /* has more than the socket that is meant */
+  EQUAL(fdp_set_mode(folder, 0777, 0700), -ESTALE);
+  stop_listening(listener);
+  remove_folder();
+#endif
 }
 
 static void full_backlog(void) {
@@ -191,6 +228,9 @@ static void other_type(void) {
   size_t length = make_folder();
   int listener = fdp_listen(FDP_SEQPACKET, path, length, 0600, 1);
   CHECK(listener >= 0);
+  char name[sizeof path];
+  EQUAL(fdp_name(listener, name, sizeof name), (int)length - 1);
+  EQUAL(memcmp(name, path, length - 1), 0);
   EQUAL(fdp_connect(FDP_STREAM, path, length), -EPROTOTYPE);
   stop_listening(listener);
   remove_folder();
@@ -289,6 +329,8 @@ const struct test endpoint_tests[] = {
     {"a stream does not say who is at its other end", no_word_of_the_peer},
 #else
     {"names that are too long, missing or abstract", names},
+    {"one process at a time holds a lock", locks},
+    {"a path gets its mode only if what is there was bound with so little", modes},
     {"a full backlog is EAGAIN, and later has room", full_backlog},
     {"a listener of another type is EPROTOTYPE", other_type},
     {"the kernel says which process and user has connected", credentials},

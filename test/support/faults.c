@@ -166,6 +166,7 @@ MEET(int, connect, "connect", fd, (int fd, const struct sockaddr *at, socklen_t 
 MEET(int, accept4, "accept4", fd, (int fd, struct sockaddr *at, socklen_t *length, int flags), (fd, at, length, flags))
 MEET(int, shutdown, "shutdown", fd, (int fd, int how), (fd, how))
 MEET(int, fchmod, "fchmod", fd, (int fd, mode_t mode), (fd, mode))
+MEET(int, chmod, "chmod", 0, (const char *path, mode_t mode), (path, mode))
 MEET(int, fstat, "fstat", fd, (int fd, struct stat *status), (fd, status))
 MEET(int, flock, "flock", fd, (int fd, int operation), (fd, operation))
 MEET(ssize_t, read, "read", fd, (int fd, void *bytes, size_t length), (fd, bytes, length))

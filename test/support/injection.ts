@@ -251,6 +251,11 @@ export const TABLE: readonly Row[] = [
       'throws E bind': 'EBADF EINVAL ENOBUFS ENOMEM ENOTSOCK EOPNOTSUPP',
     },
   },
+  {
+    uses: ['listen', 'listen, where a dead socket is'],
+    call: 'chmod',
+    outcomes: { [WORKS]: 'EACCES EIO ENOSYS EPERM EROFS' },
+  },
   { uses: ['listen'], call: 'epoll_ctl', outcomes: { 'throws E epoll_ctl': 'ENOMEM ENOSPC EPERM' } },
   {
     uses: ['listen, where a dead socket is'],
@@ -350,6 +355,8 @@ export const TABLE: readonly Row[] = [
  */
 export const NOT_INJECTED = [
   'unlink',
+  'lstat',
+  'getsockname',
   'ioctl',
   'epoll_create1',
   'epoll_wait',

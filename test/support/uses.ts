@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { closeSync, lstatSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import { finished } from 'node:stream/promises';
 import { connect, FdPasser, listen, OwnedFd, peerCredentials, sendDatagram, socketpair } from 'fdpasser';
@@ -76,6 +76,7 @@ export const USES: readonly Use[] = [
         assert.notEqual(madeAt(server.path), dead);
         return WORKS;
       } catch (error) {
+        rmSync(`${path}.fdpasser-lock`, { force: true }); // it stands for whoever has the lock, and here nobody has
         for (const name of readdirSync(folder)) {
           assert.equal(madeAt(`${folder}/${name}`), dead, 'something else was left behind');
           unlinkSync(`${folder}/${name}`);
