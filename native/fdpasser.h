@@ -294,7 +294,10 @@ void fdp_ledger_end(struct fdp_ledger *ledger);
  */
 int fdp_vacate(int fd);
 void fdp_vacated(int fd);
-/* For want of a free number: closes it when the thread ends, unless it is another file by then. */
-void fdp_leave(int fd);
+/*
+ * For want of a free number, or because somebody borrows it: closes what this owner has there when the thread ends,
+ * unless it is another file by then, or when the last loan is over.
+ */
+void fdp_leave(uint32_t owner, int fd);
 
 #endif

@@ -96,11 +96,10 @@ static void end_owned(struct fdp_ledger *ledger, int perhaps) {
       fdp_ledger_release(ledger, fd);
     else if (closer != FDP_PERHAPS)
       fdp_ledger_close(ledger, fd);
-    else if (perhaps) {
+    else if (perhaps && (fdp_ledger_is_lent(fd) || fdp_vacate(fd)))
+      fdp_leave(ledger->owner, fd);
+    else if (perhaps)
       fdp_ledger_release(ledger, fd);
-      if (fdp_vacate(fd))
-        fdp_leave(fd);
-    }
   }
 }
 

@@ -4,6 +4,7 @@
  * one that nobody else can have; what still stands there when the thread ends was not the runtime's to close.
  */
 #include "fdpasser.h"
+#include "registry.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -20,8 +21,8 @@ enum { CLOSE_ON_EXEC = 0 };
 struct left {
   struct left *next;
   int fd;
-  int place; /* what stands there, once more: no other file has its identity meanwhile. -1: none, it is still the first
-              */
+  int place;      /* what stands there, once more: no other file has its identity meanwhile */
+  uint32_t owner; /* without a place: whose it is, with what was open there */
   int64_t identity;
 };
 
@@ -36,23 +37,34 @@ static void forget(struct left **link) {
   free(left);
 }
 
+/* The runtime has not closed it. */
+static void close_left(const struct left *left) {
+  int32_t fd = left->fd;
+  if (left->place < 0)
+    fdp_registry()->leave(left->owner, &fd, 1);
+  if (fd >= 0)
+    fdp_close(fd);
+}
+
 static void at_end(void *data) {
   struct left *left = data;
   while (left) {
     if (fdp_identity(left->fd) == left->identity)
-      fdp_close(left->fd);
+      close_left(left);
+    else if (left->place < 0)
+      fdp_registry()->release(left->owner, left->fd);
     forget(&left);
   }
 }
 
 static void make_key(void) { pthread_key_create(&key, at_end); }
 
-static int note(int fd, int place, int64_t identity) {
+static int note(uint32_t owner, int fd, int place) {
   struct left *left = malloc(sizeof *left);
   if (!left)
     return -ENOMEM;
   pthread_once(&once, make_key);
-  *left = (struct left){pthread_getspecific(key), fd, place, identity};
+  *left = (struct left){pthread_getspecific(key), fd, place, owner, fdp_identity(place < 0 ? fd : place)};
   if (!pthread_setspecific(key, left))
     return 0;
   free(left);
@@ -64,7 +76,7 @@ int fdp_vacate(int fd) {
   if (file < 0)
     return file;
   int place = socket(AF_UNIX, SOCK_DGRAM | CLOSE_ON_EXEC, 0);
-  int error = place < 0 ? -errno : note(fd, place, fdp_identity(place));
+  int error = place < 0 ? -errno : note(0, fd, place);
   if (!error) {
     dup2(place, fd);       /* a child that inherits it can do nothing with it */
     fdp_close_on_exec(fd); /* all the same */
@@ -83,8 +95,4 @@ void fdp_vacated(int fd) {
   pthread_setspecific(key, first);
 }
 
-void fdp_leave(int fd) {
-  int64_t identity = fdp_identity(fd);
-  if (identity >= 0)
-    note(fd, -1, identity);
-}
+void fdp_leave(uint32_t owner, int fd) { note(owner, fd, -1); }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { closeSync, fstatSync, openSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import { FdChannel, FdPasser, FdStream, listen, OwnedFd, socketpair, type FdLike } from 'fdpasser';
+import type { Task } from './children/number-user.js';
 import { anonymousFile, identity, inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
 
@@ -209,3 +212,53 @@ test('an aborted loan is over', async () => {
   closeSync(owned.take());
   passer.destroy();
 });
+
+/** A worker that has a number, and does with it what it is told. */
+async function startUser(fd: number): Promise<{ worker: Worker; tell: (task: Task) => Promise<void> }> {
+  const worker = new Worker(new URL('children/number-user.js', import.meta.url), { workerData: fd });
+  await once(worker, 'message');
+  return {
+    worker,
+    async tell(task) {
+      worker.postMessage(task, []);
+      await once(worker, 'message');
+    },
+  };
+}
+
+for (const end of ['there', 'gone'] as const)
+  test(`what one thread lends, and a worker hands over, stays open until both were sent, with the worker ${end}`, async () => {
+    const slow = waiting();
+    const fd = anonymousFile();
+    const file = identity(fd);
+    const { worker, tell } = await startUser(fd);
+    const lent = slow.passer.send(fd, { keepOpen: true });
+    await tell('hand over');
+    if (end === 'gone') await worker.terminate();
+    assert.equal(identity(fd), file);
+    const other = slow.go();
+    using received = await other.receive();
+    await lent;
+    assert.equal(identity(received.fd), file);
+    await until(() => !isOpen(fd));
+    await worker.terminate();
+    slow.passer.destroy();
+    other.destroy();
+  });
+
+for (const end of ['let the loan go', 'is terminated'] as const)
+  test(`what a worker lends, and another thread hands over, is closed when the worker ${end === 'is terminated' ? end : 'lets it go'}`, async () => {
+    const quick = wires.passer();
+    const fd = anonymousFile();
+    const file = identity(fd);
+    const { worker, tell } = await startUser(fd);
+    await tell('lend');
+    await quick.send(fd, false);
+    (await quick.receive()).close();
+    assert.equal(identity(fd), file);
+    if (end === 'let the loan go') await tell(end);
+    else await worker.terminate();
+    await until(() => !isOpen(fd));
+    await worker.terminate();
+    quick.destroy();
+  });

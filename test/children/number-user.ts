@@ -1,0 +1,26 @@
+/** A worker that does with a number of another thread what it is told, and says when that is done. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { FdPasser, socketpair } from 'fdpasser';
+
+const fd = workerData as number;
+const [one, other] = socketpair().map((fh) => new FdPasser({ fh })) as [FdPasser, FdPasser];
+const waiting = new FdPasser();
+
+const tasks = {
+  async 'hand over'() {
+    await one.send(fd);
+    (await other.receive()).close();
+  },
+  lend() {
+    waiting.send(fd, { keepOpen: true }).catch(() => {});
+  },
+  'let the loan go'() {
+    waiting.destroy();
+  },
+} as const;
+export type Task = keyof typeof tasks;
+
+parentPort!.on('message', (task: Task) => {
+  void Promise.resolve(tasks[task]()).then(() => parentPort!.postMessage('done', []));
+});
+parentPort!.postMessage('ready', []);
