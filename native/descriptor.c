@@ -32,7 +32,7 @@ static int socket_kind(int fd) {
   int type, domain = fdp_domain(fd);
   socklen_t length = sizeof type;
   if (domain < 0)
-    return domain;
+    return domain == -EBADF ? FDP_SOCKET : domain; /* opened with O_PATH: the path of one of AF_UNIX, and no socket */
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
     return -errno;
   if (domain == AF_UNIX)
@@ -63,7 +63,9 @@ int fdp_kind(int fd) {
     return FDP_BLOCK_DEVICE;
   case S_IFSOCK:
     return socket_kind(fd);
-  default: /* eventfd, epoll, pidfd and their like have no type at all */
+  case S_IFLNK:
+    return FDP_SYMLINK; /* opened with O_PATH and O_NOFOLLOW */
+  default:              /* eventfd, epoll, pidfd and their like have no type at all */
     return FDP_ANONYMOUS;
   }
 }
@@ -84,7 +86,8 @@ int fdp_listening(int fd) {
   int listening;
   socklen_t length = sizeof listening;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length))
-    return errno == ENOTSOCK ? 0 : -errno;
+    /* Of a number opened with O_PATH most calls say EBADF, even of a file. */
+    return errno == ENOTSOCK || (errno == EBADF && !fdp_check(fd)) ? 0 : -errno;
   return listening != 0; /* the BSDs give the flag's own value */
 #endif
 }
@@ -98,6 +101,10 @@ int fdp_access(int fd) {
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0)
     return -errno;
+#ifdef O_PATH
+  if (flags & O_PATH)
+    return 0;
+#endif
   switch (flags & O_ACCMODE) {
   case O_RDONLY:
     return FDP_READ;

@@ -142,6 +142,7 @@ enum fdp_kind {
   FDP_TTY,
   FDP_CHARACTER_DEVICE,
   FDP_BLOCK_DEVICE,
+  FDP_SYMLINK,
   FDP_TCP,
   FDP_UDP,
   FDP_UNIX_STREAM,
@@ -169,7 +170,7 @@ int fdp_kind(int fd);          /* an fdp_kind */
 int fdp_domain(int fd);        /* the address family of a socket */
 int fdp_listening(int fd);     /* 1 or 0 */
 int fdp_ipv6(int fd);          /* 1 for a socket of AF_INET6, else 0 */
-int fdp_access(int fd);        /* an fdp_direction, or both */
+int fdp_access(int fd);        /* an fdp_direction, both, or 0: opened with O_PATH */
 int fdp_check(int fd);         /* 0 when it is open, else -EBADF */
 int64_t fdp_identity(int fd);  /* of its file: equal for the same one, else not. Does not wait for a file system */
 int fdp_dup(int fd);           /* another descriptor of the same open file */

@@ -10,7 +10,7 @@ import { READ, WRITE } from '../native/addon.js';
 import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
 import { refuseIn } from '../native/runtime.js';
-import { noteUnread } from './node-internals.js';
+import { noteConnected, noteUnread } from './node-internals.js';
 import type { Kind } from './owned-fd.js';
 
 export interface SocketOptions {
@@ -46,10 +46,10 @@ export type Close = (fd: number) => number;
 
 export function socketOf({ fd, kind, listening, unread }: Nature, options: SocketOptions = {}): Socket {
   // What else net.Socket takes for a pipe or connection fails at the first use, not here.
-  if (!CONNECTIONS.has(kind) || listening)
-    throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', named(kind, listening));
-  refuseIn(['bun'], 'toSocket()', 'The descriptor is still yours: use an FdStream for a unix-stream');
   const access = checked(addon.access(fd), 'fcntl');
+  if (!CONNECTIONS.has(kind) || listening || access === 0)
+    throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', described(fd, kind, listening));
+  refuseIn(['bun'], 'toSocket()', 'The descriptor is still yours: use an FdStream for a unix-stream');
   const socket = new builtin.net.Socket({
     ...options,
     fd,
@@ -65,7 +65,7 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
 
 export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: Socket) => void): Server {
   if ((kind !== 'tcp' && kind !== 'unix-stream') || !listening)
-    throw wrongKind('toServer', 'a listening socket (tcp, unix-stream)', named(kind, listening));
+    throw wrongKind('toServer', 'a listening socket (tcp, unix-stream)', described(fd, kind, listening));
   refuseIn(['deno'], 'toServer()', STILL_YOURS);
   const server = new builtin.net.Server(listener);
   // In a cluster's worker, too, it is this process that listens.
@@ -79,11 +79,13 @@ export function datagramsOf(
   { fd, kind }: Nature,
   listener?: (message: Buffer, from: RemoteInfo) => void,
 ): DatagramSocket {
-  if (kind !== 'udp') throw wrongKind('toDgram', 'a udp socket', kind);
+  if (kind !== 'udp') throw wrongKind('toDgram', 'a udp socket', described(fd, kind));
   if (fd === 0) throw wrongKind('toDgram', 'a number above 0, since dgram binds no other', '0');
   refuseIn(['deno'], 'toDgram()', STILL_YOURS);
   const type = checked(addon.ipv6(fd), 'getsockopt') === 1 ? 'udp6' : 'udp4';
-  return builtin.dgram.createSocket(type, listener).bind({ fd, exclusive: true });
+  const socket = builtin.dgram.createSocket(type, listener).bind({ fd, exclusive: true });
+  noteConnected(socket);
+  return socket;
 }
 
 export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}, close?: Close): ReadStream {
@@ -117,14 +119,11 @@ const CONNECTIONS = new Set<Kind>(['tcp', 'unix-stream', 'fifo']);
 // Not a fifo: a read that waits for it would hold one of the few threads for files. toSocket() is for those.
 const FILES = new Set<Kind>(['file', 'tty', 'character-device', 'block-device']);
 
-function named(kind: Kind, listening: boolean): string {
-  return listening ? `a listening ${kind}` : kind;
-}
-
 function allows(fd: number, direction: number): boolean {
   return (checked(addon.access(fd), 'fcntl') & direction) !== 0;
 }
 
-function described(fd: number, kind: Kind): string {
-  return `${kind}, open for ${allows(fd, READ) ? (allows(fd, WRITE) ? 'both' : 'reading') : 'writing'}`;
+function described(fd: number, kind: Kind, listening = false): string {
+  const open = ['with O_PATH, for its place alone', 'for reading', 'for writing', 'for both'];
+  return `${listening ? 'a listening ' : ''}${kind}, open ${open[checked(addon.access(fd), 'fcntl')]}`;
 }

@@ -32,6 +32,13 @@ static void kinds(void) {
   expect_kind(ends[0], FDP_FIFO);
   expect_kind(ends[1], FDP_FIFO);
   EQUAL(fdp_kind(1000), -EBADF);
+#ifdef O_PATH
+  expect_kind(open("/dev/fd", O_PATH | O_NOFOLLOW), FDP_SYMLINK);
+  int place = open("/", O_PATH);
+  EQUAL(fdp_access(place), 0);
+  EQUAL(fdp_listening(place), 0);
+#endif
+  EQUAL(fdp_listening(1000), -EBADF);
 }
 
 static void sockets(void) {
