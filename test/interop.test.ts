@@ -73,6 +73,14 @@ test('a passer receives what send_fds of Python sends in the largest messages th
   await receiveFrom(startPeer('python3', 'python-fds.py', ['send', 3, 253]), 3 * 253);
 });
 
+test('multiprocessing.reduction of Python receives what a passer with a payload of one sends', async () => {
+  await sendTo(startPeer('python3', 'reduction.py', ['receive', MANY], { payload: Buffer.of(1) }), MANY);
+});
+
+test('a passer receives what multiprocessing.reduction of Python sends', async () => {
+  await receiveFrom(startPeer('python3', 'reduction.py', ['send', MANY]), MANY);
+});
+
 test("recv_fd of Stevens' book receives what a passer with two bytes a message sends", async () => {
   await sendTo(startPeer('python3', 'stevens.py', ['receive', MANY], { payload: Buffer.alloc(2) }), MANY);
 });
