@@ -1,10 +1,10 @@
 /**
  * Compiles the C tests of native/fdpasser.h with each interface, and runs them.
  *
- *   node scripts/test-contract.js [--valgrind] [--musl] [--tsan] [title]
+ *   node scripts/test-contract.js [--valgrind] [--musl] [--tsan] [--compile] [title]
  *
  * --valgrind: under it, with no lost block and no descriptor left open. --musl: compiled with musl-gcc.
- * --tsan: under ThreadSanitizer.
+ * --tsan: under ThreadSanitizer. --compile: for another kernel or processor, and not run: scripts/test-kernels.js does.
  * A title, or a part of one: those tests alone. FDPASSER_RACE says how many messages race for the last slots.
  */
 import { spawn } from 'node:child_process';
@@ -45,6 +45,7 @@ const options = [
 ];
 options.push('-Werror');
 if (flags.has('--tsan')) options.push('-fsanitize=thread');
+if (flags.has('--compile')) options.push('-static');
 // The macros of musl's own headers mix signed and unsigned numbers.
 if (musl) options.push('-static', '-Wno-sign-compare', '-Wno-sign-conversion');
 
@@ -111,7 +112,7 @@ async function runUnderValgrind(program) {
 async function tryOne(each) {
   const program = join(build, each.name, 'contract');
   const compiled = await compile(each, program);
-  if (compiled.failed) return compiled;
+  if (compiled.failed || flags.has('--compile')) return compiled;
   const result = await (flags.has('--valgrind') ? runUnderValgrind(program) : run(program, titles));
   return { ...result, said: compiled.said + result.said };
 }
