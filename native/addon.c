@@ -87,12 +87,23 @@ static napi_value result(napi_env env, int number) {
   return ok(env, napi_create_int32(env, number, &value)) ? value : NULL;
 }
 
+/* These now belong to this environment, and came from there. */
+static void own(struct addon *addon, const int32_t *fd, int count, fdp_origin origin) {
+  fdp_ledger_take(&addon->ledger, fd, count);
+  for (int i = 0; i < count; i++) {
+    fdp_forget_origin(fd[i]); /* of a number that something else has closed */
+    fdp_set_origin(fd[i], origin);
+  }
+}
+
 /* A descriptor that now belongs to this environment, or an errno. */
-static int owned(struct addon *addon, int fd) {
+static int owned_from(struct addon *addon, int fd, fdp_origin origin) {
   if (fd >= 0)
-    fdp_ledger_take(&addon->ledger, &fd, 1);
+    own(addon, &fd, 1, origin);
   return fd;
 }
+
+static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0); }
 
 /* Defines an exported function of one integer. */
 #define OF_INTEGER(name, expression)                                          \
@@ -109,7 +120,16 @@ static int owned(struct addon *addon, int fd) {
 /* ---- transport -------------------------------------------------------------------------------------------------- */
 
 OF_INTEGER(socket_type_of, fdp_socket_type(fd))
-OF_INTEGER(attach, fdp_attach(fd))
+
+/* From now on what comes through it is its peer's. */
+static int attach_to(int fd) {
+  int result = fdp_attach(fd);
+  if (result >= 0)
+    fdp_set_origin_through(fd, fdp_new_origin());
+  return result;
+}
+
+OF_INTEGER(attach, attach_to(fd))
 OF_INTEGER(pending, fdp_pending(fd))
 OF_INTEGER(hung_up, fdp_hung_up(fd))
 
@@ -148,10 +168,13 @@ static napi_value receive_batch(napi_env env, napi_callback_info info) {
     return NULL;
   demand.stride = (uint32_t)stride;
   struct fdp_batch *batch = call.addon->batch;
+  fdp_origin origin = fdp_origin_through(socket);
+  if (fdp_is_crowded(origin))
+    return result(env, -ENOBUFS);
   int received = fdp_receive(socket, data, &demand, batch), count = 0;
   for (int i = 0; i < received; i++)
     count += batch->count[i];
-  fdp_ledger_take(&call.addon->ledger, batch->fd, count);
+  own(call.addon, batch->fd, count, origin);
   return result(env, received);
 }
 
@@ -204,7 +227,14 @@ static napi_value connect_to(napi_env env, napi_callback_info info) {
   return result(env, owned(call.addon, fdp_connect((enum fdp_type)type, (char *)name, length)));
 }
 
-OF_INTEGER(accept_from, owned(addon, fdp_accept(fd)))
+static int accept_into(struct addon *addon, int listener) {
+  fdp_origin origin = fdp_origin_through(listener);
+  if (!origin)
+    fdp_set_origin_through(listener, origin = fdp_new_origin());
+  return fdp_is_crowded(origin) ? -ENOBUFS : owned_from(addon, fdp_accept(listener), origin);
+}
+
+OF_INTEGER(accept_from, accept_into(addon, fd))
 
 static napi_value name_of(napi_env env, napi_callback_info info) {
   struct call call;
@@ -258,12 +288,22 @@ static napi_value adopt(napi_env env, napi_callback_info info) {
   int32_t fd, closer;
   if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) || !integer(env, call.argument[1], &closer))
     return NULL;
-  return result(env, fdp_ledger_adopt(&call.addon->ledger, fd, (enum fdp_closer)closer));
+  int error = fdp_ledger_adopt(&call.addon->ledger, fd, (enum fdp_closer)closer);
+  if (!error)
+    fdp_forget_origin(fd);
+  return result(env, error);
 }
 
-OF_INTEGER(release, (fdp_ledger_release(&addon->ledger, fd), 0))
+static int release_from(struct addon *addon, int fd) {
+  fdp_ledger_release(&addon->ledger, fd);
+  fdp_forget_origin(fd);
+  return 0;
+}
+
+OF_INTEGER(release, release_from(addon, fd))
 OF_INTEGER(hand_over, (fdp_ledger_hand_over(&addon->ledger, fd), 0))
 OF_INTEGER(close_owned, fdp_ledger_close(&addon->ledger, fd))
+OF_INTEGER(close_alone, fdp_ledger_close_alone(&addon->ledger, fd))
 OF_INTEGER(close_all, (fdp_ledger_close_all(&addon->ledger, addon->batch->fd, fd), 0))
 OF_INTEGER(end_loan, fdp_ledger_end_loan(&addon->ledger, fd))
 OF_INTEGER(is_lent, fdp_ledger_is_lent(fd))
@@ -297,7 +337,7 @@ OF_INTEGER(kind, fdp_kind(fd))
 OF_INTEGER(listening, fdp_listening(fd))
 OF_INTEGER(ipv6, fdp_ipv6(fd))
 OF_INTEGER(access_of, fdp_access(fd))
-OF_INTEGER(duplicate, owned(addon, fdp_dup(fd)))
+OF_INTEGER(duplicate, owned_from(addon, fdp_dup(fd), fdp_origin_of(fd)))
 OF_INTEGER(close_on_exec, fdp_close_on_exec(fd))
 OF_INTEGER(set_nonblocking, fdp_nonblocking(fd, 1))
 
@@ -601,6 +641,7 @@ NAPI_MODULE_INIT() {
       {"vacate", vacate},
       {"vacated", vacated},
       {"close", close_owned},
+      {"closeAlone", close_alone},
       {"closeAll", close_all},
       {"check", check},
       {"kind", kind},
@@ -624,6 +665,9 @@ NAPI_MODULE_INIT() {
   };
   napi_value name;
   stay_loaded();
+#if FDP_LANDING
+  fdp_prepare_landing();
+#endif
   struct addon *addon = calloc(1, sizeof *addon);
   if (!addon) {
     napi_throw_error(env, NULL, "fdpasser: out of memory");

@@ -1,11 +1,10 @@
 /* Closing without ever waiting for it. */
-#include "detached.h"
-#include "fdpasser.h"
+#include "lane.h"
+#include "nature.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,22 @@ static int close_here(int fd) {
   /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
   return close(fd) && errno != EINTR ? -errno : 0;
 }
+
+/* Closes numbers in a row by one call, where the system has it (close_range(2), Linux 5.9) and lets it through. */
+void fdp_close_rows(const int32_t *fd, int count) {
+  for (int i = 0, row; i < count; i += row) {
+    for (row = 1; i + row < count && fd[i + row] == fd[i] + row; row++)
+      ;
+#ifdef SYS_close_range
+    if (row > 1 && syscall(SYS_close_range, (unsigned)fd[i], (unsigned)fd[i + row - 1], 0) == 0)
+      continue;
+#endif
+    for (int k = 0; k < row; k++)
+      close_here(fd[i + k]);
+  }
+}
+
+/* ---- what was made here, and may be slow all the same ------------------------------------------------------------ */
 
 static int is_readable(int fd) {
   struct pollfd state = {.fd = fd, .events = POLLIN};
@@ -36,12 +51,12 @@ static int is_stream(int fd) {
 static int has_unread(int fd) {
   int bytes;
   /* Counted, not peeked at: whoever shares the socket may be peeking. A stream that has ended is readable, too. */
-  if (fdp_listening(fd) == 0 && is_stream(fd) && ioctl(fd, FIONREAD, &bytes) == 0)
+  if (is_stream(fd) && ioctl(fd, FIONREAD, &bytes) == 0)
     return bytes > 0;
   return is_readable(fd);
 }
 
-/* Whether descriptors lie in a Unix socket, or in those that a listener has not accepted. */
+/* Whether descriptors lie in a Unix socket. */
 static int has_descriptors(int fd) {
 #ifdef __linux__
   /* unix_show_fdinfo in Linux's net/unix/af_unix.c. Nothing else takes nothing and sees behind the first message. */
@@ -60,108 +75,228 @@ static int has_descriptors(int fd) {
 #endif
 }
 
-static int is_unix(int fd) { return fdp_domain(fd) == AF_UNIX; }
-
-/*
- * Whether a peer may have seen to it that close(2) waits, O_NONBLOCK or not: SO_LINGER makes the last close of a
- * connection wait for bytes to be acknowledged (socket(7)). The close of a Unix socket is also that of the descriptors
- * which nobody has received from it.
- */
+/* SO_LINGER makes the last close of a connection wait for bytes to be acknowledged (socket(7)), and the last close of a
+ * Unix socket is also that of the descriptors which nobody has received from it. */
 static int may_wait(int fd) {
   struct linger linger;
   socklen_t length = sizeof linger;
-  if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length))
-    return 0; /* no socket, most often */
-  if (is_unix(fd))
-    return has_unread(fd) && has_descriptors(fd);
-  return linger.l_onoff && linger.l_linger > 0;
+  int domain = fdp_domain(fd);
+  if (domain != AF_UNIX)
+    return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff && linger.l_linger > 0;
+  /* Linux 5.10 counts no descriptors in a backlog. */
+  return fdp_listening(fd) ? is_readable(fd) : has_unread(fd) && has_descriptors(fd);
 }
 
-/* ---- threads that wait ------------------------------------------------------------------------------------------- */
+/* ---- where a number is closed ------------------------------------------------------------------------------------ */
 
-struct slow {
-  struct slow *next;
-  int fd;
+enum where { NOWHERE, HERE, BY_LANDING, BY_A_THREAD };
+
+struct verdict {
+  enum where where;
+  fdp_origin lane;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct slow *first; /* of what no thread has come to yet */
-static int closers;        /* threads */
+/*
+ * A peer can change everything about what it shares, between any question and the close. So of what came from a peer,
+ * or has one at its other end, only what it is counts.
+ */
+#if FDP_LANDING
 
-static void *close_slowly(void *nothing) {
-  struct slow *slow;
-  (void)nothing;
-  pthread_mutex_lock(&lock);
-  while ((slow = first)) {
-    int fd = slow->fd;
-    first = slow->next;
-    pthread_mutex_unlock(&lock);
-    free(slow);
-    close_here(fd);
-    pthread_mutex_lock(&lock);
+static enum where by_cost(int fd, int foreign) {
+  switch (fdp_cost(fd)) {
+  case FDP_CLOSE_NOTHING:
+    return NOWHERE;
+  case FDP_CLOSE_QUICK:
+    return HERE;
+  case FDP_CLOSE_LAST:
+    return foreign ? BY_LANDING : HERE;
+  case FDP_CLOSE_SOCKET:
+    return foreign || may_wait(fd) ? BY_LANDING : HERE;
+  case FDP_CLOSE_EACH:
+    return foreign ? BY_A_THREAD : HERE;
+  default:
+    return BY_LANDING;
   }
-  closers--;
-  pthread_mutex_unlock(&lock);
-  return NULL;
 }
 
-/* Whether a thread closes it, now or when one is free. */
-static int close_elsewhere(int fd) {
-  int taken = 0;
-  struct slow *slow = malloc(sizeof *slow);
-  if (!slow)
-    return 0;
-  slow->fd = fd;
-  pthread_mutex_lock(&lock);
-  int more = closers < FDP_MOST_CLOSERS && !fdp_detached(close_slowly, NULL);
-  closers += more;
-  /* Nothing else can be done about what lies in a Unix socket, so that waits for a thread. */
-  if (more || (closers > 0 && is_unix(fd))) {
-    slow->next = first;
-    first = slow;
-    taken = 1;
-  }
-  pthread_mutex_unlock(&lock);
-  if (!taken)
-    free(slow);
-  return taken;
+#else
+
+static enum where by_cost(int fd, int foreign) {
+  (void)foreign;
+  return fdp_domain(fd) >= 0 && may_wait(fd) ? BY_A_THREAD : HERE;
 }
 
-static int close_slow(int fd) {
+#endif
+
+/* Also forgets where the number came from: it is about to be somebody else's. */
+static struct verdict judge(int fd) {
+  fdp_origin from = fdp_origin_of(fd), through = fdp_origin_through(fd), lane = from;
+  enum where where = by_cost(fd, from || through);
+  if (from || through)
+    fdp_forget_origin(fd);
+  /* The end of a connection goes behind what came through it only if more of that lies in it. */
+  if (where != HERE && through)
+    lane = has_descriptors(fd) ? through : 0;
+  return (struct verdict){where, where != HERE && !lane ? fdp_new_origin() : lane};
+}
+
+/* Where no thread can be had. Whoever shares the socket may miss its lingering, so a thread is better. */
+static int close_without_lingering(int fd) {
   struct linger off = {0, 0};
-  if (close_elsewhere(fd))
-    return 0;
-  /* Whoever shares the socket may miss it, so a thread is better. */
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
   return close_here(fd);
 }
 
+static int hand_over(fdp_origin lane, int fd) { return fdp_hand_over(lane, fd) ? close_without_lingering(fd) : 0; }
+
+static int land(fdp_origin lane, const int32_t *fd, int count) {
+  int done = 0, result = 0;
+#if FDP_LANDING
+  done = fdp_land(lane, fd, count);
+#endif
+  for (; done < count; done++)
+    result = hand_over(lane, fd[done]);
+  return result;
+}
+
 /* ---- the contract ------------------------------------------------------------------------------------------------ */
 
-int fdp_close(int fd) { return may_wait(fd) ? close_slow(fd) : close_here(fd); }
+int fdp_close(int fd) {
+  struct verdict verdict = judge(fd);
+  switch (verdict.where) {
+  case NOWHERE:
+    return -EBADF;
+  case HERE:
+    return close_here(fd);
+  case BY_LANDING:
+    return land(verdict.lane, &fd, 1);
+  default:
+    return hand_over(verdict.lane, fd);
+  }
+}
 
-/* Closes numbers in a row by one call, where the system has it (close_range(2), Linux 5.9) and lets it through. */
-static void close_row(const int32_t *fd, int count) {
-#ifdef SYS_close_range
-  if (count > 1 && syscall(SYS_close_range, (unsigned)fd[0], (unsigned)fd[count - 1], 0) == 0)
-    return;
-#endif
-  for (int i = 0; i < count; i++)
-    close_here(fd[i]);
+/* Closes the first of them, as many as can be closed together, and returns how many. */
+static int close_some(const int32_t *fd, int count) {
+  int32_t here[FDP_MAX_FDS], landing[FDP_MAX_FDS];
+  int here_count = 0, landing_count = 0, i;
+  fdp_origin lane = 0;
+  for (i = 0; i < count && i < FDP_MAX_FDS; i++) {
+    struct verdict verdict = judge(fd[i]);
+    if (verdict.where == HERE)
+      here[here_count++] = fd[i];
+    else if (verdict.where == BY_A_THREAD)
+      hand_over(verdict.lane, fd[i]);
+    else if (verdict.where == BY_LANDING) {
+      if (landing_count > 0 && verdict.lane != lane) {
+        land(lane, landing, landing_count);
+        landing_count = 0;
+      }
+      lane = verdict.lane;
+      landing[landing_count++] = fd[i];
+    }
+  }
+  if (landing_count > 0)
+    land(lane, landing, landing_count);
+  if (here_count > 0)
+    fdp_close_rows(here, here_count);
+  return i;
 }
 
 void fdp_close_all(const int32_t *fd, int count) {
-  int row = 0; /* how many before the next are in a row, and still to be closed */
-  for (int i = 0; i < count; i++) {
-    int waits = may_wait(fd[i]);
-    if (row > 0 && (waits || fd[i] != fd[i - 1] + 1)) {
-      close_row(fd + i - row, row);
-      row = 0;
-    }
-    if (waits)
-      close_slow(fd[i]);
-    else
-      row++;
-  }
-  close_row(fd + count - row, row);
+  for (int done = 0; done < count;)
+    done += close_some(fd + done, count - done);
 }
+
+#if FDP_LANDING
+
+void fdp_close_peeked(int socket, const int32_t *fd, int count) {
+  for (int i = 0; i < count; i++) {
+    if (fdp_cost(fd[i]) == FDP_CLOSE_EACH && fdp_hand_over(fdp_origin_through(socket), fd[i]) == 0)
+      continue;
+    close_here(fd[i]);
+  }
+}
+
+#endif
+
+void fdp_close_lost(int socket, const int32_t *fd, int count) {
+  for (int i = 0; i < count; i++)
+    fdp_set_origin(fd[i], fdp_origin_through(socket));
+  fdp_close_all(fd, count);
+}
+
+/* ---- sockets that nobody else has -------------------------------------------------------------------------------- */
+
+#if FDP_LANDING
+
+enum { AT_ONCE = 64, MOST_ROUNDS = 32 };
+
+/* Takes connections out of the backlog of a listener that lets nobody in any more. Returns whether none is left. */
+static int empty_backlog(int listener, fdp_origin origin) {
+  int32_t fd[AT_ONCE];
+  for (int round = 0, last = 0; round < MOST_ROUNDS; round++) {
+    int count = 0;
+    while (count < AT_ONCE && (last = fdp_accept(listener)) >= 0) {
+      fdp_set_origin(last, origin);
+      fd[count++] = last;
+    }
+    if (count > 0)
+      fdp_close_all(fd, count);
+    if (last < 0)
+      return last == -EINVAL || last == -EAGAIN;
+  }
+  return 0;
+}
+
+/* The same of what lies in a socket of datagrams. */
+static int empty_queue(int socket, fdp_origin origin) {
+  enum { STRIDE = 1 << 16 };
+  const struct fdp_demand one = {1, 1, 1, FDP_MAX_FDS, STRIDE};
+  struct {
+    struct fdp_batch batch;
+    uint8_t bytes[STRIDE];
+  } *room = malloc(sizeof *room);
+  int result = room && fdp_attach(socket) >= 0 ? 1 : -ENOMEM;
+  for (int left = AT_ONCE * MOST_ROUNDS; left > 0 && result > 0; left--) {
+    result = fdp_receive(socket, room->bytes, &one, &room->batch);
+    for (int i = 0; result > 0 && i < room->batch.count[0]; i++)
+      fdp_set_origin(room->batch.fd[i], origin);
+    if (result > 0)
+      fdp_close_all(room->batch.fd, room->batch.count[0]);
+  }
+  free(room);
+  return result == 0 || result == -EAGAIN;
+}
+
+/*
+ * Once it is shut down nothing more comes in. So what is found empty then stays so, and its close cannot wait; and the
+ * peer hears of the end as by a close. But where something lies unread the peer is to hear that, by the close alone.
+ */
+static int is_quickly_closed(int fd, fdp_origin origin) {
+  int type;
+  socklen_t length = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
+    return 0;
+  if (fdp_listening(fd) == 1)
+    return shutdown(fd, SHUT_RDWR) == 0 && empty_backlog(fd, origin);
+  if (type == SOCK_DGRAM)
+    return shutdown(fd, SHUT_RDWR) == 0 && empty_queue(fd, origin);
+  if (has_unread(fd))
+    return 0;
+  shutdown(fd, SHUT_RDWR);
+  return type == SOCK_STREAM && !has_unread(fd) ? 1 : !has_descriptors(fd);
+}
+
+int fdp_close_alone(int fd) {
+  fdp_origin through = fdp_origin_through(fd), origin = through ? through : fdp_new_origin();
+  if (fdp_domain(fd) != AF_UNIX || !is_quickly_closed(fd, origin))
+    return fdp_close(fd);
+  fdp_forget_origin(fd);
+  return close_here(fd);
+}
+
+#else
+
+int fdp_close_alone(int fd) { return fdp_close(fd); }
+
+#endif

@@ -28,48 +28,6 @@ int fdp_domain(int fd) {
 #endif
 }
 
-static int socket_kind(int fd) {
-  int type, domain = fdp_domain(fd);
-  socklen_t length = sizeof type;
-  if (domain < 0)
-    return domain == -EBADF ? FDP_SOCKET : domain; /* opened with O_PATH: the path of one of AF_UNIX, and no socket */
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
-    return -errno;
-  if (domain == AF_UNIX)
-    return type == SOCK_STREAM ? FDP_UNIX_STREAM : type == SOCK_DGRAM ? FDP_UNIX_DGRAM : FDP_UNIX_SEQPACKET;
-  if (domain == AF_INET || domain == AF_INET6) {
-    if (type == SOCK_STREAM)
-      return FDP_TCP;
-    if (type == SOCK_DGRAM)
-      return FDP_UDP;
-  }
-  return FDP_SOCKET;
-}
-
-int fdp_kind(int fd) {
-  struct stat status;
-  if (fstat(fd, &status))
-    return -errno;
-  switch (status.st_mode & S_IFMT) {
-  case S_IFREG:
-    return FDP_FILE;
-  case S_IFDIR:
-    return FDP_DIRECTORY;
-  case S_IFIFO:
-    return FDP_FIFO;
-  case S_IFCHR:
-    return isatty(fd) ? FDP_TTY : FDP_CHARACTER_DEVICE;
-  case S_IFBLK:
-    return FDP_BLOCK_DEVICE;
-  case S_IFSOCK:
-    return socket_kind(fd);
-  case S_IFLNK:
-    return FDP_SYMLINK; /* opened with O_PATH and O_NOFOLLOW */
-  default:              /* eventfd, epoll, pidfd and their like have no type at all */
-    return FDP_ANONYMOUS;
-  }
-}
-
 int fdp_listening(int fd) {
 #ifdef __APPLE__
   /* getsockopt does not know SO_ACCEPTCONN there, though the headers do; the socket's own flags tell. */
@@ -119,7 +77,11 @@ int fdp_check(int fd) { return fcntl(fd, F_GETFD) < 0 ? -errno : 0; }
 
 int fdp_dup(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  return copy < 0 ? -errno : copy;
+  if (copy < 0)
+    return -errno;
+  fdp_forget_origin(copy);
+  fdp_set_origin(copy, fdp_origin_of(fd));
+  return copy;
 }
 
 int fdp_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0; }

@@ -3,6 +3,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+/* Far more than they need, and far less than the usual 8 MiB: there may be hundreds. */
+enum { STACK = 256 << 10 };
+
 int fdp_detached(void *(*body)(void *), void *argument) {
   pthread_attr_t attributes;
   pthread_t thread;
@@ -11,6 +14,7 @@ int fdp_detached(void *(*body)(void *), void *argument) {
   if (error)
     return -error;
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, STACK);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before); /* a thread begins with the mask of its maker */
   error = pthread_create(&thread, &attributes, body, argument);

@@ -11,6 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Whether descriptors can be closed from where they lie in a socket: see lane.c. */
+#if defined(__linux__) && !defined(FDP_BSD43) && !defined(FDP_SYSV)
+#define FDP_LANDING 1
+#else
+#define FDP_LANDING 0
+#endif
+
 enum {
   FDP_MAX_FDS = 253,    /* what Linux takes in one message: SCM_MAX_FD in include/net/scm.h */
   FDP_MAX_MESSAGES = 64 /* how many messages one call carries */
@@ -154,18 +161,60 @@ enum fdp_kind {
 
 enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
 
+/* ---- closing ---------------------------------------------------------------------------------------------------- */
+
 /*
- * The number must not be used any more whatever this returns, but for -EBADF. Where the close may wait, because of
- * SO_LINGER or of descriptors that lie unread in a socket, a thread does it: the number is then free a little later.
- * There are so many such threads. When all are busy, or none can be started, SO_LINGER is turned off instead; and a
- * socket in which descriptors lie stays open until a thread is free. It is closed here, and may wait, only if there is
- * no thread at all.
+ * Which peer an open number came from. Whatever it is, that peer may see to it that its last close waits, so those wait
+ * in a lane of their own. 0 is nobody: made here, or come from elsewhere. Noted for the whole process, by number.
  */
-enum { FDP_MOST_CLOSERS = 16 };
+typedef uint32_t fdp_origin;
+
+fdp_origin fdp_new_origin(void);
+fdp_origin fdp_origin_of(int fd);
+void fdp_set_origin(int fd, fdp_origin origin);
+
+/* What is received through a socket, or accepted from it, has this origin; 0 when it is no such socket. */
+fdp_origin fdp_origin_through(int socket);
+void fdp_set_origin_through(int socket, fdp_origin origin);
+
+/* The number is not ours any more, or new. fdp_close and its like do this by themselves. */
+void fdp_forget_origin(int fd);
+
+/* Whether so much of that origin waits to be closed that nothing more should be taken from it. */
+int fdp_is_crowded(fdp_origin origin);
+
+#if FDP_LANDING
+/* Opens the two numbers that closing needs for good, so that no close needs another. Once, before anything is received.
+ */
+void fdp_prepare_landing(void);
+#endif
+
+/*
+ * The number must not be used any more whatever this returns, but for -EBADF. On Linux nothing in which a peer had any
+ * part is closed for the last time here, unless it is known never to wait: the number is free when this returns, and a
+ * thread drops what it was. Of a file whose file system may act on each close, the thread makes the close itself, and
+ * the number is free a little later; likewise where the system's bound on descriptors in flight is reached. Only where
+ * no thread can be started at all is it closed here, without lingering, and may wait.
+ */
 int fdp_close(int fd);
 /* The same for several. Numbers in a row are closed by one call, and errors are not told. */
 void fdp_close_all(const int32_t *fd, int count);
+#if FDP_LANDING
+/* Of what was peeked at in a socket and is still there: none of these is the last close. */
+void fdp_close_peeked(int socket, const int32_t *fd, int count);
+#endif
+/* Of what came out of a socket, and is not handed on. */
+void fdp_close_lost(int socket, const int32_t *fd, int count);
+/*
+ * Closes a socket that nobody else has, in this process or another. Its peer hears of it before this returns, and a
+ * listener lets nobody in any more and has its name free, whatever lies in it. What is no socket of AF_UNIX: as
+ * fdp_close.
+ */
+int fdp_close_alone(int fd);
 
+/* ---- what one descriptor is ------------------------------------------------------------------------------------- */
+
+/* None of these asks the file system or the driver behind it, which may be the peer. */
 int fdp_kind(int fd);          /* an fdp_kind */
 int fdp_domain(int fd);        /* the address family of a socket */
 int fdp_listening(int fd);     /* 1 or 0 */
@@ -274,6 +323,7 @@ int fdp_ledger_adopt(struct fdp_ledger *ledger, int fd, enum fdp_closer closer);
 void fdp_ledger_release(struct fdp_ledger *ledger, int fd);
 /* As fdp_close; but if somebody borrows it, whoever is the last to do so closes it. -EBADF also if it is not ours. */
 int fdp_ledger_close(struct fdp_ledger *ledger, int fd);
+int fdp_ledger_close_alone(struct fdp_ledger *ledger, int fd); /* as fdp_close_alone, likewise */
 /* As fdp_close_all, likewise. Uses the room of `fd`. */
 void fdp_ledger_close_all(struct fdp_ledger *ledger, int32_t *fd, int count);
 /* An object of the runtime is about to own it, and then fdp_ledger_release is called. Either may come to its end. */

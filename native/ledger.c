@@ -27,11 +27,14 @@ void fdp_ledger_release(struct fdp_ledger *ledger, int fd) {
     ledger->handed = -1;
 }
 
-int fdp_ledger_close(struct fdp_ledger *ledger, int fd) {
+static int leave(struct fdp_ledger *ledger, int fd, int (*close)(int fd)) {
   int32_t left = fd;
   fdp_registry()->leave(ledger->owner, &left, 1);
-  return left >= 0 ? fdp_close(left) : left == -1 ? 0 : -EBADF;
+  return left >= 0 ? close(left) : left == -1 ? 0 : -EBADF;
 }
+
+int fdp_ledger_close(struct fdp_ledger *ledger, int fd) { return leave(ledger, fd, fdp_close); }
+int fdp_ledger_close_alone(struct fdp_ledger *ledger, int fd) { return leave(ledger, fd, fdp_close_alone); }
 
 void fdp_ledger_close_all(struct fdp_ledger *ledger, int32_t *fd, int count) {
   int left = 0;

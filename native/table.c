@@ -19,7 +19,12 @@ enum { FIRST_SLOTS = INT32_MAX };
 static atomic_int slots = FIRST_SLOTS;
 static atomic_flag growing = ATOMIC_FLAG_INIT;
 
-int fdp_table_slots(void) { return atomic_load(&slots); }
+int fdp_table_slots(void) {
+  struct rlimit limit;
+  int known = atomic_load(&slots);
+  /* The table never grows past the limit, so one as large as that needs no more; until the limit is raised. */
+  return known == INT32_MAX || getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > (rlim_t)known ? known : INT32_MAX;
+}
 
 /*
  * A number beyond the table makes the kernel grow it; what bears the number for that moment does not matter. It is a
@@ -32,7 +37,9 @@ static void *grow(void *argument) {
     high = fcntl(fd, F_DUPFD_CLOEXEC, wanted - 1);
   if (high >= 0)
     close(high);
-  atomic_store(&slots, wanted);
+  /* EINVAL: the limit was lowered meanwhile. After any other error nothing better can be done. */
+  if (high >= 0 || errno != EINVAL)
+    atomic_store(&slots, wanted);
   atomic_flag_clear(&growing);
   return NULL;
 }
@@ -42,14 +49,11 @@ int fdp_table_grow(int wanted) {
 
   if (atomic_flag_test_and_set(&growing))
     return 0;
-  /* The table never grows past the limit, so a table as large as that needs no more. */
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)wanted) {
-    if (limit.rlim_cur <= (rlim_t)atomic_load(&slots)) {
-      atomic_store(&slots, INT32_MAX);
-      atomic_flag_clear(&growing);
-      return 0;
-    }
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)wanted)
     wanted = (int)limit.rlim_cur;
+  if (wanted <= atomic_load(&slots)) {
+    atomic_flag_clear(&growing);
+    return 0;
   }
   int error = fdp_detached(grow, (void *)(intptr_t)wanted);
   if (error)

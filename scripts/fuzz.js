@@ -29,6 +29,9 @@ const sources = [
   'native/close.c',
   'native/descriptor.c',
   'native/detached.c',
+  'native/lane.c',
+  'native/nature.c',
+  'native/origin.c',
   ...readdirSync(join(root, 'native/transport'))
     .filter((name) => name.endsWith('.c'))
     .map((name) => `native/transport/${name}`),

@@ -114,7 +114,7 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
     return length == -EMSGSIZE || length == -EMFILE ? -EIO : (int)length;
   struct fdp_unpacked got = fdp_unpack(&header, fd);
   if (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
-    fdp_close_all(fd, got.count);
+    fdp_close_lost(socket, fd, got.count);
     return -EIO;
   }
   int ended = length == 0 && got.count == 0 ? fdp_has_ended(socket) : 0;

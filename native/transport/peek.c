@@ -266,7 +266,7 @@ static int consume(int socket, struct reception *r, const struct fdp_batch *batc
         lost |= got.count > 0 || truncated;
       else
         *behind = got.count == 0 && !truncated;
-      fdp_close_all(fd, got.count);
+      fdp_close_lost(socket, fd, got.count);
     }
     /* A second reader may have taken what was peeked here. */
     lost |= r->header[i].msg_len != (unsigned)batch->size[i];
@@ -279,12 +279,6 @@ static int has_free_slots(int enough) {
   for (int fd = getdtablesize() - 1; fd >= 0 && found < enough; fd--)
     found += fcntl(fd, F_GETFD) < 0;
   return found >= enough;
-}
-
-/* What was only peeked at is still in the queue, so none of these closes is the last, which alone may wait. */
-static void close_peeked(const int32_t *fd, int32_t count) {
-  for (int32_t i = 0; i < count; i++)
-    close(fd[i]);
 }
 
 /*
@@ -302,7 +296,7 @@ static int is_denied(int socket, struct reception *r, int32_t shown) {
     if (receive_all(socket, r->header, 1, MSG_PEEK | MSG_CMSG_CLOEXEC) < 1)
       return 0;
     struct fdp_unpacked got = fdp_unpack(&r->header[0].msg_hdr, fd);
-    close_peeked(fd, got.count);
+    fdp_close_peeked(socket, fd, got.count);
     if (got.count != shown || !(r->header[0].msg_hdr.msg_flags & MSG_CTRUNC))
       return 0;
   }
@@ -381,9 +375,9 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
     }
   }
   if (result == -EIO)
-    fdp_close_all(batch->fd, open);
+    fdp_close_lost(socket, batch->fd, open);
   else
-    close_peeked(batch->fd + kept, open - kept);
+    fdp_close_peeked(socket, batch->fd + kept, open - kept);
   return result;
 }
 

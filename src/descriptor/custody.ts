@@ -1,6 +1,6 @@
 import { unreadHere } from '../errors.js';
 import { takeOver, type FdLike } from './fd-like.js';
-import { OwnedFd, endLoan, give, giveBack, lentNumber, letOut, moveOut } from './owned-fd.js';
+import { OwnedFd, endLoan, give, giveBack, lentNumber, letOut, moveOut, share } from './owned-fd.js';
 
 /** A descriptor taken over from a caller, to whom it can still be given back. */
 export class Custody {
@@ -25,6 +25,11 @@ export class Custody {
   /** Throws `ERR_FDPASSER_UNREAD` when bytes that its sender had read would be missed. */
   refuseUnread(): void {
     if (this.unread !== undefined) throw unreadHere(this.unread.length);
+  }
+
+  /** Somebody else is about to have it as well: to close it is not to end it. */
+  share(): void {
+    share(this.#owned);
   }
 
   close(): void {

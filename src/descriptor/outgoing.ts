@@ -5,7 +5,7 @@ import { Custody } from './custody.js';
 import type { FdLike } from './fd-like.js';
 import { Loan } from './loan.js';
 import { NodeObject, nodeObject, type Sender } from './node-object.js';
-import { OwnedFd, endLoan, lend, lentNumber } from './owned-fd.js';
+import { OwnedFd, endLoan, lend, lentNumber, share } from './owned-fd.js';
 
 /**
  * What becomes of a descriptor: `'keep'` leaves it open, `'close'` closes it whether it was sent or not, `'return'` closes
@@ -36,9 +36,12 @@ export class Outgoing extends Queued {
       if (terms !== 'keep') node.hold();
       else if (node.fd < 0) throw notOpen(node.object);
       this.#source = node;
-    } else if (terms !== 'keep') this.#source = new Custody('fh', fh);
-    else if (fh instanceof OwnedFd) {
+    } else if (terms !== 'keep') {
+      this.#source = new Custody('fh', fh);
+      this.#source.share();
+    } else if (fh instanceof OwnedFd) {
       lend(fh);
+      share(fh);
       this.#source = fh;
     } else this.#source = new Loan('fh', fh);
   }

@@ -63,6 +63,7 @@ const EEXIST = -17;
 
 // The queues of this library work on an OwnedFd through these; nobody else can.
 let ownReceived: (fd: number) => OwnedFd;
+let ownMade: (fd: number) => OwnedFd;
 let lend: (owned: OwnedFd) => void;
 let give: (owned: OwnedFd) => void;
 let endLoan: (owned: OwnedFd) => void;
@@ -71,8 +72,9 @@ let lentNumber: (owned: OwnedFd) => number;
 let letOut: (owned: OwnedFd) => number;
 let moveOut: (owned: OwnedFd) => OwnedFd;
 let setUnread: (owned: OwnedFd, bytes: Buffer | undefined) => void;
+let share: (owned: OwnedFd) => void;
 let register: (owned: OwnedFd) => void;
-export { ownReceived, lend, give, endLoan, giveBack, lentNumber, letOut, moveOut, setUnread };
+export { ownReceived, ownMade, lend, give, endLoan, giveBack, lentNumber, letOut, moveOut, setUnread, share };
 
 /**
  * Exactly one owner of one open descriptor.
@@ -87,6 +89,8 @@ export class OwnedFd {
   #loans = 0;
   #registered = false;
   #closer: Closer;
+  /** A socket that was made here, and that nobody else can have: no other process, and no other number. */
+  #alone = false;
   #unread: Buffer | undefined;
 
   /**
@@ -106,6 +110,7 @@ export class OwnedFd {
 
   /** The number, for borrowing: whoever gets it must not close it. `-1` once it is no longer owned here. */
   get fd(): number {
+    this.#alone = false; // whoever asks may share it
     return this.#state === 'open' ? this.#fd : -1;
   }
 
@@ -180,6 +185,7 @@ export class OwnedFd {
   dup(): OwnedFd {
     const copy = ownReceived(checked(addon.dup(this.#open()), 'fcntl'));
     copy.#unread = this.#unread;
+    this.#alone = false;
     return copy;
   }
 
@@ -216,7 +222,7 @@ export class OwnedFd {
     };
     try {
       for (const owned of all) {
-        if (owned.#state !== 'open' || owned.#loans > 0 || owned.#closer !== OURS) {
+        if (owned.#state !== 'open' || owned.#loans > 0 || owned.#closer !== OURS || owned.#alone) {
           owned.close();
           continue;
         }
@@ -283,7 +289,7 @@ export class OwnedFd {
   #shut(): void {
     const fd = this.#fd;
     this.#forget();
-    const result = shut(fd, this.#closer);
+    const result = this.#alone ? addon.closeAlone(fd) : shut(fd, this.#closer);
     slotFreed();
     if (result === EBADF) throw closedBehind(fd);
   }
@@ -300,6 +306,14 @@ export class OwnedFd {
       noteNumber(fd);
       received = true;
       return new this(fd); // by its own name, the bundle would give it another
+    };
+    ownMade = (fd) => {
+      const owned = ownReceived(fd);
+      owned.#alone = true;
+      return owned;
+    };
+    share = (owned) => {
+      owned.#alone = false;
     };
     lend = (owned) => {
       owned.#open();
@@ -339,6 +353,7 @@ export class OwnedFd {
       owned.#forget();
       const moved = ownReceived(fd);
       moved.#closer = owned.#closer;
+      moved.#alone = owned.#alone;
       moved.#unread = owned.#unread;
       return moved;
     };

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { checkSignal } from '../abort.js';
-import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { aborted, checkOptions, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
 import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
@@ -47,7 +47,7 @@ export async function connect(path: string, options: ConnectOptions = {}): Promi
 
   for (let pause = FIRST_RETRY; ; pause = Math.min(pause * 2, LONGEST_RETRY)) {
     const result = addon.connect(number, name);
-    if (result >= 0) return ownReceived(result);
+    if (result >= 0) return ownMade(result);
     if (result !== -constants.errno.EAGAIN) throw connectError(result, path);
     const left = deadline - performance.now();
     if (left <= 0) throw timedOut('connect', path, timeout!);

@@ -1,4 +1,4 @@
-import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { checked, checkOptions } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 import { typeNumber, type SocketType } from './type.js';
@@ -9,5 +9,5 @@ import { typeNumber, type SocketType } from './type.js';
  */
 export function socketpair(options: { type?: SocketType } = {}): [OwnedFd, OwnedFd] {
   checked(addon.pair(typeNumber(checkOptions(options).type ?? 'stream')), 'socketpair');
-  return [ownReceived(batch.fd[0]!), ownReceived(batch.fd[1]!)];
+  return [ownMade(batch.fd[0]!), ownMade(batch.fd[1]!)];
 }

@@ -65,9 +65,9 @@ export function bindPath(path: string, bind: Bind): [fd: number, place: Place] {
       try {
         const place = settle(path, bind.mode, mark);
         if (place !== undefined) return [fd, place];
-        addon.close(fd);
+        addon.closeAlone(fd);
       } catch (error) {
-        addon.close(fd);
+        addon.closeAlone(fd);
         if (mark === 0) throw error;
         mark = 0; // a sandbox may refuse to have a mode changed
       }

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { abortable, type Abortable } from '../abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
-import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { lentNumber, ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import {
@@ -82,7 +82,7 @@ export function listen(path: string, options: ListenOptions = {}): FdServer {
     backlog: checkInteger('options.backlog', backlog, 0, 0x7fffffff),
   };
   const [fd, place] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
-  const socket = new Custody('fd', ownReceived(fd));
+  const socket = new Custody('fd', ownMade(fd));
   try {
     return new FdServer(path, socket, type === 'dgram' ? undefined : allow, place);
   } catch (error) {
@@ -228,10 +228,10 @@ export class FdServer {
 
   #accept(): void {
     for (let round = 0; round < ROUNDS && this.#watch !== undefined && this.#waiting.length > 0; round++) {
-      const result = addon.accept(this.fd);
+      const result = addon.accept(lentNumber(this.#listener));
       if (result >= 0) {
         this.#full = false;
-        this.#greet(ownReceived(result));
+        this.#greet(ownMade(result));
       } else if (result === -EAGAIN) break;
       else if (result !== -ECONNABORTED) {
         this.#failed(result);

@@ -48,7 +48,9 @@ export interface Addon {
   handOver(fd: number): void;
   /** Closes a descriptor and gives up its ownership. One that is lent is closed when the last loan is over. */
   close(fd: number): number;
-  /** The same for so many in the batch's descriptors, without word of any that was not open. */
+  /** The same of a socket that nobody else has: its peer, or its name, is free of it at once. */
+  closeAlone(fd: number): number;
+  /** As `close` for so many in the batch's descriptors, without word of any that was not open. */
   closeAll(count: number): void;
   /** Closes what is open there, and puts a file in its place for somebody to close by the number, who then says `vacated`. */
   vacate(fd: number): number;

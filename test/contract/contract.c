@@ -143,6 +143,9 @@ static const struct test *find(int index) {
 }
 
 static void run(int index) {
+#if FDP_LANDING
+  fdp_prepare_landing();
+#endif
   int before = open_count();
   alarm(120); /* only a hang takes as long */
   find(index)->body();

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -206,6 +207,18 @@ static void table(void) {
   EQUAL(open_count(), before);
 }
 
+static void table_below_a_limit(void) {
+  struct rlimit limit;
+  EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit_table(200); /* less than any table has */
+  EQUAL(fdp_table_slots(), INT32_MAX);
+  EQUAL(fdp_table_grow(1024), 0);
+  limit_table((int)limit.rlim_max < 4096 ? (int)limit.rlim_max : 4096);
+  EQUAL(fdp_table_slots(), 256);
+  EQUAL(fdp_table_grow(512), 0);
+  UNTIL(fdp_table_slots() >= 512);
+}
+
 const struct test descriptor_tests[] = {
     {"every kind of descriptor is told", kinds},
     {"listening, family and IPv6 are told of sockets", sockets},
@@ -216,4 +229,5 @@ const struct test descriptor_tests[] = {
     {"what is lent is closed when the last loan is over, whoever ends it", loans},
     {"a thread that ends closes what its runtime has not closed, and nothing else", threads_end},
     {"the table grows ahead, and leaves nothing open", table},
+    {"a table that its limit keeps small grows ahead once that is raised", table_below_a_limit},
     {0}};
