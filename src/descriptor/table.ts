@@ -56,7 +56,7 @@ export interface SlotWaiter {
 
 const waiting = new Set<SlotWaiter>();
 
-/** Has it try once, on the next tick after this library closes a descriptor. */
+/** Has it try once, when the loop has turned after this library closes a descriptor. */
 export function whenSlotFreed(waiter: SlotWaiter): void {
   waiting.add(waiter);
 }
@@ -68,6 +68,6 @@ export function forgetSlot(waiter: SlotWaiter): void {
 /** Tells those who wait that a descriptor was closed. */
 export function slotFreed(): void {
   if (waiting.size === 0) return;
-  for (const waiter of waiting) process.nextTick(() => waiter.tryAgain());
+  for (const waiter of waiting) setImmediate(() => waiter.tryAgain());
   waiting.clear();
 }
