@@ -216,7 +216,9 @@ export class Link implements SlotWaiter {
       if (more && this.#sending === 'idle' && this.#watch !== undefined) this.#flushNextTurn();
       this.#settle();
     }
-    if (!more && this.#receiving === 'over') this.#endOfBoth();
+    if (more) return;
+    if (this.#receiving === 'over') this.#endOfBoth();
+    else if (this.#owner.unsent()) this.check();
   }
 
   #flushNextTurn(): void {
@@ -460,13 +462,10 @@ export class Link implements SlotWaiter {
     else this.#endIfHungUp();
   }
 
-  /** Something is to be sent, but neither a send nor a receive would tell that the peer has gone. */
-  get #deaf(): boolean {
-    return this.#watch !== undefined && this.#sending === 'idle' && this.#receiving !== 'open' && this.#owner.unsent();
-  }
-
+  /** What is first in line is not ready, so that no send would tell that the peer has gone. */
   #endIfHungUp(): void {
-    if (this.#deaf && addon.hungUp(this.#fd) !== 0) this.#cannotSend(linkError(-EPIPE, 'sendmsg'), true);
+    if (this.#watch === undefined || this.#sending !== 'idle' || !this.#owner.unsent()) return;
+    if (addon.hungUp(this.#fd) !== 0) this.#cannotSend(linkError(-EPIPE, 'sendmsg'), true);
   }
 
   /** Not under those who have just asked for something. */
@@ -501,8 +500,8 @@ export class Link implements SlotWaiter {
     }
     if (awaits) this.#receiveTimer?.ref();
     else this.#receiveTimer?.unref();
-    if (this.#sending === 'blocked' || this.#deaf)
-      this.#lookTimer ??= setTimeout(() => this.#lookAfter(), RETRY).unref();
+    const waits = this.#sending === 'blocked' || this.#sending === 'idle';
+    if (waits && this.#owner.unsent()) this.#lookTimer ??= setTimeout(() => this.#lookAfter(), RETRY).unref();
   }
 
   /** What no event would tell, while something is to be sent. */

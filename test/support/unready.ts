@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { connection } from './connection.js';
 
 /** More than a client that does not read, and the kernel, take. */
-const MUCH = 16 << 20;
+const MUCH = Buffer.alloc(16 << 20);
 
 /**
  * A connection that cannot be sent yet: its client does not read what was written to it. `release` ends both, and so lets
@@ -11,7 +11,7 @@ const MUCH = 16 << 20;
 export async function unready(): Promise<{ socket: Socket; release: () => void }> {
   const [client, socket] = await connection();
   client.pause().on('error', () => {});
-  socket.on('error', () => {}).write(Buffer.alloc(MUCH));
+  socket.on('error', () => {}).write(MUCH);
   return {
     socket,
     release: () => {
