@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, createWriteStream, fstatSync, openSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { FdChannel, FdPasser, FdStream, listen, OwnedFd, socketpair, type FdLike } from 'fdpasser';
 import type { Task } from './children/number-user.js';
@@ -212,6 +214,31 @@ test('an aborted loan is over', async () => {
   closeSync(owned.take());
   passer.destroy();
 });
+
+for (const [kind, make] of Object.entries({
+  FileHandle: () => open('/dev/null'),
+  'fs.WriteStream': () => createWriteStream('', { fd: anonymousFile() }),
+  'net.Server': async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+  },
+}))
+  test(`a ${kind} that waits elsewhere with keepOpen, and is sent, is closed when both were sent`, async () => {
+    const slow = waiting();
+    const quick = wires.passer();
+    const object = await make();
+    const lent = [slow.passer.send(object, { keepOpen: true }), slow.passer.send(object, { keepOpen: true })];
+    await quick.send(object, false);
+    await assert.rejects(quick.send(object, false), { code: 'ERR_FDPASSER_NOT_OWNED' });
+    const other = slow.go();
+    const received = [await quick.receive(), await other.receive(), await other.receive()];
+    assert.equal(new Set(received.map(({ fd }) => identity(fd))).size, 1);
+    OwnedFd.closeAll(received);
+    await Promise.all(lent);
+    await assert.rejects(quick.send(object, true), { code: 'ERR_FDPASSER_NOT_OPEN' });
+    for (const end of [slow.passer, other, quick]) end.destroy();
+  });
 
 /** A worker that has a number, and does with it what it is told. */
 async function startUser(fd: number): Promise<{ worker: Worker; tell: (task: Task) => Promise<void> }> {

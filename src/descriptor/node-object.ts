@@ -93,10 +93,30 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
     if (!this.gone) this.goOn();
   }
 
-  /** Closes its descriptor, as it does that itself. */
+  /** Closes its descriptor, as it does that itself; when nobody borrows it any more. */
   close(): void {
+    const loans = lent.get(this.object);
+    if (loans !== undefined) {
+      loans.whenOver = () => this.close();
+      return;
+    }
     held.delete(this.object);
     if (!this.gone) this.dispose();
+  }
+
+  /** A send borrows it. Throws when there is nothing to borrow. */
+  lend(): void {
+    if (this.fd < 0) throw notOpen(this.object);
+    const loans = lent.get(this.object);
+    if (loans === undefined) lent.set(this.object, { count: 1, whenOver() {} });
+    else loans.count++;
+  }
+
+  endLoan(): void {
+    const loans = lent.get(this.object)!;
+    if (--loans.count > 0) return;
+    lent.delete(this.object);
+    loans.whenOver();
   }
 
   protected stop(): void {}
@@ -106,6 +126,9 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
 
 /** What waits to be sent: nothing can be sent twice. */
 const held = new WeakSet<object>();
+
+/** What sends borrow, how many of them, and what is done after that. */
+const lent = new WeakMap<object, { count: number; whenOver: () => void }>();
 
 /** Throws `ERR_FDPASSER_TLS` for a TLS socket. `undefined` for what is none of Node's objects, or never closes. */
 export function nodeObject(value: unknown): NodeObject | undefined {

@@ -34,7 +34,7 @@ export class Outgoing extends Queued {
     const node = fh instanceof OwnedFd ? undefined : nodeObject(fh);
     if (node !== undefined) {
       if (terms !== 'keep') node.hold();
-      else if (node.fd < 0) throw notOpen(node.object);
+      else node.lend();
       this.#source = node;
     } else if (terms !== 'keep') {
       this.#source = new Custody('fh', fh);
@@ -102,8 +102,7 @@ export class Outgoing extends Queued {
     const source = this.#source;
     if (source instanceof OwnedFd) endLoan(source);
     else if (source instanceof Loan) source.end();
-    else if (this.#terms === 'keep') return;
-    else if (source instanceof NodeObject) attempt(() => source.close());
+    else if (source instanceof NodeObject) attempt(() => (this.#terms === 'keep' ? source.endLoan() : source.close()));
     else source.close();
   }
 
@@ -116,8 +115,8 @@ export class Outgoing extends Queued {
   /** It will not be sent, and is its owner's again whatever the terms. */
   giveBack(): void {
     const source = this.#source;
-    if (source instanceof Loan || source instanceof OwnedFd) this.letGo();
-    else if (this.#terms !== 'keep') attempt(() => source.giveBack());
+    if (this.#terms === 'keep' || source instanceof Loan || source instanceof OwnedFd) this.letGo();
+    else attempt(() => source.giveBack());
   }
 }
 
