@@ -440,7 +440,7 @@ test('a ReadStream is sent unless it has read ahead', async () => {
 test('an OwnedFd becomes only what its kind allows, and else stays as it was', () => {
   const [near, far] = socketpair();
   const [seqpacket, other] = socketpair({ type: 'seqpacket' });
-  const methods = ['toSocket', 'toServer', 'toDgram', 'createReadStream', 'createWriteStream'] as const;
+  const methods = ['toSocket', 'toServer', 'toDgram', 'toTty', 'createReadStream', 'createWriteStream'] as const;
   const refused = (owned: typeof near, except: readonly string[]): void => {
     for (const method of methods.filter((name) => !except.includes(name)))
       assert.throws(() => owned[method](), { code: 'ERR_FDPASSER_WRONG_KIND' }, method);

@@ -17,6 +17,7 @@ interface Handle {
   reading: boolean;
   readStart(): number;
   readStop(): number;
+  setBlocking(blocking: boolean): number;
 }
 
 interface SocketInternals {
@@ -36,6 +37,11 @@ const internals = (socket: Socket): SocketInternals => socket as unknown as Sock
 export function handleNumber(of: Socket | Server): number {
   const { _handle: handle } = of as unknown as Pick<SocketInternals, '_handle'>;
   return handle?.fd ?? -1;
+}
+
+/** Lets no write wait for the kernel. */
+export function setNonblocking(socket: Socket): void {
+  internals(socket)._handle!.setBlocking(false);
 }
 
 interface DatagramState {

@@ -1,6 +1,8 @@
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
-import { fstatSync, type ReadStream, type WriteStream } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
 import {
   checked,
   closedBehind,
@@ -17,11 +19,14 @@ import { addon, batch } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
 import { closeUnwarned } from './node-internals.js';
 import { noteNumber, slotFreed } from './table.js';
+import { isReopened } from './terminal.js';
 import {
   datagramsOf,
+  isTerminal,
   readStreamOf,
   serverOf,
   socketOf,
+  ttyOf,
   writeStreamOf,
   type Close,
   type Nature,
@@ -141,7 +146,7 @@ export class OwnedFd {
    * Makes a connection of it, with `unread` as the first bytes to read; a fifo is readable, writable or both, as it was
    * opened. This is `closed` then, and the socket owns the descriptor.
    *
-   * This and the next four throw `ERR_FDPASSER_WRONG_KIND` for what they are not for, and otherwise as `take`; this is
+   * This and the next five throw `ERR_FDPASSER_WRONG_KIND` for what they are not for, and otherwise as `take`; this is
    * then as it was.
    */
   toSocket(options?: SocketOptions): Socket {
@@ -159,13 +164,23 @@ export class OwnedFd {
     return this.#become((nature) => datagramsOf(nature, listener));
   }
 
-  /** Makes a stream of a file or device that is open for reading. */
-  createReadStream(options?: ReadStreamOptions): ReadStream {
+  /**
+   * Makes a `tty.ReadStream` of a terminal, which can be written to as well, or a `tty.WriteStream` of one that is open for
+   * writing alone. It ends when the other end of the terminal hangs up.
+   */
+  toTty(): TtyReadStream | TtyWriteStream {
+    return this.#becomeTerminal(ttyOf);
+  }
+
+  /** Makes a stream of a file or device that is open for reading: an `fs.ReadStream`, or a `tty.ReadStream` of a terminal. */
+  createReadStream(options?: ReadStreamOptions): Readable {
+    if (isTerminal(this.kind)) return this.#becomeTerminal((nature) => readStreamOf(nature, options));
     return this.#becomeFile((nature, close) => readStreamOf(nature, options, close));
   }
 
-  /** Makes a stream of a file or device that is open for writing. */
-  createWriteStream(options?: WriteStreamOptions): WriteStream {
+  /** Makes a stream of a file or device that is open for writing: an `fs.WriteStream`, or a `tty.WriteStream` of a terminal. */
+  createWriteStream(options?: WriteStreamOptions): Writable {
+    if (isTerminal(this.kind)) return this.#becomeTerminal((nature) => writeStreamOf(nature, options));
     return this.#becomeFile((nature, close) => writeStreamOf(nature, options, close));
   }
 
@@ -270,6 +285,21 @@ export class OwnedFd {
     });
     this.#forget();
     return made;
+  }
+
+  /** The same for a stream that may have opened its terminal once more, and leaves the number to be closed. */
+  #becomeTerminal<T>(make: (nature: Nature) => T): T {
+    if (this.#closer !== OURS) return this.#becomeCopy((copy) => copy.#becomeTerminal(make));
+    const fd = this.#takable();
+    addon.handOver(fd);
+    try {
+      const made = make(this);
+      if (isReopened(made as Socket, fd)) this.close();
+      else this.take();
+      return made;
+    } finally {
+      addon.handOver(-1);
+    }
   }
 
   /** The same for what closes it past node:fs, which would leave the number on that list: another takes its place. */

@@ -3,15 +3,17 @@
  */
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
 import { createReadStream, createWriteStream, fsync, open, read, write, writev } from 'node:fs';
-import type { ReadStream, WriteStream } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { checked, systemError, wrongKind } from '../errors.js';
+import type { Readable, Writable } from 'node:stream';
+import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
+import { checked, invalidValue, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
 import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
-import { refuseIn } from '../native/runtime.js';
+import { refuseIn, runtime } from '../native/runtime.js';
 import { noteConnected, noteUnread } from './node-internals.js';
 import type { Kind } from './owned-fd.js';
+import { readTerminal, writeTerminal } from './terminal.js';
 
 export interface SocketOptions {
   /** Go on writing after the peer has ended. Default false, as in Node. */
@@ -88,18 +90,41 @@ export function datagramsOf(
   return socket;
 }
 
-export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}, close?: Close): ReadStream {
+export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}, close?: Close): Readable {
   if (!FILES.has(kind) || !allows(fd, READ))
     throw wrongKind('createReadStream', 'a file or device open for reading', described(fd, kind));
   refuseIn(['deno'], 'createReadStream()', OPEN_AGAIN);
-  return createReadStream('', { ...options, fd, autoClose: true, ...closedBy(close) });
+  if (!isTerminal(kind)) return createReadStream('', { ...options, fd, autoClose: true, ...closedBy(close) });
+  const { start, end, ...rest } = options;
+  refusePosition('start', start);
+  refusePosition('end', end);
+  return readTerminal(fd, rest);
 }
 
-export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}, close?: Close): WriteStream {
+export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}, close?: Close): Writable {
   if (!FILES.has(kind) || !allows(fd, WRITE))
     throw wrongKind('createWriteStream', 'a file or device open for writing', described(fd, kind));
   refuseIn(['deno'], 'createWriteStream()', OPEN_AGAIN);
-  return createWriteStream('', { ...options, fd, autoClose: true, ...closedBy(close) });
+  if (!isTerminal(kind)) return createWriteStream('', { ...options, fd, autoClose: true, ...closedBy(close) });
+  refusePosition('start', options.start);
+  return writeTerminal(fd);
+}
+
+export function ttyOf({ fd, kind }: Nature): TtyReadStream | TtyWriteStream {
+  const access = checked(addon.access(fd), 'fcntl');
+  if (kind !== 'tty' || access === 0) throw wrongKind('toTty', 'a terminal', described(fd, kind));
+  refuseIn(['bun', 'deno'], 'toTty()', STILL_YOURS);
+  return (access & READ) !== 0 ? readTerminal(fd, {}) : writeTerminal(fd);
+}
+
+/** One of which the runtime makes a stream that is not a file's: a read that waits would hold one of the few threads for those. */
+export function isTerminal(kind: Kind): boolean {
+  return kind === 'tty' && runtime === 'node';
+}
+
+function refusePosition(name: string, value: unknown): void {
+  if (value !== undefined)
+    throw invalidValue(`options.${name}`, 'left out for a terminal, which has no positions', value);
 }
 
 /** Options with which a stream closes its number like that. */

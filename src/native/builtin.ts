@@ -27,6 +27,9 @@ export const builtin = {
   get url() {
     return process.getBuiltinModule('node:url');
   },
+  get tty() {
+    return process.getBuiltinModule('node:tty');
+  },
   get util() {
     return process.getBuiltinModule('node:util');
   },

@@ -11,13 +11,14 @@ import { newFile, passers, pathFor, runtime } from './support.js';
 /** What each runtime lacks: the table in docs/runtimes.md. */
 const LACKS = {
   node: [],
-  bun: ['send net.Socket', 'toSocket'],
+  bun: ['send net.Socket', 'toSocket', 'toTty'],
   deno: [
     'send net.Socket',
     'send net.Server',
     'send dgram.Socket',
     'toServer',
     'toDgram',
+    'toTty',
     'createReadStream',
     'createWriteStream',
   ],
@@ -134,6 +135,14 @@ const cases = {
     } catch (error) {
       socket.close();
       throw error;
+    } finally {
+      fd.close();
+    }
+  },
+  async toTty() {
+    const fd = await through(openSync('/dev/ptmx', 'r+'));
+    try {
+      fd.toTty().destroy();
     } finally {
       fd.close();
     }
