@@ -10,7 +10,7 @@
  * Needs Debian's packages named below, and downloads 100 to 200 MB for each kernel into build/kernels.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { compileTests, root } from './compile-tests.js';
@@ -86,8 +86,7 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(targets)) 
   }
   for (const { what, ...run } of runs) {
     const began = Date.now();
-    const { output, ended } = await boot({ ...machine, ...run });
-    writeFileSync(join(folder, `${what}.log`), output);
+    const { output, ended } = await boot({ ...machine, ...run, log: join(folder, `${what}.log`) });
     const { passed, failed } = count(output);
     const exits = [...output.matchAll(/^== exit (\d+)$/gm)].map(([, status]) => Number(status));
     const well = ended && failed.length === 0 && exits.length > 0 && exits.every((status) => status === 0);

@@ -24,6 +24,7 @@ import socket
 import struct
 import threading
 import time
+import warnings
 
 FRAME_BYTES = 65536
 FRAME_FDS = 253
@@ -104,7 +105,7 @@ class Channel:
         self._untaken = collections.deque()  # size and descriptors of each
         self._sent = 0
         self._taken_there = 0
-        self._inbox = collections.deque()  # messages, and their sizes
+        self._inbox = collections.deque()  # bodies, descriptors, unread bytes, and what they count
         self._taken = 0
         self._ended = False
         self._error = None
@@ -159,21 +160,19 @@ class Channel:
                     raise Closed("the peer went without taking the message") from self._error
 
     def receive(self):
-        """The next message, or None when the peer has ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._inbox)
-            if not self._inbox:
-                if self._error:
-                    raise self._error
+        """The next message, or None when the peer has ended. One that is not of the codec is passed over, with a warning."""
+        while True:
+            taken = self._take()
+            if taken is None:
                 return None
-            message, _ = self._inbox.popleft()
-            self._taken += 1
-        try:
-            with self._wire:  # no later count may overtake this one
-                self._socket.sendall(_HEADER.pack(_TAKEN, 0, 0, 4) + _UINT32.pack(self._taken & 0xFFFFFFFF))
-        except OSError:
-            pass  # it did not wait to hear of it
-        return message
+            body, fds, unread = taken
+            message = Message(None, fds, unread)
+            try:
+                message.value = self._decode(body)
+                return message
+            except (ValueError, RecursionError) as error:
+                message.close()
+                warnings.warn(f"a message came that cannot be read, and was passed over: {error}", stacklevel=2)
 
     def __iter__(self):
         return iter(self.receive, None)
@@ -186,7 +185,8 @@ class Channel:
             self._socket.close()
         with self._changed:
             while self._inbox:
-                self._inbox.popleft()[0].close()
+                for fd in self._inbox.popleft()[1]:
+                    os.close(fd)
 
     def __enter__(self):
         return self
@@ -240,6 +240,22 @@ class Channel:
             pass
 
     # ---- receiving
+
+    def _take(self):
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._inbox)
+            if not self._inbox:
+                if self._error:
+                    raise self._error
+                return None
+            *taken, _ = self._inbox.popleft()
+            self._taken += 1
+        try:
+            with self._wire:  # no later count may overtake this one
+                self._socket.sendall(_HEADER.pack(_TAKEN, 0, 0, 4) + _UINT32.pack(self._taken & 0xFFFFFFFF))
+        except OSError:
+            pass  # it did not wait to hear of it
+        return taken
 
     def _read(self):
         error = None
@@ -352,17 +368,16 @@ class Channel:
         if self._body_fds > len(self._fds):
             raise ProtocolError("fewer descriptors came than the message has")
         size = len(self._body) + _OVERHEAD
-        waiting = sum(size for _, size in self._inbox)
-        waiting_fds = sum(len(message.fds) for message, _ in self._inbox)
+        waiting = sum(size for *_, size in self._inbox)
+        waiting_fds = sum(len(fds) for _, fds, *_ in self._inbox)
         if self._inbox and (waiting + size > self._window or waiting_fds + self._body_fds > self._max_fds):
             raise ProtocolError("more came than the window allows")
         body, unread = bytes(self._body), {}
         if flags & _UNREAD:
             body, unread = _split(body, self._body_fds)
         fds = self._fds[: self._body_fds]
-        value = self._decode(body)
         del self._fds[: self._body_fds]
-        self._inbox.append((Message(value, fds, unread), size))
+        self._inbox.append((body, fds, unread, size))
         self._body = bytearray()
         self._body_fds = 0
 

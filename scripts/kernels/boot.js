@@ -1,7 +1,17 @@
 /** Boots a kernel in qemu, without the help of this machine's processor, and runs a command there. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { inOrder } from './packages.js';
@@ -15,6 +25,7 @@ mkdir /over/upper /over/work
 mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work overlay /root
 for each in proc sysfs devtmpfs; do mount -t $each $each /root/$(echo $each | sed 's/fs$//; s/tmp$//'); done
 mkdir -p /root/dev/pts /root/dev/shm
+ln -s /proc/self/fd /root/dev/fd
 mount -t devpts devpts /root/dev/pts
 for each in dev/shm tmp run; do mount -t tmpfs tmpfs /root/$each; done
 cp /command /root/run/command
@@ -24,6 +35,7 @@ chroot /root /bin/sh /run/command
 const ALONE = `
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
+ln -s /proc/self/fd /dev/fd
 mount -t devpts devpts /dev/pts
 for each in /dev/shm /tmp; do mount -t tmpfs tmpfs $each; done
 sh /command
@@ -52,9 +64,9 @@ const machines = {
 
 /**
  * Runs a shell script in the kernel, with `files` in `/` or, when `root` is given, with that folder for a root. Returns what
- * it wrote, and whether it came to its end within `limit` milliseconds.
+ * it wrote, which is in the file `log` too, and whether it came to its end within `limit` milliseconds.
  */
-export async function boot({ arch, kernel, busybox, modules, files = [], root, command, limit, folder }) {
+export async function boot({ arch, kernel, busybox, modules, files = [], root, command, limit, folder, log }) {
   const image = join(folder, 'initramfs');
   rmSync(image, { recursive: true, force: true });
   mkdirSync(join(image, 'bin'), { recursive: true });
@@ -80,13 +92,14 @@ export async function boot({ arch, kernel, busybox, modules, files = [], root, c
   const share = `local,path=${root},mount_tag=host,security_model=none,readonly=on,multidevs=remap`;
   const [qemu, ...given] = machines[arch];
   const args = ['-kernel', kernel, '-initrd', `${image}.gz`, '-nographic', '-no-reboot', '-m', '3G', '-smp', '2'];
+  const file = openSync(log, 'w');
   const child = spawn(qemu, [...given, ...args, ...(root ? ['-virtfs', share] : [])], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', file, 'inherit'],
     timeout: limit,
     killSignal: 'SIGKILL',
   });
-  let output = '';
-  child.stdout.setEncoding('latin1').on('data', (text) => (output += text.replaceAll('\r', '')));
+  closeSync(file);
   await once(child, 'close');
+  const output = readFileSync(log, 'latin1').replaceAll('\r', '');
   return { output, ended: output.includes('\n== end\n') };
 }
