@@ -1,7 +1,9 @@
-/* Which file a number stands for, asked without asking the file. */
+/*
+ * Which file a number stands for, asked without asking the file. Where nobody may ask, or it cannot be told, all files
+ * are taken to be the same.
+ */
 #include "fdpasser.h"
 
-#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -33,13 +35,11 @@ int64_t fdp_identity(int fd) {
   struct answer answer;
   if (!syscall(SYS_statx, fd, "", EMPTY_PATH | DONT_SYNC, WANT_INODE, &answer))
     return mixed((uint64_t)answer.device[2] << 32 | answer.device[3], answer.inode);
-  if (errno != ENOSYS && errno != EPERM)
-    return -errno;
-  return fdp_check(fd); /* where it may not be asked, all are taken to be the same */
+  return fdp_check(fd);
 }
 #else
 int64_t fdp_identity(int fd) {
   struct stat status;
-  return fstat(fd, &status) ? -errno : mixed((uint64_t)status.st_dev, (uint64_t)status.st_ino);
+  return fstat(fd, &status) ? fdp_check(fd) : mixed((uint64_t)status.st_dev, (uint64_t)status.st_ino);
 }
 #endif

@@ -272,8 +272,13 @@ export function lentOut(fd: number): FdPasserError {
   );
 }
 
+/** Whether an object that is none of our OwnedFds is one of another copy of this library. */
+export function isOfAnotherCopy(value: unknown): value is object {
+  return (value as object | null)?.constructor?.name === 'OwnedFd';
+}
+
 export function managedElsewhere(value: object): FdPasserError {
-  if (value.constructor?.name === 'OwnedFd')
+  if (isOfAnotherCopy(value))
     return new FdPasserError(
       'ERR_FDPASSER_MANAGED',
       'This OwnedFd is of another copy of fdpasser, which alone can close it: give its take(), or send it with keepOpen. ' +

@@ -75,6 +75,7 @@ for (const [how, other] of Object.entries(copies)) {
       await assert.rejects(passer.send(owned), { ...MANAGED, message: /another copy of fdpasser/ });
       assert.throws(() => passer.pushSendFh(owned), MANAGED);
       assert.throws(() => new B.FdStream(owned), MANAGED);
+      assert.throws(() => B.OwnedFd.closeAll([b, owned]), MANAGED);
       await passer.send(owned, { keepOpen: true });
       await passer.send(owned.take());
       passer.destroy();

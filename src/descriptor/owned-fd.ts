@@ -7,7 +7,9 @@ import {
   checked,
   closedBehind,
   invalidType,
+  isOfAnotherCopy,
   lentOut,
+  managedElsewhere,
   notOwned,
   outOfRange,
   ownedAlready,
@@ -403,7 +405,8 @@ function ownedAll(fds: Iterable<OwnedFd>): OwnedFd[] {
     throw invalidType('fds', 'an array of OwnedFds', fds);
   const all = Array.from(fds);
   for (const [i, owned] of all.entries())
-    if (!(owned instanceof OwnedFd)) throw invalidType(`fds[${i}]`, 'an OwnedFd', owned);
+    if (!(owned instanceof OwnedFd))
+      throw isOfAnotherCopy(owned) ? managedElsewhere(owned) : invalidType(`fds[${i}]`, 'an OwnedFd', owned);
   return all;
 }
 
