@@ -27,7 +27,10 @@ const SEND = {
   },
 };
 
-for (const descriptors of [128, 4096])
+/** Systems that cannot peek tell of no such thing, but that something is lost. */
+const SIZES = process.env['FDPASSER_PEEK'] === 'off' ? [] : [128, 4096];
+
+for (const descriptors of SIZES)
   for (const wire of ['passer', 'channel', 'stream'] as const)
     test(`a descriptor that a security policy denies breaks a ${wire}, in a table of ${descriptors} slots`, async () => {
       const files = Array.from({ length: 5 }, anonymousFile);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -278,6 +279,57 @@ static void most_in_a_message(void) {
   close_all(pair, 2);
 }
 
+enum { LONG = 500000, LONG_MESSAGES = 30 };
+
+/* Reads long messages, each of which begins with one byte of its own and ends with another. */
+static void *read_long(void *argument) {
+  static uint8_t bytes[65536];
+  int socket = *(int *)argument;
+  for (long at = 0, length; (length = read(socket, bytes, sizeof bytes)) != 0;) {
+    CHECK(length > 0 || errno == EAGAIN);
+    for (long i = 0; i < length; i++, at++) {
+      long in_message = at % (LONG + 2);
+      EQUAL(bytes[i], in_message == 0 ? 'a' : in_message == LONG + 1 ? 'z' : 0);
+    }
+  }
+  return NULL;
+}
+
+/* What stands behind a message that went in part would come in the middle of it, if the other end has made room. */
+static void nothing_behind_a_part(void) {
+  static uint8_t bytes[LONG + 2];
+  static struct fdp_batch batch;
+  const int32_t size[] = {1, LONG, 1};
+  int pair[2], parts = 0;
+  pthread_t reader;
+  make_pair(FDP_STREAM, pair);
+  bytes[0] = 'a';
+  bytes[LONG + 1] = 'z';
+  EQUAL(pthread_create(&reader, NULL, read_long, &pair[1]), 0);
+  for (int i = 0; i < LONG_MESSAGES; i++)
+    for (int offset = 0, piece = 0, within = 0; piece < 3;) {
+      int messages = 3 - piece;
+      for (int k = 0; k < messages; k++)
+        batch.size[k] = size[piece + k] - (k == 0 ? within : 0);
+      int sent = fdp_send(pair[0], bytes + offset, &batch, messages);
+      if (sent < 0) {
+        EQUAL(sent, -EAGAIN);
+        continue;
+      }
+      for (int k = 0; k < sent; k++) {
+        int length = k == sent - 1 ? batch.tail : batch.size[k];
+        offset += length;
+        within = length < batch.size[k] ? (k == 0 ? within : 0) + length : 0;
+        piece += within == 0;
+        parts += within > 0;
+      }
+    }
+  EQUAL(fdp_end_sending(pair[0]), 0);
+  EQUAL(pthread_join(reader, NULL), 0);
+  CHECK(parts > 0);
+  close_all(pair, 2);
+}
+
 /* Sends more than a buffer holds, going on after the tail each time, while the other end is read to the last byte. */
 static void tail(void) {
   enum { SIZE = 3000000 };
@@ -438,6 +490,7 @@ const struct test transfer_tests[] = {
     {"bytes that a stream brings instead of a descriptor are given to the caller", bytes_are_brought},
 #else
     {"253 descriptors in one message arrive in order, all close-on-exec", most_in_a_message},
+    {"nothing goes behind a message that went in part", nothing_behind_a_part},
     {"a message larger than the buffer goes in parts, its descriptors once, with its first byte", tail},
     {"descriptors behind a message that fills its room exactly come once, and with their own bytes",
      two_messages_cut_by_the_stride},

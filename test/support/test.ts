@@ -9,11 +9,12 @@ import { leftOpen, openDescriptors, until } from './descriptors.js';
 await once(spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] }).stdout.resume(), 'close');
 
 /**
- * A test that must leave open exactly the descriptors that were open before it. Give `body` a name that is a fact.
+ * A test that must leave open exactly the descriptors that were open before it. Give `body` a name that is a fact. `skip` says
+ * why this system cannot try it.
  */
-export function test(title: string, body: () => void | Promise<void>): void {
+export function test(title: string, body: () => void | Promise<void>, skip: string | false = false): void {
   // Generous: only a hang takes as long.
-  void nodeTest(title, { timeout: 180_000 }, async () => {
+  void nodeTest(title, { timeout: 180_000, skip }, async () => {
     const before = openDescriptors();
     await body();
     await until(() => leftOpen(before).length === 0).catch(() => {
