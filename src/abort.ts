@@ -31,6 +31,10 @@ export function abortable<T>(
       if (isSignal(options)) throw invalidType('options', 'an object with the signal', options);
       const { signal } = checkOptions(options);
       checkSignal(signal);
+      let settled = false;
+      let stop = (): void => {
+        settled = true;
+      };
       const cancel = begin(
         (value) => {
           stop();
@@ -41,7 +45,7 @@ export function abortable<T>(
           reject(error);
         },
       );
-      const stop = onAbort(signal, cancel);
+      if (!settled) stop = onAbort(signal, cancel);
     } catch (error) {
       // Its frames are few, and the caller's should be among them. What a value's own code threw, a toJSON say, stays as it is.
       if (isNativeError(error) && 'code' in error) Error.captureStackTrace(error, abortable);

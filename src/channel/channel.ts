@@ -91,7 +91,15 @@ export class Message<T = unknown> {
 
   /** Closes the descriptors that were not taken out, handed on or closed: for `using`. */
   [Symbol.dispose](): void {
-    for (const fd of this.fds) fd.close();
+    const failures: unknown[] = [];
+    for (const fd of this.fds) {
+      try {
+        fd.close();
+      } catch (error) {
+        failures.push(error); // the others are closed all the same
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }
 

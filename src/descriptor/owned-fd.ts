@@ -3,6 +3,7 @@ import { fstatSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
+import { attempt } from '../ending.js';
 import {
   checked,
   closedBehind,
@@ -240,7 +241,7 @@ export class OwnedFd {
     try {
       for (const owned of all) {
         if (owned.#state !== 'open' || owned.#loans > 0 || owned.#closer !== OURS || owned.#alone) {
-          owned.close();
+          attempt(() => owned.close());
           continue;
         }
         batch.fd[count++] = owned.#fd;

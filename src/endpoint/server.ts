@@ -5,6 +5,7 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import { lentNumber, ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
+import { attempt } from '../ending.js';
 import {
   checked,
   checkInteger,
@@ -44,7 +45,7 @@ export interface ListenOptions extends ServerOptions {
   allow?: (peer: PeerCredentials) => boolean;
 }
 
-const { EAGAIN, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
+const { EAGAIN, EBADF, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
 
 // Milliseconds, as in Link: connections wait in the backlog while this process has no slot for them.
 const FIRST_RETRY = 50;
@@ -207,13 +208,16 @@ export class FdServer {
     addon.unwatch(this.#watch);
     this.#watch = undefined;
     this.#stopTimer();
+    this.#failAll(closed('server', 'close() was called'));
     try {
       this.#place?.leave();
     } finally {
-      this.#listener.close();
-      for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
-        next.fail(closed('server', 'close() was called'));
+      attempt(() => this.#listener.close());
     }
+  }
+
+  #failAll(error: Error): void {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(error);
   }
 
   /** `close()`, for `using`. */
@@ -288,7 +292,13 @@ export class FdServer {
     if (this.#watch === undefined) return;
     const watching = this.#waiting.length > 0 && this.#timer === undefined;
     if (watching === this.#watching) return;
-    checked(addon.watchFor(this.#watch, watching ? READABLE : 0), 'epoll_ctl');
+    // libuv aborts when it is to watch what it cannot, and somebody else may have closed the socket.
+    const result = watching ? addon.listening(lentNumber(this.#listener)) : 1;
+    if (result !== 1 || addon.watchFor(this.#watch, watching ? READABLE : 0) < 0) {
+      const advice = 'Something else has closed the socket';
+      this.#failAll(systemError(-EBADF, 'accept', { path: this.path, advice }));
+      return;
+    }
     addon.keepAlive(this.#watch, watching);
     this.#watching = watching;
   }
