@@ -248,6 +248,14 @@ export function notOpenNumber(errno: number, fd: number): NodeJS.ErrnoException 
   return systemError(errno, 'fcntl', { advice: `Descriptor ${fd} is not open` });
 }
 
+export function tooMuchUnread(bytes: number, most: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TOO_LARGE',
+    `${bytes} bytes of the message's sockets were read already, and a message carries at most ${most}: consume them, or send ` +
+      'the sockets one by one',
+  );
+}
+
 export function ownedAlready(fd: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_OWNED',

@@ -16,6 +16,9 @@ export interface LifeEvents {
   resumed: [];
 }
 
+/** How many of what is at hand are handed out one by one in one turn of the event loop. */
+const MOST_IN_TURN = 64;
+
 /** Whatever has these events, and maybe others. */
 type Emitter = Pick<EventEmitter<LifeEvents>, 'emit' | 'listenerCount'>;
 
@@ -84,6 +87,8 @@ export class Life<T> {
   /** How many of the stash were handed out already. */
   #unstashed = 0;
   #delivering = false;
+  /** How often something at hand was asked for in this turn of the event loop. */
+  #inTurn = 0;
 
   constructor(of: Emitter, alive: Alive<T>, onError: OnError | undefined) {
     if (onError !== undefined && typeof onError !== 'function')
@@ -125,7 +130,7 @@ export class Life<T> {
     this.#receivers.push(receiver);
     this.#asked += receiver.most;
     if (this.#delivering) return; // `deliver` sees it
-    if (this.#stashed() > 0) process.nextTick(() => this.deliver());
+    if (this.#stashed() > 0) this.#deliverSoon();
     this.#alive.asked();
   }
 
@@ -165,6 +170,13 @@ export class Life<T> {
       if (this.#state === 'ending' && this.#stashed() === 0) this.#shutDown(true);
       else this.#alive.asked();
     }
+  }
+
+  /** Whoever takes what is at hand one by one, in a loop, lets the event loop turn now and then. */
+  #deliverSoon(): void {
+    if (this.#inTurn++ === 0) setImmediate(() => (this.#inTurn = 0));
+    if (this.#inTurn < MOST_IN_TURN) process.nextTick(() => this.deliver());
+    else setImmediate(() => this.deliver());
   }
 
   // No getter: private ones are slow in V8.

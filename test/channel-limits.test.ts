@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { serialize } from 'node:v8';
 import { FdChannel, socketpair, type FdChannelOptions } from 'fdpasser';
 import { encodeHello, encodeMessage } from '#dist/channel/frames.js';
 import { channelAndPeer, channels, HELLO, TYPES, type Type } from './support/channels.js';
@@ -54,7 +56,7 @@ for (const type of TYPES) {
   });
 
   test(`one message always goes, however small the window, over a ${type} socket`, async () => {
-    const [one, other] = unequal({ highWaterMark: 1, maxFds: 300 }, type);
+    const [one, other] = unequal({ highWaterMark: 1, maxFds: 300, maxMessageBytes: 1 << 20 }, type);
     const fd = anonymousFile();
     for (let i = 0; i < 3; i++)
       await Promise.all([
@@ -151,6 +153,71 @@ test('descriptors that no frame claims break the channel before they fill the ta
   const error = await broken({}, stray);
   assert.match(error?.message ?? '', /300 descriptors with no message/);
   assert.equal(error?.code, 'ERR_FDPASSER_PROTOCOL');
+});
+
+for (const [codec, most] of [
+  ['json', 65_536],
+  ['structured', 65_536],
+  ['bytes', 1 << 24],
+] as const)
+  test(`a channel takes ${most} bytes of ${codec} by default, and its peer refuses to send more`, async () => {
+    const [one, other] = channels<string | Uint8Array>({ codec });
+    const value = (length: number) => (codec === 'bytes' ? Buffer.alloc(length) : 'x'.repeat(length));
+    const beside = { json: 2, structured: serialize('x'.repeat(65_000)).length - 65_000, bytes: 0 }[codec];
+    const sent = one.send(value(most - beside));
+    await assert.rejects(one.send(value(most - beside + 1)), {
+      ...TOO_LARGE,
+      message: new RegExp(`${most + 1} bytes, .*at most ${most}: raise maxMessageBytes there`),
+    });
+    assert.equal((await other.receive()).value.length, most - beside);
+    await sent;
+    await Promise.all([one.close(), other.close()]);
+  });
+
+test('what was read of sockets travels beside the longest value, up to 1 MiB', async () => {
+  const [one, other] = channels<string>();
+  const sockets: Socket[] = [];
+  const withUnread = (bytes: number): Socket => {
+    const [near, far] = socketpair();
+    const socket = near.toSocket();
+    socket.unshift(Buffer.alloc(bytes, 7));
+    sockets.push(socket, far.toSocket());
+    return socket;
+  };
+  const longest = 'x'.repeat(65_534);
+  const sent = one.send(longest, [withUnread(1 << 19), withUnread(1 << 19)]);
+  using message = await other.receive();
+  await sent;
+  assert.equal(message.value, longest);
+  for (const { unread } of message.fds) assert.deepEqual(unread, Buffer.alloc(1 << 19, 7));
+  const refused = { ...TOO_LARGE, message: /1048577 bytes of the message's sockets.*at most 1048576/ };
+  await assert.rejects(one.send('', [withUnread((1 << 20) + 1)]), refused);
+  for (const socket of sockets) socket.destroy();
+  await Promise.all([one.close(), other.close()]);
+});
+
+test('a flood of empty messages lets the event loop turn, while a loop takes them and while nobody does', async () => {
+  const FLOOD = 8000;
+  const [channel, peer] = channelAndPeer();
+  using _ = peer;
+  let turns = 0;
+  let flooded = true;
+  const turn = (): void => {
+    turns++;
+    if (flooded) setImmediate(turn);
+  };
+  peer.hello();
+  const message = encodeMessage(Buffer.alloc(0), 0, false)[0]!.bytes;
+  peer.send(Buffer.concat(Array<Buffer>(FLOOD).fill(message)));
+  turn();
+  let count = 0;
+  for await (const { value } of channel) {
+    assert.equal(value, undefined);
+    if (++count === FLOOD) break;
+  }
+  flooded = false;
+  assert.ok(turns >= FLOOD / 100, `${turns} turns for ${FLOOD} messages`);
+  await channel.close();
 });
 
 test('limits out of range are refused', () => {

@@ -131,7 +131,7 @@ for (const type of TYPES) {
   });
 
   test(`what is larger than a frame or a sendmsg goes to Python and back, over a ${type} socket`, async () => {
-    const [channel, python] = pair<string>(type);
+    const [channel, python] = pair<string>(type, { maxMessageBytes: 1 << 24 });
     python.tell('echo');
     const files = Array.from({ length: 5 }, anonymousFile);
     for (const [bytes, count] of [

@@ -21,6 +21,7 @@ import {
   noHello,
   protocolBroken,
   tooLarge,
+  tooMuchUnread,
   unreadable,
   type FdPasserError,
 } from '../errors.js';
@@ -42,6 +43,7 @@ import {
   FramingError,
   HEADER_BYTES,
   Reader,
+  UNREAD_BYTES,
   windowSize,
   type Body,
   type Frame,
@@ -53,7 +55,7 @@ import { HelloClock } from './hello-clock.js';
 export interface FdChannelOptions {
   /** How values become bytes; must be the same at both ends. Default `'json'`. */
   codec?: Codec;
-  /** The largest message to receive, in bytes. Default 16 MiB. */
+  /** The largest value to receive, in bytes. Default 64 KiB, and 16 MiB for the codec `'bytes'`. */
   maxMessageBytes?: number;
   /** The most descriptors to receive in one message, and in all messages that nobody has taken yet. Default 1024. */
   maxFds?: number;
@@ -119,7 +121,8 @@ interface Arrived<T> extends Weight {
 /** A message on its way out. */
 class Departing extends Queued {
   readonly #value: Buffer;
-  readonly #valueLength: number;
+  /** How many bytes its value has. */
+  readonly valueLength: number;
   /** Of its body, once it has departed. Its bytes are the caller's again when it was sent. */
   #length: number | undefined;
 
@@ -132,7 +135,7 @@ class Departing extends Queued {
   ) {
     super();
     this.#value = value;
-    this.#valueLength = value.length;
+    this.valueLength = value.length;
   }
 
   /** Whether it can depart now; if not, `wake` is called when that may have changed. */
@@ -142,13 +145,18 @@ class Departing extends Queued {
 
   /** Why it must not depart. */
   get refusal(): Error | undefined {
-    if (this.#value.length !== this.#valueLength) return detached();
+    if (this.#value.length !== this.valueLength) return detached();
     return this.fds.find((fd) => fd.refusal !== undefined)?.refusal;
+  }
+
+  /** How many bytes of its sockets were read already. */
+  get unreadLength(): number {
+    return this.#unread.reduce((length, { bytes }) => length + bytes.length, 0);
   }
 
   /** Its bytes on the wire without those of the frames. */
   get length(): number {
-    return this.#length ?? bodyLength(this.#valueLength, this.#unread);
+    return this.#length ?? bodyLength(this.valueLength, this.#unread);
   }
 
   /** What it counts against the peer's window. */
@@ -185,6 +193,8 @@ interface Load {
 
 /** About how many bytes one shipment has, if no single message has more. */
 const SHIPMENT_BYTES = 65_536;
+/** What one receive takes, unless a frame needs more: a peer can put very many messages into a few bytes. */
+const SHORT = 8192;
 /** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
 const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
 const MAX_UINT32 = 0xffff_ffff;
@@ -234,6 +244,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   #takenThere = 0;
 
   readonly #reader: Reader;
+  #stride: number;
   /** Received, and not claimed by a message yet. */
   readonly #fds: number[] = [];
   /** Messages that wait here for someone, on the peer's account. */
@@ -257,7 +268,6 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
     super();
     const {
       codec = 'json',
-      maxMessageBytes = 16 * 1024 * 1024,
       maxFds = 1024,
       highWaterMark = 65_536,
       helloTimeout = 10_000,
@@ -265,6 +275,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
     } = checkOptions(options);
     this.#codec = codec;
     this.#coder = coderOf(codec);
+    const { maxMessageBytes = this.#coder.mostBytes } = options;
     this.#hello = {
       codec: this.#coder.id,
       maxMessageBytes: checkInteger('options.maxMessageBytes', maxMessageBytes, 1, MAX_UINT32),
@@ -281,6 +292,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       if (type === DGRAM) throw invalidValue('fh', 'a stream or seqpacket socket', fh);
       socket.refuseUnread();
       this.#packets = type !== STREAM;
+      this.#stride = this.#packets ? ROOM.length : SHORT;
       checked(addon.closeOnExec(socket.fd), 'fcntl');
       checked(addon.setNonblocking(socket.fd), 'fcntl');
       this.#link = new Link(socket, this.#owner());
@@ -570,6 +582,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       } finally {
         for (const incoming of found) this.#take(incoming);
       }
+      if (!this.#packets) this.#stride = Math.min(Math.max(this.#reader.missing, SHORT), ROOM.length);
       const { size, fds } = this.#reader.pending;
       if (size > 0) this.#checkWindow(size, fds);
       const unclaimed = this.#fds.length - fds;
@@ -597,7 +610,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
     }
   }
 
-  #arrived({ value, fds, unread, size }: Body): void {
+  #arrived({ value, own, fds, unread, size }: Body): void {
     if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
     this.#checkWindow(size, fds);
     this.#waiting++;
@@ -606,7 +619,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
     const owned = this.#fds.splice(0, fds).map(ownReceived);
     let decoded: unknown;
     try {
-      decoded = this.#coder.decode(value);
+      decoded = this.#coder.decode(value, own);
     } catch (error) {
       OwnedFd.closeAll(owned);
       this.#passOver({ size, fds }, error as Error);
@@ -725,7 +738,9 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       refused: (error) => this.#refused(error),
       cannotSend: (error) => this.#cannotSend(error),
       room: ROOM,
-      stride: ROOM.length,
+      get stride() {
+        return channel.#stride;
+      },
       wanted: () => 1,
       awaits: () => this.#life.wanted > 0 || this.#sends.length > 0 || this.#unconfirmed > 0,
       received: (messages) => this.#received(messages),
@@ -755,8 +770,9 @@ function badDescriptor(departing: Departing): Error | undefined {
 }
 
 /** The error of a message that the peer would not take. */
-function beyond({ length, fds }: Departing, { maxMessageBytes, maxFds }: Hello): Error | undefined {
-  if (length > maxMessageBytes) return tooLarge(`${length} bytes`, maxMessageBytes, 'maxMessageBytes');
+function beyond({ valueLength, unreadLength, fds }: Departing, { maxMessageBytes, maxFds }: Hello): Error | undefined {
+  if (valueLength > maxMessageBytes) return tooLarge(`${valueLength} bytes`, maxMessageBytes, 'maxMessageBytes');
+  if (unreadLength > UNREAD_BYTES) return tooMuchUnread(unreadLength, UNREAD_BYTES);
   if (fds.length > maxFds) return tooLarge(`${fds.length} descriptors`, maxFds, 'maxFds');
   return undefined;
 }

@@ -11,19 +11,23 @@ export type Codec = 'json' | 'bytes' | 'structured';
 interface Coder {
   /** What a hello says of it. */
   readonly id: number;
+  /** The longest value to receive unless told otherwise: what it takes to decode one stops the event loop. */
+  readonly mostBytes: number;
   encode(value: unknown): Buffer;
-  /** The bytes may be overwritten later. Throws when they are not what `encode` makes. */
-  decode(bytes: Buffer): unknown;
+  /** With `own`, nobody else has the bytes; otherwise they may be overwritten later. Throws when they are not what `encode` makes. */
+  decode(bytes: Buffer, own: boolean): unknown;
 }
 
 const coders: Readonly<Record<Codec, Coder>> = {
   bytes: {
     id: 0,
+    mostBytes: 16 << 20,
     encode: (value) => viewOf('value', value as Uint8Array, "a Buffer or Uint8Array (the codec is 'bytes')"),
-    decode: (bytes) => Buffer.from(bytes),
+    decode: (bytes, own) => (own ? bytes : Buffer.from(bytes)),
   },
   json: {
     id: 1,
+    mostBytes: 64 << 10,
     encode(value) {
       if (value === undefined) return Buffer.alloc(0);
       const text = JSON.stringify(value) as string | undefined;
@@ -34,9 +38,10 @@ const coders: Readonly<Record<Codec, Coder>> = {
   },
   structured: {
     id: 2,
+    mostBytes: 64 << 10,
     encode: (value) => builtin.v8.serialize(value),
     // Buffers and typed arrays in the value become views of what is deserialized, so that must be the value's own.
-    decode: (bytes) => builtin.v8.deserialize(new Uint8Array(bytes)),
+    decode: (bytes, own) => builtin.v8.deserialize(own ? bytes : new Uint8Array(bytes)),
   },
 };
 

@@ -11,6 +11,8 @@ export const HEADER_BYTES = 8;
 /** The most payload bytes, and the most descriptors, of one frame. */
 export const FRAME_BYTES = 65_536;
 export const FRAME_FDS = 253;
+/** The most unread bytes of all sockets of one message: a receiver takes them beside the value. */
+export const UNREAD_BYTES = 1 << 20;
 
 const PART = 1;
 const TAKEN = 2;
@@ -22,7 +24,7 @@ const UNREAD = 2;
 /** What each side says first. */
 export interface Hello {
   codec: number;
-  /** What this side receives: bytes and descriptors of one message, and bytes of messages that nobody has taken yet. */
+  /** What this side receives: bytes of the value and descriptors of one message, and bytes of messages that nobody has taken yet. */
   maxMessageBytes: number;
   maxFds: number;
   window: number;
@@ -37,6 +39,8 @@ export interface Frame {
 /** The value of a message as bytes, its descriptors, and what was read from which of them before it was handed over. */
 export interface Body {
   value: Buffer;
+  /** Whether it came in several parts, and so was put together in memory of its own. */
+  own: boolean;
   fds: number;
   unread: { index: number; bytes: Buffer }[];
   /** What it counts against the window. */
@@ -147,7 +151,7 @@ class Pile {
   }
 }
 
-/** Puts frames together from bytes cut anywhere. It keeps at most about twice one frame and the largest message. */
+/** Puts frames together from bytes cut anywhere. It keeps at most about twice one frame and the largest body. */
 export class Reader {
   readonly #limits: { maxMessageBytes: number; maxFds: number };
   #greeted = false;
@@ -165,6 +169,12 @@ export class Reader {
   /** Whether the bytes so far end in the middle of something. */
   get unfinished(): boolean {
     return this.#rest.length > 0 || this.#midMessage;
+  }
+
+  /** How many bytes the frame lacks that has begun to come. */
+  get missing(): number {
+    const rest = this.#rest.bytes;
+    return rest.length < HEADER_BYTES ? 0 : HEADER_BYTES + rest.readUInt32LE(4) - rest.length;
   }
 
   /** The bytes and descriptors, as they count against the window, of the message that is not whole yet. */
@@ -225,7 +235,7 @@ export class Reader {
     if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
     if (type === TAKEN && (length !== 4 || fds !== 0 || flags !== 0))
       throw new FramingError('it sent a bad TAKEN frame');
-    if (type === PART) this.#bound(length, fds);
+    if (type === PART) this.#bound(length, fds, (flags & UNREAD) !== 0);
     if (bytes.length < HEADER_BYTES + length) return 0;
 
     const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
@@ -234,10 +244,10 @@ export class Reader {
     return HEADER_BYTES + length;
   }
 
-  #bound(length: number, fds: number): void {
+  #bound(length: number, fds: number, hasUnread: boolean): void {
     const { maxMessageBytes, maxFds } = this.#limits;
-    if (this.#body.length + length > maxMessageBytes)
-      throw new FramingError(`it sent a message of more than ${maxMessageBytes} bytes (maxMessageBytes)`);
+    const beside = hasUnread ? 4 + 8 * maxFds + UNREAD_BYTES : 0;
+    if (this.#body.length + length > maxMessageBytes + beside) throw longMessage(maxMessageBytes);
     if (this.#fds + fds > maxFds)
       throw new FramingError(`it sent a message with more than ${maxFds} descriptors (maxFds)`);
   }
@@ -250,24 +260,31 @@ export class Reader {
       this.#midMessage = true;
       return;
     }
-    const whole = this.#midMessage ? this.#body.bytes : payload;
-    found.push({ type: 'message', body: decodeBody(whole, this.#fds, (flags & UNREAD) !== 0) });
+    const own = this.#midMessage;
+    const body = decodeBody(own ? this.#body.bytes : payload, own, this.#fds, (flags & UNREAD) !== 0);
+    if (body.value.length > this.#limits.maxMessageBytes) throw longMessage(this.#limits.maxMessageBytes);
+    found.push({ type: 'message', body });
     this.#body.clear();
     this.#midMessage = false;
     this.#fds = 0;
   }
 }
 
+function longMessage(most: number): FramingError {
+  return new FramingError(`it sent a message of more than ${most} bytes (maxMessageBytes)`);
+}
+
 function badUnread(): FramingError {
   return new FramingError('it sent a message whose unread bytes do not add up');
 }
 
-function decodeBody(body: Buffer, fds: number, hasUnread: boolean): Body {
-  if (!hasUnread) return { value: body, fds, unread: [], size: windowSize(body.length) };
+function decodeBody(body: Buffer, own: boolean, fds: number, hasUnread: boolean): Body {
+  if (!hasUnread) return { value: body, own, fds, unread: [], size: windowSize(body.length) };
   const count = body.length < 4 ? Infinity : body.readUInt32LE(0);
   if (count > fds || body.length < 4 + 8 * count) throw badUnread();
   const unread: Body['unread'] = [];
-  let at = 4 + 8 * count;
+  const begin = 4 + 8 * count;
+  let at = begin;
   for (let i = 0; i < count; i++) {
     const index = body.readUInt32LE(4 + 8 * i);
     const length = body.readUInt32LE(8 + 8 * i);
@@ -275,5 +292,6 @@ function decodeBody(body: Buffer, fds: number, hasUnread: boolean): Body {
     unread.push({ index, bytes: Buffer.from(body.subarray(at, at + length)) });
     at += length;
   }
-  return { value: body.subarray(at), fds, unread, size: windowSize(body.length) };
+  if (at - begin > UNREAD_BYTES) throw badUnread();
+  return { value: body.subarray(at), own, fds, unread, size: windowSize(body.length) };
 }
