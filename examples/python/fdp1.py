@@ -28,6 +28,7 @@ import warnings
 
 FRAME_BYTES = 65536
 FRAME_FDS = 253
+UNREAD_BYTES = 1 << 20  # of a message, beside its value
 
 _HELLO = struct.Struct("<4sBB2xIII")
 _HEADER = struct.Struct("<BBHI")
@@ -360,7 +361,8 @@ class Channel:
     def _part(self, payload, flags, fds):
         self._body += payload
         self._body_fds += fds
-        if len(self._body) > self._max_message_bytes or self._body_fds > self._max_fds:
+        beside = 4 + 8 * self._max_fds + UNREAD_BYTES if flags & _UNREAD else 0
+        if len(self._body) > self._max_message_bytes + beside or self._body_fds > self._max_fds:
             raise ProtocolError("a message larger than was agreed")
         self._mid_message = bool(flags & _MORE)
         if self._mid_message:
