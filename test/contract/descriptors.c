@@ -38,6 +38,7 @@ static void kinds(void) {
   int place = open("/", O_PATH);
   EQUAL(fdp_access(place), 0);
   EQUAL(fdp_listening(place), 0);
+  EQUAL(fdp_close(place), 0);
 #endif
   EQUAL(fdp_listening(1000), -EBADF);
 }
