@@ -305,7 +305,6 @@ OF_INTEGER(hand_over, (fdp_ledger_hand_over(&addon->ledger, fd), 0))
 OF_INTEGER(close_owned, fdp_ledger_close(&addon->ledger, fd))
 OF_INTEGER(close_alone, fdp_ledger_close_alone(&addon->ledger, fd))
 OF_INTEGER(close_all, (fdp_ledger_close_all(&addon->ledger, addon->batch->fd, fd), 0))
-OF_INTEGER(end_loan, fdp_ledger_end_loan(&addon->ledger, fd))
 OF_INTEGER(is_lent, fdp_ledger_is_lent(fd))
 OF_INTEGER(vacated, (fdp_vacated(fd), 0))
 
@@ -327,6 +326,16 @@ static napi_value identity_of(napi_env env, napi_callback_info info, int lend) {
     return NULL;
   int64_t identity = lend ? fdp_ledger_lend(&call.addon->ledger, fd) : fdp_identity(fd);
   return ok(env, napi_create_int64(env, identity, &value)) ? value : NULL;
+}
+
+static napi_value end_loan(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  int64_t what;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
+      !ok(env, napi_get_value_int64(env, call.argument[1], &what)))
+    return NULL;
+  return result(env, fdp_ledger_end_loan(&call.addon->ledger, fd, what));
 }
 
 static napi_value identity(napi_env env, napi_callback_info info) { return identity_of(env, info, 0); }

@@ -302,7 +302,10 @@ void fdp_mailbox_close(struct fdp_mailbox *mailbox);
  */
 struct fdp_ledger {
   uint32_t owner;
-  uint32_t *lent; /* how often it borrows each number */
+  struct fdp_loans {
+    int64_t identity;
+    uint32_t count;
+  } * lent; /* what it borrows under each number, and how often */
   size_t size;
   int handed; /* a number that it gives to another owner in this environment, and what it is; or -1 */
   int64_t identity;
@@ -329,10 +332,13 @@ void fdp_ledger_close_all(struct fdp_ledger *ledger, int32_t *fd, int count);
 /* An object of the runtime is about to own it, and then fdp_ledger_release is called. Either may come to its end. */
 void fdp_ledger_hand_over(struct fdp_ledger *ledger, int fd);
 
-/* Borrows a number: returns its identity. -EBADF. -EEXIST: its owner has let go of it. -ENOMEM. */
+/*
+ * Borrows a number: returns its identity. Loans of what was open there before are over. -EBADF. -EEXIST: its owner has
+ * let go of it. -ENOMEM.
+ */
 int64_t fdp_ledger_lend(struct fdp_ledger *ledger, int fd);
 /* Returns whether that closed it. */
-int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd);
+int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd, int64_t identity);
 int fdp_ledger_is_lent(int fd);
 
 /* Ends all loans, and closes what is ours to close. */

@@ -17,8 +17,8 @@ void fdp_ledger_take(struct fdp_ledger *ledger, const int32_t *fd, int count) {
 }
 
 int fdp_ledger_adopt(struct fdp_ledger *ledger, int fd, enum fdp_closer closer) {
-  int error = fdp_check(fd);
-  return error ? error : fdp_registry()->claim(ledger->owner, fd, closer);
+  int64_t identity = fdp_identity(fd);
+  return identity < 0 ? (int)identity : fdp_registry()->claim(ledger->owner, fd, identity, closer);
 }
 
 void fdp_ledger_release(struct fdp_ledger *ledger, int fd) {
@@ -58,7 +58,7 @@ static int room_for(struct fdp_ledger *ledger, int fd) {
     return 0;
   while (size < needed)
     size *= 2;
-  uint32_t *lent = realloc(ledger->lent, size * sizeof *lent);
+  struct fdp_loans *lent = realloc(ledger->lent, size * sizeof *lent);
   if (!lent)
     return -ENOMEM;
   memset(lent + ledger->size, 0, (size - ledger->size) * sizeof *lent);
@@ -71,16 +71,22 @@ int64_t fdp_ledger_lend(struct fdp_ledger *ledger, int fd) {
   int64_t identity = fdp_identity(fd);
   int error = identity < 0 ? (int)identity : room_for(ledger, fd);
   if (!error)
-    error = fdp_registry()->lend(fd);
+    error = fdp_registry()->lend(fd, identity);
   if (error)
     return error;
-  ledger->lent[fd]++;
+  struct fdp_loans *loans = &ledger->lent[fd];
+  if (loans->identity != identity)
+    *loans = (struct fdp_loans){identity, 0};
+  loans->count++;
   return identity;
 }
 
-int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd) {
-  ledger->lent[fd]--;
-  if (!fdp_registry()->settle(fd, 1))
+int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd, int64_t identity) {
+  struct fdp_loans *loans = &ledger->lent[fd];
+  if (loans->identity != identity)
+    return 0; /* it was another file since */
+  loans->count--;
+  if (!fdp_registry()->settle(fd, identity, 1))
     return 0;
   fdp_close(fd);
   return 1;
@@ -108,7 +114,7 @@ static void end_owned(struct fdp_ledger *ledger, int perhaps) {
 
 void fdp_ledger_end(struct fdp_ledger *ledger) {
   for (size_t fd = 0; fd < ledger->size; fd++)
-    if (ledger->lent[fd] && fdp_registry()->settle((int)fd, ledger->lent[fd]))
+    if (ledger->lent[fd].count && fdp_registry()->settle((int)fd, ledger->lent[fd].identity, ledger->lent[fd].count))
       fdp_close((int)fd);
   free(ledger->lent);
   ledger->lent = NULL;

@@ -12,8 +12,9 @@
 
 struct entry {
   uint32_t owner; /* 0: none */
-  uint32_t loans;
   unsigned word;
+  uint32_t loans;
+  int64_t identity; /* of what is lent */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -38,6 +39,13 @@ static struct entry *make(int fd) {
   return &entries[fd];
 }
 
+/* What is open there has that identity: whoever borrowed something else under this number has lost it. */
+static void look(struct entry *entry, int64_t identity) {
+  if (entry->identity != identity)
+    entry->loans = 0;
+  entry->identity = identity;
+}
+
 static uint32_t join(void) {
   pthread_mutex_lock(&lock);
   uint32_t who = ++last;
@@ -52,18 +60,20 @@ static void take(uint32_t who, const int32_t *fd, int count) {
     if (entry) {
       entry->owner = who;
       entry->word = 0;
+      entry->loans = 0;
     }
   }
   pthread_mutex_unlock(&lock);
 }
 
-static int claim(uint32_t who, int fd, unsigned word) {
+static int claim(uint32_t who, int fd, int64_t identity, unsigned word) {
   pthread_mutex_lock(&lock);
   struct entry *entry = make(fd);
   int error = !entry ? -ENOMEM : entry->owner ? -EEXIST : 0;
   if (!error) {
     entry->owner = who;
     entry->word = word;
+    look(entry, identity);
   }
   pthread_mutex_unlock(&lock);
   return error;
@@ -108,25 +118,28 @@ static int next(uint32_t who, int from, unsigned *word) {
   return found;
 }
 
-static int lend(int fd) {
+static int lend(int fd, int64_t identity) {
   pthread_mutex_lock(&lock);
   struct entry *entry = make(fd);
   int error = !entry ? -ENOMEM : entry->owner == NOBODY ? -EEXIST : 0;
-  if (!error)
+  if (!error) {
+    look(entry, identity);
     entry->loans++;
+  }
   pthread_mutex_unlock(&lock);
   return error;
 }
 
-static int settle(int fd, unsigned count) {
+static int settle(int fd, int64_t identity, unsigned count) {
   int close_it = 0;
   pthread_mutex_lock(&lock);
   struct entry *entry = find(fd);
-  entry->loans -= count;
-  if (!entry->loans && entry->owner == NOBODY) {
-    entry->owner = 0;
-    close_it = 1;
+  if (entry->loans && entry->identity == identity) {
+    entry->loans -= count;
+    close_it = !entry->loans && entry->owner == NOBODY;
   }
+  if (close_it)
+    entry->owner = 0;
   pthread_mutex_unlock(&lock);
   return close_it;
 }

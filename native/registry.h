@@ -13,10 +13,13 @@ struct fdp_registry {
   /* A new owner: one environment. */
   uint32_t (*join)(void);
 
-  /* The kernel has just given these numbers to `who`: whoever else is noted with one has it no more. */
+  /* The kernel has just given these numbers to `who`: whoever else is noted with one, or borrows it, has it no more. */
   void (*take)(uint32_t who, const int32_t *fd, int count);
-  /* Notes an owner of an open number, and a word of the owner's. -EEXIST: it has one. -ENOMEM: not noted. */
-  int (*claim)(uint32_t who, int fd, unsigned word);
+  /*
+   * Notes an owner of an open number, and a word of the owner's. Loans of another file than `identity` are over.
+   * -EEXIST: it has one. -ENOMEM: not noted.
+   */
+  int (*claim)(uint32_t who, int fd, int64_t identity, unsigned word);
   /* The number is open, and its owner's no more. -EBADF: it was not. */
   int (*release)(uint32_t who, int fd);
   /*
@@ -27,10 +30,10 @@ struct fdp_registry {
   /* The lowest number, from `from` on, that `who` owns, with its word; or -1. */
   int (*next)(uint32_t who, int from, unsigned *word);
 
-  /* Somebody borrows an open number. -EEXIST: its owner has let go of it. -ENOMEM: it is not noted. */
-  int (*lend)(int fd);
-  /* So many loans are over. 1: close the number now. */
-  int (*settle)(int fd, unsigned count);
+  /* Somebody borrows an open number, likewise. -EEXIST: its owner has let go of it. -ENOMEM: it is not noted. */
+  int (*lend)(int fd, int64_t identity);
+  /* So many loans of that file are over. 1: close the number now. */
+  int (*settle)(int fd, int64_t identity, unsigned count);
   unsigned (*loans)(int fd);
 };
 

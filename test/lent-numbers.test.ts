@@ -120,6 +120,26 @@ for (const [name, make] of Object.entries(wires))
     wire.destroy();
   });
 
+test("a lent number that something else closed, and that is received then, is its new owner's alone", async () => {
+  const slow = waiting();
+  const wire = wires.passer();
+  const fd = anonymousFile();
+  const lent = slow.passer.send(fd, { keepOpen: true });
+  const sent = wire.send(anonymousFile(), false);
+  closeSync(fd);
+  const spare = openSync('/dev/null', 'r');
+  await sent;
+  closeSync(spare);
+  const received = await wire.receive();
+  assert.equal(received.fd, fd);
+  assert.equal(received.take(), fd);
+  new OwnedFd(fd).close();
+  assert.equal(isOpen(fd), false);
+  const other = slow.go();
+  await assert.rejects(lent, EBADF);
+  for (const end of [slow.passer, other, wire]) end.destroy();
+});
+
 test('several lent numbers of one message, of which one is another file by then: that one alone is refused', async () => {
   const [one, other] = socketpair().map((fh) => new FdPasser({ fh, batch: 8 })) as [FdPasser, FdPasser];
   const fds = Array.from({ length: 4 }, anonymousFile);

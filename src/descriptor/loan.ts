@@ -29,6 +29,6 @@ export class Loan {
   }
 
   end(): void {
-    if (addon.endLoan(this.#fd)) slotFreed();
+    if (addon.endLoan(this.#fd, this.#identity)) slotFreed();
   }
 }

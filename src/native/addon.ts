@@ -58,8 +58,8 @@ export interface Addon {
 
   /** Borrows a number: its owner's close waits. Returns its identity; `-EEXIST` when its owner has let go of it. */
   lend(fd: number): number;
-  /** Whether that closed it. */
-  endLoan(fd: number): number;
+  /** Whether that closed it. `identity` is what `lend` returned. */
+  endLoan(fd: number, identity: number): number;
   /** In any thread. */
   isLent(fd: number): number;
   /** Of the file that is open there: equal for the same file. */

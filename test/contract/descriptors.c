@@ -152,8 +152,8 @@ static void loans(void) {
   EQUAL(fdp_check(fd[0]), 0);
   EQUAL(fdp_ledger_lend(&one, fd[0]), -EEXIST);
   EQUAL(fdp_ledger_adopt(&other, fd[0], FDP_OURS), -EEXIST);
-  EQUAL(fdp_ledger_end_loan(&one, fd[0]), 0);
-  EQUAL(fdp_ledger_end_loan(&other, fd[0]), 1);
+  EQUAL(fdp_ledger_end_loan(&one, fd[0], identity), 0);
+  EQUAL(fdp_ledger_end_loan(&other, fd[0], identity), 1);
   EQUAL(fdp_check(fd[0]), -EBADF);
 
   /* Several at once, and the end of one who borrows. */
@@ -165,6 +165,37 @@ static void loans(void) {
   fdp_ledger_end(&other);
   EQUAL(fdp_check(fd[1]), -EBADF);
   fdp_ledger_end(&one);
+}
+
+/* Each of the three ways in which a number that somebody closed becomes another file's. */
+static void stale_loans(void) {
+  struct fdp_ledger one, other;
+  fdp_ledger_open(&one);
+  fdp_ledger_open(&other);
+  for (int way = 0; way < 3; way++) {
+    int32_t fd = new_file();
+    int64_t before = fdp_ledger_lend(&one, fd);
+    EQUAL(close(fd), 0);
+    EQUAL(new_file(), fd);
+    CHECK(fdp_identity(fd) != before);
+    if (way == 0)
+      fdp_ledger_take(&other, &fd, 1);
+    else if (way == 1)
+      EQUAL(fdp_ledger_adopt(&other, fd, FDP_OURS), 0);
+    else
+      CHECK(fdp_ledger_lend(&other, fd) > 0);
+    EQUAL(fdp_ledger_is_lent(fd), way == 2);
+    EQUAL(fdp_ledger_end_loan(&one, fd, before), 0);
+    EQUAL(fdp_ledger_is_lent(fd), way == 2);
+    if (way == 2) {
+      EQUAL(fdp_ledger_end_loan(&other, fd, fdp_identity(fd)), 0);
+      EQUAL(fdp_close(fd), 0);
+    } else
+      EQUAL(fdp_ledger_close(&other, fd), 0);
+    EQUAL(fdp_check(fd), -EBADF);
+  }
+  fdp_ledger_end(&one);
+  fdp_ledger_end(&other);
 }
 
 static void *end_as_worker(void *number) {
@@ -228,6 +259,7 @@ const struct test descriptor_tests[] = {
     {"close-on-exec is the descriptor's, O_NONBLOCK the open file's", flags},
     {"a ledger closes what it owns, and nothing else", ledgers},
     {"what is lent is closed when the last loan is over, whoever ends it", loans},
+    {"loans of what was closed behind them hold up nobody who has the number next", stale_loans},
     {"a thread that ends closes what its runtime has not closed, and nothing else", threads_end},
     {"the table grows ahead, and leaves nothing open", table},
     {"a table that its limit keeps small grows ahead once that is raised", table_below_a_limit},
