@@ -27,8 +27,11 @@ int fdp_lock(const char *file) {
   if (fd < 0)
     return -errno;
   int result = lock(fd, file);
-  if (result < 0)
-    close(fd);
+  if (result >= 0)
+    return result;
+  if (result != -EAGAIN) /* nobody can have it here */
+    unlink(file);
+  close(fd);
   return result;
 }
 

@@ -74,6 +74,16 @@ test('a datagram reaches an abstract name as NOTIFY_SOCKET has it', async () => 
   await assert.rejects(connect(`@${name}`), { code: 'ENOENT', message: /an abstract name starts with NUL/ });
 });
 
+test('accepting from a datagram server again and again lets the event loop turn', async () => {
+  using server = listen(`\0fdpasser-again-${process.pid}`, { type: 'dgram' });
+  const later = AbortSignal.timeout(20);
+  const began = performance.now();
+  while (!later.aborted) {
+    (await server.accept()).close();
+    assert.ok(performance.now() - began < 60_000);
+  }
+});
+
 test('a loop over a datagram server lets the event loop turn, and ends when it is closed', async () => {
   using server = listen(`\0fdpasser-loop-${process.pid}`, { type: 'dgram' });
   let rounds = 0;

@@ -85,6 +85,23 @@ test('connect waits while the backlog is full', async () => {
   });
 });
 
+test('a connect that waits goes to where its relative path led, wherever the process has gone', async () => {
+  await inFolder(async (folder) => {
+    using server = listen(`${folder}/socket`, { backlog: 0 });
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      const first = await connect('socket');
+      const second = connect('socket');
+      process.chdir('/');
+      await prove(first, await server.accept());
+      await prove(await second, await server.accept());
+    } finally {
+      process.chdir(before);
+    }
+  });
+});
+
 test('a connect aborted beforehand does not connect', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);

@@ -1,10 +1,11 @@
 import { constants } from 'node:os';
+import { resolve } from 'node:path';
 import { checkSignal } from '../abort.js';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { aborted, checkOptions, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
 import { builtin } from '../native/builtin.js';
 import { addon } from '../native/load.js';
-import { address } from './address.js';
+import { address, isAbstract, SUN_PATH } from './address.js';
 import { typeNumber, type SocketType } from './type.js';
 
 export interface ConnectOptions {
@@ -37,7 +38,8 @@ const AT_SIGN =
  * with the path; with an `AbortError`; or with `ERR_FDPASSER_TIMEOUT`.
  */
 export async function connect(path: string, options: ConnectOptions = {}): Promise<OwnedFd> {
-  const name = address(path, 'connect');
+  let name = address(path, 'connect');
+  const later = lasting(path, name);
   const { type = 'stream', signal, timeout } = checkOptions(options);
   const number = typeNumber(type);
   checkSignal(signal);
@@ -51,12 +53,19 @@ export async function connect(path: string, options: ConnectOptions = {}): Promi
     if (result !== -constants.errno.EAGAIN) throw connectError(result, path);
     const left = deadline - performance.now();
     if (left <= 0) throw timedOut('connect', path, timeout!);
+    name = later;
     try {
       await builtin.timers.setTimeout(Math.min(pause, left), undefined, { signal });
     } catch {
       throw aborted(signal!);
     }
   }
+}
+
+/** The same socket also after a chdir, unless its absolute path has no room. */
+function lasting(path: string, name: Buffer): Buffer {
+  const absolute = isAbstract(path) ? path : resolve(path);
+  return Buffer.byteLength(absolute) < SUN_PATH ? address(absolute, 'connect') : name;
 }
 
 function connectError(result: number, path: string): Error {

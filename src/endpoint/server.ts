@@ -165,7 +165,7 @@ export class FdServer {
       if (this.#watch === undefined) throw closed('server', 'close() was called');
       if (this.#allow === undefined) {
         const duplicate = this.#listener.dup();
-        process.nextTick(() => resolve(duplicate));
+        setImmediate(() => resolve(duplicate)); // whoever asks again and again lets the loop turn
         return () => {}; // too late
       }
       const accepter = new Accepter(resolve, reject);
