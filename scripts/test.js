@@ -1,7 +1,8 @@
 /**
  * Compiles the tests and runs them, or those named, under the guard against closing a number twice.
  *
- *   node scripts/test.js [--compiled] [name ...]     such as "order", for test/order.test.ts
+ *   node scripts/test.js [--compiled] [name ...]     such as "order" for test/order.test.ts, or
+ *                                                 "crossed" for that folder
  *
  * --compiled: as they were compiled before, and with the time that an emulated processor needs.
  * PRELOAD names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js.
@@ -17,11 +18,16 @@ const wanted = process.argv.slice(compiled ? 3 : 2);
 const LIMIT = (process.env.FAULTS_ALL || compiled ? 60 : 8) * 60_000;
 
 if (!compiled) compileTests();
-const files = readdirSync(join(build, 'test'))
-  .filter((name) => name.endsWith('.test.js'))
-  .filter((name) => wanted.length === 0 || wanted.includes(name.slice(0, -'.test.js'.length)))
+const files = readdirSync(join(build, 'test'), { encoding: 'utf8', recursive: true })
+  .filter((path) => path.endsWith('.test.js'))
+  .filter((path) => wanted.length === 0 || wanted.some((name) => isNamed(path.slice(0, -'.test.js'.length), name)))
   .toSorted()
-  .map((name) => join(build, 'test', name));
+  .map((path) => join(build, 'test', path));
+
+/** By its file, or by a folder with all that is in it. */
+function isNamed(path, name) {
+  return path === name || path.endsWith(`/${name}`) || path.startsWith(`${name}/`);
+}
 
 process.chdir(root);
 process.env.LD_PRELOAD = [process.env.PRELOAD, library('close-guard')].filter(Boolean).join(':');
