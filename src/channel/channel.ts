@@ -75,7 +75,10 @@ export interface FdChannelSpawnOptions extends SpawnOptions {
 export interface ChannelSendOptions extends Abortable {
   /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
   keepOpen?: boolean;
-  /** Resolve only when the application at the other end has taken the message. */
+  /**
+   * Resolve only when the application at the other end has taken the message. `signal` does not end that wait: `destroy()`
+   * does, or the end of the peer.
+   */
   confirm?: boolean;
 }
 
@@ -254,6 +257,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   /** The last message of those that wait. */
   #last: Arrived<T> | undefined;
   #warned = false;
+  #warnedOfLate = false;
   /** Messages that the application was given and may not have seen yet. */
   #handedOut = 0;
   /** Messages taken since the beginning, and what the peer was told of it. */
@@ -347,7 +351,8 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    *
    * Resolves at that moment. Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only before the message began to be
    * sent), `ERR_FDPASSER_TOO_LARGE` for the peer's limits, or the system's error. The descriptors are then still the
-   * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message.
+   * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message; once that is
+   * under way only `destroy()`, or the end of the peer, ends the wait.
    */
   send(value: T, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
     return abortable(options, (resolve, reject) => {
@@ -364,13 +369,27 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       this.#link.send();
       this.#link.receive();
       return (error) => {
-        if (!this.#sends.remove(departing)) return;
+        if (!this.#sends.remove(departing)) {
+          setImmediate(() => this.#tooLate(departing));
+          return;
+        }
         giveBack(departing, error);
         this.#link.send(); // what stood behind it may go
         this.#closeIfDone();
         this.#link.receive();
       };
     });
+  }
+
+  /** A signal cannot take this one back any more; whoever aborts and then destroys needs no word of it. */
+  #tooLate(departing: Departing): void {
+    if (this.#warnedOfLate || !departing.confirm || !this.#untaken.includes(departing)) return;
+    this.#warnedOfLate = true;
+    process.emitWarning(
+      'The signal of a send with confirm was aborted when the message had departed, which cannot be taken back: the send ' +
+        'waits until the peer takes the message. destroy() the channel, or end the peer, to wait no longer',
+      'FdPasserWarning',
+    );
   }
 
   /**
