@@ -18,7 +18,7 @@ import { open } from 'node:fs/promises';
 import { Socket, connect, createServer } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
-import { TLSSocket } from 'node:tls';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import { FdChannel, FdPasser, FdStream, OwnedFd, socketpair, type FdLike } from 'fdpasser';
 import { ended, message, startChild } from './support/child.js';
 import { connection, reads, withChild } from './support/connection.js';
@@ -328,6 +328,16 @@ test('a TLS connection is refused, and the one below it once TLS has read from i
   await assert.rejects(passer.send(accepted), { code: 'ERR_FDPASSER_TLS' });
   secure.destroy();
   client.destroy();
+  await passer.close();
+});
+
+test('a connection below TLS is refused once its client has said hello', async () => {
+  const passer = new FdPasser();
+  const [client, accepted] = await connection();
+  const secure = connectTls({ socket: client }).on('error', () => {});
+  await once(accepted, 'readable');
+  await assert.rejects(passer.send(client), { code: 'ERR_FDPASSER_TLS' });
+  for (const socket of [secure, client, accepted]) socket.destroy();
   await passer.close();
 });
 

@@ -465,6 +465,24 @@ test('a datagram whose host is being looked up is sent before its socket', async
   target.close();
 });
 
+/** Finds the address that is bound to, and no other, ever. */
+function lookup(host: string, _: unknown, callback: (error: null, address: string, family: number) => void): void {
+  if (host === '0.0.0.0') process.nextTick(callback, null, host, 4);
+}
+
+test('a datagram socket that is closed while it waits for a look-up that does not come is refused', async () => {
+  const [near, far] = socketpair();
+  await using passer = new FdPasser({ fh: near });
+  const bound = createSocket({ type: 'udp4', lookup }).bind();
+  await once(bound, 'listening');
+  const sending = passer.send(bound);
+  bound.send('never', 1, 'nowhere');
+  for (let i = 0; i < 10; i++) await turn();
+  bound.close();
+  await assert.rejects(sending, { code: 'ERR_FDPASSER_NOT_OPEN' });
+  far.close();
+});
+
 test('a datagram socket that has departed receives nothing, and goes on when it is back', async () => {
   const [client, served] = [createSocket('udp4'), createSocket('udp4').bind(0, '127.0.0.1')];
   await once(served, 'listening');

@@ -92,10 +92,10 @@ interface ActiveRequest {
 
 /** Knows, from when it is made, whether a datagram still waits for the name of its host to be looked up. */
 export class Lookups {
-  readonly #restore: (() => void) | undefined;
+  readonly #restores: (() => void)[];
   /** And one more for what was sent before in this turn of the loop, to an address that needs no look-up. */
   #pending = 1;
-  /** Called when nothing waits. */
+  /** Called when nothing waits, or the socket was closed. */
   whenDone: (() => void) | undefined;
 
   constructor(socket: DatagramSocket) {
@@ -103,16 +103,24 @@ export class Lookups {
     const active = (process as { _getActiveRequests?: () => ActiveRequest[] })._getActiveRequests?.() ?? [];
     // Those of other datagram sockets are among them; nothing tells them apart.
     for (const request of active) if (request.callback?.name === 'afterDns') this.#await(request);
+    const close = socket.close.bind(socket);
+    const closing = (...args: Parameters<typeof close>): DatagramSocket => {
+      close(...args);
+      this.whenDone?.();
+      return socket;
+    };
+    this.#restores = [replace(socket, 'close', closing)];
     const handle = datagramState(socket)?.handle;
     if (handle?.lookup === undefined) return;
     const lookup = handle.lookup.bind(handle);
-    this.#restore = replace(handle, 'lookup', (host: string, callback: (...results: unknown[]) => void) => {
+    const counted = (host: string, callback: (...results: unknown[]) => void): void => {
       this.#pending++;
       lookup(host, (...results) => {
         setImmediate(() => this.#done());
         callback(...results);
       });
-    });
+    };
+    this.#restores.push(replace(handle, 'lookup', counted));
   }
 
   get done(): boolean {
@@ -120,7 +128,7 @@ export class Lookups {
   }
 
   forget(): void {
-    this.#restore?.();
+    for (const restore of this.#restores) restore();
     this.whenDone = undefined;
   }
 
@@ -175,11 +183,11 @@ export function stopTimer(socket: Socket): () => void {
   };
 }
 
-/** Whether a `tls.TLSSocket` over it has begun to read: that has put its own property in place of the handle's. */
-export function isReadByTls(socket: Socket): boolean {
+/** Whether a `tls.TLSSocket` over it has begun to read or write: that has put its own property in place of the handle's. */
+export function isUsedByTls(socket: Socket): boolean {
   const { _handle: handle } = internals(socket);
   const reading = handle === null ? undefined : Object.getOwnPropertyDescriptor(handle, 'reading');
-  return reading?.get !== undefined && socket.bytesRead > 0;
+  return reading?.get !== undefined && socket.bytesRead + socket.bytesWritten > 0;
 }
 
 /** Whether bytes were turned into text, which not every byte survives. */

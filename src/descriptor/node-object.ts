@@ -16,7 +16,7 @@ import {
   holdsText,
   isBusyWithHttp,
   isFileHandle,
-  isReadByTls,
+  isUsedByTls,
   isReadingAhead,
   isStandardStream,
   isUsedByAgent,
@@ -192,7 +192,7 @@ class SocketObject extends StreamObject<Socket> {
 
   override get refusal(): Error | undefined {
     if (super.refusal !== undefined) return super.refusal;
-    if (isReadByTls(this.object)) return tlsSocket();
+    if (isUsedByTls(this.object)) return tlsSocket();
     const held = this.#readOn !== undefined; // and out of its agent's hands
     if (isBusyWithHttp(this.object) || (!held && isUsedByAgent(this.object))) return httpBusy();
     return holdsText(this.object) ? unreadText() : undefined;
