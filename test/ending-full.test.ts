@@ -9,7 +9,10 @@ import { ended, message, startChild } from './support/child.js';
 import { anonymousFile, until } from './support/descriptors.js';
 import { test } from './support/test.js';
 
-for (const type of TYPES)
+/** Where the system cannot peek, what is no hello and needs more slots than there are is lost, and that is told. */
+const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
+
+for (const type of PEEKS ? TYPES : [])
   test(`what is no hello, and found no room at first, does not hold a channel for ever: ${type}`, async () => {
     const [ours, theirs] = socketpair({ type });
     using peer = new RawPeer(ours);
@@ -24,21 +27,22 @@ for (const type of TYPES)
     assert.deepEqual(await end, { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n', stderr: '' });
   });
 
-test('a peer that sends more descriptors than there can ever be room for is not waited for', async () => {
-  const [ours, theirs] = socketpair();
-  using peer = new RawPeer(ours);
-  const child = startChild('hello-full', { peer: theirs, descriptors: 64 });
-  theirs.close();
-  const end = ended(child);
-  await message(child);
-  const fd = anonymousFile();
-  peer.send(Buffer.from('FDP'), Array<number>(100).fill(fd));
-  closeSync(fd);
-  child.send('sent');
-  const { stderr, ...rest } = await end;
-  assert.match(stderr, /^\S+ FdPasserWarning: .* can never come: .*\n.*\n$/);
-  assert.deepEqual(rest, { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n' });
-});
+if (PEEKS)
+  test('a peer that sends more descriptors than there can ever be room for is not waited for', async () => {
+    const [ours, theirs] = socketpair();
+    using peer = new RawPeer(ours);
+    const child = startChild('hello-full', { peer: theirs, descriptors: 64 });
+    theirs.close();
+    const end = ended(child);
+    await message(child);
+    const fd = anonymousFile();
+    peer.send(Buffer.from('FDP'), Array<number>(100).fill(fd));
+    closeSync(fd);
+    child.send('sent');
+    const { stderr, ...rest } = await end;
+    assert.match(stderr, /^\S+ FdPasserWarning: .* can never come: .*\n.*\n$/);
+    assert.deepEqual(rest, { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n' });
+  });
 
 test('the time for a hello stands still while there is no room, and goes on after that', async () => {
   let rung = 0;
