@@ -9,6 +9,7 @@
 #include "detached.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -423,7 +424,7 @@ static void leave_table(int but) {
   long count = sysconf(_SC_OPEN_MAX);
   if (unshare(CLONE_FILES) == 0)
     for (int fd = 0; fd < (count > 1 << 16 ? 1 << 16 : count); fd++)
-      if (fd != but)
+      if (fd != but && fcntl(fd, F_GETFD) >= 0)
         close(fd);
 }
 

@@ -75,7 +75,6 @@ static int send_all(int socket, struct mmsghdr *header, int messages) {
   return sent < 0 && is_refused(1) ? send_each(socket, header, messages) : sent;
 }
 
-/* gVisor's recvmmsg cannot peek, so where one message comes a call it is not used. */
 static int receive_one(int socket, struct mmsghdr *header, int flags) {
   ssize_t length;
   do
@@ -92,7 +91,9 @@ static int receive_all(int socket, struct mmsghdr *header, int messages, int fla
   do
     received = recvmmsg(socket, header, (unsigned)messages, flags | MSG_DONTWAIT, NULL);
   while (received < 0 && errno == EINTR);
-  return received < 0 && is_refused(0) ? receive_one(socket, header, flags) : received;
+  /* gVisor's cannot peek, and says EINVAL; so do both of a socket that is not connected. */
+  int may_do_alone = received < 0 && ((errno == EINVAL && flags & MSG_PEEK) || is_refused(0));
+  return may_do_alone ? receive_one(socket, header, flags) : received;
 }
 
 ssize_t fdp_recvmsg(int socket, struct msghdr *message, int flags) {
@@ -159,6 +160,8 @@ void fdp_detach(int socket, int changed) {
 
 /* ---- sending ----------------------------------------------------------------------------------------------------- */
 
+enum { WHOLE = 2048 }; /* bytes that even the smallest buffer takes all or not at all (unix_stream_sendmsg) */
+
 union rights {
   struct cmsghdr align;
   char bytes[FDP_RIGHTS];
@@ -172,6 +175,9 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
 
   memset(header, 0, (size_t)messages * sizeof *header);
   for (int i = 0; i < messages; i++) {
+    /* What may go in part is the last of a call: not every system that says it is Linux stops there by itself. */
+    if (batch->size[i] > WHOLE)
+      messages = i + 1;
     size_t length = (size_t)batch->count[i] * sizeof(int);
     part[i].iov_base = (void *)(uintptr_t)bytes;
     part[i].iov_len = (size_t)batch->size[i];

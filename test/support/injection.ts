@@ -134,7 +134,14 @@ export const TABLE: readonly Row[] = [
   {
     uses: WIRES.filter((use) => LOOK !== TELL || !LATE.includes(use)),
     call: LOOK,
-    outcomes: RECEIVING,
+    // What cannot peek at many is asked for one.
+    outcomes: PEEKS
+      ? {
+          ...RECEIVING,
+          [ARRIVES]: `${RECEIVING[ARRIVES]} EINVAL`,
+          [CANNOT_RECEIVE]: RECEIVE_FATAL.replace(' EINVAL', ''),
+        }
+      : RECEIVING,
     later: { [ENDS]: RECEIVE_FATAL },
   },
   ...ifPeeking({ uses: WIRES, call: TAKE, outcomes: RECEIVING }),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,8 +44,24 @@ static unsigned number_of(const char *name) {
   _exit(99);
 }
 
+/* A call whose argument has one of the bits, or is the value where `match` is BPF_JEQ, answers so. */
+enum { GVISOR = 3 * 5 };
+
+static unsigned short answer(struct sock_filter *filter, unsigned number, int argument, unsigned short match,
+                             unsigned value, unsigned error) {
+  const struct sock_filter rule[] = {
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)(offsetof(struct seccomp_data, args) + 8 * (size_t)argument)),
+      BPF_JUMP(BPF_JMP | match | BPF_K, value, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+  };
+  memcpy(filter, rule, sizeof rule);
+  return sizeof rule / sizeof *rule;
+}
+
 __attribute__((constructor)) static void refuse(void) {
-  struct sock_filter filter[2 + 2 * CALLS];
+  struct sock_filter filter[2 + 2 * CALLS + GVISOR];
   unsigned short length = 0;
   char names[512] = "";
   const char *refused = getenv("REFUSED");
@@ -54,6 +71,12 @@ __attribute__((constructor)) static void refuse(void) {
   unsigned error = strcmp(strtok(names, " "), "ENOSYS") == 0 ? ENOSYS : EPERM;
   filter[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   for (const char *name; (name = strtok(NULL, " "));) {
+    if (strcmp(name, "gvisor") == 0) {
+      length += answer(filter + length, SYS_setsockopt, 2, BPF_JEQ, SO_PEEK_OFF, 0);
+      length += answer(filter + length, SYS_getsockopt, 2, BPF_JEQ, SO_PEEK_OFF, ENOPROTOOPT);
+      length += answer(filter + length, SYS_recvmmsg, 3, BPF_JSET, MSG_PEEK, EINVAL);
+      continue;
+    }
     filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number_of(name), 0, 1);
     filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
   }
