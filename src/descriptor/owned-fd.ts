@@ -461,7 +461,9 @@ function shut(fd: number, closer: Closer): number {
   if (closer === OURS) return addon.close(fd);
   // Who is the last to borrow it may be in another thread, which cannot take it off this one's list.
   if (addon.isLent(fd)) {
+    leaving.add(fd);
     setTimeout(() => {
+      leaving.delete(fd);
       shut(fd, closer);
       slotFreed();
     }, LOAN_CHECK).unref();

@@ -1,4 +1,5 @@
 /** A worker that does with a number of another thread what it is told, and says when that is done. */
+import assert from 'node:assert/strict';
 import { parentPort, workerData } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';
 
@@ -10,6 +11,8 @@ const tasks = {
   async 'hand over'() {
     await one.send(fd);
     (await other.receive()).close();
+    // Another thread still borrows it, and it is nobody's.
+    assert.throws(() => one.pushSendFh(fd, { keepOpen: true }), { code: 'ERR_FDPASSER_OWNED' });
   },
   lend() {
     waiting.send(fd, { keepOpen: true }).catch(() => {});
