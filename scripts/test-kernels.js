@@ -59,8 +59,7 @@ function nodeCommand(names) {
   return `cd ${root}
     ulimit -n 4096
     echo "== node"
-    ${process.execPath} scripts/test.js --compiled ${names}
-    echo "== exit $?"`;
+    { ${process.execPath} scripts/test.js --compiled ${names}; echo "== exit $?"; } 2>&1 | cat`;
 }
 
 /** Counts what the TAP of one run says. */
