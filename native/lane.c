@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -25,7 +26,7 @@
 
 enum {
   MOST_THREADS = 256,
-  MOST_WAITING = 4096,   /* of one origin */
+  MOST_WAITING = 1024,   /* of one origin */
   MOST_HANDED_OVER = 16, /* of one origin: their numbers are taken */
   IDLE = 500,            /* milliseconds that a thread waits for more */
   BUCKETS = 256,
@@ -57,8 +58,8 @@ struct lane {
 struct yard {
   struct lane *lanes[BUCKETS];
   struct lane *first_ready, *last_ready;
-  int waiting, numbers, places; /* in all of them */
-  int threads, idle;            /* `idle` also counts one that is being started */
+  atomic_int waiting, numbers, places; /* in all of them */
+  int threads, idle;                   /* `idle` also counts one that is being started */
   pthread_cond_t work;
 };
 
@@ -267,10 +268,21 @@ enum {
 /* The lane of those for whom there is no place left. No peer is given this. */
 static const fdp_origin SHARED = 0;
 
+/* What the keeper is told beside the descriptors. */
+struct parcel {
+  fdp_origin origin;
+  int32_t process;
+  uint64_t turn;
+};
+
+static pthread_mutex_t tunnel_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t last_turn;                /* under that lock */
+static _Atomic uint64_t last_closed_turn; /* so many parcels have no number here any more */
+
 static struct yard apart = {.work = PTHREAD_COND_INITIALIZER};
 static int tunnel[2] = {-1, -1}; /* to the keeper, and its own end */
-static int has_keeper;
-static int in_flight_is_bounded;
+static int has_keeper;           /* under that lock */
+static atomic_int in_flight_is_bounded;
 
 static ssize_t send_into(int out, const void *bytes, size_t size, const int32_t *fd, int count) {
   union {
@@ -296,12 +308,12 @@ static ssize_t send_into(int out, const void *bytes, size_t size, const int32_t 
 }
 
 /* Returns how many descriptors came, or a negative number at the end. */
-static int take_in(int in, fdp_origin *origin, int32_t *fd) {
+static int take_in(int in, struct parcel *parcel, int32_t *fd) {
   union {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(AT_ONCE * sizeof(int))];
   } control;
-  struct iovec part = {origin, sizeof *origin};
+  struct iovec part = {parcel, sizeof *parcel};
   struct msghdr header = {0};
   ssize_t length;
   header.msg_iov = &part;
@@ -312,7 +324,7 @@ static int take_in(int in, fdp_origin *origin, int32_t *fd) {
     length = recvmsg(in, &header, MSG_CMSG_CLOEXEC);
   while (length < 0 && errno == EINTR);
   const struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-  if (length != sizeof *origin)
+  if (length != sizeof *parcel)
     return -1;
   if (!rights)
     return 0;
@@ -381,33 +393,31 @@ static int pack_into(struct lane *lane, const int32_t *fd, int count) {
 
 /* Leaves what the keeper has received to the threads of its table. Returns whether one must be started. */
 static int pack(fdp_origin origin, const int32_t *fd, int count) {
-  struct lane *lane = find(&apart, origin), *shared;
-  int packed;
-  if (!lane) { /* of a process that was forked, and shares the tunnel */
-    fdp_close_rows(fd, count);
-    return 0;
-  }
-  packed = pack_into(lane, fd, count);
+  struct lane *lane = find_or_make(&apart, origin), *shared;
+  int packed = lane && pack_into(lane, fd, count);
   if (!packed && apart.places >= MOST_PLACES && (shared = find_or_make(&apart, SHARED)) &&
       (packed = pack_into(shared, fd, count))) {
-    count_waiting(&apart, lane, -count);
-    count_waiting(&apart, shared, count);
-    forget_if_empty(&apart, lane);
+    if (lane)
+      forget_if_empty(&apart, lane);
     lane = shared;
   }
   if (packed)
     fdp_close_rows(fd, count);
-  else
-    for (int i = 0; i < count; i++) {
-      struct number *number = malloc(sizeof *number);
-      if (number)
-        add_number(&apart, lane, number, fd[i]);
-      else {
-        close(fd[i]);
-        count_waiting(&apart, lane, -1);
-      }
-    }
-  return begin(&apart, lane);
+  for (int i = 0; !packed && i < count; i++) {
+    struct number *number = lane ? malloc(sizeof *number) : NULL;
+    if (number) {
+      add_number(&apart, lane, number, fd[i]);
+      count_waiting(&apart, lane, 1);
+    } else
+      close(fd[i]);
+  }
+  if (packed)
+    count_waiting(&apart, lane, count);
+  if (lane && lane->waiting == 0)
+    forget_if_empty(&apart, lane);
+  else if (lane)
+    return begin(&apart, lane);
+  return 0;
 }
 
 /* Gives this thread a table of its own, with nothing in it but one number. Where a sandbox forbids that, what lands
@@ -428,15 +438,23 @@ static void leave_table(int but) {
         close(fd);
 }
 
+/* Until the numbers are closed where they came from: else the close there could be the last. */
+static void wait_for_close(const struct parcel *parcel) {
+  const struct timespec pause = {0, 20000};
+  while (parcel->process == getpid() && atomic_load(&last_closed_turn) < parcel->turn)
+    nanosleep(&pause, NULL);
+}
+
 static void *keep(void *nothing) {
-  fdp_origin origin;
+  struct parcel parcel;
   int32_t fd[AT_ONCE];
   int count, start;
   (void)nothing;
   leave_table(tunnel[1]);
-  while ((count = take_in(tunnel[1], &origin, fd)) >= 0) {
+  while ((count = take_in(tunnel[1], &parcel, fd)) >= 0) {
+    wait_for_close(&parcel);
     pthread_mutex_lock(&lock);
-    start = pack(origin, fd, count);
+    start = pack(parcel.origin, fd, count);
     pthread_mutex_unlock(&lock);
     if (start)
       start_a_thread(&apart);
@@ -445,10 +463,10 @@ static void *keep(void *nothing) {
 }
 
 void fdp_prepare_landing(void) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&tunnel_lock);
   if (tunnel[0] < 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, tunnel))
     tunnel[0] = -1;
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&tunnel_lock);
 }
 
 /*
@@ -461,51 +479,44 @@ static int may_land(int count) {
                          (rlim_t)(apart.waiting + count) <= limit.rlim_cur / 4);
 }
 
-/* Under the lock, which it may let go of meanwhile. */
-static int send_to_keeper(fdp_origin origin, const int32_t *fd, int count) {
-  ssize_t sent = send_into(tunnel[0], &origin, sizeof origin, fd, count);
+static int send_to_keeper(const struct parcel *parcel, const int32_t *fd, int count) {
+  ssize_t sent = send_into(tunnel[0], parcel, sizeof *parcel, fd, count);
   if (sent == -EAGAIN) {
     struct pollfd state = {.fd = tunnel[0], .events = POLLOUT};
-    pthread_mutex_unlock(&lock);
     poll(&state, 1, PATIENCE);
-    pthread_mutex_lock(&lock);
-    sent = send_into(tunnel[0], &origin, sizeof origin, fd, count);
+    sent = send_into(tunnel[0], parcel, sizeof *parcel, fd, count);
   }
   if (sent == -ETOOMANYREFS)
     in_flight_is_bounded = 1;
   return sent > 0;
 }
 
+/* Waits for no lock that another thread has for long: those who close have their own. */
 int fdp_land(fdp_origin origin, const int32_t *fd, int count) {
-  struct lane *lane;
-  int done = 0, part = 1, most = at_once();
-  pthread_mutex_lock(&lock);
+  int done = 0, most = at_once();
+  pthread_mutex_lock(&tunnel_lock);
   if (!has_keeper)
     has_keeper = tunnel[0] >= 0 && !fdp_detached(keep, NULL);
-  if (has_keeper && (lane = find_or_make(&apart, origin))) {
-    for (; done < count && part > 0; done += part) {
-      part = count - done < most ? count - done : most;
-      if (!may_land(part))
-        break;
-      count_waiting(&apart, lane, part); /* first: so the lane stays */
-      if (send_to_keeper(origin, fd + done, part))
-        /* Under the lock, so that no thread can have dropped them yet, which would make these the last. */
-        fdp_close_rows(fd + done, part);
-      else {
-        count_waiting(&apart, lane, -part);
-        part = 0;
-      }
-    }
-    forget_if_empty(&apart, lane);
+  while (has_keeper && done < count) {
+    const struct parcel parcel = {origin, getpid(), last_turn + 1};
+    int part = count - done < most ? count - done : most;
+    if (!may_land(part) || !send_to_keeper(&parcel, fd + done, part))
+      break;
+    last_turn++;
+    fdp_close_rows(fd + done, part);
+    atomic_store(&last_closed_turn, last_turn);
+    done += part;
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&tunnel_lock);
   return done;
 }
 
 #endif
 
+/* Not worth waiting for: whoever has the lock will have let go of it by the next time. */
 int fdp_is_crowded(fdp_origin origin) {
-  pthread_mutex_lock(&lock);
+  if (pthread_mutex_trylock(&lock))
+    return 0;
   int crowded = is_full(find(&here, origin));
 #if FDP_LANDING
   crowded |= is_full(find(&apart, origin)) || is_full(find(&apart, SHARED));
