@@ -89,7 +89,8 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(targets)) 
     const { output, ended } = await boot({ ...machine, ...run, log: join(folder, `${what}.log`) });
     const { passed, failed } = count(output);
     const exits = [...output.matchAll(/^== exit (\d+)$/gm)].map(([, status]) => Number(status));
-    const well = ended && failed.length === 0 && exits.length > 0 && exits.every((status) => status === 0);
+    const well =
+      ended && passed > 0 && failed.length === 0 && exits.length > 0 && exits.every((status) => status === 0);
     if (!well) process.exitCode = 1;
     const version = /== kernel (.*)$/m.exec(output)?.[1] ?? 'did not boot';
     rows[`${name} ${what}`] = {
