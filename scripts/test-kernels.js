@@ -4,8 +4,8 @@
  *
  *   node scripts/test-kernels.js [KERNEL ...] [--contract] [--node NAME ...]
  *
- * Without --contract and --node it runs both; --node alone runs some tests that need no more time than they have, and
- * NAMEs are those of scripts/test.js. Nothing helps the emulated processor, so it is some twenty times slower.
+ * Each NAME, such as "order", has a --node of its own. Without --contract and --node both are run, of Node's tests some that
+ * end in good time. Nothing helps the emulated processor, so it is some twenty times slower.
  *
  * Needs Debian's packages named below, and downloads 100 to 200 MB for each kernel into build/kernels.
  */
