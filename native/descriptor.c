@@ -28,6 +28,13 @@ int fdp_domain(int fd) {
 #endif
 }
 
+/* Of a number opened with O_PATH most calls say EBADF, even of a file. */
+static int is_place(int fd) {
+  int error = errno, place = fdp_access(fd) == 0;
+  errno = error;
+  return place;
+}
+
 int fdp_listening(int fd) {
 #ifdef __APPLE__
   /* getsockopt does not know SO_ACCEPTCONN there, though the headers do; the socket's own flags tell. */
@@ -44,8 +51,7 @@ int fdp_listening(int fd) {
   int listening;
   socklen_t length = sizeof listening;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length))
-    /* Of a number opened with O_PATH most calls say EBADF, even of a file. */
-    return errno == ENOTSOCK || (errno == EBADF && !fdp_check(fd)) ? 0 : -errno;
+    return errno == ENOTSOCK || (errno == EBADF && is_place(fd)) ? 0 : -errno;
   return listening != 0; /* the BSDs give the flag's own value */
 #endif
 }

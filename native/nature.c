@@ -24,7 +24,8 @@ static int socket_kind(int fd) {
   int type, domain = fdp_domain(fd);
   socklen_t length = sizeof type;
   if (domain < 0)
-    return domain == -EBADF ? FDP_SOCKET : domain; /* opened with O_PATH: the path of one of AF_UNIX, and no socket */
+    return fdp_access(fd) == 0 ? FDP_SOCKET
+                               : domain; /* opened with O_PATH: the path of one of AF_UNIX, and no socket */
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
     return -errno;
   if (domain == AF_UNIX)
