@@ -29,18 +29,25 @@ const OVER = {
   stream: (socket: OwnedFd) => new FdStream(socket),
 };
 
+/** Such systems have no peek offset. */
+const CANNOT_PEEK = process.env['FDPASSER_PEEK'] === 'off' && 'built as for a system that cannot peek';
+
 for (const [wire, over] of Object.entries(OVER))
   for (const [was, program, found] of [
     ['off', '', "[0, 0, 0, -1] [b'kept', b'kept']"],
     ['on', SET, "[1, 1, 1, 0] [b'ke', b'pt']"],
   ])
-    test(`a socket that lives on after a ${wire} has its options again, which were ${was}`, async () => {
-      const [ours, theirs] = socketpair();
-      const elsewhere = ours.dup();
-      await run(program!, elsewhere);
-      over(ours).destroy();
-      await run('import socket; socket.socket(fileno=3).send(b"kept")', theirs);
-      assert.equal(await run(TELL.replace('9', was === 'on' ? '2' : '9'), elsewhere), found);
-      elsewhere.close();
-      theirs.close();
-    });
+    test(
+      `a socket that lives on after a ${wire} has its options again, which were ${was}`,
+      async () => {
+        const [ours, theirs] = socketpair();
+        const elsewhere = ours.dup();
+        await run(program!, elsewhere);
+        over(ours).destroy();
+        await run('import socket; socket.socket(fileno=3).send(b"kept")', theirs);
+        assert.equal(await run(TELL.replace('9', was === 'on' ? '2' : '9'), elsewhere), found);
+        elsewhere.close();
+        theirs.close();
+      },
+      was === 'on' && CANNOT_PEEK,
+    );
