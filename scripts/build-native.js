@@ -56,8 +56,8 @@ export function compile({ compiler, platform, output, flags }) {
 }
 
 /**
- * Compiles for this system with its own compiler, where the loader looks first, and returns the file. It appears when it is
- * whole and `prove`, which gets the name that it has until then, has not thrown; else what was there stays.
+ * Compiles for this system with its own compiler, where the loader looks first, and returns the file. It appears when
+ * it is whole and `prove`, which gets the name that it has until then, has not thrown; else what was there stays.
  */
 export function compileHere(flags, prove = () => {}) {
   const compiler = ownCompiler();

@@ -11,9 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const MARK = `FDPASSER_TEST_RUN=${process.pid}-${Date.now()}`;
 
 /**
- * Runs the files and says how it went, on standard output and by the exit code. A file that does not end within `limit` is
- * killed, and what it started must end within `grace` after it, or is killed: both have failed, and are named. Both are
- * milliseconds.
+ * Runs the files and says how it went, on standard output and by the exit code. A file that does not end within `limit`
+ * is killed, and what it started must end within `grace` after it, or is killed: both have failed, and are named. Both
+ * are milliseconds.
  */
 export async function runFiles(files, limits) {
   [, process.env.FDPASSER_TEST_RUN] = MARK.split('=');

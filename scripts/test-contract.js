@@ -4,9 +4,9 @@
  *   node scripts/test-contract.js [--valgrind] [--musl] [--tsan] [--compile] [title]
  *
  * --valgrind: under it, with no lost block and no descriptor left open. --musl: compiled with musl-gcc.
- * --tsan: under ThreadSanitizer. --compile: for another kernel or processor, and not run: scripts/test-kernels.js does. An
- * emulation of system calls would tell nothing of a kernel.
- * A title, or a part of one: those tests alone. FDPASSER_RACE says how many messages race for the last slots.
+ * --tsan: under ThreadSanitizer. --compile: for another kernel or processor, and not run: scripts/test-kernels.js does.
+ * An emulation of system calls would tell nothing of a kernel. A title, or a part of one: those tests alone.
+ * FDPASSER_RACE says how many messages race for the last slots.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,11 +1,11 @@
 /**
- * Boots Debian's kernels in qemu (scripts/kernels/targets.js) and runs the tests there: those of the C core on each, Node's
- * on those of this processor, with this machine's root.
+ * Boots Debian's kernels in qemu (scripts/kernels/targets.js) and runs the tests there: those of the C core on each,
+ * Node's on those of this processor, with this machine's root.
  *
  *   node scripts/test-kernels.js [KERNEL ...] [--contract] [--node NAME ...]
  *
- * Each NAME, such as "order", has a --node of its own. Without --contract and --node both are run, of Node's tests some that
- * end in good time. Nothing helps the emulated processor, so it is some twenty times slower.
+ * Each NAME, such as "order", has a --node of its own. Without --contract and --node both are run, of Node's tests some
+ * that end in good time. Nothing helps the emulated processor, so it is some twenty times slower.
  *
  * Needs Debian's packages named below, and downloads 100 to 200 MB for each kernel into build/kernels.
  */

@@ -9,9 +9,9 @@
 A thread reads from the socket all the time, as the protocol asks, so any thread may wait in `send` and `receive`. It
 gives up when this process's descriptor table is full: the kernel then destroys what it has no room for.
 
-What ends a channel otherwise than in order is raised by `receive`, and is the cause of `Closed`. `send` raises what is wrong
-with a message, or what the system has against its beginning, and the channel goes on. Once a part of a message is on the
-wire nothing else can follow it, so whatever stops the rest ends the channel.
+What ends a channel otherwise than in order is raised by `receive`, and is the cause of `Closed`. `send` raises what is
+wrong with a message, or what the system has against its beginning, and the channel goes on. Once a part of a message is
+on the wire nothing else can follow it, so whatever stops the rest ends the channel.
 """
 
 import array
@@ -66,7 +66,7 @@ CODECS = {"bytes": (0, _to_bytes, bytes), "json": (1, _to_json, _from_json)}
 
 
 class Message:
-    """A value, and descriptors that are the receiver's to close. `unread` are bytes to read first, by index in `fds`."""
+    """A value, and descriptors that are the receiver's to close. `unread`: bytes to read first, by index in `fds`."""
 
     def __init__(self, value, fds, unread):
         self.value = value
@@ -161,7 +161,7 @@ class Channel:
                     raise Closed("the peer went without taking the message") from self._error
 
     def receive(self):
-        """The next message, or None when the peer has ended. One that is not of the codec is passed over, with a warning."""
+        """The next message, or None when the peer has ended. One that cannot be read is passed over, with a warning."""
         while True:
             taken = self._take()
             if taken is None:

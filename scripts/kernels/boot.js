@@ -63,8 +63,8 @@ const machines = {
 };
 
 /**
- * Runs a shell script in the kernel, with `files` in `/` or, when `root` is given, with that folder for a root. Returns what
- * it wrote, which is in the file `log` too, and whether it came to its end within `limit` milliseconds.
+ * Runs a shell script in the kernel, with `files` in `/` or, when `root` is given, with that folder for a root. Returns
+ * what it wrote, which is in the file `log` too, and whether it came to its end within `limit` milliseconds.
  */
 export async function boot({ arch, kernel, busybox, modules, files = [], root, command, limit, folder, log }) {
   const image = join(folder, 'initramfs');

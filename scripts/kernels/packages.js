@@ -6,8 +6,8 @@ import { basename, join } from 'node:path';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 /**
- * Downloads the kernel of `target` and a busybox for it into `folder`, and returns their files: the kernel, busybox, and the
- * modules by name, which may be compressed.
+ * Downloads the kernel of `target` and a busybox for it into `folder`, and returns their files: the kernel, busybox,
+ * and the modules by name, which may be compressed.
  */
 export function fetchKernel({ arch, sources }, folder) {
   const apt = setUp(folder, arch, sources);
@@ -82,7 +82,7 @@ export function readModule(file) {
   return file.endsWith('.xz') ? execFileSync('xz', ['-dc', file], { maxBuffer: 1 << 28 }) : readFileSync(file);
 }
 
-/** The modules named, each after those that it needs, which it names itself. What the kernel has built in is left out. */
+/** The modules named, each after those that it says it needs. What the kernel has built in is left out. */
 export function* inOrder(modules, names, done = new Set()) {
   for (const name of names) {
     const file = modules.get(name) ?? modules.get(name.replaceAll('_', '-'));

@@ -1,6 +1,6 @@
 /**
- * The kernels that scripts/test-kernels.js boots: Debian's, of these suites. `libraries` names the cross compiler's prefix
- * where the processor is not this machine's; Node's tests run only where it is.
+ * The kernels that scripts/test-kernels.js boots: the newest of Debian's in these suites. `arch` is Debian's name of the
+ * processor. Node's tests run only where it is this machine's.
  */
 const debian = 'http://deb.debian.org/debian';
 const security = 'http://deb.debian.org/debian-security';
