@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { FdPasser, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
-import { channels } from './support/channels.js';
+import { channelAndPeer, channels } from './support/channels.js';
 import { connection, reads } from './support/connection.js';
 import { inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
@@ -310,6 +310,24 @@ test('what was written to a connection while it was away goes out when it is bac
   await reads(accepted, 'heard');
   client.end();
   await once(accepted, 'close');
+});
+
+test('what is written to a connection whose message is under way waits, and goes out when the channel ends', async () => {
+  const [channel, peer] = channelAndPeer();
+  peer.hello();
+  const [client, accepted] = await connection();
+  const sending = channel.send('x'.repeat(8 << 20), [accepted]);
+  await until(() => peer.receive().length > 0); // hello and the beginning of the message
+  for (let i = 0; i < 10; i++) await turn();
+  accepted.end('late');
+  for (let i = 0; i < 10; i++) await turn();
+  assert.equal(client.bytesRead, 0);
+  channel.destroy();
+  await assert.rejects(sending, { code: 'ERR_FDPASSER_CLOSED' });
+  assert.equal(await text(client), 'late');
+  client.destroy();
+  accepted.destroy();
+  peer.close();
 });
 
 for (const method of ['destroy', 'resetAndDestroy'] as const) {
