@@ -45,7 +45,9 @@ export function abortable<T>(
           reject(error);
         },
       );
-      if (!settled) stop = onAbort(signal, cancel);
+      if (settled) return;
+      stop = onAbort(signal, cancel);
+      if (signal?.aborted) cancel(aborted(signal)); // by code of the caller's, which `begin` ran
     } catch (error) {
       // Its frames are few, and the caller's should be among them. What a value's own code threw, a toJSON say, stays as it is.
       if (isNativeError(error) && 'code' in error) Error.captureStackTrace(error, abortable);

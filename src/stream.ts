@@ -170,9 +170,14 @@ export class FdStream extends Duplex {
       throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one message carries`, fds.length);
     if (fds.length > 0 && chunk.length === 0)
       throw invalidValue('bytes', 'at least one byte, for descriptors to go with', bytes);
-    if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
-    if (fds.length > 0) this.#attached.set(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing));
+    const check = (): void => this.#checkWritable();
+    check();
+    if (fds.length > 0) this.#attached.set(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing, check));
     return this.write(chunk, callback);
+  }
+
+  #checkWritable(): void {
+    if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
   }
 
   override read(size?: number): unknown {

@@ -4,7 +4,7 @@ import { abortable, type Abortable } from '../abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { Sender } from '../descriptor/node-object.js';
-import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
+import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
 import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
 import { connect, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
@@ -360,10 +360,9 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       checkBoolean('options.keepOpen', keepOpen);
       checkBoolean('options.confirm', confirm);
       if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
-      this.#life.checkSendable();
-      if (this.#ending !== 'no') throw peerClosed();
+      this.#checkSendable();
       const bytes = this.#coder.encode(value);
-      const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return');
+      const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return', Outgoing, () => this.#checkSendable());
       const departing = new Departing(bytes, outgoing, confirm, resolve, reject);
       this.#sends.push(departing);
       this.#link.send();
@@ -379,6 +378,11 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
         this.#link.receive();
       };
     });
+  }
+
+  #checkSendable(): void {
+    this.#life.checkSendable();
+    if (this.#ending !== 'no') throw peerClosed();
   }
 
   /** A signal cannot take this one back any more; whoever aborts and then destroys needs no word of it. */

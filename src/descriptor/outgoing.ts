@@ -136,15 +136,29 @@ export class BareOutgoing extends Outgoing {
   }
 }
 
-/** Takes several over, or none: if it throws, which says which was at fault, nothing has changed hands. */
-export function outgoingAll(fds: readonly FdLike[], terms: 'keep' | 'return', Kind = Outgoing): Outgoing[] {
+/**
+ * Takes several over, or none: if it throws, which says which was at fault, nothing has changed hands. `check` throws when it
+ * is too late for them, since what an object says of its descriptor may be code of its owner's, which does anything.
+ */
+export function outgoingAll(
+  fds: readonly FdLike[],
+  terms: 'keep' | 'return',
+  Kind = Outgoing,
+  check = (): void => {},
+): Outgoing[] {
   const taken: Outgoing[] = [];
   try {
     for (const fd of fds) taken.push(new Kind(fd, terms));
-    return taken;
   } catch (error) {
     for (const fd of taken) fd.unsent();
     (error as Error).message += ` (fds[${taken.length}])`;
     throw error;
   }
+  try {
+    check();
+  } catch (error) {
+    for (const fd of taken) fd.unsent();
+    throw error;
+  }
+  return taken;
 }

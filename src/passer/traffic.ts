@@ -59,7 +59,14 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     }
   }
 
+  /** Throws, giving it back, when it is too late: the code of its owner, which said what it is, may have closed this. */
   enqueue(outgoing: Outgoing): void {
+    try {
+      this.life.checkSendable();
+    } catch (error) {
+      outgoing.giveBack();
+      throw error;
+    }
     this.#sends.push(outgoing);
     this.#link?.send();
   }
