@@ -45,7 +45,10 @@ const options = [
   '-Wconversion',
 ];
 options.push('-Werror');
-if (flags.has('--tsan')) options.push('-fsanitize=thread');
+if (flags.has('--tsan')) {
+  options.push('-fsanitize=thread');
+  process.env.TSAN_OPTIONS ??= `suppressions=${join(root, 'test', 'tsan', 'suppressions.txt')}`;
+}
 if (flags.has('--compile')) options.push('-static');
 // The macros of musl's own headers mix signed and unsigned numbers.
 if (musl) options.push('-static', '-Wno-sign-compare', '-Wno-sign-conversion');

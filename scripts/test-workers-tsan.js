@@ -30,7 +30,8 @@ execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', join(root, 'test/tsconf
 compileHere(['-O1', '-g', '-fno-omit-frame-pointer', '-fsanitize=thread']);
 try {
   for (const poller of ['uv', 'thread']) {
-    const TSAN_OPTIONS = `exitcode=0 log_path=${join(logs, poller)}`;
+    const suppressions = join(root, 'test', 'tsan', 'suppressions.txt');
+    const TSAN_OPTIONS = `exitcode=0 log_path=${join(logs, poller)} suppressions=${suppressions}`;
     const { status, signal } = spawnSync(process.execPath, [join(root, 'build/test/tsan/workers.js')], {
       stdio: 'inherit',
       env: { ...process.env, LD_PRELOAD: library, FDPASSER_POLLER: poller, TSAN_OPTIONS },
