@@ -47,7 +47,7 @@ for (const type of TYPES) {
   });
 
   test(`a message that fits the window goes when the one before it, which did not, is aborted: ${type}`, async () => {
-    const [one, other] = channels<string>({ type });
+    const [one, other] = channels<string>({ type, maxMessageBytes: 100_000 });
     await one.send('waits there');
     const control = new AbortController();
     const aborted = one.send('x'.repeat(70_000), [], { signal: control.signal });

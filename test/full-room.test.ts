@@ -51,7 +51,7 @@ test('the rest of a message that one receive did not hold does not bring the des
 });
 
 test('each message of a channel gets its own descriptors, also behind a long one without', async () => {
-  const [one, other] = channels<string>({ highWaterMark: 1 << 20 });
+  const [one, other] = channels<string>({ highWaterMark: 1 << 20, maxMessageBytes: 1 << 20 });
   const files = Array.from({ length: 8 }, anonymousFile);
   const expected = files.map(identity);
   await Promise.all([one.send('first'), other.receive()]);
