@@ -77,9 +77,9 @@ export class FdStream extends Duplex {
   #ahead = 0;
   /** What the sender of the socket had read of it, until somebody reads here. */
   #unread: Buffer | undefined;
-  /** Bytes that came so far. */
+  /** How much came so far, as `readableLength` counts it: in characters where there is an encoding. */
   #came = 0;
-  /** Descriptors that nobody listened for when they came, and which byte they came with: they wait until that is read. */
+  /** Descriptors that nobody listened for when they came, and how much had come before: they wait until more is read. */
   #unheard: { at: number; fds: OwnedFd[] }[] = [];
   /** What is on its way, and who is to be told. */
   #under: { shipment: Shipment; written: (error?: Error | null) => void } | undefined;
@@ -189,6 +189,14 @@ export class FdStream extends Duplex {
     return chunk;
   }
 
+  /** What waits to be read is counted in characters from now on. */
+  override setEncoding(encoding: BufferEncoding): this {
+    const before = this.readableLength;
+    super.setEncoding(encoding);
+    this.#came += this.readableLength - before;
+    return this;
+  }
+
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
     const fds = this.#take(chunk);
     this.#ship([chunk], chunk.length, fds === undefined ? [] : [{ at: 0, fds }], written);
@@ -284,8 +292,11 @@ export class FdStream extends Duplex {
   }
 
   #push(bytes: Buffer): boolean {
-    this.#came += bytes.length;
-    return this.push(bytes);
+    const before = this.readableLength;
+    const more = this.push(bytes);
+    const passed = this.readableFlowing && this.readableLength === 0;
+    this.#came += passed ? bytes.length : this.readableLength - before;
+    return more;
   }
 
   /** Bytes alone do not bound the descriptors of one who does not read: each may bring many. */

@@ -96,3 +96,43 @@ test('descriptors that wait for a listener are closed with the stream', async ()
   one.destroy();
   other.destroy();
 });
+
+test('descriptors wait for a listener where bytes become text, of which there are fewer characters', async () => {
+  const [one, other] = streamPair();
+  const before = openDescriptors();
+  other.setEncoding('utf8');
+  other.on('readable', () => {});
+  const sent = writeWithFiles(one, 'éé', 'ßß');
+  await until(() => other.readableLength === 4 && one.writableLength === 0);
+  assert.equal(leftOpen(before).length, 2);
+  assert.equal(String(other.read(3)), 'ééß');
+  assert.deepEqual(leftOpen(before), []);
+  const half = anonymousFile();
+  sent.push(identity(half));
+  one.writeWithFds(Buffer.from('é').subarray(0, 1), [half]);
+  await until(() => one.writableLength === 0);
+  await lookAround();
+  const files = noteFiles(other);
+  one.write(Buffer.from('é').subarray(1));
+  await until(() => other.readableLength === 2);
+  assert.equal(String(other.read()), 'ßé');
+  assert.deepEqual(ids(files), sent.slice(2));
+  one.destroy();
+  other.destroy();
+});
+
+test('descriptors wait for a listener when what waits beside them becomes text', async () => {
+  const [one, other] = streamPair();
+  const before = openDescriptors();
+  other.read();
+  const sent = writeWithFiles(one, 'éé', 'ßß');
+  await until(() => other.readableLength === 8 && one.writableLength === 0);
+  other.setEncoding('utf8');
+  assert.equal(String(other.read(1)), 'é');
+  assert.equal(leftOpen(before).length, 1);
+  const files = noteFiles(other);
+  assert.equal(String(other.read()), 'éßß');
+  assert.deepEqual(ids(files), sent.slice(1));
+  one.destroy();
+  other.destroy();
+});
