@@ -185,10 +185,31 @@ test('a barrier is passed when the manager has taken what came before', async ()
   });
 });
 
-test('a barrier that a manager does not reach is told as late', async () => {
-  await managed({ task: 'late', deaf: true }, async (next) => {
+for (const [task, title] of [
+  ['late', 'does not reach'],
+  ['lateToTell', 'has no room for'],
+] as const)
+  test(`a barrier that a manager ${title} is told as late`, async () => {
+    await managed({ task, deaf: true }, async (next) => {
+      assert.ok((await next()).started);
+      assert.deepEqual(await next(), { code: 'ERR_FDPASSER_TIMEOUT' });
+      await endsWell(next);
+    });
+  });
+
+test('a watched service ends though its manager has no room for what it says', async () => {
+  await managed({ task: 'watchedAndFull', env: { WATCHDOG_USEC: '20000' }, deaf: true }, async (next) => {
     assert.ok((await next()).started);
-    assert.deepEqual(await next(), { code: 'ERR_FDPASSER_TIMEOUT' });
+    await endsWell(next);
+  });
+});
+
+test('what is closed as soon as it is to be stored is stored', async () => {
+  await managed({ task: 'storesAndCloses' }, async (next) => {
+    assert.ok((await next()).started);
+    const stored = [await next(), await next()].flatMap(({ files }) => files);
+    const { files } = await report<{ files: string[] }>(next);
+    assert.deepEqual(stored, files);
     await endsWell(next);
   });
 });

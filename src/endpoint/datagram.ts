@@ -34,14 +34,30 @@ export async function sendDatagram(
   const { keepOpen = false, signal } = checkOptions(options);
   checkBoolean('options.keepOpen', keepOpen);
   const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may do with the bytes what it likes meanwhile
+  checkSignal(signal);
+  await deliver(path, copy, beside(fds, keepOpen ? 'keep' : 'return'), signal);
+}
+
+/** What is to go beside the bytes of one datagram. */
+export function beside(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoing[] {
   if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
   if (fds.length > MAX_FDS)
     throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one datagram carries`, fds.length);
-  checkSignal(signal);
-  const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing);
+  return outgoingAll(fds, terms, BareOutgoing);
+}
+
+/** Sends it when its turn has come, and does with the descriptors what their terms say. */
+export async function deliver(
+  path: string,
+  bytes: Uint8Array,
+  outgoing: Outgoing[],
+  signal: AbortSignal | undefined,
+  turn?: Promise<unknown>,
+): Promise<void> {
   try {
+    await turn;
     const socket = await connect(fromEnvironment(path), { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
-    await transmit(new Custody('socket', socket), copy, outgoing, signal);
+    await transmit(new Custody('socket', socket), bytes, outgoing, signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();
     throw error;

@@ -1,6 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { abortable } from '../abort.js';
 import type { FdLike } from '../descriptor/fd-like.js';
-import { sendDatagram } from '../endpoint/datagram.js';
+import { beside, deliver } from '../endpoint/datagram.js';
 import { socketpair } from '../endpoint/pair.js';
 import { badEnvironment, checkInteger, checkOptions, invalidType, invalidValue, noBarrier } from '../errors.js';
 import { FdPasser } from '../passer/passer.js';
@@ -61,12 +61,27 @@ export async function unstore(name: string): Promise<boolean> {
 export async function barrier(options: BarrierOptions = {}): Promise<boolean> {
   const { timeout = 5000 } = checkOptions(options);
   checkInteger('options.timeout', timeout, 1, LONGEST_TIMER);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), timeout);
+  try {
+    return await passed(late.signal);
+  } catch (error) {
+    throw late.signal.aborted ? noBarrier(timeout) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Rejects when the signal aborts, whatever it waits for then. */
+async function passed(signal: AbortSignal): Promise<boolean> {
   const [ours, theirs] = socketpair();
   const passer = new FdPasser({ fh: ours });
   try {
-    if (!(await tell({ BARRIER: 1 }, [theirs]))) return false;
+    if (!(await tell({ BARRIER: 1 }, [theirs], signal))) return false;
     theirs.close(); // the manager has one, and closes it
-    await closedByManager(passer, timeout);
+    const fd = await passer.receive({ signal }).catch(() => undefined);
+    fd?.close();
+    signal.throwIfAborted();
     return true;
   } finally {
     theirs.close();
@@ -74,29 +89,23 @@ export async function barrier(options: BarrierOptions = {}): Promise<boolean> {
   }
 }
 
-async function closedByManager(passer: FdPasser, timeout: number): Promise<void> {
-  const stop = new AbortController();
-  const ended = passer.receive().then(
-    (fd) => fd.close(),
-    () => undefined,
-  );
-  const late = wait(timeout, true, { signal: stop.signal }).catch(() => false);
-  const timedOut = await Promise.race([ended, late]);
-  stop.abort();
-  if (timedOut === true) throw noBarrier(timeout);
-}
-
 function checkName(name: string): void {
   if (typeof name !== 'string') throw invalidType('name', 'a string', name);
   if (!STORABLE.test(name)) throw invalidValue('name', '1 to 255 printable ASCII characters without a colon', name);
 }
 
-async function tell(state: NotifyState, fds: readonly FdLike[]): Promise<boolean> {
-  const text = assignments(state);
+/** Rejects when the signal aborts, whether its turn has come or not. */
+export async function tell(state: NotifyState, fds: readonly FdLike[], signal?: AbortSignal): Promise<boolean> {
+  const text = Buffer.from(assignments(state));
   const path = address();
   if (path === undefined) return false;
-  const sent = last.then(() => sendDatagram(path, Buffer.from(text), fds, { keepOpen: true }));
-  last = sent.catch(() => undefined);
+  const before = last;
+  const turn = abortable(signal === undefined ? {} : { signal }, (resolve: (value: unknown) => void, reject) => {
+    void before.then(resolve);
+    return reject;
+  });
+  const sent = deliver(path, text, beside(fds, 'keep'), signal, turn);
+  last = Promise.allSettled([before, sent]);
   await sent;
   return true;
 }

@@ -1,5 +1,5 @@
 import { wholeNumber } from './environment.js';
-import { notify } from './notify.js';
+import { tell } from './notify.js';
 
 /**
  * Tells the service manager that this process is well, twice in each interval that it expects (`WatchdogSec=` in
@@ -13,15 +13,32 @@ export function watchdog(): Disposable {
   const microseconds = wholeNumber('WATCHDOG_USEC', 1);
   const pid = wholeNumber('WATCHDOG_PID', 1) ?? process.pid;
   if (microseconds === undefined || pid !== process.pid) return { [Symbol.dispose]() {} };
+  let stop: AbortController;
+  let next: NodeJS.Timeout | undefined;
   let warned = false;
-  const tell = (): void => {
-    notify({ WATCHDOG: 1 }).catch((error: Error) => {
-      if (!warned)
-        process.emitWarning(`The service manager cannot be told that this process is well: ${error.message}`);
+  const tellAgain = (): void => {
+    stop = new AbortController();
+    const { signal } = stop;
+    tell({ WATCHDOG: 1 }, [], signal).catch((error: Error) => {
+      if (warned || signal.aborted) return;
       warned = true;
+      process.emitWarning(`The service manager cannot be told that this process is well: ${error.message}`);
     });
   };
-  tell();
-  const timer = setInterval(tell, Math.max(1, microseconds / 2000)).unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  tellAgain();
+  // What still waits for room in the manager's queue keeps the process alive: between two, it can end.
+  const timer = setInterval(
+    () => {
+      stop.abort();
+      next = setTimeout(tellAgain, 1).unref();
+    },
+    Math.max(2, microseconds / 2000),
+  ).unref();
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      clearTimeout(next);
+      stop.abort();
+    },
+  };
 }

@@ -1,13 +1,19 @@
 /** A service of `test/python/manager.py`: it does what its argument says. */
-import { fstatSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { OwnedFd } from 'fdpasser';
 import { barrier, listenFds, notify, store, unstore, watchdog } from 'fdpasser/systemd';
-import { flagsOf, identity, O_CLOEXEC } from '../support/descriptors.js';
+import { anonymousFile, flagsOf, identity, O_CLOEXEC } from '../support/descriptors.js';
 
 const tell = (what: unknown): Promise<boolean> => notify({ X_REPORT: JSON.stringify(what) });
 
 const answer = (socket: Socket): void => void socket.end(`${process.pid}`);
+
+/** The manager is told as much as its queue takes, which is one more than the system says. */
+async function fillQueue(): Promise<void> {
+  const most = Number(readFileSync('/proc/sys/net/unix/max_dgram_qlen', 'utf8'));
+  for (let i = 0; i <= most; i++) await notify({ STATUS: `${i}` });
+}
 
 const tasks: Record<string, () => Promise<unknown>> = {
   /** Reports what was passed, and what is left of the variables. */
@@ -72,6 +78,32 @@ const tasks: Record<string, () => Promise<unknown>> = {
   async late() {
     const code = await barrier({ timeout: 50 }).catch((error: { code: unknown }) => error.code);
     process.stdout.write(`${JSON.stringify({ code })}\n`);
+  },
+
+  /** The same when the manager's queue is full. */
+  async lateToTell() {
+    await fillQueue();
+    await tasks['late']!();
+  },
+
+  /** Lets the process end though the manager's queue is full. */
+  async watchedAndFull() {
+    await fillQueue();
+    watchdog();
+  },
+
+  /** Stores what is its own, closes it before that is done, and opens something else with its number. */
+  async storesAndCloses() {
+    const owned = new OwnedFd(anonymousFile());
+    const number = anonymousFile();
+    const files = [owned.fd, number].map(identity);
+    const stored = [store('owned', owned), store('number', number)];
+    owned.close();
+    new OwnedFd(number).close();
+    const others = [anonymousFile(), anonymousFile()];
+    await Promise.all(stored);
+    for (const fd of others) new OwnedFd(fd).close();
+    await tell({ files });
   },
 
   async watched() {
