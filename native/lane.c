@@ -177,8 +177,8 @@ static void work_on(struct yard *yard, struct lane *lane, int start) {
   struct place *place = number ? NULL : lane->first_place;
   if (number)
     lane->first_number = number->next;
-  else
-    lane->first_place = place->next;
+  else if (!(lane->first_place = place->next))
+    lane->last_place = NULL;
   yard->places -= place != NULL;
   pthread_mutex_unlock(&lock);
   if (start)
@@ -359,7 +359,7 @@ static struct place *new_place(struct lane *lane) {
     return NULL;
   }
   *place = (struct place){NULL, ends[0], ends[1], 0};
-  if (lane->first_place)
+  if (lane->last_place)
     lane->last_place->next = place;
   else
     lane->first_place = place;
@@ -370,7 +370,7 @@ static struct place *new_place(struct lane *lane) {
 
 /* Returns whether they lie in one of the lane's places. */
 static int pack_into(struct lane *lane, const int32_t *fd, int count) {
-  struct place *place = lane->first_place ? lane->last_place : NULL;
+  struct place *place = lane->last_place;
   ssize_t sent = -EAGAIN;
   if (place && place->out >= 0)
     sent = send_into(place->out, "", 1, fd, count);

@@ -120,7 +120,7 @@ static int is_terminal(const struct inode *inode) {
 #endif
 
 int fdp_kind(int fd) {
-  struct inode inode;
+  struct inode inode = {0};
   int error = look_at(fd, &inode);
   if (error)
     return error;
@@ -203,7 +203,7 @@ static int is_quick_file(int fd, const struct inode *inode) {
 }
 
 enum fdp_cost fdp_cost(int fd) {
-  struct inode inode;
+  struct inode inode = {0};
   int error = look_at(fd, &inode);
   if (error)
     return error == -EBADF ? FDP_CLOSE_NOTHING : FDP_CLOSE_EACH;

@@ -134,7 +134,7 @@ static int settle(int fd, int64_t identity, unsigned count) {
   int close_it = 0;
   pthread_mutex_lock(&lock);
   struct entry *entry = find(fd);
-  if (entry->loans && entry->identity == identity) {
+  if (entry && entry->loans && entry->identity == identity) {
     entry->loans -= count;
     close_it = !entry->loans && entry->owner == NOBODY;
   }

@@ -59,6 +59,11 @@ static void at_end(void *data) {
 
 static void make_key(void) { pthread_key_create(&key, at_end); }
 
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak" /* it does not see what pthread_setspecific keeps */
+#endif
+
 static int note(uint32_t owner, int fd, int place) {
   struct left *left = malloc(sizeof *left);
   if (!left)
