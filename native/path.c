@@ -23,7 +23,8 @@ static int lock(int fd, const char *file) {
 }
 
 int fdp_lock(const char *file) {
-  int fd = open(file, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0444);
+  /* Non-blocking: whoever may write to the folder could put a fifo there. */
+  int fd = open(file, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0444);
   if (fd < 0)
     return -errno;
   int result = lock(fd, file);

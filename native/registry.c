@@ -135,7 +135,7 @@ static int settle(int fd, int64_t identity, unsigned count) {
   pthread_mutex_lock(&lock);
   struct entry *entry = find(fd);
   if (entry && entry->loans && entry->identity == identity) {
-    entry->loans -= count;
+    entry->loans -= count < entry->loans ? count : entry->loans; /* those before a `take` are not counted any more */
     close_it = !entry->loans && entry->owner == NOBODY;
   }
   if (close_it)

@@ -50,6 +50,15 @@ async function assertAccepts(
   assert.equal(identity(received.fd), file);
 }
 
+/** Others may share what was received, so it ends when the thread that closes it comes to that. */
+async function assertNobodyListens(path: string, type: 'stream' | 'seqpacket'): Promise<void> {
+  try {
+    for (;;) (await connect(path, { type })).close();
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ECONNREFUSED');
+  }
+}
+
 test('a server over a listener that another process made accepts, knows its name and leaves its path', async () => {
   await inFolder(async (folder) => {
     const longest = `${folder}/`.padEnd(107, 'x');
@@ -66,7 +75,7 @@ test('a server over a listener that another process made accepts, knows its name
           await assertAccepts(() => server.accept(), path, type);
         }
         assert.throws(() => fstatSync(fd), { code: 'EBADF' });
-        await assert.rejects(connect(path, { type }), { code: 'ECONNREFUSED' });
+        await assertNobodyListens(path, type);
         assert.equal(existsSync(`${folder}/${type}`), true);
       }
     using server = FdServer.from(await madeByAnother(longest, 'stream'));

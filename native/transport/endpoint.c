@@ -160,14 +160,17 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
 }
 
 int fdp_accept(int listener) {
-  int fd;
+  /* No call can be asked not to wait, and whoever shares the listener may have made it blocking again. */
+  int fd, error = fdp_nonblocking(listener, 1);
+  if (error)
+    return error;
 #ifdef SOCK_CLOEXEC
   static atomic_int refused; /* by a sandbox: then it does not even look at the descriptor */
   while (!atomic_load(&refused)) {
     fd = accept4(listener, NULL, NULL, CLOSE_ON_EXEC | NON_BLOCKING);
     if (fd >= 0)
       return fd;
-    int error = errno;
+    error = errno;
     if (error == EINTR)
       continue;
     if ((error != ENOSYS && error != EPERM && error != EACCES) || accept4(-1, NULL, NULL, 0) >= 0 || errno == EBADF)

@@ -168,6 +168,23 @@ static void loans(void) {
 }
 
 /* Each of the three ways in which a number that somebody closed becomes another file's. */
+static void counted_anew(void) {
+  struct fdp_ledger owner, borrower;
+  fdp_ledger_open(&owner);
+  fdp_ledger_open(&borrower);
+  int file = new_file(), fd = fdp_dup(file);
+  CHECK(fdp_ledger_lend(&borrower, fd) > 0);
+  EQUAL(dup2(file, fd), fd); /* closed behind it, and the same file came under the same number */
+  fdp_ledger_take(&owner, &fd, 1);
+  CHECK(fdp_ledger_lend(&borrower, fd) > 0);
+  EQUAL(fdp_ledger_close(&owner, fd), 0);
+  EQUAL(fdp_check(fd), 0);
+  fdp_ledger_end(&borrower);
+  EQUAL(fdp_check(fd), -EBADF);
+  EQUAL(fdp_close(file), 0);
+  fdp_ledger_end(&owner);
+}
+
 static void stale_loans(void) {
   struct fdp_ledger one, other;
   fdp_ledger_open(&one);
@@ -260,6 +277,7 @@ const struct test descriptor_tests[] = {
     {"a ledger closes what it owns, and nothing else", ledgers},
     {"what is lent is closed when the last loan is over, whoever ends it", loans},
     {"loans of what was closed behind them hold up nobody who has the number next", stale_loans},
+    {"more loans are over at an end than the registry still counted", counted_anew},
     {"a thread that ends closes what its runtime has not closed, and nothing else", threads_end},
     {"the table grows ahead, and leaves nothing open", table},
     {"a table that its limit keeps small grows ahead once that is raised", table_below_a_limit},

@@ -191,6 +191,37 @@ static void locks(void) {
   EQUAL(fdp_lock(path), -ENOENT);
 }
 
+static void lock_that_waits(void) {
+  make_folder();
+  EQUAL(mkfifo(path, 0600), 0);
+  alarm(5);
+  int fd = fdp_lock(path); /* a fifo is opened when it has a writer */
+  CHECK(fd >= 0 || fd == -EAGAIN || fd == -EINVAL || fd == -EOPNOTSUPP);
+  alarm(0);
+  if (fd >= 0)
+    EQUAL(fdp_close(fd), 0);
+  unlink(path);
+  EQUAL(rmdir(folder), 0);
+}
+
+static void blocking_listener(void) {
+  size_t length = make_folder();
+  int listener = fdp_listen(FDP_STREAM, path, length, 0600, 8);
+  int client = fdp_connect(FDP_STREAM, path, length);
+  CHECK(client >= 0);
+  EQUAL(fdp_nonblocking(listener, 0), 0); /* as whoever shares it may at any time */
+  int server = fdp_accept(listener);
+  CHECK(server >= 0);
+  EQUAL(fdp_nonblocking(listener, 0), 0);
+  alarm(5);
+  EQUAL(fdp_accept(listener), -EAGAIN);
+  alarm(0);
+  EQUAL(fdp_close(server), 0);
+  EQUAL(fdp_close(client), 0);
+  stop_listening(listener);
+  remove_folder();
+}
+
 static void modes(void) {
 #ifdef __linux__
   struct stat status;
@@ -330,6 +361,8 @@ const struct test endpoint_tests[] = {
 #else
     {"names that are too long, missing or abstract", names},
     {"one process at a time holds a lock", locks},
+    {"a fifo in the place of a lock keeps nobody waiting", lock_that_waits},
+    {"a listener that somebody has made blocking keeps nobody waiting", blocking_listener},
     {"a path gets its mode only if what is there was bound with so little", modes},
     {"a full backlog is EAGAIN, and later has room", full_backlog},
     {"a listener of another type is EPROTOTYPE", other_type},

@@ -289,6 +289,7 @@ export const TABLE: readonly Row[] = [
         'ENAMETOOLONG ENETUNREACH ENOBUFS ENOENT ENOMEM ENOTDIR ENOTSOCK EPERM EPROTOTYPE ETIMEDOUT',
     },
   },
+  { uses: ['accept'], call: 'fcntl F_GETFL', outcomes: { 'throws E accept': 'EBADF' } },
   {
     uses: ['accept'],
     call: 'accept4',
