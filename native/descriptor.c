@@ -28,12 +28,14 @@ int fdp_domain(int fd) {
 #endif
 }
 
+#ifndef __APPLE__
 /* Of a number opened with O_PATH most calls say EBADF, even of a file. */
 static int is_place(int fd) {
   int error = errno, place = fdp_access(fd) == 0;
   errno = error;
   return place;
 }
+#endif
 
 int fdp_listening(int fd) {
 #ifdef __APPLE__

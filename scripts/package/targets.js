@@ -3,7 +3,7 @@
  * zig calls it, the oldest system that must load the core, and the system's libraries that it may need.
  */
 const glibc = { system: '2.17', libraries: ['libc.so.6', 'libpthread.so.0', 'libdl.so.2'] };
-const musl = { libraries: ['libc.so'], flags: ['-Wno-sign-compare'] }; // of its CMSG_NXTHDR
+const musl = { libraries: ['libc.so'], flags: ['-Wno-sign-compare', '-Wno-sign-conversion'] }; // of its CMSG_NXTHDR and recvmmsg
 const macos = { libraries: ['/usr/lib/libSystem.B.dylib'] };
 const freebsd = { system: '14.0', libraries: ['libc.so.7', 'libthr.so.3'] };
 
