@@ -103,5 +103,5 @@ export class Queue<T extends Queued> {
 function emptyRing<T>(size: number): (T | undefined)[] {
   const ring: (T | undefined)[] = [];
   ring.length = size;
-  return ring.fill(undefined); // four times as fast as Array.from
+  return ring.fill(undefined); // much faster than Array.from
 }
