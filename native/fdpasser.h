@@ -116,7 +116,8 @@ int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mod
 /* A non-blocking socket connected to `name`. -EAGAIN: the listener's backlog is full; try again later. */
 int fdp_connect(enum fdp_type type, const char *name, size_t length);
 
-/* The next connection, non-blocking. -EAGAIN: none waits. -EMFILE, -ENFILE: it waits on in the backlog. */
+/* The next connection, non-blocking. -EAGAIN: none waits. -EMFILE, -ENFILE: it waits on in the backlog. -EINVAL: none
+ * will come, since somebody who shares the listener has shut it down (shutdown(2)). */
 int fdp_accept(int listener);
 
 /* The name that a socket is bound to: the path without its NUL, or the bytes of an abstract name, its first NUL among

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -17,6 +18,10 @@
 #endif
 #ifdef __sun
 #include <ucred.h>
+#endif
+
+#ifndef POLLRDHUP
+#define POLLRDHUP 0
 #endif
 
 static const int socket_type[] = {
@@ -159,7 +164,16 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
   return fd;
 }
 
-int fdp_accept(int listener) {
+int fdp_is_shut(int socket) {
+  struct pollfd state = {.fd = socket, .events = POLLRDHUP};
+  int ready;
+  do
+    ready = poll(&state, 1, 0);
+  while (ready < 0 && errno == EINTR);
+  return ready < 0 ? -errno : (state.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
+static int next_connection(int listener) {
   /* No call can be asked not to wait, and whoever shares the listener may have made it blocking again. */
   int fd, error = fdp_nonblocking(listener, 1);
   if (error)
@@ -182,6 +196,14 @@ int fdp_accept(int listener) {
     fd = accept(listener, NULL, NULL);
   while (fd < 0 && errno == EINTR);
   return prepared_after(fd, 1);
+}
+
+int fdp_accept(int listener) {
+  int fd = next_connection(listener);
+  if (fd != -EAGAIN || fdp_is_shut(listener) <= 0)
+    return fd;
+  fd = next_connection(listener); /* one may have come before that */
+  return fd == -EAGAIN ? -EINVAL : fd;
 }
 
 int fdp_name(int socket, char *name, size_t room) {

@@ -395,7 +395,7 @@ int fdp_pending(int socket) {
     length = recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   while (length < 0 && errno == EINTR);
   if (length < 0)
-    return -errno;
+    return errno == EAGAIN ? fdp_nothing(socket) : -errno;
   int error = rewind_peek(socket);
   if (error || length > 0)
     return error ? error : 1;

@@ -8,10 +8,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#ifndef POLLRDHUP
-#define POLLRDHUP 0
-#endif
-
 #ifndef MSG_DONTWAIT
 #define MSG_DONTWAIT 0 /* the socket itself is non-blocking there: see bsd43.c */
 #endif
@@ -74,17 +70,16 @@ static int has_packet(int socket) {
 int fdp_has_ended(int socket) {
   if (type_of(socket) == SOCK_STREAM)
     return 1;
-  struct pollfd state = {.fd = socket, .events = POLLRDHUP};
-  int ready;
-  do
-    ready = poll(&state, 1, 0);
-  while (ready < 0 && errno == EINTR);
-  if (ready < 0)
-    return -errno;
-  if (ready == 0 || !(state.revents & (POLLRDHUP | POLLHUP)))
-    return 0;
+  int shut = fdp_is_shut(socket);
+  if (shut <= 0)
+    return shut;
   int packet = has_packet(socket);
   return packet < 0 ? packet : !packet;
+}
+
+int fdp_nothing(int socket) {
+  int ended = type_of(socket) == SOCK_DGRAM ? fdp_has_ended(socket) : 0;
+  return ended > 0 ? 0 : ended < 0 ? ended : -EAGAIN;
 }
 
 int fdp_hung_up(int socket) {
@@ -129,7 +124,7 @@ int fdp_pending(int socket) {
   header.msg_iovlen = 1;
   ssize_t length = peek(socket, &header);
   if (length)
-    return length < 0 ? (int)length : 1;
+    return length == -EAGAIN ? fdp_nothing(socket) : length < 0 ? (int)length : 1;
   int ended = fdp_has_ended(socket);
   return ended < 0 ? ended : !ended;
 }

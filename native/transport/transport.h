@@ -47,6 +47,13 @@ void fdp_put_back_options(int socket, int changed);
 /* After a receive of no bytes: 1 if that was the end, 0 if a message without bytes, or a negative errno. */
 int fdp_has_ended(int socket);
 
+/* After a receive that found nothing: -EAGAIN; or 0, where Linux says no more than that of a datagram socket whose
+ * receiving somebody who shares it has shut down (shutdown(2)). Or another negative errno. */
+int fdp_nothing(int socket);
+
+/* Whether nothing comes any more but what is there: 1, 0 or a negative errno. */
+int fdp_is_shut(int socket);
+
 #if !FDP_PEEK
 
 /* ---- one interface: one message ------------------------------------------------------------------------------- */

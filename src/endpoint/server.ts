@@ -158,7 +158,8 @@ export class FdServer {
    * The next connection, close-on-exec and non-blocking; yours to close. (Of a datagram socket, a duplicate of the socket:
    * give it to one passer.) Keeps the event loop alive while it waits.
    * While there is no free descriptor slot, connections wait in the backlog and are accepted when there is one.
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error: `EINVAL` when
+   * somebody who shares the socket has shut it down.
    */
   accept(options: Abortable = {}): Promise<OwnedFd> {
     return abortable(options, (resolve, reject) => {
@@ -266,7 +267,8 @@ export class FdServer {
 
   #failed(result: number): void {
     if (!NO_ROOM.has(-result)) {
-      this.#waiting.shift()!.fail(systemError(result, 'accept', { path: this.path }));
+      const shut = result === -EINVAL ? { advice: 'Somebody who shares the socket has shut it down' } : {};
+      this.#waiting.shift()!.fail(systemError(result, 'accept', { path: this.path, ...shut }));
       return;
     }
     if (FULL.has(-result)) warnFull(`A connection to '${this.path.replaceAll('\0', '@')}'`, { least: 1, most: 1 });

@@ -106,6 +106,7 @@ export class Link implements SlotWaiter {
   readonly #attached: number;
   readonly #owner: LinkOwner;
   readonly #messages: number;
+  readonly #datagrams: boolean;
   #watch: Watch | undefined;
   #mask = 0;
   #alive = false;
@@ -136,7 +137,9 @@ export class Link implements SlotWaiter {
     this.#socket = socket;
     this.#fd = socket.fd;
     this.#owner = owner;
-    this.#messages = checkSocket(this.#fd) === STREAM ? MAX_MESSAGES : 1;
+    const type = checkSocket(this.#fd);
+    this.#messages = type === STREAM ? MAX_MESSAGES : 1;
+    this.#datagrams = type === DGRAM;
     this.#attached = checked(addon.attach(this.#fd), 'setsockopt');
     const watch = addon.watch(this.#fd, (events) => this.#onEvents(events));
     if (typeof watch === 'number') {
@@ -371,6 +374,8 @@ export class Link implements SlotWaiter {
         return;
       case EAGAIN:
         this.#notFull();
+        // A receive does not tell the end of datagrams, which is there when somebody who shares the socket shut it down.
+        if (this.#datagrams && this.#look() === 0) this.#endOfPeer();
         return;
       case EMFILE:
       case ENFILE:
