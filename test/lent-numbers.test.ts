@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { FdChannel, FdPasser, FdStream, listen, OwnedFd, socketpair, type FdLike } from 'fdpasser';
 import type { Task } from './children/number-user.js';
 import { anonymousFile, identity, inFolder, until } from './support/descriptors.js';
+import { turns } from './support/passing.js';
 import { test } from './support/test.js';
 
 const OWNED = { code: 'ERR_FDPASSER_OWNED' };
@@ -257,6 +258,44 @@ for (const [kind, make] of Object.entries({
     OwnedFd.closeAll(received);
     await Promise.all(lent);
     await assert.rejects(quick.send(object, true), { code: 'ERR_FDPASSER_NOT_OPEN' });
+    for (const end of [slow.passer, other, quick]) end.destroy();
+  });
+
+for (const [kind, make] of Object.entries({
+  async FileHandle(): Promise<[FdLike, number]> {
+    const handle = await open('/dev/null');
+    return [handle, handle.fd];
+  },
+  'fs.WriteStream'(): [FdLike, number] {
+    const fd = anonymousFile();
+    return [createWriteStream('', { fd }), fd];
+  },
+  async 'net.Socket'(): Promise<[FdLike, number]> {
+    const [near, far] = socketpair();
+    const { fd } = near;
+    far
+      .toSocket()
+      .on('close', () => {})
+      .resume();
+    return [near.toSocket(), fd];
+  },
+}))
+  test(`a ${kind} whose number waits elsewhere with keepOpen, and which is sent, is closed when both were sent`, async () => {
+    const slow = waiting();
+    const quick = wires.passer();
+    const [object, fd] = await make();
+    const file = identity(fd);
+    const lent = slow.passer.send(fd, { keepOpen: true });
+    await quick.send(object, false);
+    await turns();
+    assert.equal(identity(fd), file);
+    const other = slow.go();
+    for (const end of [quick, other]) {
+      using received = await end.receive();
+      assert.equal(identity(received.fd), file);
+    }
+    await lent;
+    await until(() => !isOpen(fd));
     for (const end of [slow.passer, other, quick]) end.destroy();
   });
 

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { departed, httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
 import { builtin } from '../native/builtin.js';
+import { addon } from '../native/load.js';
 import { refuseIn } from '../native/runtime.js';
 import {
   datagramNumber,
@@ -100,6 +101,10 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
       loans.whenOver = () => this.close();
       return;
     }
+    if (this.fd >= 0 && addon.isLent(this.fd)) {
+      setTimeout(() => this.close(), LOAN_CHECK).unref(); // by its number, in whatever thread: nothing tells when that is over
+      return;
+    }
     held.delete(this.object);
     if (!this.gone) this.dispose();
   }
@@ -123,6 +128,9 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
   protected goOn(): void {}
   protected abstract dispose(): void;
 }
+
+/** Milliseconds. */
+const LOAN_CHECK = 5;
 
 /** What waits to be sent: nothing can be sent twice. */
 const held = new WeakSet<object>();
