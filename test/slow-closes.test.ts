@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { FdPasser, socketpair, type OwnedFd } from 'fdpasser';
+import { FdPasser, OwnedFd, socketpair } from 'fdpasser';
 import { ended } from './support/child.js';
-import { anonymousFile, until } from './support/descriptors.js';
+import { anonymousFile, inFolder, until } from './support/descriptors.js';
 import { test } from './support/test.js';
 
 const program = fileURLToPath(new URL('../../test/support/slow-to-close.py', import.meta.url));
@@ -63,6 +65,32 @@ for (const kind of ['linger', 'nested', 'packet', 'inotify'])
     peer.passer.destroy();
     await peer.over();
   });
+
+test('a fifo whose file system does not answer is refused where Node would ask it, and the loop goes on', async () => {
+  const peer = await slowPeer('fuse-fifo', 1);
+  if (peer === undefined) return;
+  await peer.send();
+  {
+    using fd = await peer.passer.receive();
+    assert.equal(fd.kind, 'fifo');
+    assert.throws(() => fd.toSocket(), { code: 'ERR_FDPASSER_WRONG_KIND', message: /file system of type/ });
+    assert.equal(fd.closed, false);
+  }
+  await isServed();
+  peer.passer.destroy();
+  await peer.over();
+});
+
+test('a fifo made with mkfifo is made into a connection', async () => {
+  await inFolder(async (folder) => {
+    execFileSync('mkfifo', [`${folder}/fifo`]);
+    const socket = new OwnedFd(openSync(`${folder}/fifo`, 'r+')).toSocket();
+    socket.write('text');
+    assert.equal(String((await once(socket, 'data'))[0]), 'text');
+    socket.destroy();
+    await once(socket, 'close');
+  });
+});
 
 test('a file whose file system does not answer is told from others, and its closes delay no other peer', async () => {
   const peer = await slowPeer('fuse', 40);

@@ -2,7 +2,17 @@
  * Makes Node's own objects of descriptors: each owns the number that it is given, unless it throws.
  */
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
-import { createReadStream, createWriteStream, fsync, open, read, write, writev } from 'node:fs';
+import {
+  createReadStream,
+  createWriteStream,
+  fsync,
+  open,
+  read,
+  readFileSync,
+  readlinkSync,
+  write,
+  writev,
+} from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
@@ -51,6 +61,9 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
   const access = checked(addon.access(fd), 'fcntl');
   if (!CONNECTIONS.has(kind) || listening || access === 0)
     throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', described(fd, kind, listening));
+  const behind = kind === 'fifo' ? fileSystemOf(fd) : undefined;
+  if (behind !== undefined && !ANSWERS.has(behind))
+    throw wrongKind('toSocket', 'a fifo that no server stands behind', `one in a file system of type ${behind}`);
   refuseIn(['bun'], 'toSocket()', 'The descriptor is still yours: use an FdStream for a unix-stream');
   const socket = new builtin.net.Socket({
     ...options,
@@ -139,6 +152,33 @@ function closedBy(close: Close | undefined): object {
 
 const STILL_YOURS = 'The descriptor is still yours, to be passed on';
 const OPEN_AGAIN = 'The descriptor is still yours: open /dev/fd/ and its number, since node:fs takes no other there';
+
+/** File systems that answer by themselves: Node asks for a fifo's attributes, and a server may never give them. */
+const ANSWERS = new Set([
+  'btrfs',
+  'devtmpfs',
+  'ext2',
+  'ext3',
+  'ext4',
+  'f2fs',
+  'overlay',
+  'ramfs',
+  'tmpfs',
+  'xfs',
+  'zfs',
+]);
+
+/** The type of the file system that a fifo has a name in; `undefined` for a pipe, and where nothing tells. It is not asked. */
+function fileSystemOf(fd: number): string | undefined {
+  try {
+    if (readlinkSync(`/proc/self/fd/${fd}`).startsWith('pipe:')) return undefined;
+    const mount = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))![1]!;
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8'); // proc_pid_mountinfo(5)
+    return new RegExp(`^${mount} .* - (\\S+)`, 'm').exec(mounts)?.[1] ?? "which is another process's own";
+  } catch {
+    return undefined; // no Linux, or the permission model hides it
+  }
+}
 
 const CONNECTIONS = new Set<Kind>(['tcp', 'unix-stream', 'fifo']);
 // Not a fifo: a read that waits for it would hold one of the few threads for files. toSocket() is for those.

@@ -1,7 +1,7 @@
 """
 A hostile peer, at descriptor 3: passes what is slow to close.
 
-    python3 slow-to-close.py linger|nested|packet|inotify|fuse COUNT
+    python3 slow-to-close.py linger|nested|packet|inotify|fuse|fuse-fifo COUNT
 
 Says "ready" when it has made all, passes them when it reads a line, says "sent", and keeps everything slow until its
 standard input ends.
@@ -52,8 +52,11 @@ def attributes(inode, mode):
     return struct.pack("<6Q10I", inode, 4, 1, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
 
+MODE = 0o010644 if sys.argv[1] == "fuse-fifo" else 0o100644
+
+
 def attributes_of(inode):
-    return struct.pack("<QII", 0, 0, 0) + attributes(inode, 0o40755 if inode == 1 else 0o100644)
+    return struct.pack("<QII", 0, 0, 0) + attributes(inode, 0o40755 if inode == 1 else MODE)
 
 
 def reply(device, unique, error, answer):
@@ -65,7 +68,7 @@ def reply(device, unique, error, answer):
 
 def mount():
     """
-    A file system of our own, with one file. It does not answer when that is asked for its attributes, or
+    A file system of our own, with one file or fifo. It does not answer when that is asked for its attributes, or
     flushed, which is at each close.
     """
     device = os.open("/dev/fuse", os.O_RDWR)
@@ -88,7 +91,7 @@ def mount():
             if operation == 26:  # INIT
                 answer = struct.pack("<IIIIHHIIHHI", 7, 31, 0, 0, 0, 0, 4096, 1, 0, 0, 0) + bytes(28)
             elif operation == 1:  # LOOKUP
-                answer = struct.pack("<QQQQII", 2, 0, 0, 0, 0, 0) + attributes(2, 0o100644)
+                answer = struct.pack("<QQQQII", 2, 0, 0, 0, 0, 0) + attributes(2, MODE)
             elif operation == 14:  # OPEN
                 answer = struct.pack("<QII", 1, 0, 0)
             elif operation == 3:  # GETATTR
@@ -108,10 +111,10 @@ mounted, unanswered, silent = [], [], threading.Event()
 
 def fuse():
     mounted or mount()
-    return os.open(mounted[0][0] + "/file", os.O_RDONLY)
+    return os.open(mounted[0][0] + "/file", os.O_RDWR if sys.argv[1] == "fuse-fifo" else os.O_RDONLY)
 
 
-make = {"linger": lingering, "nested": nested, "packet": packet, "inotify": inotify, "fuse": fuse}[sys.argv[1]]
+make = {"linger": lingering, "nested": nested, "packet": packet, "inotify": inotify, "fuse": fuse, "fuse-fifo": fuse}[sys.argv[1]]
 made = [make() for _ in range(int(sys.argv[2]))]
 silent.set()
 print("ready", flush=True)
