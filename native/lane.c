@@ -260,9 +260,9 @@ int fdp_hand_over(fdp_origin origin, int fd) {
 /* ---- the keeper's table ------------------------------------------------------------------------------------------ */
 
 enum {
-  AT_ONCE = 32,     /* descriptors in one message to the keeper, so that a small table has room for them */
-  MOST_PLACES = 64, /* each has two numbers there, until a thread comes to it */
-  PATIENCE = 2,     /* milliseconds to wait for the keeper, who waits for nobody */
+  AT_ONCE = 32,    /* descriptors in one message to the keeper, so that a small table has room for them */
+  FEW_PLACES = 64, /* each has two numbers there, until a thread comes to it */
+  PATIENCE = 2,    /* milliseconds to wait for the keeper, who waits for nobody */
 };
 
 /* The lane of those for whom there is no place left. No peer is given this. */
@@ -282,6 +282,7 @@ static _Atomic uint64_t last_closed_turn; /* so many parcels have no number here
 static struct yard apart = {.work = PTHREAD_COND_INITIALIZER};
 static int tunnel[2] = {-1, -1}; /* to the keeper, and its own end */
 static int has_keeper;           /* under that lock */
+static int has_own_table;        /* of the keeper alone */
 static atomic_int in_flight_is_bounded;
 
 static ssize_t send_into(int out, const void *bytes, size_t size, const int32_t *fd, int count) {
@@ -349,10 +350,18 @@ static int has_room(int more) {
   return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)(taken + more) < limit.rlim_cur;
 }
 
+/* A quarter of a table of its own. */
+static int most_places(void) {
+  struct rlimit limit;
+  if (!has_own_table || getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < 8 * FEW_PLACES)
+    return FEW_PLACES;
+  return limit.rlim_cur > INT32_MAX ? INT32_MAX / 8 : (int)limit.rlim_cur / 8;
+}
+
 static struct place *new_place(struct lane *lane) {
   struct place *place;
   int ends[2];
-  if (apart.places >= MOST_PLACES + (lane->origin == SHARED) || !has_room(2) || !(place = malloc(sizeof *place)))
+  if (apart.places >= most_places() + (lane->origin == SHARED) || !has_room(2) || !(place = malloc(sizeof *place)))
     return NULL;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) {
     free(place);
@@ -391,11 +400,15 @@ static int pack_into(struct lane *lane, const int32_t *fd, int count) {
   return 1;
 }
 
-/* Leaves what the keeper has received to the threads of its table. Returns whether one must be started. */
+/*
+ * Leaves what the keeper has received to the threads of its table. Returns whether one must be started. Without a place
+ * they keep their numbers as long as a table of its own has room: who shares a lane may wait for what others made slow.
+ */
 static int pack(fdp_origin origin, const int32_t *fd, int count) {
   struct lane *lane = find_or_make(&apart, origin), *shared;
   int packed = lane && pack_into(lane, fd, count);
-  if (!packed && apart.places >= MOST_PLACES && (shared = find_or_make(&apart, SHARED)) &&
+  int numbered = lane && has_own_table && has_room(count);
+  if (!packed && !numbered && apart.places >= most_places() && (shared = find_or_make(&apart, SHARED)) &&
       (packed = pack_into(shared, fd, count))) {
     if (lane)
       forget_if_empty(&apart, lane);
@@ -428,11 +441,14 @@ static void leave_table(int but) {
   if (syscall(SYS_close_range, (unsigned)but + 1, ~0U, UNSHARE) == 0) {
     if (but > 0)
       syscall(SYS_close_range, 0U, (unsigned)but - 1, 0);
+    has_own_table = 1;
     return;
   }
 #endif
   long count = sysconf(_SC_OPEN_MAX);
   if (unshare(CLONE_FILES) == 0)
+    has_own_table = 1;
+  if (has_own_table)
     for (int fd = 0; fd < (count > 1 << 16 ? 1 << 16 : count); fd++)
       if (fd != but && fcntl(fd, F_GETFD) >= 0)
         close(fd);
@@ -454,7 +470,7 @@ static void *keep(void *nothing) {
   while ((count = take_in(tunnel[1], &parcel, fd)) >= 0) {
     wait_for_close(&parcel);
     pthread_mutex_lock(&lock);
-    start = pack(parcel.origin, fd, count);
+    start = count > 0 && pack(parcel.origin, fd, count);
     pthread_mutex_unlock(&lock);
     if (start)
       start_a_thread(&apart);

@@ -219,6 +219,32 @@ static void one_peer_delays_itself_alone(void) {
   UNTIL(threads() <= before + KEEPER);
 }
 
+static void many_peers_delay_nobody_else(void) {
+  enum { PEERS = 80, EXTRA = 4, LIMIT = 512 };
+  int before = usual_threads(), other[PEERS + EXTRA], slow[PEERS + EXTRA], end[2], pair[2];
+  fdp_origin bad[PEERS];
+  EQUAL(pipe(end), 0);
+  for (int i = 0; i < PEERS + EXTRA; i++)
+    slow[i] = lingering(&other[i]);
+  limit_table(LIMIT); /* in which not every peer has a place */
+  for (int i = 0; i < PEERS; i++) {
+    bad[i] = fdp_new_origin();
+    EQUAL(fdp_close(from(bad[i], slow[i])), 0);
+    UNTIL(threads() > before + KEEPER + i);
+  }
+  for (int i = 0; i < PEERS; i++) { /* behind that */
+    EQUAL(fdp_close(from(bad[i], i < PEERS - EXTRA ? fdp_dup(end[0]) : slow[i + EXTRA])), 0);
+    pause_briefly(); /* what finds the keeper busy is closed in another way */
+  }
+  make_pair(FDP_STREAM, pair);
+  EQUAL(fdp_close(from(fdp_new_origin(), pair[0])), 0);
+  UNTIL(is_over(pair[1]));
+  EQUAL(close(pair[1]), 0);
+  close_all(other, PEERS + EXTRA);
+  close_all(end, 2);
+  UNTIL(threads() <= before + KEEPER);
+}
+
 static atomic_int stop;
 
 static void *make_it_linger(void *socket) {
@@ -441,6 +467,7 @@ const struct test slow_close_tests[] = {
 #endif
 #if FDP_LANDING
     {"what one peer makes slow takes one thread and no number, and delays nobody else", one_peer_delays_itself_alone},
+    {"more peers than have a place delay nobody else either", many_peers_delay_nobody_else},
     {"a peer that makes it slow between a question and the close delays nobody", asks_nothing_that_can_change},
     {"nor does the close of what waits for every processor", waits_for_no_grace_period},
     {"nor that of a lot of memory", a_pile_of_memory},
