@@ -1,6 +1,7 @@
 /**
  * Fuzzes what receives descriptors (test/fuzz/receive.c) under libFuzzer, AddressSanitizer and
- * UndefinedBehaviorSanitizer, beginning with the inputs in test/fuzz/corpus.
+ * UndefinedBehaviorSanitizer, beginning with the inputs in test/fuzz/corpus.txt: one a line, in
+ * base64.
  *
  *   npm run fuzz -- [--seconds S] [--keep]
  *
@@ -8,20 +9,22 @@
  * "build/fuzz/receive FILE" repeats it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '600' }, keep: { type: 'boolean' } } });
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const corpus = join(root, 'test/fuzz/corpus');
+const inputs = join(root, 'test/fuzz/corpus.txt');
 const build = join(root, 'build/fuzz');
 const program = join(build, 'receive');
+const corpus = join(build, 'corpus');
 const found = join(build, 'found');
 const MOST_BYTES = 400;
 
 mkdirSync(found, { recursive: true });
+unpack();
 const flags = `-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow -Wconversion -Werror
   -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all`;
 const sources = [
@@ -52,6 +55,17 @@ else if (values.keep) {
   rmSync(minimised, { recursive: true, force: true });
   mkdirSync(minimised);
   execFileSync(program, [...options, '-merge=1', minimised, corpus, found], { stdio: 'inherit' });
-  rmSync(corpus, { recursive: true });
-  renameSync(minimised, corpus);
+  keep(minimised);
+}
+
+function unpack() {
+  rmSync(corpus, { recursive: true, force: true });
+  mkdirSync(corpus);
+  const lines = readFileSync(inputs, 'utf8').trimEnd().split('\n');
+  for (const [index, line] of lines.entries()) writeFileSync(join(corpus, `${index}`), Buffer.from(line, 'base64'));
+}
+
+function keep(folder) {
+  const lines = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'base64'));
+  writeFileSync(inputs, `${lines.toSorted().join('\n')}\n`);
 }

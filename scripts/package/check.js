@@ -92,7 +92,7 @@ check('it has a core for every system that is promised, and no others', () => {
 
 check('it runs nothing when it is installed, and needs no other package', () => {
   const { scripts, dependencies } = JSON.parse(readFileSync(join(user, 'node_modules/fdpasser/package.json'), 'utf8'));
-  for (const name of ['preinstall', 'install', 'postinstall']) assert.equal(scripts[name], undefined);
+  for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) assert.equal(scripts[name], undefined);
   assert.equal(dependencies, undefined);
 });
 
