@@ -1,6 +1,8 @@
 /* The registry, and how the copies of it in one process find the one that counts. */
 #include "registry.h"
 
+#include "fdpasser.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -148,8 +150,9 @@ static unsigned loans(int fd) {
   pthread_mutex_lock(&lock);
   const struct entry *entry = find(fd);
   unsigned count = entry ? entry->loans : 0;
+  int64_t identity = count ? entry->identity : 0;
   pthread_mutex_unlock(&lock);
-  return count;
+  return count && fdp_identity(fd) == identity ? count : 0; /* none of what has the number next */
 }
 
 /* ---- the one that counts ----------------------------------------------------------------------------------------- */

@@ -299,6 +299,22 @@ for (const [kind, make] of Object.entries({
     for (const end of [slow.passer, other, quick]) end.destroy();
   });
 
+test("a loan of what something else closed holds up none of Node's objects that has the number next", async () => {
+  const slow = waiting();
+  const quick = wires.passer();
+  const fd = anonymousFile();
+  const lent = slow.passer.send(fd, { keepOpen: true });
+  closeSync(fd);
+  const handle = await open('/dev/null');
+  assert.equal(handle.fd, fd);
+  await quick.send(handle, false);
+  await until(() => handle.fd === -1);
+  (await quick.receive()).close();
+  slow.passer.destroy();
+  await assert.rejects(lent);
+  quick.destroy();
+});
+
 /** A worker that has a number, and does with it what it is told. */
 async function startUser(fd: number): Promise<{ worker: Worker; tell: (task: Task) => Promise<void> }> {
   const worker = new Worker(new URL('children/number-user.js', import.meta.url), { workerData: fd });
