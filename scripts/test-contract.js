@@ -80,6 +80,11 @@ async function compile({ name, flags, only = [], emulator }, program) {
   return run(compiler, [...options, '-o', program, ...objects]);
 }
 
+/** What valgrind says of one descriptor that is open at the end. */
+const OPEN = /.*Open (?:file descriptor|AF_\w+ socket) \d+:.*\n(?:==\d+== {4}(?:at|by) .*\n)*/g;
+/** The pair in which what is slow to close lands is there for as long as the process, and what still waits there. */
+const OF_THE_CLOSING = / (?:fdp_prepare_landing|keep) \(lane\.c/;
+
 /** Runs it under valgrind, and adds what valgrind found in any of its processes. */
 async function runUnderValgrind(program) {
   const log = `${program}.log`;
@@ -107,6 +112,7 @@ async function runUnderValgrind(program) {
     .map((name) => readFileSync(join(dirname(program), name), 'utf8'))
     // What the parent had open is open in the child, and is not its own.
     .map((text) => text.replaceAll(/.*Open (?:file descriptor|AF_\w+ socket) \d+:.*\n.*<inherited from parent>\n/g, ''))
+    .map((text) => text.replaceAll(OPEN, (report) => (OF_THE_CLOSING.test(report) ? '' : report)))
     .filter((text) =>
       /Open (?:file descriptor|AF_)|definitely lost|indirectly lost|possibly lost|Invalid|uninitialised/.test(text),
     );
