@@ -1,8 +1,8 @@
 /**
  * Compiles the tests and runs them, or those named, under the guard against closing a number twice.
  *
- *   node scripts/test.js [--compiled] [name ...]     such as "order" for test/order.test.ts, or
- *                                                 "crossed" for that folder
+ *   node scripts/test.js [--compiled] [name ...]     such as "order" for test/passer/order.test.ts, or
+ *                                                 "passer/" for all of that folder
  *
  * --compiled: as they were compiled before, and with the time that an emulated processor needs.
  * PRELOAD names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js.
@@ -24,9 +24,9 @@ const files = readdirSync(join(build, 'test'), { encoding: 'utf8', recursive: tr
   .toSorted()
   .map((path) => join(build, 'test', path));
 
-/** By its file, or by a folder with all that is in it. */
+/** By its file, with or without the folder; or by a folder, which ends in "/", with all that is in it. */
 function isNamed(path, name) {
-  return path === name || path.endsWith(`/${name}`) || path.startsWith(`${name}/`);
+  return name.endsWith('/') ? path.startsWith(name) : `/${path}`.endsWith(`/${name}`);
 }
 
 process.chdir(root);

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { builtin } from './native/builtin.js';
+import { builtin } from './common/builtin.js';
 
 /**
  * A failure that this library found itself. `code` is stable and listed in `docs/errors.md`; failures of the operating

@@ -1,4 +1,4 @@
-export type { Abortable } from './abort.js';
+export type { Abortable } from './common/abort.js';
 export type { FdLike } from './descriptor/fd-like.js';
 export {
   FdChannel,
@@ -13,7 +13,7 @@ export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';
 export type { ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
-export { sendDatagram, type DatagramOptions } from './endpoint/datagram.js';
+export { sendDatagram, type DatagramOptions } from './wire/datagram.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';
 export { socketpair } from './endpoint/pair.js';
 export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';
@@ -21,8 +21,8 @@ export { FdServer, listen, type ListenOptions, type ServerOptions } from './endp
 export type { SpawnOptions } from './endpoint/spawn.js';
 export type { SocketType } from './endpoint/type.js';
 export { FdPasserError } from './errors.js';
-export { FdStream, type FdStreamOptions, type FdStreamSpawnOptions } from './stream.js';
-export type { LifeEvents } from './life.js';
+export { FdStream, type FdStreamOptions, type FdStreamSpawnOptions } from './stream/stream.js';
+export type { LifeEvents } from './wire/life.js';
 export {
   FdPasser,
   type FdPasserOptions,

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
-import { abortable, type Abortable } from '../abort.js';
+import { abortable, type Abortable } from '../common/abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { Sender } from '../descriptor/node-object.js';
@@ -25,12 +25,12 @@ import {
   unreadable,
   type FdPasserError,
 } from '../errors.js';
-import { iterate } from '../iterate.js';
-import { Life, type LifeEvents, type OnError } from '../life.js';
-import { checkSocket, DGRAM, Link, linkError, PEER_GONE, STREAM, type LinkOwner } from '../link/link.js';
-import { Draft, type Shipment } from '../link/shipment.js';
+import { iterate } from '../common/iterate.js';
+import { Life, type LifeEvents, type OnError } from '../wire/life.js';
+import { checkSocket, DGRAM, Link, linkError, PEER_GONE, STREAM, type LinkOwner } from '../wire/link.js';
+import { Draft, type Shipment } from '../wire/shipment.js';
 import { addon, batch } from '../native/load.js';
-import { Queue, Queued } from '../queue.js';
+import { Queue, Queued } from '../common/queue.js';
 import { coderOf, codecName, type Codec, type Coder } from './codec.js';
 import {
   bodyLength,

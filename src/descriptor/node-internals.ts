@@ -9,7 +9,7 @@ import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Agent } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { builtin } from '../native/builtin.js';
+import { builtin } from '../common/builtin.js';
 
 interface Handle {
   readonly fd?: number;

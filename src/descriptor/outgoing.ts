@@ -1,6 +1,6 @@
-import { attempt } from '../ending.js';
+import { attempt } from '../common/ending.js';
 import { notOpen, unreadBytes } from '../errors.js';
-import { Queued } from '../queue.js';
+import { Queued } from '../common/queue.js';
 import { Custody } from './custody.js';
 import type { FdLike } from './fd-like.js';
 import { Loan } from './loan.js';

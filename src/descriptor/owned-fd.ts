@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
-import { attempt } from '../ending.js';
+import { attempt } from '../common/ending.js';
 import {
   checked,
   closedBehind,
@@ -17,7 +17,7 @@ import {
   notOpenNumber,
 } from '../errors.js';
 import { OTHERS, OURS, PERHAPS, type Closer } from '../native/addon.js';
-import { builtin } from '../native/builtin.js';
+import { builtin } from '../common/builtin.js';
 import { addon, batch } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
 import { closeUnwarned } from './node-internals.js';

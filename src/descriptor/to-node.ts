@@ -18,7 +18,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
 import { checked, invalidValue, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
-import { builtin } from '../native/builtin.js';
+import { builtin } from '../common/builtin.js';
 import { addon } from '../native/load.js';
 import { refuseIn, runtime } from '../native/runtime.js';
 import { noteConnected, noteUnread } from './node-internals.js';

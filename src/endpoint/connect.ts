@@ -1,9 +1,9 @@
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
-import { checkSignal } from '../abort.js';
+import { checkSignal } from '../common/abort.js';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { aborted, checkOptions, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
-import { builtin } from '../native/builtin.js';
+import { builtin } from '../common/builtin.js';
 import { addon } from '../native/load.js';
 import { address, isAbstract, SUN_PATH } from './address.js';
 import { typeNumber, type SocketType } from './type.js';

@@ -1,11 +1,11 @@
 import { constants } from 'node:os';
-import { abortable, type Abortable } from '../abort.js';
+import { abortable, type Abortable } from '../common/abort.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { lentNumber, ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
-import { attempt } from '../ending.js';
+import { attempt } from '../common/ending.js';
 import {
   checked,
   checkInteger,
@@ -17,10 +17,10 @@ import {
   systemError,
 } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
-import { builtin } from '../native/builtin.js';
+import { builtin } from '../common/builtin.js';
 import { addon } from '../native/load.js';
-import { iterate } from '../iterate.js';
-import { Queue, Queued } from '../queue.js';
+import { iterate } from '../common/iterate.js';
+import { Queue, Queued } from '../common/queue.js';
 import { address, isAbstract, SUN_PATH } from './address.js';
 import { peerCredentials, type PeerCredentials } from './credentials.js';
 import { bindPath, type Bind, type Place } from './path.js';

@@ -2,7 +2,7 @@ import type { ChildProcess, ForkOptions, SpawnOptions as ChildOptions } from 'no
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { badInheritance, checkBoolean, checkOptions, checked, invalidType } from '../errors.js';
 import { addon } from '../native/load.js';
-import { builtin } from '../native/builtin.js';
+import { builtin } from '../common/builtin.js';
 import { socketpair } from './pair.js';
 
 /**

@@ -2,9 +2,9 @@ import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { socketpair } from '../endpoint/pair.js';
-import { attempt } from '../ending.js';
+import { attempt } from '../common/ending.js';
 import { checked, invalidType, notAPair } from '../errors.js';
-import { checkSocket } from '../link/link.js';
+import { checkSocket } from '../wire/link.js';
 import { addon } from '../native/load.js';
 
 /** Both ends of a pair, until this process knows which is its own. */

@@ -2,13 +2,13 @@ import type { EventEmitter } from 'node:events';
 import type { Custody } from '../descriptor/custody.js';
 import type { Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { attempt } from '../ending.js';
+import { attempt } from '../common/ending.js';
 import { plainData } from '../errors.js';
-import { Life, type Alive, type LifeEvents, type OnError } from '../life.js';
-import { Link, type LinkOwner } from '../link/link.js';
+import { Life, type Alive, type LifeEvents, type OnError } from '../wire/life.js';
+import { Link, type LinkOwner } from '../wire/link.js';
 import { MAX_MESSAGES } from '../native/addon.js';
 import { batch } from '../native/load.js';
-import { Queue } from '../queue.js';
+import { Queue } from '../common/queue.js';
 import type { BothEnds } from './ends.js';
 
 /** Room for the payload of each message received, ours or another program's. */

@@ -1,6 +1,6 @@
-import { abortable } from '../abort.js';
+import { abortable } from '../common/abort.js';
 import type { FdLike } from '../descriptor/fd-like.js';
-import { beside, deliver } from '../endpoint/datagram.js';
+import { beside, deliver } from '../wire/datagram.js';
 import { socketpair } from '../endpoint/pair.js';
 import { badEnvironment, checkInteger, checkOptions, invalidType, invalidValue, noBarrier } from '../errors.js';
 import { FdPasser } from '../passer/passer.js';

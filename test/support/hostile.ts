@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Survived } from '../children/hostile.js';
+import type { Survived } from '../native/children/hostile.js';
 import type { Type } from './channels.js';
 import { ended, message, startChild } from './child.js';
 
@@ -17,7 +17,7 @@ export async function survive(
 ): Promise<Survived> {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
   const told = `SEED=${seed}`;
-  const child = startChild('hostile', { args: [what, type, `${seed}`, `${count}`] });
+  const child = startChild('native/hostile', { args: [what, type, `${seed}`, `${count}`] });
   const whenEnded = ended(child);
   const survived = await Promise.race([message<Survived>(child), whenEnded]);
   const { code, signal, stderr } = await whenEnded;

@@ -10,7 +10,7 @@ export interface Command {
 
 /** Starts the child `peer` at the other end of a new passer. */
 export function startPeer(passer: FdPasser): ChildProcess {
-  const child = startChild('peer', { peer: passer.peer });
+  const child = startChild('support/peer', { peer: passer.peer });
   passer.iAmParent();
   return child;
 }

@@ -97,7 +97,7 @@ export interface Source {
 /** A child that has sent `chunks` times `size` bytes with a file, and reads nothing. */
 export async function startSource(chunks: number, size: number): Promise<Source> {
   const [mine, theirs] = socketpair();
-  const child = startChild('stream-source', { peer: theirs, args: [String(chunks), String(size)] });
+  const child = startChild('stream/stream-source', { peer: theirs, args: [String(chunks), String(size)] });
   theirs.close();
   const ids = await message<string[]>(child);
   return {

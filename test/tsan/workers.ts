@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';
 import { receiveAll, sendNew } from '../support/exchange.js';
-import type { Task } from '../children/worker-victim.js';
+import type { Task } from '../descriptor/children/worker-victim.js';
 
-const child = (name: string): URL => new URL(`../children/${name}.js`, import.meta.url);
+const child = (name: string): URL => new URL(`../descriptor/children/${name}.js`, import.meta.url);
 
 async function toTheEnd(task: string): Promise<void> {
   const worker = new Worker(child('worker-tasks'), { workerData: { task } });

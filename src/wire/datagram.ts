@@ -1,0 +1,128 @@
+import { checkSignal, onAbort, type Abortable } from '../common/abort.js';
+import { viewOf } from '../common/bytes.js';
+import { Custody } from '../descriptor/custody.js';
+import type { FdLike } from '../descriptor/fd-like.js';
+import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
+import { checkBoolean, checkOptions, invalidType, outOfRange } from '../errors.js';
+import { Link, type LinkOwner } from './link.js';
+import { MAX_FDS } from '../native/addon.js';
+import { batch } from '../native/load.js';
+import { connect } from '../endpoint/connect.js';
+
+export interface DatagramOptions extends Abortable {
+  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  keepOpen?: boolean;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/**
+ * Sends one datagram, with descriptors beside its bytes, to the socket at `path`: what systemd's `$NOTIFY_SOCKET` takes,
+ * say. A path that starts with NUL, or with `@` as that variable has it, is an abstract name; a file of that name is
+ * `./@name`. Waits while the receiver's queue is full.
+ *
+ * Resolves when the receiver's queue has it; the descriptors are closed here then, unless `keepOpen`. Rejects as `connect`
+ * does, with `EMSGSIZE` for more bytes than a datagram takes, with `ERR_FDPASSER_UNREAD` for a socket with unread bytes,
+ * or with an `AbortError`; the descriptors are then still the caller's.
+ */
+export async function sendDatagram(
+  path: string,
+  bytes: Uint8Array,
+  fds: readonly FdLike[] = [],
+  options: DatagramOptions = {},
+): Promise<void> {
+  const { keepOpen = false, signal } = checkOptions(options);
+  checkBoolean('options.keepOpen', keepOpen);
+  const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may do with the bytes what it likes meanwhile
+  checkSignal(signal);
+  await deliver(path, copy, beside(fds, keepOpen ? 'keep' : 'return'), signal);
+}
+
+/** What is to go beside the bytes of one datagram. */
+export function beside(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoing[] {
+  if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
+  if (fds.length > MAX_FDS)
+    throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one datagram carries`, fds.length);
+  return outgoingAll(fds, terms, BareOutgoing);
+}
+
+/** Sends it when its turn has come, and does with the descriptors what their terms say. */
+export async function deliver(
+  path: string,
+  bytes: Uint8Array,
+  outgoing: Outgoing[],
+  signal: AbortSignal | undefined,
+  turn?: Promise<unknown>,
+): Promise<void> {
+  try {
+    await turn;
+    const socket = await connect(fromEnvironment(path), { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
+    await transmit(new Custody('socket', socket), bytes, outgoing, signal);
+  } catch (error) {
+    for (const fd of outgoing) fd.unsent();
+    throw error;
+  }
+  for (const fd of outgoing) fd.letGo();
+}
+
+/** No environment can hold a NUL, so a service manager writes "@" for that of an abstract name (sd_notify(3)). */
+function fromEnvironment(path: string): string {
+  return typeof path === 'string' && path.startsWith('@') ? `\0${path.slice(1)}` : path;
+}
+
+/** Sends one message over a link of its own, which is closed after that. */
+function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (error?: Error): void => {
+      stop();
+      link.destroy();
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const owner: LinkOwner = {
+      what: 'datagram socket',
+      bytes,
+      unsent: () => true,
+      fill() {
+        if (!fds.every((fd) => fd.ready(link))) return 0;
+        const refusal = fds.find((fd) => fd.refusal !== undefined)?.refusal;
+        if (refusal !== undefined) {
+          end(refusal);
+          return 0;
+        }
+        batch.size[0] = bytes.length;
+        batch.count[0] = fds.length;
+        batch.fd.set(fds.map((fd) => fd.number));
+        return 1;
+      },
+      sent: () => end(),
+      refused(error) {
+        end(error);
+        return true;
+      },
+      cannotSend(error) {
+        end(error);
+        return true;
+      },
+      room: NO_BYTES,
+      stride: 0,
+      wanted: () => 0,
+      awaits: () => false,
+      received() {},
+      exhausted() {},
+      resumed() {},
+      peerEnded() {},
+      mayStillSend: () => true,
+      ended: end,
+    };
+    let link: Link;
+    try {
+      link = new Link(socket, owner);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    const stop = onAbort(signal, end);
+    link.send();
+  });
+}

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { ended, startChild } from '../support/child.js';
+import { inFolder } from '../support/descriptors.js';
+import { test } from '../support/test.js';
+
+async function useNumbers(...args: string[]): Promise<void> {
+  await inFolder(async (folder) => {
+    const fifo = `${folder}/fifo`;
+    execFileSync('mkfifo', [fifo]);
+    const { code, signal, stderr } = await ended(startChild('descriptor/worker-numbers', { args: [fifo, ...args] }));
+    assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' }, args.join());
+  });
+}
+
+test('numbers of every origin, used in every way in a worker, are closed once, without a warning, when it ends', () =>
+  useNumbers());
+
+test('the same in workers that are terminated at any moment', () => useNumbers(`${randomInt(2 ** 31)}`, '12'));

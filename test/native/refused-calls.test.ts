@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { ended, message, startChild } from '../support/child.js';
+import { test } from '../support/test.js';
+
+/** Refused alone; those that Node itself needs are not among them. */
+const CALLS = ['sendmmsg', 'recvmmsg', 'accept4', 'fchmod'];
+/** What stands in for those of many messages, and is all that there is where the system cannot peek. */
+if (process.env['FDPASSER_PEEK'] !== 'off') CALLS.push('recvmsg', 'sendmsg');
+const TOGETHER = 'sendmmsg recvmmsg accept4 fchmod close_range dup3 pidfd_open prlimit64 renameat2 statx';
+
+function arrives(title: string, refused: string): void {
+  test(title, async () => {
+    const child = startChild('native/refused-calls', {
+      env: {
+        LD_PRELOAD: `${process.env['LD_PRELOAD']}:${process.cwd()}/build/refuse.so`,
+        REFUSED: refused,
+      },
+    });
+    const end = ended(child);
+    const said = await Promise.race([message<string>(child), end]);
+    assert.deepEqual(await end, { code: 0, signal: null, stdout: '', stderr: '' });
+    assert.equal(said, 'all arrived');
+  });
+}
+
+for (const errno of ['ENOSYS', 'EPERM'])
+  for (const calls of [...CALLS, TOGETHER])
+    arrives(`all arrives in a sandbox that answers ${errno} to ${calls}`, `${errno} ${calls}`);
+
+arrives('all arrives where SO_PEEK_OFF does nothing and recvmmsg cannot peek, as in gVisor', 'ENOSYS gvisor');

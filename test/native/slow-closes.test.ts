@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { FdPasser, OwnedFd, socketpair } from 'fdpasser';
+import { ended } from '../support/child.js';
+import { anonymousFile, inFolder, until } from '../support/descriptors.js';
+import { test } from '../support/test.js';
+
+const program = fileURLToPath(new URL('../../../test/support/slow-to-close.py', import.meta.url));
+
+/** A peer that passes so many of what is slow to close. `undefined` where it cannot make them: without privileges. */
+async function slowPeer(kind: string, count: number) {
+  const [ours, theirs] = socketpair();
+  const python = spawn('unshare', ['--mount', 'python3', program, kind, `${count}`], {
+    stdio: ['pipe', 'pipe', 'pipe', theirs.fd],
+  });
+  theirs.close();
+  const end = ended(python);
+  const lines: string[] = [];
+  python.stdout!.on('data', (chunk: Buffer) => lines.push(...String(chunk).split('\n')));
+  await Promise.race([end, until(() => lines.includes('ready'))]);
+  if (!lines.includes('ready')) {
+    ours.close();
+    console.log(`# no ${kind} here: ${(await end).stderr}`);
+    return undefined;
+  }
+  return {
+    passer: new FdPasser({ fh: ours }),
+    async send(): Promise<void> {
+      python.stdin!.write('\n');
+      await until(() => lines.includes('sent'));
+    },
+    async over(): Promise<void> {
+      python.stdin!.end();
+      const { code, signal, stderr } = await end;
+      assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
+    },
+  };
+}
+
+/** What an honest peer passes, and how its end is heard: both as if the other were not there. */
+async function isServed(): Promise<void> {
+  const [ours, theirs] = socketpair();
+  await using passer = new FdPasser({ fh: ours });
+  const peer = new FdPasser({ fh: theirs });
+  for (let i = 0; i < 50; i++) peer.pushSendFh(anonymousFile());
+  for (let i = 0; i < 50; i++) (await passer.receive()).close();
+  const [a, b] = socketpair();
+  const end = new FdPasser({ fh: b });
+  peer.pushSendFh(a);
+  (await passer.receive()).close();
+  await assert.rejects(end.receive(), { code: 'ERR_FDPASSER_CLOSED' });
+  await peer.close();
+}
+
+for (const kind of ['linger', 'nested', 'packet', 'inotify'])
+  test(`what a peer passes of ${kind} is closed at once for its owner, and delays no other peer`, async () => {
+    const peer = await slowPeer(kind, 20);
+    if (peer === undefined) return;
+    await peer.send();
+    for (let i = 0; i < 20; i++) (await peer.passer.receive()).close();
+    await isServed();
+    peer.passer.destroy();
+    await peer.over();
+  });
+
+test('a fifo whose file system does not answer is refused where Node would ask it, and the loop goes on', async () => {
+  const peer = await slowPeer('fuse-fifo', 1);
+  if (peer === undefined) return;
+  await peer.send();
+  {
+    using fd = await peer.passer.receive();
+    assert.equal(fd.kind, 'fifo');
+    assert.throws(() => fd.toSocket(), { code: 'ERR_FDPASSER_WRONG_KIND', message: /file system of type/ });
+    assert.equal(fd.closed, false);
+  }
+  await isServed();
+  peer.passer.destroy();
+  await peer.over();
+});
+
+test('a fifo made with mkfifo is made into a connection', async () => {
+  await inFolder(async (folder) => {
+    execFileSync('mkfifo', [`${folder}/fifo`]);
+    const socket = new OwnedFd(openSync(`${folder}/fifo`, 'r+')).toSocket();
+    socket.write('text');
+    assert.equal(String((await once(socket, 'data'))[0]), 'text');
+    socket.destroy();
+    await once(socket, 'close');
+  });
+});
+
+test('a file whose file system does not answer is told from others, and its closes delay no other peer', async () => {
+  const peer = await slowPeer('fuse', 40);
+  if (peer === undefined) return;
+  await peer.send();
+  let taken = 0;
+  const taking = (async () => {
+    for (; taken < 40; taken++) {
+      using fd: OwnedFd = await peer.passer.receive();
+      assert.equal(fd.kind, 'file');
+      assert.equal(fd.listening, false);
+      assert.throws(() => fd.toSocket(), { code: 'ERR_FDPASSER_WRONG_KIND' });
+    }
+  })();
+  await until(() => taken >= 16);
+  await isServed();
+  assert.ok(taken < 40, 'all were taken, though none can be closed');
+  await peer.over();
+  await taking;
+  peer.passer.destroy();
+});

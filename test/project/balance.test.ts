@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { get } from 'node:http';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { test } from '../support/test.js';
+
+const example = fileURLToPath(new URL('../../../examples/balance.js', import.meta.url));
+
+async function answer(port: number, path: string): Promise<string> {
+  const request = get({ port, host: '127.0.0.1', path, agent: false });
+  const [response] = (await once(request, 'response')) as [AsyncIterable<Buffer>];
+  let text = '';
+  for await (const bytes of response) text += bytes.toString();
+  return text;
+}
+
+test('the example of a balancer has its workers answer in turn, replaces one that goes, and ends with them', async () => {
+  const parent = spawn(process.execPath, [example], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(parent, 'close');
+  const lines = createInterface({ input: parent.stdout })[Symbol.asyncIterator]();
+  const port = Number(/^listening on port (\d+)$/.exec((await lines.next()).value as string)![1]);
+  const pids: string[] = [];
+  for (let i = 0; i < 6; i++) pids.push(/^\/\d answered by pid (\d+)\n$/.exec(await answer(port, `/${i}`))![1]!);
+  assert.equal(new Set(pids).size, 2);
+  pids.forEach((pid, i) => assert.equal(pid, pids[i % 2]));
+  process.kill(Number(pids[0]), 'SIGKILL');
+  for (let i = 0; i < 6; i++) assert.doesNotMatch(await answer(port, '/'), new RegExp(`pid ${pids[0]}\n`));
+  parent.kill('SIGTERM');
+  assert.deepEqual(await closed, [0, null]);
+});
