@@ -73,29 +73,54 @@ function closed(...ends: EventEmitter[]): Promise<unknown> {
   return Promise.all(ends.map((end) => new Promise((resolve) => void end.once('close', resolve))));
 }
 
-class Passing implements Wire {
-  readonly #one: FdPasser;
-  readonly #other: FdPasser;
+/** Two ends of the same class, as far as that class does not matter. */
+abstract class Ends<End extends EventEmitter & { destroy(): unknown }> implements Wire {
+  protected readonly one: End;
+  protected readonly other: End;
   readonly #over: Promise<unknown>;
-  #taking: Promise<void> | undefined;
+  /** Until the loop that takes what comes is left. */
+  protected taking: Promise<void> | undefined;
 
+  constructor(one: End, other: End) {
+    this.one = one;
+    this.other = other;
+    this.#over = closed(one, other);
+  }
+
+  abstract send(value: FdLike, term: Term): Promise<Outcome>;
+  abstract close(): Promise<void>;
+  abstract take(received: OwnedFd[]): void;
+
+  destroy(): void {
+    this.one.destroy();
+  }
+
+  leave(): void {
+    this.other.destroy();
+  }
+
+  async over(): Promise<void> {
+    await this.#over;
+    await this.taking;
+  }
+}
+
+class Passing extends Ends<FdPasser> {
   constructor(type: 'stream' | 'seqpacket' | 'dgram', batch: number) {
     const [one, other] = socketpair({ type });
-    this.#one = new FdPasser({ fh: one, batch });
-    this.#other = new FdPasser({ fh: other, batch });
-    this.#over = closed(this.#one, this.#other);
+    super(new FdPasser({ fh: one, batch }), new FdPasser({ fh: other, batch }));
   }
 
   send(value: FdLike, term: Term): Promise<Outcome> {
     if (!term.forGood) {
       const { options, afterwards } = signalOf(term);
-      const sent = outcome(this.#one.send(value, { keepOpen: term.keep, ...options }));
+      const sent = outcome(this.one.send(value, { keepOpen: term.keep, ...options }));
       afterwards();
       return sent;
     }
     return new Promise((resolve) => {
       try {
-        this.#one.pushSendFh(value, { keepOpen: term.keep }, () => resolve({ what: 'sent' }));
+        this.one.pushSendFh(value, { keepOpen: term.keep }, () => resolve({ what: 'sent' }));
       } catch (error) {
         resolve({ what: 'refused', error: error as NodeJS.ErrnoException });
       }
@@ -104,121 +129,73 @@ class Passing implements Wire {
   }
 
   close(): Promise<void> {
-    return this.#one.close();
-  }
-
-  destroy(): void {
-    this.#one.destroy();
+    return this.one.close();
   }
 
   take(received: OwnedFd[]): void {
     const take = async (): Promise<void> => {
-      for await (const fd of this.#other) received.push(fd);
+      for await (const fd of this.other) received.push(fd);
     };
-    this.#taking = take().catch(() => {}); // what breaks it is told by its end
-  }
-
-  leave(): void {
-    this.#other.destroy();
-  }
-
-  async over(): Promise<void> {
-    await this.#over;
-    await this.#taking;
+    this.taking = take().catch(() => {}); // what breaks it is told by its end
   }
 }
 
-class Messages implements Wire {
-  readonly #one: FdChannel;
-  readonly #other: FdChannel;
-  readonly #over: Promise<unknown>;
-  #taking: Promise<void> | undefined;
-
+class Messages extends Ends<FdChannel> {
   constructor(type: 'stream' | 'seqpacket') {
     const [one, other] = socketpair({ type });
-    this.#one = new FdChannel(one);
-    this.#other = new FdChannel(other);
-    this.#over = closed(this.#one, this.#other);
+    super(new FdChannel(one), new FdChannel(other));
   }
 
   send(value: FdLike, term: Term): Promise<Outcome> {
     const { options, afterwards } = signalOf(term);
     const confirm = term.confirm ?? false;
-    const sent = outcome(this.#one.send('text', [value], { keepOpen: term.keep, confirm, ...options }));
+    const sent = outcome(this.one.send('text', [value], { keepOpen: term.keep, confirm, ...options }));
     afterwards();
     return sent;
   }
 
   close(): Promise<void> {
-    return this.#one.close();
-  }
-
-  destroy(): void {
-    this.#one.destroy();
+    return this.one.close();
   }
 
   take(received: OwnedFd[]): void {
     const take = async (): Promise<void> => {
-      for await (const { fds } of this.#other) received.push(...fds);
+      for await (const { fds } of this.other) received.push(...fds);
     };
-    this.#taking = take().catch(() => {});
-  }
-
-  leave(): void {
-    this.#other.destroy();
-  }
-
-  async over(): Promise<void> {
-    await this.#over;
-    await this.#taking;
+    this.taking = take().catch(() => {}); // what breaks it is told by its end
   }
 }
 
-class Streams implements Wire {
-  readonly #one: FdStream;
-  readonly #other: FdStream;
-  readonly #over: Promise<unknown>;
-
+class Streams extends Ends<FdStream> {
   constructor() {
     const [one, other] = socketpair();
-    this.#one = new FdStream(one).on('error', () => {}).resume();
-    this.#other = new FdStream(other).on('error', () => {});
-    this.#over = closed(this.#one, this.#other);
+    super(
+      new FdStream(one).on('error', () => {}).resume(),
+      new FdStream(other).on('error', () => {}),
+    );
   }
 
   send(value: FdLike, term: Term): Promise<Outcome> {
     return new Promise((resolve) => {
       try {
-        this.#one.writeWithFds(Buffer.from('text'), [value], { keepOpen: term.keep }, (error) =>
+        this.one.writeWithFds(Buffer.from('text'), [value], { keepOpen: term.keep }, (error) =>
           resolve(error ? { what: 'refused', error } : { what: 'sent' }),
         );
       } catch (error) {
-        resolve({ what: 'refused', error: Object.assign(error as Error, { thrown: true }) });
+        resolve({ what: 'refused', error: error as NodeJS.ErrnoException });
       }
     });
   }
 
   close(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#one.destroyed) resolve();
-      this.#one.once('close', resolve).end();
+      if (this.one.destroyed) resolve();
+      this.one.once('close', resolve).end();
     });
   }
 
-  destroy(): void {
-    this.#one.destroy();
-  }
-
   take(received: OwnedFd[]): void {
-    this.#other.on('fds', (fds: OwnedFd[]) => void received.push(...fds)).resume();
-  }
-
-  leave(): void {
-    this.#other.destroy();
-  }
-
-  async over(): Promise<void> {
-    await this.#over;
+    this.other.on('fds', (fds: OwnedFd[]) => void received.push(...fds)).resume();
   }
 }
 
