@@ -402,6 +402,13 @@ static void none_is_lost_where_few_can_be_in_flight(void) {
   UNTIL(threads() <= before + KEEPER);
 }
 
+/* What this thread has worked, in milliseconds: however busy the others are. */
+static double worked(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
 static void a_pile_of_memory(void) {
   enum { PAGES = 1 << 15, PAGE = 4096 }; /* 128 MiB */
   int fd[2];
@@ -410,9 +417,9 @@ static void a_pile_of_memory(void) {
   for (int i = 0; i < 2; i++) {
     fd[i] = new_file();
     EQUAL(fallocate(fd[i], 0, 0, (off_t)PAGES * PAGE), 0);
-    time[i] = now();
+    time[i] = worked();
     EQUAL(i ? fdp_close(from(origin, fd[i])) : close(fd[i]), 0);
-    time[i] = now() - time[i];
+    time[i] = worked() - time[i];
   }
   if (time[1] > time[0] / 2)
     printf("# %.1f ms by close(2), %.1f ms here\n", time[0], time[1]);
