@@ -94,6 +94,12 @@ test('a service gets its descriptors by name, close-on-exec, and no child after 
   closeAll(files);
 });
 
+/** What a core under a sanitizer needs, of an environment that is not passed on by itself. */
+function passedOn(): string[] {
+  const { PRELOAD, ASAN_OPTIONS } = process.env;
+  return PRELOAD === undefined ? [] : ['-E', `LD_PRELOAD=${PRELOAD}`, '-E', `ASAN_OPTIONS=${ASAN_OPTIONS}`];
+}
+
 test('systemd-socket-activate passes its sockets by name', async () => {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
@@ -102,7 +108,7 @@ test('systemd-socket-activate passes its sockets by name', async () => {
   await once(probe, 'close');
   const activate = spawn(
     'systemd-socket-activate',
-    ['-l', `127.0.0.1:${port}`, '--fdname=web', process.execPath, SERVICE, 'answers'],
+    ['-l', `127.0.0.1:${port}`, '--fdname=web', ...passedOn(), process.execPath, SERVICE, 'answers'],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const stderr = createInterface({ input: activate.stderr })[Symbol.asyncIterator]();

@@ -5,7 +5,7 @@ import { inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 // The library closes such a number once more, which the guard of the tests forbids.
-const UNGUARDED = { execArgv: ['--no-warnings'], env: { LD_PRELOAD: '' } };
+const UNGUARDED = { execArgv: ['--no-warnings'], env: { LD_PRELOAD: process.env['PRELOAD'] ?? '' } };
 
 for (const [scene, fact, said] of [
   ['server accepts', 'accept() of a server rejects, and close() ends', 'EBADF accept\nclosed\n'],
