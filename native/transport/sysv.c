@@ -45,33 +45,31 @@ ssize_t fdp_put(int stream, const uint8_t *bytes, size_t size, const int32_t *fd
   return 1;
 }
 
-int fdp_pending(int stream) {
-  struct pollfd state = {.fd = stream, .events = POLLIN};
+/* What poll(2) says of it now, or a negative errno. */
+static int state_of(int stream, short events) {
+  struct pollfd state = {.fd = stream, .events = events};
   int status;
   do
     status = poll(&state, 1, 0);
   while (status < 0 && errno == EINTR);
   if (status < 0)
     return -errno;
-  if (state.revents & POLLNVAL)
-    return -EBADF;
-  if (state.revents & POLLIN)
+  return state.revents & POLLNVAL ? -EBADF : state.revents;
+}
+
+int fdp_pending(int stream) {
+  int state = state_of(stream, POLLIN);
+  if (state < 0)
+    return state;
+  if (state & POLLIN)
     return 1;
-  return state.revents & (POLLHUP | POLLERR) ? 0 : -EAGAIN;
+  return state & (POLLHUP | POLLERR) ? 0 : -EAGAIN;
 }
 
 /* A pipe's end has both directions. */
 int fdp_hung_up(int stream) {
-  struct pollfd state = {.fd = stream};
-  int status;
-  do
-    status = poll(&state, 1, 0);
-  while (status < 0 && errno == EINTR);
-  if (status < 0)
-    return -errno;
-  if (state.revents & POLLNVAL)
-    return -EBADF;
-  return (state.revents & POLLHUP) != 0;
+  int state = state_of(stream, 0);
+  return state < 0 ? state : (state & POLLHUP) != 0;
 }
 
 int fdp_look(int stream, uint8_t *bytes, uint32_t stride) {

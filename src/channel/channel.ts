@@ -6,7 +6,7 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import type { Sender } from '../descriptor/node-object.js';
 import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
 import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
-import { connect, type ConnectOptions } from '../endpoint/connect.js';
+import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import {
   checkBoolean,
@@ -310,17 +310,8 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   }
 
   /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
-  static async connect<T = unknown>(
-    path: string,
-    options: FdChannelOptions & ConnectOptions = {},
-  ): Promise<FdChannel<T>> {
-    const socket = await connect(path, options);
-    try {
-      return new this<T>(socket, options);
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+  static connect<T = unknown>(path: string, options: FdChannelOptions & ConnectOptions = {}): Promise<FdChannel<T>> {
+    return connectWith(path, options, (socket) => new this<T>(socket, options));
   }
 
   /**

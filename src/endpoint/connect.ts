@@ -68,6 +68,17 @@ function lasting(path: string, name: Buffer): Buffer {
   return Buffer.byteLength(absolute) < SUN_PATH ? address(absolute, 'connect') : name;
 }
 
+/** Makes something of a new connection, which `use` takes over. If that throws, the connection is closed. */
+export async function connectWith<T>(path: string, options: ConnectOptions, use: (socket: OwnedFd) => T): Promise<T> {
+  const socket = await connect(path, options);
+  try {
+    return use(socket);
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
 function connectError(result: number, path: string): Error {
   const advice = path.startsWith('@') && result === -constants.errno.ENOENT ? AT_SIGN : ADVICE[-result];
   return systemError(result, 'connect', advice === undefined ? { path } : { path, advice });

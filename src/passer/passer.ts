@@ -5,7 +5,7 @@ import { viewOf } from '../common/bytes.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing } from '../descriptor/outgoing.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { connect, type ConnectOptions } from '../endpoint/connect.js';
+import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { checkBoolean, checkInteger, checkOptions, invalidType, notAPair, outOfRange } from '../errors.js';
 import { iterate } from '../common/iterate.js';
@@ -91,15 +91,11 @@ export class FdPasser extends EventEmitter<LifeEvents> {
   }
 
   /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
-  static async connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
-    const socket = await connect(path, options);
-    try {
+  static connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
+    return connectWith(path, options, (fh) => {
       const { signal: _, timeout: __, type: ___, ...own } = options;
-      return new this({ ...own, fh: socket });
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+      return new this({ ...own, fh });
+    });
   }
 
   /**

@@ -6,7 +6,7 @@ import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { connect, type ConnectOptions } from '../endpoint/connect.js';
+import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { attempt } from '../common/ending.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import {
@@ -115,16 +115,12 @@ export class FdStream extends Duplex {
   /** Connects to a listening socket, as `connect` does, which see for the errors. */
   static async connect(path: string, options: FdStreamOptions & Omit<ConnectOptions, 'type'> = {}): Promise<FdStream> {
     const { timeout, signal, ...stream } = options;
-    const socket = await connect(path, {
-      ...(timeout === undefined ? {} : { timeout }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    try {
-      return new this(socket, signal === undefined ? stream : { ...stream, signal });
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+    const asked = { ...(timeout === undefined ? {} : { timeout }), ...(signal === undefined ? {} : { signal }) };
+    return connectWith(
+      path,
+      asked,
+      (socket) => new this(socket, signal === undefined ? stream : { ...stream, signal }),
+    );
   }
 
   /**
