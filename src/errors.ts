@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
-import { builtin } from './common/builtin.js';
+import { shown, withCode } from './common/arguments.js';
+import { builtin } from './common/lazy-modules.js';
 
 /**
  * A failure that this library found itself. `code` is stable and listed in `docs/errors.md`; failures of the operating
@@ -44,55 +45,6 @@ export function pathForbidden(right: 'fs.read' | 'fs.write', path: string): Erro
     right === 'fs.read' ? ['FileSystemRead', '--allow-fs-read'] : ['FileSystemWrite', '--allow-fs-write'];
   const message = `Access to '${path}' is restricted: a listener makes its path and takes it away. Use ${flag}`;
   return Object.assign(new Error(message), { code: 'ERR_ACCESS_DENIED', permission, resource: path });
-}
-
-function withCode<E extends Error>(error: E, code: string): E {
-  return Object.assign(error, { code });
-}
-
-function shown(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
-  if (typeof value === 'object' && value !== null) return `an instance of ${value.constructor?.name ?? 'Object'}`;
-  if (typeof value === 'function') return 'a function';
-  return String(value);
-}
-
-export function invalidType(name: string, expected: string, value: unknown): TypeError {
-  const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
-  return withCode(new TypeError(message), 'ERR_INVALID_ARG_TYPE');
-}
-
-export function invalidValue(name: string, expected: string, value: unknown): TypeError {
-  const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
-  return withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
-}
-
-export function invalidReturn(name: string, expected: string, value: unknown): TypeError {
-  const message = `The "${name}" function must return ${expected}. It returned ${shown(value)}`;
-  return withCode(new TypeError(message), 'ERR_INVALID_RETURN_VALUE');
-}
-
-export function outOfRange(name: string, range: string, value: unknown): RangeError {
-  const message = `The value of "${name}" is out of range. It must be ${range}. Received ${shown(value)}`;
-  return withCode(new RangeError(message), 'ERR_OUT_OF_RANGE');
-}
-
-/** Returns options that are an object, or throws. */
-export function checkOptions<T extends object>(options: T): T {
-  if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
-  return options;
-}
-
-export function checkBoolean(name: string, value: boolean): void {
-  if (typeof value !== 'boolean') throw invalidType(name, 'a boolean', value);
-}
-
-/** Returns the value if it is an integer within these bounds. */
-export function checkInteger(name: string, value: number, least: number, most: number): number {
-  if (typeof value !== 'number') throw invalidType(name, 'a number', value);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw outOfRange(name, `an integer >= ${least} and <= ${most}`, value);
-  return value;
 }
 
 export function aborted(signal: AbortSignal): Error {

@@ -9,7 +9,7 @@ export {
   type FdChannelSpawnOptions,
 } from './channel/channel.js';
 export type { Codec } from './channel/codec.js';
-export { OwnedFd, type Kind } from './descriptor/owned-fd.js';
+export { OwnedFd } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';
 export type { ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
@@ -19,7 +19,7 @@ export { socketpair } from './endpoint/pair.js';
 export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';
 export { FdServer, listen, type ListenOptions, type ServerOptions } from './endpoint/server.js';
 export type { SpawnOptions } from './endpoint/spawn.js';
-export type { SocketType } from './endpoint/type.js';
+export type { Kind, SocketType } from './native/kinds.js';
 export { FdPasserError } from './errors.js';
 export { FdStream, type FdStreamOptions, type FdStreamSpawnOptions } from './stream/stream.js';
 export type { LifeEvents } from './wire/life.js';

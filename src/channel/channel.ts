@@ -8,16 +8,12 @@ import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
 import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
+import { checkBoolean, checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
 import {
-  checkBoolean,
   checked,
-  checkInteger,
-  checkOptions,
   closed,
   codecsDiffer,
   detached,
-  invalidType,
-  invalidValue,
   noHello,
   protocolBroken,
   tooLarge,
@@ -27,7 +23,7 @@ import {
 } from '../errors.js';
 import { iterate } from '../common/iterate.js';
 import { Life, type LifeEvents, type OnError } from '../wire/life.js';
-import { checkSocket, DGRAM, Link, linkError, PEER_GONE, STREAM, type LinkOwner } from '../wire/link.js';
+import { checkSocket, Link, linkError, PEER_GONE, type LinkOwner } from '../wire/link.js';
 import { Draft, type Shipment } from '../wire/shipment.js';
 import { addon, batch } from '../native/load.js';
 import { Queue, Queued } from '../common/queue.js';
@@ -293,9 +289,9 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
     const socket = new Custody('fh', fh);
     try {
       const type = checkSocket(socket.fd);
-      if (type === DGRAM) throw invalidValue('fh', 'a stream or seqpacket socket', fh);
+      if (type === 'dgram') throw invalidValue('fh', 'a stream or seqpacket socket', fh);
       socket.refuseUnread();
-      this.#packets = type !== STREAM;
+      this.#packets = type !== 'stream';
       this.#stride = this.#packets ? ROOM.length : SHORT;
       checked(addon.closeOnExec(socket.fd), 'fcntl');
       checked(addon.setNonblocking(socket.fd), 'fcntl');

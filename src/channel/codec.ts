@@ -1,6 +1,6 @@
 import { viewOf } from '../common/bytes.js';
-import { invalidType, invalidValue } from '../errors.js';
-import { builtin } from '../common/builtin.js';
+import { invalidType, invalidValue } from '../common/arguments.js';
+import { builtin } from '../common/lazy-modules.js';
 
 /**
  * How values become bytes. `'json'`: whatever `JSON.stringify` takes, and `undefined`. `'bytes'`: a Buffer or Uint8Array,

@@ -1,5 +1,6 @@
 import { isNativeError } from 'node:util/types';
-import { aborted, checkOptions, invalidType } from '../errors.js';
+import { checkOptions, invalidType } from './arguments.js';
+import { aborted } from '../errors.js';
 
 export interface Abortable {
   /** Aborting rejects with an `AbortError` whose `cause` is the signal's reason. */

@@ -1,5 +1,6 @@
 import { isUint8Array } from 'node:util/types';
-import { detached, invalidType } from '../errors.js';
+import { invalidType } from './arguments.js';
+import { detached } from '../errors.js';
 
 /**
  * A view of a caller's Buffer or Uint8Array, also of one from another realm (a `vm` context, Jest). Throws

@@ -1,4 +1,5 @@
-import { invalidType, managedElsewhere, notOpen, notOpenNumber, ownedAlready } from '../errors.js';
+import { invalidType } from '../common/arguments.js';
+import { managedElsewhere, notOpen, notOpenNumber, ownedAlready } from '../errors.js';
 import { addon } from '../native/load.js';
 import { nodeObject, type NodeOwner } from './node-object.js';
 import { leaving, lentNumber, OwnedFd, validNumber } from './owned-fd.js';

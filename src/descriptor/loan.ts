@@ -1,10 +1,11 @@
+import { constants } from 'node:os';
 import { notOpenNumber, ownedAlready } from '../errors.js';
 import { addon } from '../native/load.js';
 import { numberIn, type FdLike } from './fd-like.js';
 import { leaving } from './owned-fd.js';
 import { slotFreed } from './table.js';
 
-const EEXIST = -17;
+const { EEXIST } = constants.errno;
 
 /**
  * A number that its owner lends and goes on using. As long as it is lent, in whatever thread, this library closes it nowhere:
@@ -19,7 +20,7 @@ export class Loan {
     this.#fd = numberIn(name, fh);
     if (leaving.has(this.#fd)) throw ownedAlready(this.#fd);
     this.#identity = addon.lend(this.#fd);
-    if (this.#identity === EEXIST) throw ownedAlready(this.#fd);
+    if (this.#identity === -EEXIST) throw ownedAlready(this.#fd);
     if (this.#identity < 0) throw notOpenNumber(this.#identity, this.#fd);
   }
 

@@ -9,7 +9,7 @@ import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Agent } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 
 interface Handle {
   readonly fd?: number;

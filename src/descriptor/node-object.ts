@@ -6,7 +6,7 @@ import type { Server, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { departed, httpBusy, notOpen, queuedAlready, readAhead, tlsSocket, unreadText } from '../errors.js';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
 import { refuseIn } from '../native/runtime.js';
 import {

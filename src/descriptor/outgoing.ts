@@ -1,4 +1,4 @@
-import { attempt } from '../common/ending.js';
+import { attempt } from '../common/attempt.js';
 import { notOpen, unreadBytes } from '../errors.js';
 import { Queued } from '../common/queue.js';
 import { Custody } from './custody.js';

@@ -1,23 +1,24 @@
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
 import { fstatSync } from 'node:fs';
+import { constants } from 'node:os';
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
-import { attempt } from '../common/ending.js';
+import { attempt } from '../common/attempt.js';
+import { invalidType, outOfRange } from '../common/arguments.js';
 import {
   checked,
   closedBehind,
-  invalidType,
   isOfAnotherCopy,
   lentOut,
   managedElsewhere,
   notOwned,
-  outOfRange,
   ownedAlready,
   notOpenNumber,
 } from '../errors.js';
+import { kindOf, type Kind } from '../native/kinds.js';
 import { OTHERS, OURS, PERHAPS, type Closer } from '../native/addon.js';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { addon, batch } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
 import { closeUnwarned } from './node-internals.js';
@@ -38,36 +39,10 @@ import {
   type WriteStreamOptions,
 } from './to-node.js';
 
-/** In the order of `enum fdp_kind`. */
-const KINDS = [
-  'file',
-  'directory',
-  'fifo',
-  'tty',
-  'character-device',
-  'block-device',
-  'symlink',
-  'tcp',
-  'udp',
-  'unix-stream',
-  'unix-dgram',
-  'unix-seqpacket',
-  'socket',
-  'anonymous',
-] as const;
-
-/**
- * What an open file is. `'symlink'` is one that was opened itself, with `O_PATH`; `'socket'` is a socket of any other family
- * or type, or the path of one that was opened with `O_PATH`; `'anonymous'` has no file behind it at all
- * (eventfd, epoll, pidfd, …). A memfd is a `'file'`.
- */
-export type Kind = (typeof KINDS)[number];
-
 /** `'given'`: a send has it and may still give it back. `'closing'`: closed for its owner, but a send still needs it. */
 type State = 'open' | 'given' | 'closing' | 'closed';
 
-const EBADF = -9;
-const EEXIST = -17;
+const { EBADF, EEXIST } = constants.errno;
 
 // The queues of this library work on an OwnedFd through these; nobody else can.
 let ownReceived: (fd: number) => OwnedFd;
@@ -129,7 +104,7 @@ export class OwnedFd {
 
   /** What is open here. Throws `ERR_FDPASSER_NOT_OWNED` when it is closed. */
   get kind(): Kind {
-    return KINDS[checked(addon.kind(this.#open()), 'fstat')]!;
+    return kindOf(checked(addon.kind(this.#open()), 'fstat'));
   }
 
   /** Whether it is a socket that listens (`SO_ACCEPTCONN`). Throws `ERR_FDPASSER_NOT_OWNED` when it is closed. */
@@ -324,7 +299,7 @@ export class OwnedFd {
     this.#forget();
     const result = this.#alone ? addon.closeAlone(fd) : shut(fd, this.#closer);
     slotFreed();
-    if (result === EBADF) throw closedBehind(fd);
+    if (result === -EBADF) throw closedBehind(fd);
   }
 
   #forget(): void {
@@ -419,7 +394,7 @@ let received = false;
 
 function adopt(fd: number, closer: Closer): void {
   const result = addon.adopt(fd, closer);
-  if (result === EEXIST) throw ownedAlready(fd);
+  if (result === -EEXIST) throw ownedAlready(fd);
   if (result < 0) throw notOpenNumber(result, fd);
 }
 
@@ -472,7 +447,7 @@ function shut(fd: number, closer: Closer): number {
   // What a peer has sent may be slow to close, which fs.close would wait for: so that closes something else.
   const vacated = addon.vacate(fd);
   if (vacated < 0) addon.release(fd);
-  if (vacated === EBADF) return vacated;
+  if (vacated === -EBADF) return vacated;
   const result = closeUnwarned(fd);
   if (vacated === 0) addon.vacated(fd);
   return result;

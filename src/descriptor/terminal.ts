@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import type { Socket, SocketConstructorOpts } from 'node:net';
 import type { ReadStream, WriteStream } from 'node:tty';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { handleNumber, setNonblocking } from './node-internals.js';
 
 type Callback = (error?: Error | null) => void;

@@ -16,13 +16,14 @@ import {
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
-import { checked, invalidValue, systemError, wrongKind } from '../errors.js';
+import { invalidValue } from '../common/arguments.js';
+import { checked, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
 import { refuseIn, runtime } from '../native/runtime.js';
 import { noteConnected, noteUnread } from './node-internals.js';
-import type { Kind } from './owned-fd.js';
+import type { Kind } from '../native/kinds.js';
 import { readTerminal, writeTerminal } from './terminal.js';
 
 export interface SocketOptions {

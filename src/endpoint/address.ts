@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
-import { invalidType, invalidValue, systemError } from '../errors.js';
+import { invalidType, invalidValue } from '../common/arguments.js';
+import { systemError } from '../errors.js';
 
 /** What `sun_path` holds (unix(7)). */
 export const SUN_PATH = ['linux', 'android', 'sunos'].includes(process.platform) ? 108 : 104;

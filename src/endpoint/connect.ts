@@ -2,11 +2,12 @@ import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { checkSignal } from '../common/abort.js';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
-import { aborted, checkOptions, invalidType, outOfRange, systemError, timedOut } from '../errors.js';
-import { builtin } from '../common/builtin.js';
+import { checkOptions, invalidType, outOfRange } from '../common/arguments.js';
+import { aborted, systemError, timedOut } from '../errors.js';
+import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
 import { address, isAbstract, SUN_PATH } from './address.js';
-import { typeNumber, type SocketType } from './type.js';
+import { typeNumber, type SocketType } from '../native/kinds.js';
 
 export interface ConnectOptions {
   /** Must be the listener's. Default `'stream'`. */

@@ -1,7 +1,8 @@
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
-import { checked, checkOptions } from '../errors.js';
+import { checkOptions } from '../common/arguments.js';
+import { checked } from '../errors.js';
 import { addon, batch } from '../native/load.js';
-import { typeNumber, type SocketType } from './type.js';
+import { typeNumber, type SocketType } from '../native/kinds.js';
 
 /**
  * Makes a connected pair of AF_UNIX sockets (socketpair(2)), close-on-exec and blocking, as programs that inherit one

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { checked, pathForbidden, systemError } from '../errors.js';
 import { addon } from '../native/load.js';
 import { address } from './address.js';
-import { typeNumber } from './type.js';
+import { typeNumber } from '../native/kinds.js';
 
 /** What a socket is bound with. */
 export interface Bind {

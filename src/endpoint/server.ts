@@ -5,26 +5,18 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import { lentNumber, ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
-import { attempt } from '../common/ending.js';
-import {
-  checked,
-  checkInteger,
-  checkOptions,
-  closed,
-  invalidReturn,
-  invalidType,
-  invalidValue,
-  systemError,
-} from '../errors.js';
+import { attempt } from '../common/attempt.js';
+import { checkInteger, checkOptions, invalidReturn, invalidType, invalidValue } from '../common/arguments.js';
+import { checked, closed, systemError } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
 import { iterate } from '../common/iterate.js';
 import { Queue, Queued } from '../common/queue.js';
 import { address, isAbstract, SUN_PATH } from './address.js';
 import { peerCredentials, type PeerCredentials } from './credentials.js';
 import { bindPath, type Bind, type Place } from './path.js';
-import { typeNumber, type SocketType } from './type.js';
+import { typeNumber, type SocketType } from '../native/kinds.js';
 
 export interface ServerOptions {
   /**

@@ -1,8 +1,9 @@
 import type { ChildProcess, ForkOptions, SpawnOptions as ChildOptions } from 'node:child_process';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { badInheritance, checkBoolean, checkOptions, checked, invalidType } from '../errors.js';
+import { checkBoolean, checkOptions, invalidType } from '../common/arguments.js';
+import { badInheritance, checked } from '../errors.js';
 import { addon } from '../native/load.js';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { socketpair } from './pair.js';
 
 /**

@@ -10,7 +10,7 @@ import {
   type BrokenCore,
 } from '../errors.js';
 import { MAX_MESSAGES, type Addon } from './addon.js';
-import { builtin } from '../common/builtin.js';
+import { builtin } from '../common/lazy-modules.js';
 import { choosePoller } from './poller.js';
 import { runtime } from './runtime.js';
 

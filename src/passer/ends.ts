@@ -2,8 +2,9 @@ import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { socketpair } from '../endpoint/pair.js';
-import { attempt } from '../common/ending.js';
-import { checked, invalidType, notAPair } from '../errors.js';
+import { attempt } from '../common/attempt.js';
+import { invalidType } from '../common/arguments.js';
+import { checked, notAPair } from '../errors.js';
 import { checkSocket } from '../wire/link.js';
 import { addon } from '../native/load.js';
 

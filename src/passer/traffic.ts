@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { Custody } from '../descriptor/custody.js';
 import type { Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { attempt } from '../common/ending.js';
+import { attempt } from '../common/attempt.js';
 import { plainData } from '../errors.js';
 import { Life, type Alive, type LifeEvents, type OnError } from '../wire/life.js';
 import { Link, type LinkOwner } from '../wire/link.js';

@@ -7,19 +7,11 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
-import { attempt } from '../common/ending.js';
+import { attempt } from '../common/attempt.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
-import {
-  checkBoolean,
-  checked,
-  checkOptions,
-  closed,
-  detached,
-  invalidType,
-  invalidValue,
-  outOfRange,
-} from '../errors.js';
-import { checkSocket, Link, STREAM, type LinkOwner } from '../wire/link.js';
+import { checkBoolean, checkOptions, invalidType, invalidValue, outOfRange } from '../common/arguments.js';
+import { checked, closed, detached } from '../errors.js';
+import { checkSocket, Link, type LinkOwner } from '../wire/link.js';
 import { Shipment, type Mark } from '../wire/shipment.js';
 import { MAX_FDS } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
@@ -100,7 +92,7 @@ export class FdStream extends Duplex {
     this.#numbers = fds === 'number';
     const socket = new Custody('fh', fh);
     try {
-      if (checkSocket(socket.fd) !== STREAM) throw invalidValue('fh', 'a stream socket', fh);
+      if (checkSocket(socket.fd) !== 'stream') throw invalidValue('fh', 'a stream socket', fh);
       checked(addon.closeOnExec(socket.fd), 'fcntl');
       checked(addon.setNonblocking(socket.fd), 'fcntl');
       this.#link = new Link(socket, this.#owner());

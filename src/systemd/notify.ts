@@ -2,7 +2,8 @@ import { abortable } from '../common/abort.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { beside, deliver } from '../wire/datagram.js';
 import { socketpair } from '../endpoint/pair.js';
-import { badEnvironment, checkInteger, checkOptions, invalidType, invalidValue, noBarrier } from '../errors.js';
+import { checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
+import { badEnvironment, noBarrier } from '../errors.js';
 import { FdPasser } from '../passer/passer.js';
 
 /** Assignments for the manager, such as `{ READY: 1, STATUS: 'Serving' }`: sd_notify(3) lists the names. */

@@ -3,7 +3,7 @@ import { viewOf } from '../common/bytes.js';
 import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
-import { checkBoolean, checkOptions, invalidType, outOfRange } from '../errors.js';
+import { checkBoolean, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
 import { Link, type LinkOwner } from './link.js';
 import { MAX_FDS } from '../native/addon.js';
 import { batch } from '../native/load.js';

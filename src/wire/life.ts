@@ -1,7 +1,8 @@
 import type { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../common/abort.js';
-import { attempt } from '../common/ending.js';
-import { closed, invalidType } from '../errors.js';
+import { attempt } from '../common/attempt.js';
+import { invalidType } from '../common/arguments.js';
+import { closed } from '../errors.js';
 import { Queue, Queued } from '../common/queue.js';
 
 /** Events that passers and channels have in common. */

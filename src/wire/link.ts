@@ -4,6 +4,7 @@ import { shortageOf, UNKNOWN, warnFull, warnHopeless, type Shortage } from '../d
 import { forgetSlot, growTable, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, denied, systemError } from '../errors.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
+import { typeOf, type SocketType } from '../native/kinds.js';
 import { addon, batch } from '../native/load.js';
 
 const {
@@ -80,18 +81,13 @@ export interface LinkOwner {
   ended(error: Error | undefined): void;
 }
 
-/** Types of sockets, as in `enum fdp_type`. */
-export const STREAM = 0;
-export const DGRAM = 2;
-
 /**
  * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no AF_UNIX
  * socket, `EINVAL` for one that listens.
  */
-export function checkSocket(fd: number): number {
-  return checked(addon.socketType(fd), 'getsockopt', {
-    advice: `Descriptor ${fd} is not one end of a connected AF_UNIX socket`,
-  });
+export function checkSocket(fd: number): SocketType {
+  const advice = `Descriptor ${fd} is not one end of a connected AF_UNIX socket`;
+  return typeOf(checked(addon.socketType(fd), 'getsockopt', { advice }));
 }
 
 /**
@@ -138,8 +134,8 @@ export class Link implements SlotWaiter {
     this.#fd = socket.fd;
     this.#owner = owner;
     const type = checkSocket(this.#fd);
-    this.#messages = type === STREAM ? MAX_MESSAGES : 1;
-    this.#datagrams = type === DGRAM;
+    this.#messages = type === 'stream' ? MAX_MESSAGES : 1;
+    this.#datagrams = type === 'dgram';
     this.#attached = checked(addon.attach(this.#fd), 'setsockopt');
     const watch = addon.watch(this.#fd, (events) => this.#onEvents(events));
     if (typeof watch === 'number') {
