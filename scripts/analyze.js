@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { sep } from 'node:path';
-import { common, sources, warnings } from './build-native.js';
+import { common, sources, warnings } from '../src/cli/compile-core.js';
 import { INTERFACES } from './contract-interfaces.js';
 
 const ANALYSERS = [

@@ -13,9 +13,10 @@ const outdir = join(root, 'dist/bundle');
 rmSync(outdir, { recursive: true, force: true });
 buildSync({
   absWorkingDir: root,
-  entryPoints: { index: 'dist/index.js', systemd: 'dist/systemd/index.js' },
+  entryPoints: { index: 'dist/index.js', systemd: 'dist/systemd/index.js', cli: 'dist/cli/cli.js' },
   outdir,
   bundle: true,
+  external: ['node-api-headers'], // `fdpasser build` in a clone finds headers there
   splitting: true,
   chunkNames: 'shared-[hash]',
   format: 'esm',

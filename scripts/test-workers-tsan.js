@@ -9,7 +9,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compileHere } from './build-native.js';
+import { compileHere } from '../src/cli/compile-core.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const logs = join(root, 'build', 'tsan');

@@ -11,7 +11,7 @@ import { cpSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { include_dir, symbols } from 'node-api-headers';
-import { compile, warnings } from '../build-native.js';
+import { compile, warnings } from '../../src/cli/compile-core.js';
 import { needs } from './needs.js';
 import { targets } from './targets.js';
 

@@ -43,6 +43,7 @@ test('every document links to files and headings that exist', () => {
       'stream',
       'systemd',
       'channel',
+      'command',
       'protocol',
       'node-objects',
       'runtimes',

@@ -8,6 +8,7 @@ const source = fileURLToPath(new URL('../../../src', import.meta.url));
 
 /** Folders and files of `src/`, in the order of docs/design.md: none uses what stands before it, nor beside it. */
 const LAYERS = [
+  ['cli'],
   ['index.ts'],
   ['systemd'],
   ['passer', 'stream', 'channel'],

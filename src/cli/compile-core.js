@@ -1,0 +1,86 @@
+/**
+ * Compiles the C core: the one place that knows its sources and flags. `npx fdpasser build`, scripts/build-native.js and
+ * scripts/package/prebuild.js do it. It is JavaScript because it runs before TypeScript is compiled.
+ *
+ * FDPASSER_INTERFACE: bsd44, bsd43 or sysv, instead of what interface.js finds.
+ * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { findInterface } from './interface.js';
+
+/** The package: `src/cli/`, `dist/cli/` and `dist/bundle/` are equally deep. */
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Node-API's headers: those in the package, or in a clone npm's. */
+const packed = join(root, 'include');
+const headers = existsSync(packed) ? packed : (await import('node-api-headers')).include_dir;
+
+export const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.c'))
+    .map((name) => join(root, folder, name)),
+);
+
+const always = ['-std=gnu11', '-D_GNU_SOURCE', '-DNAPI_VERSION=8', '-fPIC', '-fvisibility=hidden', '-pthread'];
+export const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion'];
+
+/** What every source is compiled with. */
+export const common = [...always, `-I${headers}`];
+
+/** What makes a library of it: whatever it needs of Node is found when it is loaded. */
+const library = {
+  darwin: ['-shared', '-undefined', 'dynamic_lookup'],
+  // Never unloaded: a worker that ends must not take away code that another thread is running. The C code itself sees
+  // to that on macOS.
+  elf: ['-shared', '-Wl,-z,nodelete'],
+};
+
+/**
+ * Compiles for `platform`, with the command `compiler` and its first arguments, a file named `output`.
+ * What the compiler says goes where this process's own output goes; if it fails, this throws.
+ */
+export function compile({ compiler, platform, output, flags }) {
+  mkdirSync(dirname(output), { recursive: true });
+  const [command, ...first] = compiler;
+  const kind = library[platform] ?? library.elf;
+  const libraries = platform === 'linux' ? ['-ldl'] : [];
+  const everything = [...first, ...common, ...flags, ...kind, '-o', output, ...sources, ...libraries];
+  execFileSync(command, everything, { stdio: 'inherit' });
+}
+
+/**
+ * Compiles for this system with its own compiler, where the loader looks first, and returns the file. It appears when
+ * it is whole and `prove`, which gets the name that it has until then, has not thrown; else what was there stays.
+ *
+ * @param {string[]} flags
+ * @param {(file: string) => void} [prove]
+ */
+export function compileHere(flags, prove = () => {}) {
+  const compiler = ownCompiler();
+  const folder = join(root, 'build', `${process.platform}-${process.arch}`);
+  const output = join(folder, 'fdpasser.node');
+  const unproven = join(folder, `unproven-${process.pid}.node`);
+  const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
+  const everything = [...flags, ...findInterface(compiler).flags, ...peek];
+  const made = mkdirSync(folder, { recursive: true });
+  try {
+    compile({ compiler, platform: process.platform, output: unproven, flags: everything });
+    if (!existsSync(unproven)) throw new Error(`${compiler.join(' ')} ended as if all were well, and wrote no file`);
+    prove(unproven);
+    renameSync(unproven, output);
+  } catch (error) {
+    rmSync(made ?? unproven, { recursive: true, force: true });
+    throw error;
+  }
+  return output;
+}
+
+/** A command and its first arguments. */
+function ownCompiler() {
+  const compiler = (process.env.CC ?? 'cc').split(/\s+/).filter(Boolean);
+  if (compiler.length > 0) return compiler;
+  throw new Error('CC is set in the environment, and empty. Name a C compiler in it, or unset it to have cc');
+}

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { command } from '../support/command.js';
+import { test } from '../support/test.js';
+
+const NAMES = readdirSync(fileURLToPath(new URL('../../../src/cli/commands', import.meta.url)))
+  .map((file) => file.replace(/\.ts$/, ''))
+  .toSorted();
+
+test('the help of the command names every subcommand, and each subcommand has help of its own', async () => {
+  const { code, stdout, stderr } = await command(['--help']);
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  const listed = [...stdout.matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name!);
+  assert.deepEqual(listed.toSorted(), NAMES);
+  for (const name of NAMES) {
+    const help = await command([name, '--help']);
+    assert.deepEqual({ code: help.code, stderr: help.stderr }, { code: 0, stderr: '' });
+    assert.match(help.stdout, new RegExp(`^usage: fdpasser ${name}\\b[^]*^exit codes: 0 `, 'm'));
+  }
+});
+
+for (const [args, says] of [
+  [[], /^usage: fdpasser COMMAND/],
+  [['nonesuch'], /^fdpasser: There is no command "nonesuch"\. There are build\b.*\nSee "fdpasser --help"\.\n$/],
+  [['__proto__'], /^fdpasser: There is no command "__proto__"/],
+  [['--nonesuch'], /^fdpasser: Unknown option '--nonesuch'.*\nSee "fdpasser --help"\.\n$/],
+  ...NAMES.map((name) => [
+    [name, '--nonesuch'],
+    new RegExp(`^fdpasser: Unknown option '--nonesuch'.*\nSee "fdpasser ${name} --help"\\.\n$`),
+  ]),
+] as [string[], RegExp][])
+  test(`the command line "${['fdpasser', ...args].join(' ')}" is told to be wrong, without a stack trace`, async () => {
+    const { code, stdout, stderr } = await command(args);
+    assert.deepEqual({ code, stdout }, { code: 2, stdout: '' });
+    assert.match(stderr, says);
+  });
