@@ -33,10 +33,14 @@ interface SocketInternals {
 
 const internals = (socket: Socket): SocketInternals => socket as unknown as SocketInternals;
 
+/** What has the descriptor; another one each time that the object connects or listens. */
+export function handleOf(object: Socket | Server): { readonly fd?: number } | null {
+  return (object as unknown as Pick<SocketInternals, '_handle'>)._handle;
+}
+
 /** The descriptor, or `-1` when there is none: not yet, not any more, or a cluster's primary has it. */
-export function handleNumber(of: Socket | Server): number {
-  const { _handle: handle } = of as unknown as Pick<SocketInternals, '_handle'>;
-  return handle?.fd ?? -1;
+export function handleNumber(object: Socket | Server): number {
+  return handleOf(object)?.fd ?? -1;
 }
 
 /** Lets no write wait for the kernel. */

@@ -12,7 +12,7 @@ import { refuseIn } from '../native/runtime.js';
 import {
   datagramNumber,
   Departure,
-  handleNumber,
+  handleOf,
   hasReadAhead,
   holdsText,
   isBusyWithHttp,
@@ -188,6 +188,7 @@ abstract class StreamObject<T extends Socket | ReadStream | WriteStream> extends
 
 /** Also a child's stdio. It is closed without shutdown(2). */
 class SocketObject extends StreamObject<Socket> {
+  readonly #handle = handleOf(this.object);
   #readOn: ((unread: Buffer | undefined) => void) | undefined;
   #restores: (() => void)[] = [];
   #flowed = false;
@@ -195,7 +196,7 @@ class SocketObject extends StreamObject<Socket> {
   #waiting = false;
 
   get fd(): number {
-    return this.object.connecting ? -1 : handleNumber(this.object);
+    return this.object.connecting ? -1 : numberIn(this.object, this.#handle);
   }
 
   override get refusal(): Error | undefined {
@@ -250,8 +251,10 @@ class SocketObject extends StreamObject<Socket> {
  * refused.
  */
 class ServerObject extends NodeObject<Server> {
+  readonly #handle = handleOf(this.object);
+
   get fd(): number {
-    return handleNumber(this.object);
+    return numberIn(this.object, this.#handle);
   }
 
   protected dispose(): void {
@@ -391,6 +394,11 @@ class WriteStreamObject extends FileStreamObject<WriteStream> {
     });
     return false;
   }
+}
+
+/** Its number as long as it has not connected or listened anew, with another descriptor. */
+function numberIn(object: Socket | Server, handle: ReturnType<typeof handleOf>): number {
+  return handleOf(object) === handle ? (handle?.fd ?? -1) : -1;
 }
 
 /** Whether all that was written has left this process, and the end, if `end()` was called. */
