@@ -22,7 +22,7 @@ function filled(begin, unit, end) {
 
 function messages(count, value) {
   return Buffer.concat(
-    Array.from({ length: count }, () => encodeMessage(value, 0, false).map(({ bytes }) => bytes)).flat(),
+    Array.from({ length: count }, () => encodeMessage([value], 0, 0).flatMap(({ pieces }) => pieces)).flat(),
   );
 }
 

@@ -2,12 +2,12 @@ export type { Abortable } from './common/abort.js';
 export type { FdLike } from './descriptor/fd-like.js';
 export {
   FdChannel,
-  Message,
-  type ChannelEvents,
   type ChannelSendOptions,
   type FdChannelOptions,
   type FdChannelSpawnOptions,
 } from './channel/channel.js';
+export { Message } from './channel/message.js';
+export type { ChannelEvents } from './channel/session.js';
 export type { Codec } from './channel/codec.js';
 export { OwnedFd } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';

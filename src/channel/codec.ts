@@ -9,6 +9,7 @@ import { builtin } from '../common/lazy-modules.js';
 export type Codec = 'json' | 'bytes' | 'structured';
 
 interface Coder {
+  readonly name: Codec;
   /** What a hello says of it. */
   readonly id: number;
   /** The longest value to receive unless told otherwise: what it takes to decode one stops the event loop. */
@@ -20,12 +21,14 @@ interface Coder {
 
 const coders: Readonly<Record<Codec, Coder>> = {
   bytes: {
+    name: 'bytes',
     id: 0,
     mostBytes: 16 << 20,
     encode: (value) => viewOf('value', value as Uint8Array, "a Buffer or Uint8Array (the codec is 'bytes')"),
     decode: (bytes, own) => (own ? bytes : Buffer.from(bytes)),
   },
   json: {
+    name: 'json',
     id: 1,
     mostBytes: 64 << 10,
     encode(value) {
@@ -37,6 +40,7 @@ const coders: Readonly<Record<Codec, Coder>> = {
     decode: (bytes) => (bytes.length === 0 ? undefined : JSON.parse(bytes.toString())),
   },
   structured: {
+    name: 'structured',
     id: 2,
     mostBytes: 64 << 10,
     encode: (value) => builtin.v8.serialize(value),
@@ -52,7 +56,7 @@ export function coderOf(codec: Codec): Coder {
 
 /** The name of what a hello said, for messages. */
 export function codecName(id: number): string {
-  return Object.entries(coders).find(([, coder]) => coder.id === id)?.[0] ?? `number ${id}`;
+  return Object.values(coders).find((coder) => coder.id === id)?.name ?? `number ${id}`;
 }
 
 export type { Coder };

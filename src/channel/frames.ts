@@ -14,12 +14,12 @@ export const FRAME_FDS = 253;
 /** The most unread bytes of all sockets of one message: a receiver takes them beside the value. */
 export const UNREAD_BYTES = 1 << 20;
 
-const PART = 1;
-const TAKEN = 2;
+export const PART = 1;
+export const TAKEN = 2;
 
 /** Flags of a part: more parts of this message follow; its body begins with the unread bytes of its sockets. */
-const MORE = 1;
-const UNREAD = 2;
+export const MORE = 1;
+export const UNREAD = 2;
 
 /** What each side says first. */
 export interface Hello {
@@ -30,30 +30,17 @@ export interface Hello {
   window: number;
 }
 
-/** One frame as it goes on the wire, and how many descriptors travel with its first byte. */
-export interface Frame {
+/** What was read from a descriptor of a message, given by its place there, before it was handed over. */
+export interface Unread {
+  index: number;
   bytes: Buffer;
-  fds: number;
 }
 
-/** The value of a message as bytes, its descriptors, and what was read from which of them before it was handed over. */
-export interface Body {
-  value: Buffer;
-  /** Whether it came in several parts, and so was put together in memory of its own. */
-  own: boolean;
+/** One frame as it goes on the wire, in pieces that are one after the other, and how many descriptors go with its first byte. */
+export interface Frame {
+  pieces: Buffer[];
   fds: number;
-  unread: { index: number; bytes: Buffer }[];
-  /** What it counts against the window. */
-  size: number;
 }
-
-export type Incoming =
-  { type: 'hello'; hello: Hello } | { type: 'message'; body: Body } | { type: 'taken'; count: number };
-
-const EMPTY = Buffer.alloc(0);
-
-/** The peer broke the protocol, or speaks another. */
-export class FramingError extends Error {}
 
 export function encodeHello({ codec, maxMessageBytes, maxFds, window }: Hello): Buffer {
   const bytes = Buffer.alloc(HELLO_BYTES);
@@ -80,218 +67,62 @@ export function windowSize(body: number): number {
   return HEADER_BYTES + body;
 }
 
-/** The whole body of a message: what goes into its parts. */
-export function encodeBody(value: Buffer, unread: Body['unread']): Buffer {
-  if (unread.length === 0) return value;
+/** The whole body of a message, in pieces: what goes into its parts. Its value is the last of them. */
+export function encodeBody(value: Buffer, unread: readonly Unread[]): Buffer[] {
+  if (unread.length === 0) return [value];
   const head = Buffer.alloc(4 + 8 * unread.length);
   head.writeUInt32LE(unread.length, 0);
   unread.forEach(({ index, bytes }, i) => {
     head.writeUInt32LE(index, 4 + 8 * i);
     head.writeUInt32LE(bytes.length, 8 + 8 * i);
   });
-  return Buffer.concat([head, ...unread.map(({ bytes }) => bytes), value]);
+  return [head, ...unread.map(({ bytes }) => bytes), value];
 }
 
 /** How long `encodeBody` makes it. */
-export function bodyLength(value: number, unread: Body['unread']): number {
-  if (unread.length === 0) return value;
-  return unread.reduce((length, { bytes }) => length + 8 + bytes.length, 4) + value;
+export function bodyLength(value: number, unread: readonly Unread[]): number {
+  return unread.length === 0 ? value : 4 + 8 * unread.length + unreadLength(unread) + value;
 }
 
-/** Cuts a message into frames. */
-export function encodeMessage(body: Buffer, fds: number, hasUnread: boolean): Frame[] {
+export function unreadLength(unread: readonly Unread[]): number {
+  return unread.reduce((length, { bytes }) => length + bytes.length, 0);
+}
+
+/** Cuts a message into frames. Their payloads are views of the body's pieces. */
+export function encodeMessage(body: readonly Buffer[], fds: number, flags: number): Frame[] {
+  const length = body.reduce((sum, piece) => sum + piece.length, 0);
   const frames: Frame[] = [];
   let at = 0;
   let left = fds;
   do {
-    const payload = body.subarray(at, at + FRAME_BYTES);
+    const end = Math.min(at + FRAME_BYTES, length);
     const count = Math.min(left, FRAME_FDS);
-    at += payload.length;
     left -= count;
-    const more = at < body.length || left > 0;
-    const bytes = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
-    bytes.writeUInt8(PART, 0);
-    bytes.writeUInt8((more ? MORE : 0) | (hasUnread ? UNREAD : 0), 1);
-    bytes.writeUInt16LE(count, 2);
-    bytes.writeUInt32LE(payload.length, 4);
-    payload.copy(bytes, HEADER_BYTES);
-    frames.push({ bytes, fds: count });
-  } while (at < body.length || left > 0);
+    const more = end < length || left > 0;
+    const payload = at === 0 && end === length ? body : between(body, at, end);
+    frames.push({ pieces: [encodeHeader(PART, more ? flags | MORE : flags, count, end - at), ...payload], fds: count });
+    at = end;
+  } while (at < length || left > 0);
   return frames;
 }
 
-/** Bytes that come bit by bit: appended by doubling, so that many short bits cost no more than a few long ones. */
-class Pile {
-  #room: Buffer = EMPTY;
-  #length = 0;
-
-  get length(): number {
-    return this.#length;
-  }
-
-  get bytes(): Buffer {
-    return this.#room.subarray(0, this.#length);
-  }
-
-  append(bytes: Buffer): void {
-    const length = this.#length + bytes.length;
-    if (length > this.#room.length) {
-      const larger = Buffer.allocUnsafe(2 * length);
-      this.#room.copy(larger, 0, 0, this.#length);
-      this.#room = larger;
-    }
-    bytes.copy(this.#room, this.#length);
-    this.#length = length;
-  }
-
-  /** What `bytes` returned before stays as it is. */
-  clear(): void {
-    this.#room = EMPTY;
-    this.#length = 0;
-  }
+function encodeHeader(type: number, flags: number, fds: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt8(type, 0);
+  header.writeUInt8(flags, 1);
+  header.writeUInt16LE(fds, 2);
+  header.writeUInt32LE(length, 4);
+  return header;
 }
 
-/** Puts frames together from bytes cut anywhere. It keeps at most about twice one frame and the largest body. */
-export class Reader {
-  readonly #limits: { maxMessageBytes: number; maxFds: number };
-  #greeted = false;
-  /** The beginning of a frame that is not whole yet. */
-  readonly #rest = new Pile();
-  /** The body of a message that is not whole yet. */
-  readonly #body = new Pile();
-  #midMessage = false;
-  #fds = 0;
-
-  constructor(limits: { maxMessageBytes: number; maxFds: number }) {
-    this.#limits = limits;
+/** Views of the bytes from `begin` up to `end`. */
+function between(pieces: readonly Buffer[], begin: number, end: number): Buffer[] {
+  const found: Buffer[] = [];
+  let at = 0;
+  for (const piece of pieces) {
+    const part = piece.subarray(Math.max(0, begin - at), Math.max(0, end - at));
+    if (part.length > 0) found.push(part);
+    at += piece.length;
   }
-
-  /** Whether the bytes so far end in the middle of something. */
-  get unfinished(): boolean {
-    return this.#rest.length > 0 || this.#midMessage;
-  }
-
-  /** How many bytes the frame lacks that has begun to come. */
-  get missing(): number {
-    const rest = this.#rest.bytes;
-    return rest.length < HEADER_BYTES ? 0 : HEADER_BYTES + rest.readUInt32LE(4) - rest.length;
-  }
-
-  /** The bytes and descriptors, as they count against the window, of the message that is not whole yet. */
-  get pending(): { size: number; fds: number } {
-    return { size: this.#midMessage ? windowSize(this.#body.length) : 0, fds: this.#fds };
-  }
-
-  /**
-   * Takes bytes in and returns what is whole now. Keeps no reference to them, but what it returns may be a view of them.
-   * Throws a `FramingError` at the first thing wrong;
-   * `found` then has what was whole before it.
-   */
-  push(bytes: Buffer, found: Incoming[] = []): Incoming[] {
-    const continued = this.#rest.length > 0;
-    if (continued) this.#rest.append(bytes);
-    const all = continued ? this.#rest.bytes : bytes;
-    let at = 0;
-    for (;;) {
-      const used = this.#greeted ? this.#frame(all.subarray(at), found) : this.#hello(all.subarray(at), found);
-      if (used === 0) break;
-      at += used;
-    }
-    // Bytes that complete nothing stay where they are.
-    if (at > 0 || !continued) {
-      this.#rest.clear();
-      if (at < all.length) this.#rest.append(all.subarray(at));
-    }
-    return found;
-  }
-
-  #hello(bytes: Buffer, found: Incoming[]): number {
-    const seen = Math.min(bytes.length, MAGIC.length);
-    if (!bytes.subarray(0, seen).equals(MAGIC.subarray(0, seen)))
-      throw new FramingError(`it began with ${JSON.stringify(bytes.toString('latin1', 0, 16))} instead of "FDP1"`);
-    if (bytes.length > 4 && bytes[4] !== VERSION)
-      throw new FramingError(`it speaks version ${bytes[4]} of FDP1, and this side version ${VERSION}`);
-    if (bytes.length < HELLO_BYTES) return 0;
-    const hello = {
-      codec: bytes.readUInt8(5),
-      maxMessageBytes: bytes.readUInt32LE(8),
-      maxFds: bytes.readUInt32LE(12),
-      window: bytes.readUInt32LE(16),
-    };
-    this.#greeted = true;
-    found.push({ type: 'hello', hello });
-    return HELLO_BYTES;
-  }
-
-  #frame(bytes: Buffer, found: Incoming[]): number {
-    if (bytes.length < HEADER_BYTES) return 0;
-    const type = bytes.readUInt8(0);
-    const flags = bytes.readUInt8(1);
-    const fds = bytes.readUInt16LE(2);
-    const length = bytes.readUInt32LE(4);
-    if (type !== PART && type !== TAKEN) throw new FramingError(`it sent a frame of the unknown type ${type}`);
-    if (flags & ~(MORE | UNREAD)) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
-    if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
-    if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
-    if (type === TAKEN && (length !== 4 || fds !== 0 || flags !== 0))
-      throw new FramingError('it sent a bad TAKEN frame');
-    if (type === PART) this.#bound(length, fds, (flags & UNREAD) !== 0);
-    if (bytes.length < HEADER_BYTES + length) return 0;
-
-    const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
-    if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
-    else this.#part(payload, flags, fds, found);
-    return HEADER_BYTES + length;
-  }
-
-  #bound(length: number, fds: number, hasUnread: boolean): void {
-    const { maxMessageBytes, maxFds } = this.#limits;
-    const beside = hasUnread ? 4 + 8 * maxFds + UNREAD_BYTES : 0;
-    if (this.#body.length + length > maxMessageBytes + beside) throw longMessage(maxMessageBytes);
-    if (this.#fds + fds > maxFds)
-      throw new FramingError(`it sent a message with more than ${maxFds} descriptors (maxFds)`);
-  }
-
-  #part(payload: Buffer, flags: number, fds: number, found: Incoming[]): void {
-    this.#fds += fds;
-    if (this.#midMessage || flags & MORE) this.#body.append(payload);
-    if (flags & MORE) {
-      if (payload.length === 0 && fds === 0) throw new FramingError('it sent a part of a message with nothing in it');
-      this.#midMessage = true;
-      return;
-    }
-    const own = this.#midMessage;
-    const body = decodeBody(own ? this.#body.bytes : payload, own, this.#fds, (flags & UNREAD) !== 0);
-    if (body.value.length > this.#limits.maxMessageBytes) throw longMessage(this.#limits.maxMessageBytes);
-    found.push({ type: 'message', body });
-    this.#body.clear();
-    this.#midMessage = false;
-    this.#fds = 0;
-  }
-}
-
-function longMessage(most: number): FramingError {
-  return new FramingError(`it sent a message of more than ${most} bytes (maxMessageBytes)`);
-}
-
-function badUnread(): FramingError {
-  return new FramingError('it sent a message whose unread bytes do not add up');
-}
-
-function decodeBody(body: Buffer, own: boolean, fds: number, hasUnread: boolean): Body {
-  if (!hasUnread) return { value: body, own, fds, unread: [], size: windowSize(body.length) };
-  const count = body.length < 4 ? Infinity : body.readUInt32LE(0);
-  if (count > fds || body.length < 4 + 8 * count) throw badUnread();
-  const unread: Body['unread'] = [];
-  const begin = 4 + 8 * count;
-  let at = begin;
-  for (let i = 0; i < count; i++) {
-    const index = body.readUInt32LE(4 + 8 * i);
-    const length = body.readUInt32LE(8 + 8 * i);
-    if (index >= fds || (i > 0 && index <= unread[i - 1]!.index) || at + length > body.length) throw badUnread();
-    unread.push({ index, bytes: Buffer.from(body.subarray(at, at + length)) });
-    at += length;
-  }
-  if (at - begin > UNREAD_BYTES) throw badUnread();
-  return { value: body.subarray(at), own, fds, unread, size: windowSize(body.length) };
+  return found;
 }

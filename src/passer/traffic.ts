@@ -218,6 +218,10 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     return this.#link !== undefined && this.#sends.length > 0;
   }
 
+  owes(): boolean {
+    return this.unsent();
+  }
+
   asked(): void {
     this.#link?.receive();
   }

@@ -30,7 +30,7 @@ export interface Alive<T> {
   /** `'passer'` or `'channel'`, for messages. */
   readonly what: string;
   /** Whether something is still to be sent before it may close. */
-  unsent(): boolean;
+  owes(): boolean;
   /** How many are asked for, less those at hand, has changed. */
   asked(): void;
   /** `close` is called: it must not wait for what can never come. */
@@ -231,7 +231,7 @@ export class Life<T> {
     this.#sendFailure = error;
     if (loses) this.#unreported = error;
     this.#alive.dropUnsent(error);
-    if (this.#state !== 'closing' || this.#alive.unsent()) return;
+    if (this.#state !== 'closing' || this.#alive.owes()) return;
     if (loses) this.fail(error);
     else this.#shutDown(false);
   }
@@ -303,7 +303,7 @@ export class Life<T> {
 
   /** Something was sent, or need not be sent any more. */
   closeIfDone(): void {
-    if (this.#state === 'closing' && !this.#alive.unsent()) this.finish('close() was called');
+    if (this.#state === 'closing' && !this.#alive.owes()) this.finish('close() was called');
   }
 
   /** For an event of the link, after whatever it is doing now. `unheard` is called if nobody listens. */

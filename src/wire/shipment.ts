@@ -1,5 +1,5 @@
 import type { Outgoing } from '../descriptor/outgoing.js';
-import { MAX_FDS, MAX_MESSAGES } from '../native/addon.js';
+import { MAX_MESSAGES } from '../native/addon.js';
 import { batch } from '../native/load.js';
 
 /** The most bytes of one message; the rest of a longer stretch follows as another. */
@@ -76,36 +76,5 @@ export class Shipment {
 
   get done(): boolean {
     return this.#offset === this.#length;
-  }
-}
-
-/** A shipment as it grows. */
-export class Draft {
-  readonly #packets: boolean;
-  readonly #pieces: Buffer[] = [];
-  readonly #marks: Mark[] = [];
-  #length = 0;
-
-  /** With `packets`, each piece becomes a message of its own. */
-  constructor(packets: boolean) {
-    this.#packets = packets;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  /** On a stream, descriptors may travel before their piece, so that many pieces go in one message. */
-  add(bytes: Buffer, fds: Outgoing[]): void {
-    const last = this.#marks.at(-1);
-    const full = last === undefined || last.fds.length + fds.length > MAX_FDS;
-    if (this.#packets || (fds.length > 0 && full)) this.#marks.push({ at: this.#length, fds });
-    else last?.fds.push(...fds);
-    this.#pieces.push(bytes);
-    this.#length += bytes.length;
-  }
-
-  seal(): Shipment {
-    return new Shipment(Buffer.concat(this.#pieces, this.#length), this.#marks);
   }
 }

@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, socketpair } from 'fdpasser';
-import { encodeHello, encodeMessage, encodeTaken } from '#dist/channel/frames.js';
+import { encodeHello, encodeTaken } from '#dist/channel/frames.js';
 import { channelAndPeer, channels, HELLO, TYPES } from '../support/channels.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, identity, until } from '../support/descriptors.js';
+import { encodeMessage } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 const CLOSED = { code: 'ERR_FDPASSER_CLOSED' };

@@ -4,9 +4,10 @@ import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { serialize } from 'node:v8';
 import { FdChannel, socketpair, type FdChannelOptions } from 'fdpasser';
-import { encodeHello, encodeMessage } from '#dist/channel/frames.js';
+import { encodeHello } from '#dist/channel/frames.js';
 import { channelAndPeer, channels, HELLO, TYPES, type Type } from '../support/channels.js';
 import { anonymousFile, identity, until } from '../support/descriptors.js';
+import { encodeMessage } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 const TOO_LARGE = { code: 'ERR_FDPASSER_TOO_LARGE' };

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, socketpair, type FdChannelOptions } from 'fdpasser';
-import { encodeHello, encodeMessage, encodeTaken, HELLO_BYTES } from '#dist/channel/frames.js';
+import { encodeHello, encodeTaken, HELLO_BYTES } from '#dist/channel/frames.js';
 import { channelAndPeer, HELLO, RawPeer, TYPES, type Type } from '../support/channels.js';
 import { ended, startChild } from '../support/child.js';
 import { anonymousFile, identity, until } from '../support/descriptors.js';
+import { encodeMessage } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 const PART = 1;

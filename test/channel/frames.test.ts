@@ -1,21 +1,22 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
+import { FrameReader, FramingError, type Incoming } from '#dist/channel/frame-reader.js';
 import {
+  bodyLength,
   encodeBody,
   encodeHello,
-  encodeMessage,
+  encodeMessage as cut,
   encodeTaken,
   FRAME_BYTES,
   FRAME_FDS,
-  FramingError,
   HELLO_BYTES,
-  Reader,
+  UNREAD,
   UNREAD_BYTES,
   windowSize,
   type Hello,
-  type Incoming,
 } from '#dist/channel/frames.js';
+import { encodeMessage } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 const LIMITS = { maxMessageBytes: 300_000, maxFds: 1000 };
@@ -41,7 +42,8 @@ const message = fc
   })
   .map(({ value, fds, unread }): Incoming => {
     const bytes = unread.slice(0, fds).map((bytes, index) => ({ index, bytes }));
-    const body = encodeBody(value, bytes);
+    const body = Buffer.concat(encodeBody(value, bytes));
+    assert.equal(body.length, bodyLength(value.length, bytes));
     const own = encodeMessage(body, fds, bytes.length > 0).length > 1;
     return { type: 'message', body: { value, own, fds, unread: bytes, size: windowSize(body.length) } };
   });
@@ -52,13 +54,13 @@ function encode(incoming: Incoming): Buffer {
   if (incoming.type === 'hello') return encodeHello(incoming.hello);
   if (incoming.type === 'taken') return encodeTaken(incoming.count);
   const { value, fds, unread } = incoming.body;
-  const frames = encodeMessage(encodeBody(value, unread), fds, unread.length > 0);
-  return Buffer.concat(frames.map(({ bytes }) => bytes));
+  const frames = cut(encodeBody(value, unread), fds, unread.length > 0 ? UNREAD : 0);
+  return Buffer.concat(frames.flatMap(({ pieces }) => pieces));
 }
 
 /** Reads bytes that come in pieces of these lengths, over and over, each at the same place as the one before. */
 function read(bytes: Buffer, lengths: number[]): Incoming[] {
-  const reader = new Reader(LIMITS);
+  const reader = new FrameReader(LIMITS);
   const found: Incoming[] = [];
   let at = 0;
   for (let i = 0; at < bytes.length; i++) {
@@ -140,7 +142,7 @@ test('whatever the bytes, a reader finds messages within the limits or throws a 
         // Half of them with the hello as it was, so that the rest is looked at.
         const head = keep % 2 === 0 ? valid.subarray(0, HELLO_BYTES) : Buffer.alloc(0);
         const bytes = Buffer.concat([head, mutations.reduce(mutate, valid.subarray(head.length))]);
-        const reader = new Reader(LIMITS);
+        const reader = new FrameReader(LIMITS);
         try {
           for (let at = 0, i = 0; at < bytes.length; i++) {
             const length = lengths[i % lengths.length]!;
@@ -167,7 +169,7 @@ test('whatever the bytes, a reader finds messages within the limits or throws a 
 });
 
 test('a message in a million parts of one byte costs no more memory than one in a few', () => {
-  const reader = new Reader({ maxMessageBytes: 1 << 20, maxFds: 1 });
+  const reader = new FrameReader({ maxMessageBytes: 1 << 20, maxFds: 1 });
   reader.push(encodeHello({ codec: 0, maxMessageBytes: 0, maxFds: 0, window: 0 }));
   const parts = Buffer.alloc(9 << 10);
   for (let at = 0; at < parts.length; at += 9) encodeMessage(Buffer.from('x'), 0, false)[0]!.bytes.copy(parts, at);

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { FdChannel, FdPasser, FdStream, OwnedFd, socketpair } from 'fdpasser';
-import { encodeMessage } from '#dist/channel/frames.js';
 import { RawPeer, TYPES } from '../support/channels.js';
 import { anonymousFile, identity, leftOpen, openDescriptors, until } from '../support/descriptors.js';
+import { encodeMessage } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 const GARBAGE = Buffer.from('\tgarbage.');

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
-import { encodeMessage, HELLO_BYTES } from '#dist/channel/frames.js';
+import { HELLO_BYTES } from '#dist/channel/frames.js';
 import { channelAndPeer, HELLO, TYPES, type RawPeer } from '../support/channels.js';
 import { anonymousFile, leftOpen, openDescriptors, until } from '../support/descriptors.js';
+import { encodeMessage } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 /** Puts messages on the wire, with so many descriptors each. */

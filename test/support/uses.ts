@@ -4,11 +4,12 @@ import { closeSync, lstatSync, openSync, readdirSync, rmSync, unlinkSync } from 
 import { createSocket } from 'node:dgram';
 import { finished } from 'node:stream/promises';
 import { connect, FdPasser, listen, OwnedFd, peerCredentials, sendDatagram, socketpair } from 'fdpasser';
-import { encodeMessage, encodeTaken } from '#dist/channel/frames.js';
+import { encodeTaken } from '#dist/channel/frames.js';
 import { address } from '#dist/endpoint/address.js';
 import { addon } from '#dist/native/load.js';
 import { channelAndPeer } from './channels.js';
 import { anonymousFile, identity, until } from './descriptors.js';
+import { encodeMessage } from './frames.js';
 import { connected, pushFiles, receiveFiles } from './passing.js';
 import { noteFiles, streamPair } from './stream.js';
 

@@ -4,9 +4,10 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, FdPasser, FdStream, socketpair, type OwnedFd } from 'fdpasser';
-import { encodeHello, encodeMessage, encodeTaken, FRAME_FDS, type Frame } from '#dist/channel/frames.js';
+import { encodeHello, encodeTaken, FRAME_FDS } from '#dist/channel/frames.js';
 import { RawPeer, type Type } from '../../support/channels.js';
 import { anonymousFile, leftOpen, openDescriptors, until } from '../../support/descriptors.js';
+import { encodeMessage, type WholeFrame } from '../../support/frames.js';
 import { Random } from '../../support/random.js';
 
 export interface Survived {
@@ -82,7 +83,7 @@ function mutated(bytes: Buffer): Buffer {
 }
 
 /** The frames of one message, mostly what they should be, so that a connection lasts for a while. */
-function frames(): Frame[] {
+function frames(): WholeFrame[] {
   if (random.once(300)) return [{ bytes: encodeTaken(random.below(random.of([2, 10, 2 ** 32]))), fds: 0 }];
   const most = random.once(400) ? 150_000 : 40;
   const found = encodeMessage(noise(most), random.once(200) ? random.below(300) : random.of([0, 0, 0, 1, 2]), false);
@@ -94,11 +95,11 @@ function frames(): Frame[] {
 }
 
 /** What goes in one sendmsg each: as many frames as its descriptors allow, or one packet. */
-function shipments(): Frame[] {
+function shipments(): WholeFrame[] {
   const all = Array.from({ length: type === 'stream' ? 100 : 1 }, frames).flat();
   survived.frames += all.length;
   if (type !== 'stream') return all;
-  const found: Frame[] = [];
+  const found: WholeFrame[] = [];
   while (all.length > 0) {
     let fds = 0;
     let many = 0;

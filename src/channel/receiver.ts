@@ -1,0 +1,160 @@
+import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
+import { unreadable, type FdPasserError } from '../errors.js';
+import { addon, batch } from '../native/load.js';
+import type { Coder } from './codec.js';
+import { FrameReader, FramingError, type Body, type Incoming } from './frame-reader.js';
+import { FRAME_BYTES, FRAME_FDS, HEADER_BYTES, type Hello } from './frames.js';
+import { Message } from './message.js';
+
+/** What a message counts against the window. */
+interface Weight {
+  size: number;
+  fds: number;
+}
+
+/** A message received. */
+export interface Arrived<T> extends Weight {
+  message: Message<T>;
+  /** The messages right behind it, if they could not be read: they count as taken when it is. */
+  unreadable: Weight[];
+}
+
+/** Who is told of what came. */
+export interface Listener<T> {
+  /** The peer's first word. */
+  greeted(hello: Hello): void;
+  /** The application there has taken so many messages in all. */
+  told(count: number): void;
+  arrived(message: Arrived<T>): void;
+  /** One was passed over, and that many count as taken at once. */
+  passedOver(error: FdPasserError, taken: number): void;
+}
+
+/** What one receive takes, unless a frame needs more: a peer can put very many messages into a few bytes. */
+const SHORT = 8192;
+/** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
+export const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
+
+/** The receiving half of a channel: puts messages together, and holds the peer to its window. */
+export class Receiver<T> {
+  readonly #limits: Hello;
+  readonly #coder: Coder;
+  readonly #packets: boolean;
+  readonly #listener: Listener<T>;
+  readonly #reader: FrameReader;
+  /** How many bytes one receive takes. */
+  stride: number;
+  /** Received, and not claimed by a message yet. */
+  readonly #fds: number[] = [];
+  /** Messages that wait here for someone, on the peer's account. */
+  #waiting = 0;
+  #waitingBytes = 0;
+  #waitingFds = 0;
+  /** The last message of those that wait. */
+  #last: Arrived<T> | undefined;
+
+  constructor(limits: Hello, coder: Coder, packets: boolean, listener: Listener<T>) {
+    this.#limits = limits;
+    this.#coder = coder;
+    this.#packets = packets;
+    this.#listener = listener;
+    this.#reader = new FrameReader(limits);
+    this.stride = packets ? ROOM.length : SHORT;
+  }
+
+  /** Whether messages wait for somebody to take them. */
+  get holds(): boolean {
+    return this.#waiting > 0;
+  }
+
+  /** Whether what came so far ends in the middle of something. */
+  get unfinished(): boolean {
+    return this.#reader.unfinished;
+  }
+
+  /** The batch and the room hold so many of the kernel's messages. Throws at the first thing wrong, after what was right. */
+  read(messages: number): void {
+    for (let i = 0, next = 0; i < messages; i++) {
+      const end = next + batch.count[i]!;
+      while (next < end) this.#fds.push(batch.fd[next++]!);
+    }
+    const found: Incoming[] = [];
+    try {
+      this.#reader.push(ROOM.subarray(0, batch.size[0]), found);
+    } finally {
+      for (const incoming of found) this.#take(incoming);
+    }
+    if (!this.#packets) this.stride = Math.min(Math.max(this.#reader.missing, SHORT), ROOM.length);
+    const { size, fds } = this.#reader.pending;
+    if (size > 0) this.#checkWindow(size, fds);
+    const unclaimed = this.#fds.length - fds;
+    if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
+  }
+
+  #take(incoming: Incoming): void {
+    switch (incoming.type) {
+      case 'hello':
+        this.#listener.greeted(incoming.hello);
+        return;
+      case 'taken':
+        this.#listener.told(incoming.count);
+        return;
+      case 'message':
+        this.#arrived(incoming.body);
+    }
+  }
+
+  #arrived({ value, own, fds, unread, size }: Body): void {
+    if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
+    this.#checkWindow(size, fds);
+    this.#waiting++;
+    this.#waitingBytes += size;
+    this.#waitingFds += fds;
+    const owned = this.#fds.splice(0, fds).map(ownReceived);
+    let decoded: unknown;
+    try {
+      decoded = this.#coder.decode(value, own);
+    } catch (error) {
+      OwnedFd.closeAll(owned);
+      this.#passOver({ size, fds }, error as Error);
+      return;
+    }
+    for (const { index, bytes } of unread) setUnread(owned[index]!, bytes);
+    this.#last = { message: new Message(decoded as T, owned), size, fds, unreadable: [] };
+    this.#listener.arrived(this.#last);
+  }
+
+  /** The frames around it are sound, so it concerns this message alone. */
+  #passOver(weight: Weight, error: Error): void {
+    const first = this.#last === undefined;
+    if (first) this.#leaves(weight);
+    else this.#last!.unreadable.push(weight);
+    this.#listener.passedOver(unreadable(this.#coder.name, error), first ? 1 : 0);
+  }
+
+  /** Somebody takes this one. Returns how many messages count as taken with it. */
+  taken(arrived: Arrived<T>): number {
+    if (this.#last === arrived) this.#last = undefined;
+    this.#leaves(arrived);
+    for (const weight of arrived.unreadable) this.#leaves(weight);
+    return 1 + arrived.unreadable.length;
+  }
+
+  #leaves({ size, fds }: Weight): void {
+    this.#waiting--;
+    this.#waitingBytes -= size;
+    this.#waitingFds -= fds;
+  }
+
+  /** Of a message, or the part of one that is here. */
+  #checkWindow(size: number, fds: number): void {
+    const { window, maxFds } = this.#limits;
+    if (this.#waiting > 0 && (this.#waitingBytes + size > window || this.#waitingFds + fds > maxFds))
+      throw new FramingError('it sent more than the window allows');
+  }
+
+  /** Closes what no message has claimed. */
+  close(): void {
+    for (const fd of this.#fds.splice(0)) addon.close(fd);
+  }
+}
