@@ -8,7 +8,8 @@
  * PRELOAD names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js.
  */
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { availableParallelism } from 'node:os';
+import { basename, join } from 'node:path';
 import { build, compileTests, library, root } from './compile-tests.js';
 import { runFiles } from './run-files.js';
 
@@ -16,6 +17,9 @@ const compiled = process.argv[2] === '--compiled';
 const wanted = process.argv.slice(compiled ? 3 : 2);
 /** Generous: only a hang takes as long. */
 const LIMIT = (process.env.FAULTS_ALL || compiled ? 60 : 8) * 60_000;
+
+/** These measure time, or use up what all processes of the machine share. */
+const ALONE = ['in-flight'];
 
 if (!compiled) compileTests();
 const files = readdirSync(join(build, 'test'), { encoding: 'utf8', recursive: true })
@@ -31,4 +35,10 @@ function isNamed(path, name) {
 
 process.chdir(root);
 process.env.LD_PRELOAD = [process.env.PRELOAD, library('close-guard')].filter(Boolean).join(':');
-await runFiles(files, { limit: LIMIT, grace: 10_000 });
+const atOnce = Math.min(availableParallelism(), 4);
+await runFiles(files, {
+  limit: LIMIT,
+  grace: 10_000,
+  atOnce,
+  isAlone: (file) => ALONE.includes(basename(file, '.test.js')),
+});

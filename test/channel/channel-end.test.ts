@@ -57,7 +57,7 @@ for (const type of TYPES) {
     await other.close();
   });
 
-  test(`two that close with confirmations outstanding do not wait for each other, over a ${type} socket`, async () => {
+  test(`two channels that close with confirmations outstanding do not wait for each other, over a ${type} socket`, async () => {
     const [one, other] = channels<string>({ type });
     const fds = [anonymousFile(), anonymousFile()] as const;
     const refused = [

@@ -51,7 +51,7 @@ for (const type of TYPES) {
     closeSync(fd);
   });
 
-  test(`messages without bytes or descriptors count too, over a ${type} socket`, async () => {
+  test(`messages without bytes or descriptors count for the window too, over a ${type} socket`, async () => {
     const pair = unequal({ highWaterMark: 8000 }, type);
     await stopsAfter(1000, pair, () => pair[0].send(undefined));
   });
@@ -100,7 +100,7 @@ for (const type of TYPES) {
   });
 }
 
-test('two that only send are told of what was taken all the same', async () => {
+test('two channels that only send are told of what was taken all the same', async () => {
   const [one, other] = channels<number>({ highWaterMark: 100 });
   const unsent: Promise<void>[] = [];
   for (const channel of [one, other]) for (let i = 0; i < 100; i++) unsent.push(channel.send(i).catch(() => undefined));

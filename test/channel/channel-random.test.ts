@@ -4,6 +4,7 @@ import type { FdChannel } from 'fdpasser';
 import { channels, TYPES } from '../support/channels.js';
 import { anonymousFile, identity } from '../support/descriptors.js';
 import { Random } from '../support/random.js';
+import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 interface Expected {
@@ -24,7 +25,7 @@ for (const type of TYPES)
     const random = new Random(seed);
     const fds = Array.from({ length: 32 }, anonymousFile);
     const identities = fds.map(identity);
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < amount(12, 4); round++) {
       const highWaterMark = random.of([1, 1000, 65_536, 300_000, 1 << 22]);
       const [one, other] = channels<Buffer>({ type, codec: 'bytes', highWaterMark, maxFds: random.of([600, 2000]) });
       const exchange = async (from: FdChannel<Buffer>, to: FdChannel<Buffer>) => {

@@ -11,6 +11,7 @@ import { HELLO, RawPeer, TYPES, type Type } from '../support/channels.js';
 import { ended, type Ended } from '../support/child.js';
 import { connection } from '../support/connection.js';
 import { anonymousFile, identity, inFolder, until } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const PEER = fileURLToPath(new URL('../../../test/python/peer.py', import.meta.url));
@@ -26,6 +27,7 @@ class PythonChannel {
   readonly #lines: AsyncIterator<string>;
 
   constructor(socket: { readonly fd: number }, options: Record<string, unknown>) {
+    needs('python3');
     this.#child = spawn('python3', ['-B', PEER, EXAMPLES, JSON.stringify(options)], {
       stdio: ['pipe', 'pipe', 'pipe', socket.fd],
       env,
@@ -386,6 +388,7 @@ test('Python is handed the bytes that were read of connections before', async ()
 });
 
 test('examples/python/client.py hands files to a server', async () => {
+  needs('python3');
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);
     const names = ['a', 'b'].map((name) => `${folder}/${name}`);

@@ -49,7 +49,7 @@ for (const type of TYPES)
     await channel.close();
   });
 
-test('one that cannot be read counts as taken in its turn, when all before it were', async () => {
+test('a message that cannot be read counts as taken in its turn, when all before it were', async () => {
   const [channel, peer] = channelAndPeer<string>();
   using _ = peer;
   let passedOver = 0;
@@ -79,7 +79,7 @@ test('messages that cannot be read leave the window to others', async () => {
   await channel.close();
 });
 
-test('where nobody listens, the first that cannot be read is a process warning', async () => {
+test('the first message that cannot be read is a process warning where nobody listens', async () => {
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
@@ -98,7 +98,7 @@ test('where nobody listens, the first that cannot be read is a process warning',
   assert.match(warnings[0]!.message, /not json.*Listen for 'unreadable'/);
 });
 
-test('one that cannot be read does not confirm what a closing channel drops', async () => {
+test('a message that cannot be read does not confirm what a closing channel drops', async () => {
   const [channel, peer] = channelAndPeer<string>();
   using _ = peer;
   let passedOver = 0;

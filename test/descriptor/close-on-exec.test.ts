@@ -23,7 +23,7 @@ async function openInChild(named: (number | 'ignore')[]): Promise<string[]> {
     .filter((entry) => !/^[012] /.test(entry));
 }
 
-test('whatever is made or received is close-on-exec, and a spawned child has only what was named', async () => {
+test('every descriptor that is made or received is close-on-exec, and a spawned child has only what was named', async () => {
   await inFolder(async (folder) => {
     const bare = await openInChild([]);
     const [a, b] = socketpair();

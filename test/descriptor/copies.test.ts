@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { closeSync, cpSync, fstatSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import * as one from 'fdpasser';
-import { anonymousFile, identity } from '../support/descriptors.js';
+import { anonymousFile, identity, isOpen } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 type Library = typeof one;
@@ -48,15 +48,6 @@ function waiting({ FdPasser }: Library) {
     return other;
   };
   return [passer, go] as const;
-}
-
-function isOpen(fd: number): boolean {
-  try {
-    fstatSync(fd);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 for (const [how, other] of Object.entries(copies)) {

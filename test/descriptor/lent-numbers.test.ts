@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { closeSync, createWriteStream, fstatSync, openSync } from 'node:fs';
+import { closeSync, createWriteStream, openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { FdChannel, FdPasser, FdStream, listen, OwnedFd, socketpair, type FdLike } from 'fdpasser';
 import type { Task } from './children/number-user.js';
-import { anonymousFile, identity, inFolder, until } from '../support/descriptors.js';
+import { anonymousFile, identity, inFolder, isOpen, until } from '../support/descriptors.js';
 import { turns } from '../support/passing.js';
 import { test } from '../support/test.js';
 
@@ -76,15 +76,6 @@ function takeNumber(fd: number): number[] {
   while (taken.at(-1)! < fd);
   assert.equal(taken.at(-1), fd);
   return taken;
-}
-
-function isOpen(fd: number): boolean {
-  try {
-    fstatSync(fd);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 for (const [name, make] of Object.entries(wires))

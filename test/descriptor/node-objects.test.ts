@@ -23,6 +23,7 @@ import { FdChannel, FdPasser, FdStream, OwnedFd, socketpair, type FdLike } from 
 import { ended, message, startChild } from '../support/child.js';
 import { connection, reads, withChild } from '../support/connection.js';
 import { anonymousFile, identity, inFolder, until } from '../support/descriptors.js';
+import { passed } from '../support/passing.js';
 import { test } from '../support/test.js';
 
 const UNREAD = { code: 'ERR_FDPASSER_UNREAD' };
@@ -551,12 +552,3 @@ test('nothing is left of what was sent that keeps a process alive', async () => 
   server.close();
   await passer.close();
 });
-
-/** Sends a descriptor through a passer within this process. */
-async function passed(fh: FdLike): Promise<OwnedFd> {
-  const [near, far] = socketpair();
-  await using from = new FdPasser({ fh: near });
-  await using to = new FdPasser({ fh: far });
-  await from.send(fh);
-  return await to.receive();
-}

@@ -11,6 +11,7 @@ import { FdPasser, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
 import { channelAndPeer, channels } from '../support/channels.js';
 import { connection, reads } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
+import { passed } from '../support/passing.js';
 import { test } from '../support/test.js';
 
 const BUSY = { code: 'ERR_FDPASSER_HTTP_BUSY' };
@@ -75,15 +76,6 @@ async function served(server: Server, port: number): Promise<[accepted: Socket, 
   const client = connect(port, '127.0.0.1');
   const [accepted] = (await once(server, 'connection')) as [Socket];
   return [accepted, client];
-}
-
-/** Sends through a passer within this process. */
-async function passed(fh: FdLike): Promise<OwnedFd> {
-  const [near, far] = socketpair();
-  await using from = new FdPasser({ fh: near });
-  await using to = new FdPasser({ fh: far });
-  await from.send(fh);
-  return await to.receive();
 }
 
 // ---- an agent's connections

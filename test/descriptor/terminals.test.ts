@@ -8,6 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { ReadStream, WriteStream } from 'node:tty';
 import { FdPasser, socketpair, type OwnedFd } from 'fdpasser';
 import { until } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /** Opens pseudo-terminals, and sends the ends of each and what is open for writing alone. */
@@ -25,6 +26,7 @@ for _ in range(int(sys.argv[1])):
 type Terminal = [master: OwnedFd, slave: OwnedFd, writer: OwnedFd];
 
 async function terminals(count: number, blocking: boolean): Promise<Terminal[]> {
+  needs('python3');
   const passer = new FdPasser();
   const args = ['-c', OPENER, String(count), String(blocking)];
   const python = spawn('python3', args, { stdio: ['ignore', 'inherit', 'inherit', passer.peer.fd] });

@@ -17,4 +17,5 @@ async function useNumbers(...args: string[]): Promise<void> {
 test('numbers of every origin, used in every way in a worker, are closed once, without a warning, when it ends', () =>
   useNumbers());
 
-test('the same in workers that are terminated at any moment', () => useNumbers(`${randomInt(2 ** 31)}`, '12'));
+test('numbers of every origin, used in every way, are closed once in workers that are terminated at any moment', () =>
+  useNumbers(`${randomInt(2 ** 31)}`, '12'));

@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';
 import { ended, startChild } from '../support/child.js';
 import { receiveAll, sendNew } from '../support/exchange.js';
+import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 function startWorker(task: string, fd?: number): Worker {
@@ -40,8 +41,8 @@ test('a worker with receives pending ends by itself once it closes its passers',
   orderlyEnd(startWorker('pending')));
 
 for (const [where, count, title] of [
-  ['main', 200, 'in the main thread too'],
-  ['workers', 60, 'in the workers alone'],
+  ['main', amount(200, 30), 'in the main thread too'],
+  ['workers', amount(60, 10), 'in the workers alone'],
 ] as const)
   test(`${count} workers terminated at any moment neither crash nor leak, with the addon loaded ${title}`, async () => {
     const seed = randomInt(2 ** 31);

@@ -19,6 +19,7 @@ import {
 import { addon } from '#dist/native/load.js';
 import { ended, message, startChild, type Ended } from '../support/child.js';
 import { O_CLOEXEC, O_NONBLOCK, flagsOf, inFolder } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { pushFiles, receiveFiles, turns } from '../support/passing.js';
 import { test } from '../support/test.js';
 
@@ -295,6 +296,7 @@ s.connect(bytes.fromhex(sys.argv[1]))
 `;
 
 test('an abstract name may have NULs inside and behind, and fill its room', async () => {
+  needs('python3');
   const pid = process.pid;
   for (const name of [`\0a\0${pid}`, `\0b${pid}\0`, `\0\0c${pid}`, `\0é${pid}`.padEnd(107, '\0')]) {
     using server = listen(name);

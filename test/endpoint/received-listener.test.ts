@@ -8,6 +8,7 @@ import { FdPasser, FdServer, OwnedFd, connect, fdpasserAccept, listen, socketpai
 import { addon } from '#dist/native/load.js';
 import { ended, message, startChild } from '../support/child.js';
 import { O_CLOEXEC, O_NONBLOCK, anonymousFile, flagsOf, identity, inFolder } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /** Listens on a name of the type, blocking as Perl's and Python's servers do, and sends the socket over descriptor 3. */
@@ -21,6 +22,7 @@ socket.send_fds(wire, [b"x"], [listener.fileno()])
 `;
 
 async function madeByAnother(name: string, type: string): Promise<OwnedFd> {
+  needs('python3');
   const [ours, theirs] = socketpair();
   await using passer = new FdPasser({ fh: ours });
   const { LD_PRELOAD: _, ...env } = process.env;

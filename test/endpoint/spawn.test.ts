@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { FdChannel, FdPasser, FdStream, listen, type OwnedFd, type SpawnOptions } from 'fdpasser';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const INHERITS = new URL('children/inherits.js', import.meta.url);
@@ -72,6 +73,7 @@ test("a stream's child finds its end", async () => {
 
 for (const nonblocking of [false, true])
   test(`a child's end is ${nonblocking ? 'non-blocking when asked' : 'blocking unless asked otherwise'}`, async () => {
+    needs('python3');
     const program = 'import os; print(os.get_blocking(int(os.environ["FDPASSER_FD"])), flush=True)';
     const { child, passer } = FdPasser.spawn('python3', ['-c', program], { nonblocking });
     const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();

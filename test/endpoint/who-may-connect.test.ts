@@ -6,6 +6,7 @@ import { lstatSync, statSync, writeFileSync } from 'node:fs';
 import { FdPasser, listen, type ListenOptions } from 'fdpasser';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, identity, inFolder } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /** What another user is told by a server that sends a descriptor to everyone it accepts. */
@@ -62,6 +63,7 @@ while not select.select([0], [], [], 0)[0]:
 `;
 
 test('listening never changes the mode of what was put in the place of its socket', async () => {
+  needs('python3');
   const umask = process.umask(0o077);
   try {
     await inFolder(async (folder) => {

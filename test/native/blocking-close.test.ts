@@ -62,7 +62,7 @@ test('closing a received connection that lingers does not stop the event loop', 
   passer.destroy();
 });
 
-test('nor does a stream that nobody listens to for descriptors', async () => {
+test('a stream that nobody listens to for descriptors does not stop the event loop when it closes one that lingers', async () => {
   const [a, b] = socketpair();
   const stream = new FdStream(a);
   const whenClosed = once(stream, 'close');
@@ -73,7 +73,7 @@ test('nor does a stream that nobody listens to for descriptors', async () => {
   await whenClosed;
 });
 
-test('nor does a channel whose peer breaks the protocol', async () => {
+test('a channel whose peer breaks the protocol does not stop the event loop when it closes what lingers', async () => {
   const [a, b] = socketpair();
   await doesNotStop(b, INHERITED, async () => {
     b.close();
@@ -84,7 +84,7 @@ test('nor does a channel whose peer breaks the protocol', async () => {
 });
 
 for (const type of ['stream', 'seqpacket'] as const)
-  test(`nor does the end of a ${type} passer with such connections unread`, async () => {
+  test(`the end of a ${type} passer does not stop the event loop when connections that linger are unread`, async () => {
     const [a, b] = socketpair({ type });
     const passer = new FdPasser({ fh: a });
     await doesNotStop(b, INHERITED, () => {
@@ -93,7 +93,7 @@ for (const type of ['stream', 'seqpacket'] as const)
     });
   });
 
-test('nor does the end of a passer with such connections in a packet without bytes, behind an empty one', async () => {
+test('the end of a passer does not stop the event loop when connections that linger are in a packet without bytes', async () => {
   const [a, b] = socketpair({ type: 'seqpacket' });
   const passer = new FdPasser({ fh: a });
   const close = (): void => {
@@ -103,7 +103,7 @@ test('nor does the end of a passer with such connections in a packet without byt
   await doesNotStop(b, INHERITED, close, 0);
 });
 
-test('nor does the close of a server with such connections in its backlog', async () => {
+test('the close of a server does not stop the event loop when connections that linger are in its backlog', async () => {
   await inFolder(async (folder) => {
     const server = listen(`${folder}/socket`);
     const [unused, theirs] = socketpair();

@@ -8,13 +8,14 @@ import { ended, startChild } from '../support/child.js';
 import { anonymousFile, identity, inFolder, leftOpen, openDescriptors, until } from '../support/descriptors.js';
 import { withFaults, type Action, type Faults } from '../support/faults.js';
 import { idle } from '../support/idle.js';
+import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 import { WIRES, type Wire, type WireKind } from '../support/wires.js';
 
 const FILES = 3;
 /** `npm run test:faults` tries every system call; at other times it is one of so many. */
 const ALL = process.env.FAULTS_ALL !== undefined;
-const STRIDE = ALL ? 1 : 11;
+const STRIDE = ALL ? 1 : amount(11, 47);
 
 interface Role {
   name: string;

@@ -5,6 +5,7 @@ import { ended, message, startChild, type ChildOptions } from '../support/child.
 import { anonymousFile, inFolder } from '../support/descriptors.js';
 import { errnoOf, withFaults } from '../support/faults.js';
 import { PEEKS } from '../support/injection.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 import { WIRES, type WireKind } from '../support/wires.js';
 
@@ -99,6 +100,7 @@ const kinds = PEEKS ? ['FdPasser stream', 'FdStream', 'FdChannel stream'] : [];
 
 for (const kind of WIRES.filter(({ name }) => kinds.includes(name)))
   test(`a call that strace makes fail is followed by the same calls and outcome as one that our library does: ${kind.name}`, async () => {
+    needs('strace');
     for (const failure of FAILURES) {
       const [kernel, library] = await Promise.all([byStrace(kind, failure), byLibrary(kind, failure)]);
       assert.deepEqual(library, kernel, JSON.stringify(failure));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const cwd = fileURLToPath(new URL('../../../', import.meta.url));
@@ -42,6 +43,7 @@ test('the import refuses what is no poller, naming the variable and its values',
 });
 
 test('the import says so when the thread of the poller cannot start', async () => {
+  needs('prlimit', 'setpriv');
   // Node's own threads are there first. Root has no such limit.
   const script = `
     import { execFileSync } from 'node:child_process';

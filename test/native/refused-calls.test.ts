@@ -25,6 +25,9 @@ function arrives(title: string, refused: string): void {
 
 for (const errno of ['ENOSYS', 'EPERM'])
   for (const calls of [...CALLS, TOGETHER])
-    arrives(`all arrives in a sandbox that answers ${errno} to ${calls}`, `${errno} ${calls}`);
+    arrives(`all that is sent arrives in a sandbox that answers ${errno} to ${calls}`, `${errno} ${calls}`);
 
-arrives('all arrives where SO_PEEK_OFF does nothing and recvmmsg cannot peek, as in gVisor', 'ENOSYS gvisor');
+arrives(
+  'all that is sent arrives where SO_PEEK_OFF does nothing and recvmmsg cannot peek, as in gVisor',
+  'ENOSYS gvisor',
+);

@@ -20,7 +20,7 @@ for (const [flags, title] of [
   [['--disallow-code-generation-from-strings'], 'where no text may become code'],
   [[...restricted, '--allow-addons', '--allow-worker'], 'under the permission model with --allow-addons'],
 ] as const)
-  test(`it loads and passes descriptors ${title}, in a worker too`, async () => {
+  test(`the library loads and passes descriptors ${title}, in a worker too`, async () => {
     assert.deepEqual(await run([...flags], 'worker'), { code: 0, signal: null, stdout: '', stderr: '' });
   });
 

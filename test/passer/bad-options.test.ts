@@ -27,7 +27,7 @@ test('connect refuses a path that is missing', async () => {
   await assert.rejects(connect(undefined as unknown as string), TYPE);
 });
 
-test('null options are refused', async () => {
+test('options that are null are refused', async () => {
   const passer = new FdPasser();
   const fd = anonymousFile();
   const none = null as unknown as object;
@@ -92,7 +92,7 @@ test('what a promise rejects with has the line that called in its stack', async 
   b.close();
 });
 
-test('of several descriptors, an error says which was at fault', async () => {
+test('an error about several descriptors says which was at fault', async () => {
   const [a, b] = socketpair();
   const [channel, stream] = [new FdChannel(a), new FdStream(b)];
   const fds = [0, 'a path' as unknown as FdLike];

@@ -66,7 +66,7 @@ test('a flood leaves a paused stream with at most 512 descriptors, and its highW
   closeSync(fd);
 });
 
-test('one who waits for more bytes than brought so many descriptors gets them', async () => {
+test('a stream whose reader waits for more bytes than brought so many descriptors gets them', async () => {
   const [a, b] = socketpair();
   using peer = new RawPeer(b);
   const fd = anonymousFile();

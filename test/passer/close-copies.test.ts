@@ -3,10 +3,11 @@ import { closeSync, fstatSync } from 'node:fs';
 import { FdPasser, socketpair, type OwnedFd } from 'fdpasser';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile } from '../support/descriptors.js';
+import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 const FILES = 500;
-const COUNT = 50_000;
+const COUNT = amount(50_000, 10_000);
 
 for (const type of ['stream', 'seqpacket'] as const)
   test(`whoever receives from a ${type} socket is not disturbed by another process that closes copies of it`, async () => {

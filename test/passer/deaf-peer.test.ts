@@ -84,7 +84,7 @@ for (const type of ['stream', 'seqpacket'] as const) {
       assert.equal(life.closes, 1);
     }));
 
-  test(`and so does one that is asked only after that, and for one more, over a ${type} socket`, () =>
+  test(`a passer that is asked only after its peer takes nothing more ends after what it was sent, over a ${type} socket`, () =>
     withDeafPeer(type, THREE_FILES, async ({ socket, files }) => {
       const [passer, life] = observed({ fh: socket });
       const fd = anonymousFile();

@@ -95,7 +95,7 @@ test('a table without any room is told, too', async () => {
 });
 
 if (PEEKS)
-  test('who listens is not warned, unless it can never come', async () => {
+  test('a program that listens is not warned, unless what waits can never come', async () => {
     const fd = anonymousFile();
     const few = await told('listener', FREE + 3, SENDERS.passer(Array<number>(FREE + 3).fill(fd)));
     assert.deepEqual(few, { warnings: [], received: FREE + 3 });

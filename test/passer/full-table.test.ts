@@ -5,6 +5,7 @@ import type { Report as Kept } from './children/full-table-keep.js';
 import type { Report as Raced } from './children/full-table-race.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
+import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 const ORDERLY = { code: 0, signal: null, stdout: '', stderr: '' };
@@ -72,9 +73,9 @@ for (const above of ['stream', 'channel'] as const)
 const CAN_LOSE = process.env['FDPASSER_PEEK'] === 'off';
 
 const RACES = [
-  { count: 100_000, batch: 1, limit: 64 },
-  { count: 100_000, batch: 16, limit: 64 },
-  { count: 100_000, batch: 253, limit: 300 },
+  { count: amount(100_000, 20_000), batch: 1, limit: 64 },
+  { count: amount(100_000, 20_000), batch: 16, limit: 64 },
+  { count: amount(100_000, 20_000), batch: 253, limit: 300 },
 ];
 for (const { count, batch, limit } of RACES)
   test(`${count} descriptors, up to ${batch} a message, arrive in order while threads race for the last of ${limit} slots`, async () => {

@@ -28,7 +28,7 @@ async function exchange(one: FdPasser, other: FdPasser, count: number): Promise<
   );
 }
 
-test('passes both ways at the same time over a pair', async () => {
+test('a passer passes both ways at the same time over a pair', async () => {
   for (const type of ['stream', 'seqpacket', 'dgram'] as const) {
     const [a, b] = socketpair({ type });
     await using one = new FdPasser({ fh: a });
@@ -37,7 +37,7 @@ test('passes both ways at the same time over a pair', async () => {
   }
 });
 
-test('passes both ways at the same time over a path', async () => {
+test('a passer passes both ways at the same time over a path', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);
     const [a, b] = await Promise.all([connect(server.path), server.accept()]);
@@ -47,7 +47,7 @@ test('passes both ways at the same time over a path', async () => {
   });
 });
 
-test('passes both ways between a parent and a spawned child', async () => {
+test('a passer passes both ways between a parent and a spawned child', async () => {
   const passer = new FdPasser();
   const child = startChild('passer/echo', { peer: passer.peer });
   passer.iAmParent();

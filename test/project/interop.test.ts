@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { FdPasser, type FdPasserOptions, type OwnedFd } from 'fdpasser';
 import { ended } from '../support/child.js';
 import { anonymousFile, identity } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /** More than a socket's buffer holds, so that each side has to wait for the other. */
@@ -13,7 +14,8 @@ const MANY = 600;
  * Starts another language's program from test/interop with one end of a pair as its descriptor 3. The pair is left
  * blocking, as such programs expect.
  */
-function startPeer(command: string, script: string, args: unknown[], options: FdPasserOptions = {}) {
+function startPeer(command: 'perl' | 'python3', script: string, args: unknown[], options: FdPasserOptions = {}) {
+  needs(command === 'perl' ? 'IO::FDPass of Perl' : command);
   const passer = new FdPasser({ ...options, dontSetNonblocking: true });
   const path = fileURLToPath(new URL(`../../../test/interop/${script}`, import.meta.url));
   const child = spawn(command, [path, ...args.map(String)], {

@@ -1,18 +1,23 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ended, type Ended } from '../support/child.js';
+import { inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 const runner = fileURLToPath(new URL('../../../scripts/run-files.js', import.meta.url));
 
-/** Runs test files of that content by scripts/run-files.js. `FOLDER` is theirs. */
+/**
+ * Runs test files of that content by scripts/run-files.js, two at once but for those that have "alone" in their names.
+ * `FOLDER` is theirs.
+ */
 async function runFiles(
   limits: { limit: number; grace: number },
   contents: Record<string, string>,
+  more: NodeJS.ProcessEnv = {},
 ): Promise<Ended & { folder: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-runner-'));
   const files = Object.entries(contents).map(([name, content]) => {
@@ -24,9 +29,10 @@ async function runFiles(
   writeFileSync(
     program,
     `import { runFiles } from ${JSON.stringify(runner)};
-     await runFiles(${JSON.stringify(files)}, ${JSON.stringify(limits)});`,
+     const isAlone = (file) => file.includes('alone');
+     await runFiles(${JSON.stringify(files)}, { ...${JSON.stringify(limits)}, atOnce: 2, isAlone });`,
   );
-  const env = { ...process.env, FOLDER: folder, NODE_TEST_CONTEXT: undefined };
+  const env = { ...process.env, FOLDER: folder, NODE_TEST_CONTEXT: undefined, ...more };
   return { ...(await ended(spawn(process.execPath, [program], { env }))), folder };
 }
 
@@ -86,6 +92,90 @@ test('test files that pass are one run, with one plan and one sum', async () => 
   const { code, stdout, folder } = await runFiles({ limit: 60_000, grace: 0 }, { first: PASSES, second: PASSES });
   assert.equal(code, 0);
   assert.match(stdout, /^ok 1 - passes$[^]*^ok 2 - passes$[^]*^1\.\.2\n# tests 2$[^]*^# pass 2\n# fail 0$/m);
+  rmSync(folder, { recursive: true });
+});
+
+const MEETS = `
+  import { test } from 'node:test';
+  import { existsSync, writeFileSync } from 'node:fs';
+  import { setTimeout as sleep } from 'node:timers/promises';
+  import { basename } from 'node:path';
+  const path = (name) => process.env.FOLDER + '/' + name;
+  const self = basename(import.meta.filename, '.test.mjs');
+`;
+
+test('two test files run at the same time, and one that runs alone begins when they are over', async () => {
+  const meets = (other: string): string => `${MEETS}
+    test(self + ' meets the other', { timeout: 60_000 }, async () => {
+      writeFileSync(path(self), '');
+      while (!existsSync(path('${other}'))) await sleep(5);
+    });
+    process.on('exit', () => writeFileSync(path(self + ' is over'), ''));`;
+  const alone = `${MEETS}
+    import assert from 'node:assert';
+    test('the others are over', () => assert.ok(existsSync(path('one is over')) && existsSync(path('two is over'))));`;
+  const contents = { alone, one: meets('two'), two: meets('one') };
+  const { code, stdout, folder } = await runFiles({ limit: 60_000, grace: 0 }, contents);
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /^# pass 3\n# fail 0$/m);
+  rmSync(folder, { recursive: true });
+});
+
+const SUPPORT = new URL('../support/', import.meta.url).href;
+
+const NEEDS = `
+  import { needs } from '${SUPPORT}needs.js';
+  import { test } from '${SUPPORT}test.js';
+  test('a window is shown', () => needs('weston'));
+  test('a file goes to Python', () => needs('python3'));
+  test('a file comes from Python', () => needs('python3'));
+`;
+
+/** The environment of a machine that has nothing installed, in a folder that holds what test/support itself runs. */
+function bare(folder: string): NodeJS.ProcessEnv {
+  symlinkSync('/bin/true', join(folder, 'true'));
+  return { PATH: folder, LD_PRELOAD: undefined };
+}
+
+test('tests whose peers are not installed are left out, and one line says how many and what to install', async () => {
+  await inFolder(async (bin) => {
+    const env = { ...bare(bin), CI: undefined };
+    const { code, stdout, folder } = await runFiles({ limit: 60_000, grace: 0 }, { needs: NEEDS }, env);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^# skipped 3$/m);
+    const line =
+      '# tests left out: 1 for want of weston (apt-get install weston); 2 for want of python3 (apt-get install python3)';
+    assert.ok(stdout.endsWith(`\n${line}\n`), stdout);
+    rmSync(folder, { recursive: true });
+  });
+});
+
+test('tests whose peers are not installed fail where CI is set', async () => {
+  await inFolder(async (bin) => {
+    const env = { ...bare(bin), CI: '1' };
+    const { code, stdout, folder } = await runFiles({ limit: 60_000, grace: 0 }, { needs: NEEDS }, env);
+    assert.equal(code, 1);
+    assert.match(stdout, /^# fail 3$/m);
+    assert.match(stdout, /this test needs weston \(apt-get install weston\)/);
+    rmSync(folder, { recursive: true });
+  });
+});
+
+test('a test that fails leaves no process of its own behind, nor one that such a process started', async () => {
+  const fails = `
+    import { spawn } from 'node:child_process';
+    import { once } from 'node:events';
+    import { test } from '${SUPPORT}test.js';
+    test('fails', async () => {
+      const shell = spawn('sh', ['-c', 'sleep 1000 & echo started; sleep 1000'], { stdio: ['ignore', 'pipe', 'ignore'] });
+      await once(shell.stdout, 'data');
+      throw new Error('as any assertion does');
+    });`;
+  const { code, stdout, folder } = await runFiles({ limit: 60_000, grace: 10_000 }, { fails });
+  assert.equal(code, 1);
+  assert.match(stdout, /as any assertion does/);
+  assert.doesNotMatch(stdout, /left a process behind/);
+  assert.match(stdout, /^# fail 1$/m);
   rmSync(folder, { recursive: true });
 });
 

@@ -24,7 +24,7 @@ test('a paused stream has everything to read after its peer was killed, and the 
   assert.equal(fds.length, ids.length);
 });
 
-test('ends a stream that was read when its killed peer leaves nothing of ours unread', async () => {
+test('a stream that was read ends in order when its killed peer leaves nothing of ours unread', async () => {
   const { stream, ids, kill } = await startSource(5, 10_000);
   const fds = noteFiles(stream);
   let bytes = 0;

@@ -1,7 +1,7 @@
 import { readAll, Script, streamPair, assertArrived, lookAround } from '../support/stream.js';
 import { test } from '../support/test.js';
 
-test('brings each descriptor once when bytes fill a receive and descriptors are queued behind them', async () => {
+test('a stream brings each descriptor once when bytes fill a receive and descriptors are queued behind them', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   script.write(100_000); // more than one receive takes
@@ -11,7 +11,7 @@ test('brings each descriptor once when bytes fill a receive and descriptors are 
   assertArrived(await readAll(other), script.sent);
 });
 
-test('brings descriptors in order and never later than their bytes when chunks are larger than a receive', async () => {
+test('a stream brings descriptors in order and never later than their bytes when chunks are larger than a receive', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   const arrived = readAll(other);

@@ -4,7 +4,7 @@ import type { FdStream } from 'fdpasser';
 import { lookAround, noteFiles, PEER_GONE, startSource, streamPair } from '../support/stream.js';
 import { test } from '../support/test.js';
 
-test('fails when its peer goes with something of ours unread, though all of it was written', async () => {
+test('a stream fails when its peer goes with something of ours unread, though all of it was written', async () => {
   const [one, other] = streamPair();
   await new Promise((written) => one.write('never read', written));
   other.destroy();
@@ -46,7 +46,7 @@ for (const [name, read] of Object.entries(readers))
     [3, 10_500],
     [20, 5500],
   ] as const)
-    test(`hands ${name} all that a killed peer had sent, ${chunks * size} bytes, before the error of our write`, async () => {
+    test(`a stream hands ${name} all that a killed peer had sent, ${chunks * size} bytes, before the error of our write`, async () => {
       const { stream, ids, kill } = await startSource(chunks, size);
       const fds = noteFiles(stream);
       let bytes = 0;

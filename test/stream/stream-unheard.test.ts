@@ -34,7 +34,7 @@ function ids(files: { id: string }[]): string[] {
   return files.map(({ id }) => id);
 }
 
-test('over a connection of which something was read, takes no descriptors before somebody reads', async () => {
+test('a stream over a connection of which something was read takes no descriptors before somebody reads', async () => {
   const [fd, peer] = await handedOver();
   const sent = writeWithFiles(peer, 'and not read');
   peer.end();

@@ -5,13 +5,15 @@ import { FdStream, socketpair } from 'fdpasser';
 import type { Sunk } from './children/stream-sink.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, identity } from '../support/descriptors.js';
+import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 const MIB = 1 << 20;
 const SEGMENT = 65_536;
-const SEGMENTS = 1024 * (MIB / SEGMENT);
+const SIZE = amount(1024, 128) * MIB;
+const SEGMENTS = SIZE / SEGMENT;
 
-test('carries 1 GiB with a descriptor every 64 KiB to a process that reads in random sizes', async () => {
+test(`a stream carries ${SIZE / MIB} MiB with a descriptor every 64 KiB to a process that reads in random sizes`, async () => {
   const [mine, theirs] = socketpair();
   const child = startChild('stream/stream-sink', { peer: theirs });
   theirs.close();

@@ -20,7 +20,7 @@ import { test } from '../support/test.js';
 
 // ---- bytes
 
-test('carries bytes both ways at once and ends after them', async () => {
+test('a stream carries bytes both ways at once and ends after them', async () => {
   const [one, other] = streamPair();
   const [toOther, toOne] = [new Script(one), new Script(other)];
   const [atOne, atOther] = [readAll(one), readAll(other)];
@@ -35,14 +35,14 @@ test('carries bytes both ways at once and ends after them', async () => {
   await Promise.all([finished(one), finished(other)]);
 });
 
-test('writes the chunk of an end, in any encoding', async () => {
+test('a stream writes the chunk of an end, in any encoding', async () => {
   const [one, other] = streamPair();
   one.write('ü', 'latin1');
   one.end('00ff', 'hex');
   assert.deepEqual((await readAll(other)).bytes, Buffer.from([0xfc, 0, 0xff]));
 });
 
-test('calls back an empty write and sends nothing for it', async () => {
+test('a stream calls back an empty write and sends nothing for it', async () => {
   const [one, other] = streamPair();
   const bytes = readAll(other);
   await new Promise((resolve) => one.write('', resolve));
@@ -51,7 +51,7 @@ test('calls back an empty write and sends nothing for it', async () => {
   assert.equal((await bytes).bytes.toString(), 'x');
 });
 
-test('carries a chunk of 32 MiB with descriptors at its start', async () => {
+test('a stream carries a chunk of 32 MiB with descriptors at its start', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   const arrived = readAll(other);
@@ -62,7 +62,7 @@ test('carries a chunk of 32 MiB with descriptors at its start', async () => {
   assertArrived(await arrived, script.sent);
 });
 
-test('is the target and the source of a pipeline', async () => {
+test('a stream is the target and the source of a pipeline', async () => {
   await inFolder(async (folder) => {
     const file = `${folder}/file`;
     writeFileSync(file, randomBytes(5_000_000));
@@ -74,7 +74,7 @@ test('is the target and the source of a pipeline', async () => {
   });
 });
 
-test('is iterated with for await, and closed by leaving the loop', async () => {
+test('a stream is iterated with for await, and closed by leaving the loop', async () => {
   const [one, other] = streamPair();
   one.write('some');
   for await (const chunk of other) {
@@ -87,7 +87,7 @@ test('is iterated with for await, and closed by leaving the loop', async () => {
 
 // ---- descriptors
 
-test('brings the descriptors of a write in their order', async () => {
+test('a stream brings the descriptors of a write in their order', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   const arrived = readAll(other);
@@ -97,7 +97,7 @@ test('brings the descriptors of a write in their order', async () => {
   assertArrived(await arrived, script.sent);
 });
 
-test('brings owned, close-on-exec descriptors', async () => {
+test('a stream brings owned, close-on-exec descriptors', async () => {
   const [one, other] = streamPair();
   const file = anonymousFile();
   const id = identity(file);
@@ -113,7 +113,7 @@ test('brings owned, close-on-exec descriptors', async () => {
   other.destroy();
 });
 
-test("brings bare numbers with fds: 'number'", async () => {
+test("a stream brings bare numbers with fds: 'number'", async () => {
   const [one, other] = streamPair({ fds: 'number' });
   const files = [anonymousFile(), anonymousFile()];
   const ids = files.map(identity);
@@ -126,7 +126,7 @@ test("brings bare numbers with fds: 'number'", async () => {
   other.destroy();
 });
 
-test('closes the descriptors that nobody listens for', async () => {
+test('a stream closes the descriptors that nobody listens for', async () => {
   const [one, other] = streamPair();
   const before = openDescriptors();
   new Script(one).write(10, 3);
@@ -136,7 +136,7 @@ test('closes the descriptors that nobody listens for', async () => {
   other.destroy();
 });
 
-test('takes descriptors over and closes them once the kernel has them', async () => {
+test('a stream takes descriptors over and closes them once the kernel has them', async () => {
   const [one, other] = streamPair();
   const before = openDescriptors();
   const owned = new OwnedFd(anonymousFile());
@@ -147,7 +147,7 @@ test('takes descriptors over and closes them once the kernel has them', async ()
   other.destroy();
 });
 
-test('leaves descriptors open with keepOpen', async () => {
+test('a stream leaves descriptors open with keepOpen', async () => {
   const [one, other] = streamPair();
   const arrived = noteFiles(other);
   other.resume();
@@ -165,7 +165,7 @@ test('leaves descriptors open with keepOpen', async () => {
   closeSync(number);
 });
 
-test('carries 253 descriptors in one write and refuses 254, taking nothing over', async () => {
+test('a stream carries 253 descriptors in one write and refuses 254, taking nothing over', async () => {
   const [one, other] = streamPair();
   const arrived = readAll(other);
   const files = Array.from({ length: 254 }, anonymousFile);
@@ -178,7 +178,7 @@ test('carries 253 descriptors in one write and refuses 254, taking nothing over'
   assertArrived(await arrived, script.sent);
 });
 
-test('refuses wrong arguments, taking nothing over and sending nothing', async () => {
+test('a stream refuses wrong arguments, taking nothing over and sending nothing', async () => {
   const [one, other] = streamPair();
   const bytes = Buffer.from('x');
   const [a, b, gone] = [anonymousFile(), new OwnedFd(anonymousFile()), new OwnedFd(anonymousFile())];
@@ -208,7 +208,7 @@ test('refuses wrong arguments, taking nothing over and sending nothing', async (
   );
 });
 
-test('refuses descriptors once it has ended or was destroyed, taking nothing over', async () => {
+test('a stream refuses descriptors once it has ended or was destroyed, taking nothing over', async () => {
   const [one, other] = streamPair();
   const file = anonymousFile();
   const refused = { code: 'ERR_FDPASSER_CLOSED' };
@@ -232,7 +232,7 @@ async function whenGlued(write: (script: Script, stream: FdStream) => void): Pro
   assertArrived(await readAll(other), script.sent);
 }
 
-test('brings descriptors in order and never later than their bytes when writes are corked', async () => {
+test('a stream brings descriptors in order and never later than their bytes when writes are corked', async () => {
   await whenGlued((script, stream) => {
     stream.cork();
     script.write(3);
@@ -247,7 +247,7 @@ test('brings descriptors in order and never later than their bytes when writes a
   });
 });
 
-test('brings descriptors in order and never later than their bytes when the kernel glues writes', async () => {
+test('a stream brings descriptors in order and never later than their bytes when the kernel glues writes', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   for (const [size, descriptors] of [
@@ -265,7 +265,7 @@ test('brings descriptors in order and never later than their bytes when the kern
   assertArrived(await readAll(other), script.sent);
 });
 
-test('brings descriptors in order and never later than their bytes when thousands of small writes coalesce', async () => {
+test('a stream brings descriptors in order and never later than their bytes when thousands of small writes coalesce', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   const arrived = readAll(other);
@@ -274,7 +274,7 @@ test('brings descriptors in order and never later than their bytes when thousand
   assertArrived(await arrived, script.sent);
 });
 
-test('brings descriptors before their bytes to a reader that takes a few bytes at a time', async () => {
+test('a stream brings descriptors before their bytes to a reader that takes a few bytes at a time', async () => {
   const [one, other] = streamPair({ highWaterMark: 100 });
   const script = new Script(one);
   for (let i = 0; i < 300; i++) script.write(1 + (i % 50), i % 2);
@@ -343,7 +343,7 @@ test('slow readers on both sides stop both writers, and get everything', async (
   assertArrived(await arrived[0]!, scripts[1]!.sent);
 });
 
-test('takes nothing from the kernel before somebody reads, and a paused stream no more than its mark', async () => {
+test('a stream takes nothing from the kernel before somebody reads, and a paused stream no more than its mark', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);
   const fds = noteFiles(other);
@@ -385,14 +385,14 @@ test('the highWaterMark says when a write returns false and when reading pauses'
 
 // ---- ends
 
-test('ends when its peer has ended, unless allowHalfOpen', async () => {
+test('a stream ends when its peer has ended, unless allowHalfOpen', async () => {
   const [one, other] = streamPair();
   one.end('x');
   await Promise.all([finished(other.resume()), finished(one.resume())]);
   assert.equal(other.writableFinished, true);
 });
 
-test('goes on writing after its peer has ended, with allowHalfOpen', async () => {
+test('a stream goes on writing after its peer has ended, with allowHalfOpen', async () => {
   const [one, other] = streamPair({ allowHalfOpen: true });
   const script = new Script(other);
   const arrived = readAll(one);
@@ -407,7 +407,7 @@ test('goes on writing after its peer has ended, with allowHalfOpen', async () =>
   await Promise.all([finished(one), finished(other)]);
 });
 
-test('goes on reading after it has ended', async () => {
+test('a stream goes on reading after it has ended', async () => {
   const [one, other] = streamPair({ allowHalfOpen: true });
   const script = new Script(other);
   one.end();
@@ -417,7 +417,7 @@ test('goes on reading after it has ended', async () => {
   assertArrived(await readAll(one), script.sent);
 });
 
-test('notices the end of its peer though nobody reads or writes', async () => {
+test('a stream notices the end of its peer though nobody reads or writes', async () => {
   const [one, other] = streamPair();
   const events: string[] = [];
   for (const event of ['end', 'finish', 'close']) other.on(event, () => events.push(event));
@@ -426,7 +426,7 @@ test('notices the end of its peer though nobody reads or writes', async () => {
   assert.deepEqual(events, ['end', 'finish', 'close']);
 });
 
-test('destroying it closes the descriptors that were not sent and calls back their writes with an error', async () => {
+test('destroy() of a stream closes the descriptors that were not sent and calls back their writes with an error', async () => {
   const [one, other] = streamPair();
   const kept = anonymousFile();
   const before = openDescriptors();
@@ -450,7 +450,7 @@ test('destroying it closes the descriptors that were not sent and calls back the
   await finished(other.resume());
 });
 
-test('destroying it with an error emits that error and ends the peer', async () => {
+test('destroy(error) of a stream emits that error and ends the peer', async () => {
   const [one, other] = streamPair();
   const failure = once(one, 'close').catch((error: unknown) => error);
   const error = new Error('enough');
@@ -459,7 +459,7 @@ test('destroying it with an error emits that error and ends the peer', async () 
   await finished(other.resume());
 });
 
-test('is destroyed by its signal', async () => {
+test('a stream is destroyed by its signal', async () => {
   const controller = new AbortController();
   const [one, other] = streamPair({ signal: controller.signal }, {});
   const failed = once(one, 'error') as Promise<[Error]>;
@@ -472,7 +472,7 @@ test('is destroyed by its signal', async () => {
 
 // ---- where it comes from
 
-test('connects to a server, whose connections are streams too', async () => {
+test('a stream connects to a server, whose connections are streams too', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);
     const [client, connection] = await Promise.all([
@@ -487,14 +487,14 @@ test('connects to a server, whose connections are streams too', async () => {
   });
 });
 
-test('fails to connect where nobody listens', async () => {
+test('a stream fails to connect where nobody listens', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     await assert.rejects(FdStream.connect(path), { code: 'ENOENT', path });
   });
 });
 
-test('leaves nothing open when it cannot become a stream once connected', async () => {
+test('a stream leaves nothing open when it cannot become a stream once connected', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);
     const before = openDescriptors();
@@ -509,7 +509,7 @@ test('leaves nothing open when it cannot become a stream once connected', async 
   });
 });
 
-test('refuses what is no stream socket and wrong options, taking nothing over', async () => {
+test('a stream refuses what is no stream socket and wrong options, taking nothing over', async () => {
   const [packet, otherPacket] = socketpair({ type: 'seqpacket' });
   const [stream, otherStream] = socketpair();
   const file = new OwnedFd(anonymousFile());
@@ -528,7 +528,7 @@ test('refuses what is no stream socket and wrong options, taking nothing over', 
   for (const fd of [packet, otherPacket, stream, otherStream, file]) fd.close();
 });
 
-test('makes its socket non-blocking and close-on-exec', async () => {
+test('a stream makes its socket non-blocking and close-on-exec', async () => {
   const [a, b] = socketpair();
   const number = a.take();
   const one = new FdStream(number);
@@ -537,7 +537,7 @@ test('makes its socket non-blocking and close-on-exec', async () => {
   b.close();
 });
 
-test('takes a socket from connect', async () => {
+test('a stream takes a socket from connect', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);
     const [client, connection] = await Promise.all([connect(server.path), server.accept()]);

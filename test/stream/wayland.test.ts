@@ -4,6 +4,7 @@ import { chmodSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
 import { inFolder, until } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const DISPLAY = 'wayland-fdpasser';
@@ -18,6 +19,7 @@ function listens(path: string): boolean {
 
 /** Runs `body` with a compositor that has an output without a screen. */
 async function withCompositor(body: (environment: NodeJS.ProcessEnv) => Promise<void>): Promise<void> {
+  needs('weston');
   await inFolder(async (folder) => {
     chmodSync(folder, 0o700);
     const { LD_PRELOAD: guard, ...rest } = process.env; // the guard is for Node

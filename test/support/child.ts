@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { needs } from './needs.js';
 
 export interface ChildOptions {
   args?: string[];
@@ -44,6 +45,7 @@ export function startChild(name: string, options: ChildOptions = {}): ChildProce
 
 /** Runs a Python program, without the guard. It has `socket` as descriptor 3, and pipes for the rest. */
 export function startPython(program: string, socket: { readonly fd: number }): ChildProcess {
+  needs('python3');
   const { LD_PRELOAD: _, ...env } = process.env;
   return spawn('python3', ['-c', program], { env, stdio: ['pipe', 'pipe', 'pipe', socket.fd] });
 }

@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -29,10 +39,22 @@ export function identity(fd: number): string {
   return `${dev}:${ino}`;
 }
 
+export function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** A new file without a name, unlike every other. */
 export function anonymousFile(): number {
-  return openSync(tmpdir(), O_TMPFILE_RDWR, 0o600);
+  return openSync(existsSync(MEMORY) ? MEMORY : tmpdir(), O_TMPFILE_RDWR, 0o600);
 }
+
+/** A file system in memory: one on a disk can take long to find a place for a file. */
+const MEMORY = '/dev/shm';
 
 /**
  * A new file, with so many free numbers below its own that what is opened next takes those, and not its number once it is

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { FdChannel, FdPasser, FdStream, socketpair, type FdLike, type OwnedFd } from 'fdpasser';
 import { encodeHello } from '#dist/channel/frames.js';
 import { HELLO, RawPeer } from './channels.js';
-import { anonymousFile, identity, until } from './descriptors.js';
+import { anonymousFile, identity, isOpen, until } from './descriptors.js';
 import { turns } from './passing.js';
 import { unready } from './unready.js';
 
@@ -52,39 +52,38 @@ interface Kind {
 
 const SIGNAL: readonly Term[] = ['plain', 'keepOpen', 'signal'];
 
-function passer(fh: OwnedFd, term: Term): Ending {
-  const wire = new FdPasser({ fh });
-  const ending: Ending = {
-    send: (sent, signal, keepOpen = term === 'keepOpen') =>
-      term === 'push'
-        ? // Not told when it is refused: it settles at once.
-          Promise.resolve(wire.pushSendFh(sent, { keepOpen }))
-        : wire.send(sent, { keepOpen, ...(term === 'signal' ? { signal } : {}) }),
+/** What passers and channels have in common. */
+function ending(wire: FdPasser | FdChannel, send: Ending['send']): Ending {
+  const one: Ending = {
+    send,
     receive: () => wire.receive(),
     close: () => wire.close(),
     destroy: (error) => wire.destroy(error),
     closes: 0,
   };
-  wire.on('close', () => ending.closes++);
-  return ending;
+  wire.on('close', () => one.closes++);
+  return one;
+}
+
+function passer(fh: OwnedFd, term: Term): Ending {
+  const wire = new FdPasser({ fh });
+  return ending(wire, (sent, signal, keepOpen = term === 'keepOpen') =>
+    term === 'push'
+      ? // Not told when it is refused: it settles at once.
+        Promise.resolve(wire.pushSendFh(sent, { keepOpen }))
+      : wire.send(sent, { keepOpen, ...(term === 'signal' ? { signal } : {}) }),
+  );
 }
 
 function channel(fh: OwnedFd, term: Term): Ending {
   const wire = new FdChannel(fh);
-  const ending: Ending = {
-    send: (sent, signal, keepOpen = term === 'keepOpen') =>
-      wire.send('x'.repeat(1000), [sent], {
-        keepOpen,
-        confirm: term === 'confirm',
-        ...(term === 'signal' ? { signal } : {}),
-      }),
-    receive: () => wire.receive(),
-    close: () => wire.close(),
-    destroy: (error) => wire.destroy(error),
-    closes: 0,
-  };
-  wire.on('close', () => ending.closes++);
-  return ending;
+  return ending(wire, (sent, signal, keepOpen = term === 'keepOpen') =>
+    wire.send('x'.repeat(1000), [sent], {
+      keepOpen,
+      confirm: term === 'confirm',
+      ...(term === 'signal' ? { signal } : {}),
+    }),
+  );
 }
 
 function stream(fh: OwnedFd, term: Term): Ending {
@@ -245,7 +244,7 @@ export async function endAs({ wire, term, state, end }: Row): Promise<void> {
 
   for (const { fd, id, sent } of files) {
     const kept = term === 'keepOpen' || (sent.outcome === 'rejected' && !kind.closes(term));
-    assert.equal(isOpen(fd, id), kept, `${sent.outcome}: is it open here?`);
+    assert.equal(isOpen(fd) && identity(fd) === id, kept, `${sent.outcome}: is it open here?`);
     if (kept) closeSync(fd);
   }
   if (first !== undefined)
@@ -254,14 +253,6 @@ export async function endAs({ wire, term, state, end }: Row): Promise<void> {
   waiting.release();
   await closed(waiting.socket);
   peer.close();
-}
-
-function isOpen(fd: number, id: string): boolean {
-  try {
-    return identity(fd) === id;
-  } catch {
-    return false;
-  }
 }
 
 async function closed(socket: Socket): Promise<void> {

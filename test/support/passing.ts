@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { FdPasser, socketpair, type FdPasserOptions, type SocketType } from 'fdpasser';
+import { FdPasser, socketpair, type FdLike, type FdPasserOptions, type OwnedFd, type SocketType } from 'fdpasser';
 import { anonymousFile, identity, until } from './descriptors.js';
 
 /** More one-byte messages than the kernel queues on a socket. */
@@ -62,4 +62,13 @@ export async function turns(): Promise<void> {
 /** A callback that must not be called. */
 export function unexpected(): never {
   assert.fail('called');
+}
+
+/** Sends a descriptor through a passer within this process. */
+export async function passed(fh: FdLike): Promise<OwnedFd> {
+  const [near, far] = socketpair();
+  await using from = new FdPasser({ fh: near });
+  await using to = new FdPasser({ fh: far });
+  await from.send(fh);
+  return await to.receive();
 }

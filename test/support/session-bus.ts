@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { ended } from './child.js';
 import { inFolder } from './descriptors.js';
+import { needs } from './needs.js';
 
 /** Everyone may do everything, and a thousand calls with descriptors may be under way at once. */
 const config = (socket: string): string => `<!DOCTYPE busconfig PUBLIC
@@ -25,6 +26,7 @@ const config = (socket: string): string => `<!DOCTYPE busconfig PUBLIC
 
 /** Runs `body` with a dbus-daemon of its own, given the path of its socket. */
 export async function withSessionBus(body: (socket: string) => Promise<void>): Promise<void> {
+  needs('dbus-daemon');
   await inFolder(async (folder) => {
     const socket = `${folder}/bus`;
     writeFileSync(`${folder}/config`, config(socket));

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { barrier, listenFds, notify, store, unstore, watchdog } from 'fdpasser/systemd';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const MANAGER = fileURLToPath(new URL('../../../test/python/manager.py', import.meta.url));
@@ -33,6 +34,7 @@ async function managed(
   { task, args = [], passed = [], abstract = false, ...spec }: Spec,
   body: (next: () => Promise<Event>, manager: ChildProcess) => Promise<void>,
 ): Promise<void> {
+  needs('python3');
   await inFolder(async (folder) => {
     const { LD_PRELOAD: preload, ...env } = process.env;
     const whole = {
@@ -101,6 +103,7 @@ function passedOn(): string[] {
 }
 
 test('systemd-socket-activate passes its sockets by name', async () => {
+  needs('systemd-socket-activate');
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;

@@ -14,7 +14,7 @@ for (const [scene, fact, said] of [
   ['closeAll', 'OwnedFd.closeAll closes the others', 'all closed\n'],
   ['peer', 'iAmParent() begins although the peer was closed', 'received\nall closed\n'],
 ] as const)
-  test(`closed behind: ${fact}`, async () => {
+  test(`${fact}, when something else has closed the number`, async () => {
     await inFolder(async (folder) => {
       const child = startChild('wire/ending-behind', { ...UNGUARDED, args: [scene, `${folder}/socket`] });
       assert.deepEqual(await ended(child), { code: 0, signal: null, stdout: said, stderr: '' });

@@ -4,44 +4,41 @@ import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { socketpair } from 'fdpasser';
 import { HelloClock } from '#dist/channel/hello-clock.js';
-import { RawPeer, TYPES } from '../support/channels.js';
-import { ended, message, startChild } from '../support/child.js';
+import { RawPeer, TYPES, type Type } from '../support/channels.js';
+import { ended, message, startChild, type Ended } from '../support/child.js';
 import { anonymousFile, until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 /** Where the system cannot peek, what is no hello and needs more slots than there are is lost, and that is told. */
 const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
 
+/** How a channel ends that has so many slots, and is sent what is no hello with 100 descriptors. */
+async function sentNoHello(type: Type, descriptors: number): Promise<Ended> {
+  const [ours, theirs] = socketpair({ type });
+  using peer = new RawPeer(ours);
+  const child = startChild('wire/hello-full', { peer: theirs, descriptors });
+  theirs.close();
+  const end = ended(child);
+  await message(child);
+  const fd = anonymousFile();
+  peer.send(Buffer.from('FDP'), Array<number>(100).fill(fd));
+  closeSync(fd);
+  child.send('sent');
+  return end;
+}
+
+const REFUSED = { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n' };
+
 for (const type of PEEKS ? TYPES : [])
   test(`what is no hello, and found no room at first, does not hold a channel for ever: ${type}`, async () => {
-    const [ours, theirs] = socketpair({ type });
-    using peer = new RawPeer(ours);
-    const child = startChild('wire/hello-full', { peer: theirs, descriptors: 256 });
-    theirs.close();
-    const end = ended(child);
-    await message(child);
-    const fd = anonymousFile();
-    peer.send(Buffer.from('FDP'), Array<number>(100).fill(fd));
-    closeSync(fd);
-    child.send('sent');
-    assert.deepEqual(await end, { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n', stderr: '' });
+    assert.deepEqual(await sentNoHello(type, 256), { ...REFUSED, stderr: '' });
   });
 
 if (PEEKS)
   test('a peer that sends more descriptors than there can ever be room for is not waited for', async () => {
-    const [ours, theirs] = socketpair();
-    using peer = new RawPeer(ours);
-    const child = startChild('wire/hello-full', { peer: theirs, descriptors: 64 });
-    theirs.close();
-    const end = ended(child);
-    await message(child);
-    const fd = anonymousFile();
-    peer.send(Buffer.from('FDP'), Array<number>(100).fill(fd));
-    closeSync(fd);
-    child.send('sent');
-    const { stderr, ...rest } = await end;
+    const { stderr, ...rest } = await sentNoHello('stream', 64);
     assert.match(stderr, /^\S+ FdPasserWarning: .* can never come: .*\n.*\n$/);
-    assert.deepEqual(rest, { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n' });
+    assert.deepEqual(rest, REFUSED);
   });
 
 test('the time for a hello stands still while there is no room, and goes on after that', async () => {

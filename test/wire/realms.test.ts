@@ -31,7 +31,7 @@ function foreignSignal(): { signal: AbortSignal; abort: () => void } {
   return { signal, abort: () => real.abort() };
 }
 
-test('takes bytes and arrays of another realm wherever it takes any', async () => {
+test('the library takes bytes and arrays of another realm wherever it takes any', async () => {
   const fds = Array.from({ length: 3 }, anonymousFile);
   const files = fds.map(identity);
 
@@ -67,7 +67,7 @@ test('takes bytes and arrays of another realm wherever it takes any', async () =
   });
 });
 
-test('is aborted by a signal of another realm', async () => {
+test('a signal of another realm aborts a call', async () => {
   const [one, other] = connected();
   const { signal, abort } = foreignSignal();
   const receiving = assert.rejects(one.receive({ signal }), { name: 'AbortError' });

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { FdPasser, connect, listen, socketpair } from 'fdpasser';
 import { anonymousFile, identity, inFolder, until } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const CLOSED = { code: 'ERR_FDPASSER_CLOSED' };
@@ -10,6 +11,7 @@ const DIRECTIONS = { receiving: 'RD', 'both directions': 'RDWR' } as const;
 
 /** Has another process, which shares the socket, shut it down. */
 function shutElsewhere(fd: number, direction: string): void {
+  needs('python3');
   const program = `import socket; socket.socket(fileno=3).shutdown(socket.SHUT_${direction})`;
   execFileSync('python3', ['-c', program], { stdio: ['ignore', 'ignore', 'inherit', fd] });
 }
