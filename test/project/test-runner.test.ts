@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ended, type Ended } from '../support/child.js';
-import { inFolder } from '../support/descriptors.js';
+import { inFolder, until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 const runner = fileURLToPath(new URL('../../../scripts/run-files.js', import.meta.url));
@@ -50,15 +50,16 @@ const STAYS = `
   child.unref();
 `;
 
-function assertGone(folder: string): void {
+/** What is killed ends a little later. */
+async function isGone(folder: string): Promise<void> {
   const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
-  let state = 'gone';
-  try {
-    state = /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))![1]!;
-  } catch {
-    // Its number is not in use.
-  }
-  assert.match(state, /^(?:gone|Z|X)$/);
+  await until(() => {
+    try {
+      return /\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    } catch {
+      return true; // its number is not in use
+    }
+  });
 }
 
 test('a test file that does not end is killed with what it started, named, and the next one runs', async () => {
@@ -74,7 +75,7 @@ test('a test file that does not end is killed with what it started, named, and t
   assert.match(stdout, /first\.test\.mjs did not end; under way: hangs/);
   assert.match(stdout, /first\.test\.mjs left a process behind: \d+ sleep 1000/);
   assert.match(stdout, /^# pass 2$/m);
-  assertGone(folder);
+  await isGone(folder);
   rmSync(folder, { recursive: true });
 });
 
@@ -84,7 +85,7 @@ test('a process that a test file leaves behind is killed, and the file has faile
   assert.equal(code, 1);
   assert.match(stdout, /^not ok 2 - .*leaves\.test\.mjs left a process behind: \d+ sleep 1000$/m);
   assert.match(stdout, /^# pass 1\n# fail 1$/m);
-  assertGone(folder);
+  await isGone(folder);
   rmSync(folder, { recursive: true });
 });
 

@@ -24,7 +24,7 @@ async function sentNoHello(type: Type, descriptors: number): Promise<Ended> {
   peer.send(Buffer.from('FDP'), Array<number>(100).fill(fd));
   closeSync(fd);
   child.send('sent');
-  return end;
+  return await end;
 }
 
 const REFUSED = { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n' };
