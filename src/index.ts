@@ -22,7 +22,7 @@ export type { SpawnOptions } from './endpoint/spawn.js';
 export type { Kind, SocketType } from './native/kinds.js';
 export { FdPasserError } from './errors.js';
 export { FdStream, type FdStreamOptions, type FdStreamSpawnOptions } from './stream/stream.js';
-export type { LifeEvents } from './wire/life.js';
+export type { SessionEvents } from './wire/link-owner.js';
 export {
   FdPasser,
   type FdPasserOptions,

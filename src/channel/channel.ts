@@ -7,7 +7,8 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
-import type { OnError } from '../wire/life.js';
+import type { OnError } from '../wire/session.js';
+import { takeSocket } from '../wire/socket.js';
 import { coderOf, type Codec } from './codec.js';
 import { Departing } from './departing.js';
 import type { Message } from './message.js';
@@ -66,7 +67,13 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    */
   constructor(fh: FdLike, options: FdChannelOptions = {}) {
     super();
-    this.#session = new ChannelSession<T>(this, fh, termsOf(options));
+    const terms = termsOf(options);
+    this.#session = takeSocket(
+      'fh',
+      fh,
+      { types: ['stream', 'seqpacket'] },
+      (socket, type) => new ChannelSession<T>(this, socket, type !== 'stream', terms),
+    );
   }
 
   /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
@@ -139,7 +146,7 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no message is lost by it), or the error that broke the channel.
    */
   async receive(options: Abortable = {}): Promise<Message<T>> {
-    const { message } = await this.#session.life.receive(options);
+    const { message } = await this.#session.receive(options);
     return message;
   }
 
@@ -147,8 +154,8 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
   [Symbol.asyncIterator](): AsyncIterableIterator<Message<T>> {
     return iterate(
       (signal) => this.receive({ signal }),
-      () => this.#session.life.inOrder,
-      () => this.#session.life.failure,
+      () => this.#session.inOrder,
+      () => this.#session.failure,
     );
   }
 
@@ -157,13 +164,12 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    * that is refused at once, and messages that nobody took are dropped, their descriptors closed.
    */
   close(): Promise<void> {
-    return this.#session.life.close();
+    return this.#session.close();
   }
 
   /** Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again. */
   destroy(error?: Error): void {
-    if (error === undefined) this.#session.life.finish('destroy() was called');
-    else this.#session.life.fail(error);
+    this.#session.destroy(error);
   }
 
   /** `close()`, for `await using`. */

@@ -1,11 +1,8 @@
-import type { EventEmitter } from 'node:events';
-import { Custody } from '../descriptor/custody.js';
-import type { FdLike } from '../descriptor/fd-like.js';
-import { invalidValue } from '../common/arguments.js';
-import { checked, closed, codecsDiffer, noHello, protocolBroken, type FdPasserError } from '../errors.js';
-import { Life, type Alive, type LifeEvents, type OnError } from '../wire/life.js';
-import { checkSocket, Link, PEER_GONE, type LinkOwner } from '../wire/link.js';
-import { addon } from '../native/load.js';
+import type { Custody } from '../descriptor/custody.js';
+import { closed, codecsDiffer, noHello, protocolBroken, type FdPasserError } from '../errors.js';
+import { PEER_GONE, type Link } from '../wire/link.js';
+import type { Emitter, SessionEvents } from '../wire/link-owner.js';
+import { Session, type OnError } from '../wire/session.js';
 import { codecName, type Coder } from './codec.js';
 import type { Departing } from './departing.js';
 import { FramingError } from './frame-reader.js';
@@ -15,7 +12,7 @@ import { Receiver, ROOM, type Arrived, type Listener } from './receiver.js';
 import { Sender } from './sender.js';
 import { Taken } from './taken.js';
 
-export interface ChannelEvents extends LifeEvents {
+export interface ChannelEvents extends SessionEvents {
   /** A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`) and was passed over, its descriptors closed. */
   unreadable: [FdPasserError];
 }
@@ -28,19 +25,12 @@ export interface Terms {
   onError: OnError | undefined;
 }
 
-/**
- * One channel from hello to end: joins its two halves to its link and its life, which call its methods, rather than a
- * closure for each: there may be very many channels.
- */
-export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener<T> {
-  readonly what = 'channel';
-  readonly life: Life<Arrived<T>>;
-  readonly #of: Pick<EventEmitter<ChannelEvents>, 'emit' | 'listenerCount'>;
+/** One channel from hello to end: joins its two halves to the link. */
+export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T> {
   readonly #coder: Coder;
   readonly #taken = new Taken();
   readonly #sender: Sender;
   readonly #receiver: Receiver<T>;
-  readonly #link: Link;
   readonly #clock: HelloClock;
   /** `'closing'`: `close` was called. `'heard'`: and the peer was told that nothing of its own is taken any more. */
   #ours: 'open' | 'closing' | 'heard' = 'open';
@@ -50,36 +40,27 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
   #cutShort = false;
   #warned = false;
 
-  /** Takes the socket over, unless it throws. */
-  constructor(of: EventEmitter<ChannelEvents>, fh: FdLike, { coder, hello, helloTimeout, onError }: Terms) {
-    this.#of = of;
+  /** Takes the socket over, unless it throws. With `packets`, each frame is a message of the kernel's. */
+  constructor(emitter: Emitter, socket: Custody, packets: boolean, { coder, hello, helloTimeout, onError }: Terms) {
+    super(emitter, onError);
     this.#coder = coder;
-    this.life = new Life<Arrived<T>>(of, this, onError);
-    const socket = new Custody('fh', fh);
-    try {
-      const type = checkSocket(socket.fd);
-      if (type === 'dgram') throw invalidValue('fh', 'a stream or seqpacket socket', fh);
-      socket.refuseUnread();
-      const packets = type !== 'stream';
-      this.#sender = new Sender(hello, packets, this.#taken);
-      this.#receiver = new Receiver<T>(hello, coder, packets, this);
-      checked(addon.closeOnExec(socket.fd), 'fcntl');
-      checked(addon.setNonblocking(socket.fd), 'fcntl');
-      this.#link = new Link(socket, this);
-    } catch (error) {
-      socket.giveBack();
-      throw error;
-    }
-    this.#clock = new HelloClock(helloTimeout, () => this.life.fail(noHello(helloTimeout)));
-    this.#link.send();
-    this.#link.receive();
+    this.#sender = new Sender(hello, packets, this.#taken);
+    this.#receiver = new Receiver<T>(hello, coder, packets, this);
+    this.start(socket);
+    this.#clock = new HelloClock(helloTimeout, () => this.fail(noHello(helloTimeout)));
+    this.link!.send();
+    this.link!.receive();
+  }
+
+  get what(): string {
+    return 'channel';
   }
 
   // ---- what the channel asks
 
   /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
-  checkSendable(): void {
-    this.life.checkSendable();
+  override checkSendable(): void {
+    super.checkSendable();
     if (this.#theirs !== 'open') throw peerClosed();
   }
 
@@ -89,17 +70,17 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
 
   send(departing: Departing): void {
     this.#sender.push(departing);
-    this.#link.send();
-    this.#link.receive();
+    this.link!.send();
+    this.link!.receive();
   }
 
   /** Gives it back to its sender, unless it has departed. */
   withdraw(departing: Departing, error: Error): boolean {
     if (!this.#sender.withdraw(departing)) return false;
     departing.giveBack(error);
-    this.#link.send(); // what stood behind it may go
-    this.#closeIfDone();
-    this.#link.receive();
+    this.link!.send(); // what stood behind it may go
+    this.closeIfDone();
+    this.link!.receive();
     return true;
   }
 
@@ -107,11 +88,11 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
    * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of this
    * direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
    */
-  #closeIfDone(): void {
-    this.life.closeIfDone();
+  override closeIfDone(): void {
+    super.closeIfDone();
     if (this.#ours !== 'closing' || this.unsent() || this.#taken.untold) return;
     this.#ours = 'heard';
-    this.#link.endSending();
+    this.link!.endSending();
   }
 
   // ---- sending: what the link asks
@@ -125,8 +106,8 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
   }
 
   fill(): number {
-    const messages = this.#sender.fill(this.#link);
-    if (messages === 0) this.#closeIfDone(); // the last in line may have been too large for the peer
+    const messages = this.#sender.fill(this.link!);
+    if (messages === 0) this.closeIfDone(); // the last in line may have been too large for the peer
     return messages;
   }
 
@@ -134,18 +115,18 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
     this.#sender.sent(messages, tail);
     if (this.#sender.ships) return;
     if (this.#theirs === 'ended') this.#sender.dropUnconfirmed(peerClosed());
-    this.#closeIfDone();
+    this.closeIfDone();
   }
 
-  refused(error: Error): boolean {
+  override refused(error: Error): boolean {
     const goesOn = this.#sender.refused(error);
-    if (goesOn) this.#closeIfDone();
+    if (goesOn) this.closeIfDone();
     return goesOn;
   }
 
-  cannotSend(error: Error): boolean {
+  override cannotSend(error: Error): boolean {
     this.#cutShort = this.#sender.unsent;
-    this.life.cannotSend(error, this.#cutShort);
+    this.sendingFailed(error, this.#cutShort);
     return this.#cutShort;
   }
 
@@ -160,12 +141,12 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
   }
 
   /** It always receives: word of what was taken must never be stuck behind messages that nobody takes. */
-  wanted(): number {
+  override wanted(): number {
     return 1;
   }
 
-  awaits(): boolean {
-    return this.life.wanted > 0 || this.#sender.waits || this.#sender.awaitsWord;
+  override awaits(): boolean {
+    return super.wanted() > 0 || this.#sender.waits || this.#sender.awaitsWord;
   }
 
   received(messages: number): void {
@@ -175,30 +156,30 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
     } catch (error) {
       broken = error instanceof FramingError ? protocolBroken(error.message) : (error as Error);
     }
-    this.life.deliver();
-    if (broken !== undefined) this.life.broken(broken);
+    this.deliver();
+    if (broken !== undefined) this.broken(broken);
   }
 
   greeted(hello: Hello): void {
     this.#clock.stop();
     if (hello.codec !== this.#coder.id) throw codecsDiffer(this.#coder.name, codecName(hello.codec));
     this.#sender.begin(hello);
-    this.#link.send();
+    this.link!.send();
   }
 
   told(count: number): void {
     this.#sender.confirmed(count);
-    this.#link.send();
-    this.#closeIfDone();
+    this.link!.send();
+    this.closeIfDone();
   }
 
   arrived(message: Arrived<T>): void {
-    this.life.put(message);
+    this.put(message);
   }
 
   passedOver(error: FdPasserError, taken: number): void {
     this.#handOut(taken);
-    if (this.#of.listenerCount('unreadable') > 0) process.nextTick(() => this.#of.emit('unreadable', error));
+    if (this.emitter!.listenerCount('unreadable') > 0) process.nextTick(() => this.emitter!.emit('unreadable', error));
     else if (!this.#warned) {
       this.#warned = true;
       process.emitWarning(`${error.message}. Listen for 'unreadable' to hear of each`, 'FdPasserWarning');
@@ -206,32 +187,32 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
   }
 
   #handOut(messages: number): void {
-    for (let i = 0; i < messages; i++) if (this.#taken.handOut()) setImmediate(countTaken, this.#taken, this.#link);
+    for (let i = 0; i < messages; i++) if (this.#taken.handOut()) setImmediate(countTaken, this.#taken, this.link!);
   }
 
-  exhausted(unheard: () => void): void {
+  override exhausted(unheard: () => void): void {
     this.#clock.standStill();
-    this.life.emitLater('exhausted', unheard);
+    super.exhausted(unheard);
   }
 
-  hopeless(): void {
+  override hopeless(): void {
     this.#clock.goOn();
   }
 
-  resumed(): void {
+  override resumed(): void {
     this.#clock.goOn();
-    this.life.emitLater('resumed');
+    super.resumed();
   }
 
-  peerEnded(): void {
+  override peerEnded(): void {
     this.#theirs = 'ended';
     this.#cutShort ||= this.#sender.unsettled;
     this.#sender.dropUnconfirmed(peerClosed());
     this.#sender.dropQueue(peerClosed());
-    this.#closeIfDone();
+    this.closeIfDone();
   }
 
-  mayStillSend(): boolean {
+  override mayStillSend(): boolean {
     return this.#sender.ships || this.#taken.untold || this.#receiver.holds;
   }
 
@@ -239,53 +220,48 @@ export class ChannelSession<T> implements LinkOwner, Alive<Arrived<T>>, Listener
    * A peer that closes does not wait for what it would not take, which the socket reports as an error. It is one when
    * messages are lost by it, or the peer has not ended.
    */
-  ended(error: NodeJS.ErrnoException | undefined): void {
+  override ended(error: NodeJS.ErrnoException | undefined): void {
     const lost = this.#cutShort || this.#sender.unsettled;
     const inOrder = this.#theirs === 'ended' && !lost && PEER_GONE.has(-(error?.errno ?? 0));
     this.#theirs = 'gone';
     if (error?.code === 'EMSGSIZE' && error.syscall === 'recvmsg')
-      this.life.ended(protocolBroken('it sent a packet longer than a frame'));
-    else if (this.#receiver.unfinished) this.life.ended(protocolBroken('it ended in the middle of a message'));
-    else this.life.ended(inOrder ? undefined : error);
+      super.ended(protocolBroken('it sent a packet longer than a frame'));
+    else if (this.#receiver.unfinished) super.ended(protocolBroken('it ended in the middle of a message'));
+    else super.ended(inOrder ? undefined : error);
   }
 
-  // ---- what the life asks
+  // ---- what the session asks
 
-  owes(): boolean {
+  protected override owes(): boolean {
     return this.unsent() || this.#sender.awaitsWord || this.#taken.untold;
   }
 
-  asked(): void {
-    this.#link.receive();
-  }
-
-  closing(): void {
+  protected override closing(): void {
     this.#ours = 'closing';
-    this.#link.check();
-    this.#closeIfDone();
+    super.closing();
   }
 
-  taken(arrived: Arrived<T>): void {
+  protected override taken(arrived: Arrived<T>): void {
     this.#handOut(this.#receiver.taken(arrived));
   }
 
-  discard({ message }: Arrived<T>): void {
+  protected discard({ message }: Arrived<T>): void {
     message[Symbol.dispose]();
   }
 
-  dropUnsent(error: Error): void {
+  protected dropUnsent(error: Error): void {
     this.#sender.dropUnsent(error);
   }
 
-  dropAll(error: Error): void {
+  protected override dropAll(error: Error): void {
     this.#sender.dropUnconfirmed(error);
     this.#sender.dropUnsent(error);
   }
 
-  disconnect(): void {
+  protected override disconnect(): void {
     this.#theirs = 'gone';
     this.#clock.stop();
-    this.#link.destroy();
+    super.disconnect();
     this.#receiver.close();
   }
 }

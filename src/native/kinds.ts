@@ -2,10 +2,10 @@
 import { invalidValue } from '../common/arguments.js';
 
 /** In the order of `enum fdp_type`. */
-const TYPES = ['stream', 'seqpacket', 'dgram'] as const;
+export const SOCKET_TYPES = ['stream', 'seqpacket', 'dgram'] as const;
 
 /** The type of an AF_UNIX socket: SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM. */
-export type SocketType = (typeof TYPES)[number];
+export type SocketType = (typeof SOCKET_TYPES)[number];
 
 /** In the order of `enum fdp_kind`. */
 const KINDS = [
@@ -34,14 +34,14 @@ export type Kind = (typeof KINDS)[number];
 
 /** The number of the option `type` for the core. */
 export function typeNumber(type: SocketType): number {
-  const number = TYPES.indexOf(type);
-  if (number < 0) throw invalidValue('options.type', TYPES.map((name) => `'${name}'`).join(' or '), type);
+  const number = SOCKET_TYPES.indexOf(type);
+  if (number < 0) throw invalidValue('options.type', SOCKET_TYPES.map((name) => `'${name}'`).join(' or '), type);
   return number;
 }
 
 /** The type that the core told. */
 export function typeOf(number: number): SocketType {
-  return TYPES[number]!;
+  return SOCKET_TYPES[number]!;
 }
 
 /** The kind that the core told. */

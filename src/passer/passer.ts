@@ -10,10 +10,14 @@ import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { checkBoolean, checkInteger, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
 import { notAPair } from '../errors.js';
 import { iterate } from '../common/iterate.js';
-import type { LifeEvents, OnError } from '../wire/life.js';
+import type { SessionEvents } from '../wire/link-owner.js';
+import type { OnError } from '../wire/session.js';
+import { takeSocket } from '../wire/socket.js';
 import { MAX_FDS, MAX_MESSAGES } from '../native/addon.js';
-import { BothEnds, take, takePair } from './ends.js';
-import { Traffic } from './traffic.js';
+import { SOCKET_TYPES } from '../native/kinds.js';
+
+import { PasserSession } from './session.js';
+import { newPair, takePair, type UndecidedPair } from './undecided-pair.js';
 
 export interface FdPasserOptions {
   /**
@@ -62,8 +66,8 @@ const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
  * When the peer ends or the socket breaks, what the peer had sent can still be received; after that the passer closes:
  * descriptors not sent are closed or, from `send`, given back, promises reject, and `onError` is called.
  */
-export class FdPasser extends EventEmitter<LifeEvents> {
-  readonly #traffic: Traffic;
+export class FdPasser extends EventEmitter<SessionEvents> {
+  readonly #session: PasserSession;
 
   /**
    * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
@@ -76,18 +80,12 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     if ('fd' in options) throw invalidType('options', 'an object whose fh is the descriptor', options);
     checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
     checkInteger('options.batch', most, 1, MAX_FDS);
-    this.#traffic = new Traffic(this, onError, most, payload === undefined ? ONE_ZERO : repeated(payload));
-
-    const taken = fh === undefined ? takePair(!dontSetNonblocking) : take(fh, !dontSetNonblocking);
-    if (taken instanceof BothEnds) {
-      this.#traffic.ends = taken;
-      return;
-    }
-    try {
-      this.#traffic.start(taken);
-    } catch (error) {
-      taken.giveBack();
-      throw error;
+    this.#session = new PasserSession(this, onError, most, payload === undefined ? ONE_ZERO : repeated(payload));
+    if (fh === undefined) this.#session.pair = newPair(dontSetNonblocking);
+    else if (isPair(fh)) this.#session.pair = takePair(fh[0], fh[1], dontSetNonblocking);
+    else {
+      const terms = { types: SOCKET_TYPES, keepBlocking: dontSetNonblocking };
+      takeSocket('options.fh', fh, terms, (socket) => this.#session.start(socket));
     }
   }
 
@@ -136,14 +134,14 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * Throws `ERR_FDPASSER_NOT_A_PAIR` unless the passer still has both ends.
    */
   iAmParent(): void {
-    this.#traffic.life.checkSendable();
-    this.#traffic.begin(this.#pair.chooseParent());
+    this.#session.checkSendable();
+    this.#session.begin(this.#pair.chooseParent());
   }
 
   /** The reverse of `iAmParent`: keeps `peer` as this process's end and closes the other. */
   iAmChild(): void {
-    this.#traffic.life.checkSendable();
-    this.#traffic.begin(this.#pair.chooseChild());
+    this.#session.checkSendable();
+    this.#session.begin(this.#pair.chooseChild());
   }
 
   /**
@@ -166,8 +164,8 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     const { keepOpen = false } = checkOptions<{ keepOpen?: boolean }>(options);
     checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
-    this.#traffic.life.checkSendable();
-    this.#traffic.enqueue(new BareOutgoing(fh, keepOpen ? 'keep' : 'close', sent));
+    this.#session.checkSendable();
+    this.#session.enqueue(new BareOutgoing(fh, keepOpen ? 'keep' : 'close', sent));
   }
 
   /**
@@ -176,7 +174,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    */
   pushRecvFh(received: (fd: OwnedFd) => void): void {
     if (typeof received !== 'function') throw invalidType('received', 'a function', received);
-    this.#traffic.life.ask(received);
+    this.#session.ask(received);
   }
 
   /**
@@ -190,13 +188,13 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     return abortable(options, (resolve, reject) => {
       const { keepOpen = false } = options;
       checkBoolean('options.keepOpen', keepOpen);
-      this.#traffic.life.checkSendable();
+      this.#session.checkSendable();
       const outgoing = new BareOutgoing(fh, keepOpen ? 'keep' : 'return', resolve, reject);
-      this.#traffic.enqueue(outgoing);
+      this.#session.enqueue(outgoing);
       return (error) => {
-        if (!this.#traffic.withdraw(outgoing)) return;
+        if (!this.#session.withdraw(outgoing)) return;
         reject(error);
-        this.#traffic.life.closeIfDone();
+        this.#session.closeIfDone();
       };
     });
   }
@@ -208,7 +206,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * error that broke the passer.
    */
   receive(options: Abortable = {}): Promise<OwnedFd> {
-    return this.#traffic.life.receive(options);
+    return this.#session.receive(options);
   }
 
   /**
@@ -219,15 +217,15 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    */
   async receiveMany(options: ReceiveManyOptions = {}): Promise<OwnedFd[]> {
     const { most = MOST_AT_ONCE } = checkOptions(options);
-    return this.#traffic.life.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
+    return this.#session.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
   }
 
   /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
     return iterate(
       (signal) => this.receive({ signal }),
-      () => this.#traffic.life.inOrder,
-      () => this.#traffic.life.failure,
+      () => this.#session.inOrder,
+      () => this.#session.failure,
     );
   }
 
@@ -237,7 +235,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * and `onError`, tells that.
    */
   close(): Promise<void> {
-    return this.#traffic.life.close();
+    return this.#session.close();
   }
 
   /**
@@ -245,8 +243,7 @@ export class FdPasser extends EventEmitter<LifeEvents> {
    * `ERR_FDPASSER_CLOSED`. With an error, `onError` and `'error'` tell it. Does nothing when closed already.
    */
   destroy(error?: Error): void {
-    if (error === undefined) this.#traffic.life.finish('destroy() was called');
-    else this.#traffic.life.fail(error);
+    this.#session.destroy(error);
   }
 
   /** `close()`, for `await using`. */
@@ -254,11 +251,17 @@ export class FdPasser extends EventEmitter<LifeEvents> {
     return this.close();
   }
 
-  get #pair(): BothEnds {
-    const { ends } = this.#traffic;
-    if (ends === undefined) throw notAPair();
-    return ends;
+  get #pair(): UndecidedPair {
+    const { pair } = this.#session;
+    if (pair === undefined) throw notAPair();
+    return pair;
   }
+}
+
+function isPair(fh: FdLike | readonly [FdLike, FdLike]): fh is readonly [FdLike, FdLike] {
+  if (!Array.isArray(fh)) return false;
+  if (fh.length !== 2) throw invalidType('options.fh', 'a descriptor, or two', fh);
+  return true;
 }
 
 /** The payload of as many messages as one call carries. */

@@ -1,10 +1,12 @@
 import { checkSignal, onAbort, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
-import { Custody } from '../descriptor/custody.js';
+import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { checkBoolean, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
-import { Link, type LinkOwner } from './link.js';
+import { LinkOwner } from './link-owner.js';
+import { takeSocket } from './socket.js';
 import { MAX_FDS } from '../native/addon.js';
 import { batch } from '../native/load.js';
 import { connect } from '../endpoint/connect.js';
@@ -57,7 +59,7 @@ export async function deliver(
   try {
     await turn;
     const socket = await connect(fromEnvironment(path), { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
-    await transmit(new Custody('socket', socket), bytes, outgoing, signal);
+    await transmit(socket, bytes, outgoing, signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();
     throw error;
@@ -71,58 +73,94 @@ function fromEnvironment(path: string): string {
 }
 
 /** Sends one message over a link of its own, which is closed after that. */
-function transmit(socket: Custody, bytes: Uint8Array, fds: Outgoing[], signal: AbortSignal | undefined): Promise<void> {
+function transmit(socket: OwnedFd, bytes: Uint8Array, fds: Outgoing[], signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const end = (error?: Error): void => {
+    const session = new DatagramSession(bytes, fds, (error) => {
       stop();
-      link.destroy();
       if (error === undefined) resolve();
       else reject(error);
-    };
-    const owner: LinkOwner = {
-      what: 'datagram socket',
-      bytes,
-      unsent: () => true,
-      fill() {
-        if (!fds.every((fd) => fd.ready(link))) return 0;
-        const refusal = fds.find((fd) => fd.refusal !== undefined)?.refusal;
-        if (refusal !== undefined) {
-          end(refusal);
-          return 0;
-        }
-        batch.size[0] = bytes.length;
-        batch.count[0] = fds.length;
-        batch.fd.set(fds.map((fd) => fd.number));
-        return 1;
-      },
-      sent: () => end(),
-      refused(error) {
-        end(error);
-        return true;
-      },
-      cannotSend(error) {
-        end(error);
-        return true;
-      },
-      room: NO_BYTES,
-      stride: 0,
-      wanted: () => 0,
-      awaits: () => false,
-      received() {},
-      exhausted() {},
-      resumed() {},
-      peerEnded() {},
-      mayStillSend: () => true,
-      ended: end,
-    };
-    let link: Link;
+    });
     try {
-      link = new Link(socket, owner);
+      takeSocket('socket', socket, { types: ['dgram'] }, (custody) => session.start(custody));
     } catch (error) {
       socket.close();
       throw error;
     }
-    const stop = onAbort(signal, end);
-    link.send();
+    const stop = onAbort(signal, (error) => session.ended(error));
   });
+}
+
+/** One datagram to send. */
+class DatagramSession extends LinkOwner {
+  readonly bytes: Uint8Array;
+  readonly #fds: Outgoing[];
+  readonly #whenOver: (error?: Error) => void;
+
+  constructor(bytes: Uint8Array, fds: Outgoing[], whenOver: (error?: Error) => void) {
+    super();
+    this.bytes = bytes;
+    this.#fds = fds;
+    this.#whenOver = whenOver;
+  }
+
+  override start(socket: Custody): void {
+    super.start(socket);
+    this.link!.send();
+  }
+
+  get what(): string {
+    return 'datagram socket';
+  }
+
+  unsent(): boolean {
+    return true;
+  }
+
+  fill(): number {
+    if (!this.#fds.every((fd) => fd.ready(this.link!))) return 0;
+    const refusal = this.#fds.find((fd) => fd.refusal !== undefined)?.refusal;
+    if (refusal !== undefined) {
+      this.ended(refusal);
+      return 0;
+    }
+    batch.size[0] = this.bytes.length;
+    batch.count[0] = this.#fds.length;
+    batch.fd.set(this.#fds.map((fd) => fd.number));
+    return 1;
+  }
+
+  sent(): void {
+    this.ended();
+  }
+
+  override refused(error: Error): boolean {
+    this.ended(error);
+    return true;
+  }
+
+  cannotSend(error: Error): boolean {
+    this.ended(error);
+    return true;
+  }
+
+  // Nothing is received.
+
+  get room(): Uint8Array {
+    return NO_BYTES;
+  }
+
+  get stride(): number {
+    return 0;
+  }
+
+  wanted(): number {
+    return 0;
+  }
+
+  received(): void {}
+
+  ended(error?: Error): void {
+    this.link!.destroy();
+    this.#whenOver(error);
+  }
 }

@@ -3,8 +3,9 @@ import type { Custody } from '../descriptor/custody.js';
 import { shortageOf, UNKNOWN, warnFull, warnHopeless, type Shortage } from '../descriptor/shortage.js';
 import { forgetSlot, growTable, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
 import { checked, denied, systemError } from '../errors.js';
+import type { LinkOwner } from './link-owner.js';
+import { checkSocket } from './socket.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
-import { typeOf, type SocketType } from '../native/kinds.js';
 import { addon, batch } from '../native/load.js';
 
 const {
@@ -41,54 +42,6 @@ const GROWTH_CHECK = 2;
 // In-flight limits clear as the receiver receives; the socket stays writable meanwhile, so only time can be waited for.
 const FIRST_BACK_OFF = 2;
 const LONGEST_BACK_OFF = 100;
-
-/** What stands on a link: it has the queues, and is told what became of them. */
-export interface LinkOwner {
-  /** `'passer'`, `'channel'` or `'stream'`, for messages. */
-  readonly what: string;
-  /** The bytes of the messages that `fill` described, one after the other. */
-  readonly bytes: Uint8Array;
-  /** Whether something is to be sent, though its turn may not have come. */
-  unsent(): boolean;
-  /** Describes in the batch the next messages to send; returns how many. */
-  fill(): number;
-  /** The kernel has that many of them: all of each but, of the last, `tail` bytes. Its descriptors went with those. */
-  sent(messages: number, tail: number): void;
-  /** The kernel will not have the first of them, as it is. Returns whether the link goes on without it. */
-  refused(error: Error): boolean;
-  /** The kernel will have nothing more, though something may still be there to receive. Returns whether that loses anything. */
-  cannotSend(error: Error): boolean;
-
-  /** Where received bytes go: those of each message to a stretch of `stride` bytes, of which the room has a whole number. */
-  readonly room: Uint8Array;
-  readonly stride: number;
-  /** How many more descriptors, or messages, are asked for. */
-  wanted(): number;
-  /** Whether the process must live on for what is to be received. */
-  awaits(): boolean;
-  /** The batch and the room hold that many messages. Their descriptors are the owner's from now on. */
-  received(messages: number): void;
-
-  /** No slot is free for what the peer sent. It waits in the kernel. Calls `unheard` if the application does not listen to that. */
-  exhausted(unheard: () => void): void;
-  /** There never will be as many slots as it needs. */
-  hopeless?(): void;
-  resumed(): void;
-  /** The peer will send nothing more. The link ends with that unless there may still be something to send. */
-  peerEnded(): void;
-  mayStillSend(): boolean;
-  /** The link is over, its socket closed: the peer ended in order, or an error broke it. Everything it had sent was received. */
-  ended(error: Error | undefined): void;
-}
-
-/**
- * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no AF_UNIX
- * socket, `EINVAL` for one that listens.
- */
-export function checkSocket(fd: number): SocketType {
-  const advice = `Descriptor ${fd} is not one end of a connected AF_UNIX socket`;
-  return typeOf(checked(addon.socketType(fd), 'getsockopt', { advice }));
-}
 
 /**
  * One AF_UNIX socket: ordered, non-blocking, lossless, in both directions at once.
@@ -399,7 +352,7 @@ export class Link implements SlotWaiter {
     if (first) this.#owner.exhausted(() => shortage?.hopeless || warnFull(what, shortage ?? UNKNOWN));
     if (!shortage?.hopeless || this.#hopeless) return;
     this.#hopeless = true;
-    this.#owner.hopeless?.();
+    this.#owner.hopeless();
     warnHopeless(what, shortage);
   }
 

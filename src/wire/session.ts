@@ -1,51 +1,14 @@
-import type { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../common/abort.js';
 import { attempt } from '../common/attempt.js';
 import { invalidType } from '../common/arguments.js';
 import { closed } from '../errors.js';
 import { Queue, Queued } from '../common/queue.js';
-
-/** Events that passers and channels have in common. */
-export interface LifeEvents {
-  /** It broke. Emitted only if someone listens. */
-  error: [NodeJS.ErrnoException];
-  /** It is closed, for whatever reason, and its descriptors with it. */
-  close: [];
-  /** This process has no free descriptor slot for what the peer sent. It waits in the kernel. */
-  exhausted: [];
-  /** There was room again. */
-  resumed: [];
-}
+import { LinkOwner, type Emitter } from './link-owner.js';
 
 /** How many of what is at hand are handed out one by one in one turn of the event loop. */
 const MOST_IN_TURN = 64;
 
-/** Whatever has these events, and maybe others. */
-type Emitter = Pick<EventEmitter<LifeEvents>, 'emit' | 'listenerCount'>;
-
 export type OnError = (error: NodeJS.ErrnoException | undefined) => void;
-
-/** What a life ends, and asks. */
-export interface Alive<T> {
-  /** `'passer'` or `'channel'`, for messages. */
-  readonly what: string;
-  /** Whether something is still to be sent before it may close. */
-  owes(): boolean;
-  /** How many are asked for, less those at hand, has changed. */
-  asked(): void;
-  /** `close` is called: it must not wait for what can never come. */
-  closing(): void;
-  /** Somebody gets this one. */
-  taken?(item: T): void;
-  /** Nobody will. */
-  discard(item: T): void;
-  /** Nothing more will be sent: gives back or closes what is queued. */
-  dropUnsent(error: Error): void;
-  /** Nothing more will be received: the same, and for what was sent and has no answer. */
-  dropAll(error: Error): void;
-  /** Closes the socket. */
-  disconnect(): void;
-}
 
 class Receiver<T> extends Queued {
   constructor(
@@ -59,15 +22,13 @@ class Receiver<T> extends Queued {
 }
 
 /**
- * What a passer and a channel share: who waits for the next item received, what was received before anyone asked, and how
- * it all ends.
+ * What a passer and a channel have inside: who waits for the next item received, what was received before anyone asked, and
+ * how it all ends.
  *
  * `'closing'`: `close` was called and something is still to be sent. `'ending'`: the wire is over, but what was received
  * still waits for someone.
  */
-export class Life<T> {
-  readonly #of: Emitter;
-  readonly #alive: Alive<T>;
+export abstract class Session<T> extends LinkOwner {
   readonly #onError: OnError | undefined;
   #state: 'open' | 'closing' | 'ending' | 'closed' = 'open';
   /** Why it is closed or closing: the end of a sentence, and the error if it was one. */
@@ -79,7 +40,7 @@ export class Life<T> {
   #told = false;
   /** What `close` returns. Nothing that the application does to the `'close'` event or in it keeps it from resolving. */
   #whenClosed: Promise<void> | undefined;
-  #resolveClosed: () => void = () => {};
+  #resolveClosed: (() => void) | undefined;
 
   readonly #receivers = new Queue<Receiver<T>>();
   /** How many they take together, at most. */
@@ -91,18 +52,48 @@ export class Life<T> {
   /** How often something at hand was asked for in this turn of the event loop. */
   #inTurn = 0;
 
-  constructor(of: Emitter, alive: Alive<T>, onError: OnError | undefined) {
+  constructor(emitter: Emitter, onError: OnError | undefined) {
+    super(emitter);
     if (onError !== undefined && typeof onError !== 'function')
       throw invalidType('options.onError', 'a function', onError);
-    this.#of = of;
-    this.#alive = alive;
     this.#onError = onError;
+  }
+
+  // ---- what each kind of session adds
+
+  /** Whether `close` has something to wait for. */
+  protected owes(): boolean {
+    return this.unsent();
+  }
+
+  /** `close` is called: it must not wait for what can never come. */
+  protected closing(): void {
+    this.link?.check();
+  }
+
+  /** Somebody gets this one. */
+  protected taken(_item: T): void {}
+
+  /** Nobody will. */
+  protected abstract discard(item: T): void;
+
+  /** Nothing more will be sent: gives back or closes what is queued. */
+  protected abstract dropUnsent(error: Error): void;
+
+  /** Nothing more will be received: the same, and for what was sent and has no answer. */
+  protected dropAll(error: Error): void {
+    this.dropUnsent(error);
+  }
+
+  /** Closes the socket. */
+  protected disconnect(): void {
+    this.link?.destroy();
   }
 
   // ---- receiving
 
   /** How many the receivers take, less what is at hand for them. */
-  get wanted(): number {
+  wanted(): number {
     return this.#asked - this.#stashed();
   }
 
@@ -132,7 +123,7 @@ export class Life<T> {
     this.#asked += receiver.most;
     if (this.#delivering) return; // `deliver` sees it
     if (this.#stashed() > 0) this.#deliverSoon();
-    this.#alive.asked();
+    this.link?.receive();
   }
 
   #abortable(receiver: Receiver<T>, reject: (error: Error) => void): (error: Error) => void {
@@ -141,7 +132,7 @@ export class Life<T> {
       if (!this.#receivers.remove(receiver)) return;
       this.#asked -= receiver.most;
       reject(error);
-      this.#alive.asked();
+      this.link?.receive();
     };
   }
 
@@ -152,11 +143,11 @@ export class Life<T> {
   }
 
   /** Takes in what was received; `deliver` hands it out. */
-  put(item: T): void {
+  protected put(item: T): void {
     this.#stash.push(item);
   }
 
-  deliver(): void {
+  protected deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
     try {
@@ -169,7 +160,7 @@ export class Life<T> {
       // A callback threw: the others are called all the same.
       if (this.#stashed() > 0 && this.#receivers.length > 0) process.nextTick(() => this.deliver());
       if (this.#state === 'ending' && this.#stashed() === 0) this.#shutDown(true);
-      else this.#alive.asked();
+      else this.link?.receive();
     }
   }
 
@@ -187,7 +178,7 @@ export class Life<T> {
 
   #take(): T {
     const item = this.#unstash();
-    this.#alive.taken?.(item);
+    this.taken(item);
     return item;
   }
 
@@ -201,7 +192,7 @@ export class Life<T> {
   }
 
   #dropStash(): void {
-    while (this.#stashed() > 0) attempt(() => this.#alive.discard(this.#unstash()));
+    while (this.#stashed() > 0) attempt(() => this.discard(this.#unstash()));
   }
 
   #failReceivers(error: Error): void {
@@ -222,16 +213,21 @@ export class Life<T> {
 
   /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
   checkSendable(): void {
-    if (this.#sendFailure !== undefined) throw closed(this.#alive.what, this.#sendFailure.message, this.#sendFailure);
+    if (this.#sendFailure !== undefined) throw closed(this.what, this.#sendFailure.message, this.#sendFailure);
     if (this.#state !== 'open') throw this.#closed();
   }
 
+  cannotSend(error: Error): boolean {
+    this.sendingFailed(error, true);
+    return true;
+  }
+
   /** The peer takes nothing more, though what it sent may still be there. `loses` says whether that is an error. */
-  cannotSend(error: Error, loses: boolean): void {
+  protected sendingFailed(error: Error, loses: boolean): void {
     this.#sendFailure = error;
     if (loses) this.#unreported = error;
-    this.#alive.dropUnsent(error);
-    if (this.#state !== 'closing' || this.#alive.owes()) return;
+    this.dropUnsent(error);
+    if (this.#state !== 'closing' || this.owes()) return;
     if (loses) this.fail(error);
     else this.#shutDown(false);
   }
@@ -241,13 +237,13 @@ export class Life<T> {
     this.#failure = error;
     this.#reason = error?.message ?? 'the peer closed its end';
     this.#inOrder ||= error === undefined;
-    this.#alive.dropAll(error ?? this.#closed());
+    this.dropAll(error ?? this.#closed());
     if (this.#stashed() > 0) this.#state = 'ending';
     else this.#shutDown(true);
   }
 
   /** The wire is over because of what came last. That is told at once; what was received before can still be asked for. */
-  broken(error: Error): void {
+  protected broken(error: Error): void {
     if (this.#stashed() === 0) {
       this.fail(error);
       return;
@@ -255,8 +251,8 @@ export class Life<T> {
     this.#failure = error;
     this.#reason = error.message;
     this.#state = 'ending';
-    this.#alive.disconnect();
-    this.#alive.dropAll(error);
+    this.disconnect();
+    this.dropAll(error);
     this.#tell();
   }
 
@@ -269,8 +265,14 @@ export class Life<T> {
     this.#shutDown(true);
   }
 
+  /** The application ends it at once. */
+  destroy(error?: Error): void {
+    if (error === undefined) this.finish('destroy() was called');
+    else this.fail(error);
+  }
+
   /** This side ends it at once. What had ended it before is reported all the same. */
-  finish(reason: string): void {
+  protected finish(reason: string): void {
     if (this.#state === 'closed') return;
     const error = this.#failure ?? this.#unreported;
     if (error !== undefined) {
@@ -286,7 +288,7 @@ export class Life<T> {
   /** Resolves when it is closed, having sent what was queued unless it broke before. */
   close(): Promise<void> {
     this.#whenClosed ??= new Promise((resolve) => (this.#resolveClosed = resolve));
-    if (this.#state === 'closed') this.#resolveClosed();
+    if (this.#state === 'closed') this.#resolveClosed?.();
     else if (this.#state === 'ending' || this.#sendFailure !== undefined) this.finish('close() was called');
     else if (this.#state === 'open') {
       this.#state = 'closing';
@@ -294,8 +296,8 @@ export class Life<T> {
       this.#inOrder = true;
       this.#failReceivers(this.#closed());
       this.#dropStash();
-      this.#alive.asked();
-      this.#alive.closing();
+      this.link?.receive();
+      this.closing();
       this.closeIfDone();
     }
     return this.#whenClosed;
@@ -303,33 +305,26 @@ export class Life<T> {
 
   /** Something was sent, or need not be sent any more. */
   closeIfDone(): void {
-    if (this.#state === 'closing' && !this.#alive.owes()) this.finish('close() was called');
-  }
-
-  /** For an event of the link, after whatever it is doing now. `unheard` is called if nobody listens. */
-  emitLater(event: 'exhausted' | 'resumed', unheard?: () => void): void {
-    process.nextTick(() => {
-      if (!this.#of.emit(event)) unheard?.();
-    });
+    if (this.#state === 'closing' && !this.owes()) this.finish('close() was called');
   }
 
   #closed(): Error {
-    return closed(this.#alive.what, this.#reason, this.#failure);
+    return closed(this.what, this.#reason, this.#failure);
   }
 
   #shutDown(report: boolean): void {
     this.#state = 'closed';
-    this.#alive.disconnect();
+    this.disconnect();
     const error = this.#failure;
-    this.#alive.dropAll(error ?? this.#closed());
+    this.dropAll(error ?? this.#closed());
     this.#failReceivers(error ?? this.#closed());
     this.#dropStash();
     // One by one, so that what the application throws in one keeps no other from being called. And soon: whoever awaits
     // a promise that this settled finds it closed.
     if (report) this.#tell();
     queueMicrotask(() => {
-      this.#resolveClosed();
-      this.#of.emit('close');
+      this.#resolveClosed?.();
+      this.emitter!.emit('close');
     });
   }
 
@@ -340,7 +335,7 @@ export class Life<T> {
     this.#told = true;
     queueMicrotask(() => this.#onError?.(error));
     queueMicrotask(() => {
-      if (error !== undefined && this.#of.listenerCount('error') > 0) this.#of.emit('error', error);
+      if (error !== undefined && this.emitter!.listenerCount('error') > 0) this.emitter!.emit('error', error);
     });
   }
 }

@@ -4,12 +4,13 @@ import type { Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { attempt } from '../common/attempt.js';
 import { plainData } from '../errors.js';
-import { Life, type Alive, type LifeEvents, type OnError } from '../wire/life.js';
-import { Link, type LinkOwner } from '../wire/link.js';
+import type { Link } from '../wire/link.js';
+import type { SessionEvents } from '../wire/link-owner.js';
+import { Session, type OnError } from '../wire/session.js';
 import { MAX_MESSAGES } from '../native/addon.js';
 import { batch } from '../native/load.js';
 import { Queue } from '../common/queue.js';
-import type { BothEnds } from './ends.js';
+import type { UndecidedPair } from './undecided-pair.js';
 
 /** Room for the payload of each message received, ours or another program's. */
 const STRIDE = 256;
@@ -18,43 +19,41 @@ const ROOM = new Uint8Array(STRIDE * MAX_MESSAGES);
 /** About how many descriptors one call sends: more would hold the event loop up, and save nothing. */
 const AT_ONCE = 1024;
 
-/**
- * What a passer sends and receives over its link. The link and the life call its methods, rather than a closure for each:
- * there may be very many passers.
- */
-export class Traffic implements LinkOwner, Alive<OwnedFd> {
-  readonly life: Life<OwnedFd>;
+/** What a passer has inside: its queue of descriptors to send, and what it does with those received. */
+export class PasserSession extends Session<OwnedFd> {
   readonly bytes: Uint8Array;
   /** Descriptors in a message, at most. */
   readonly #batch: number;
   readonly #sends = new Queue<Outgoing>();
-  #link: Link | undefined;
   /** Where one of a pair is to be the socket, later. */
-  ends: BothEnds | undefined;
+  pair: UndecidedPair | undefined;
   /** So many descriptors go one by one: one of them made the kernel refuse the message they were in. */
   #singly = 0;
 
   /** `bytes` are those of as many messages as one call carries. */
-  constructor(of: EventEmitter<LifeEvents>, onError: OnError | undefined, most: number, bytes: Uint8Array) {
-    this.life = new Life(of, this, onError);
+  constructor(of: EventEmitter<SessionEvents>, onError: OnError | undefined, most: number, bytes: Uint8Array) {
+    super(of, onError);
     this.#batch = most;
     this.bytes = bytes;
   }
 
-  /** Takes the socket over, unless it throws. */
-  start(socket: Custody): void {
-    this.#link = new Link(socket, this);
-    if (this.#sends.length > 0) this.#link.send();
-    this.#link.receive();
+  get what(): string {
+    return 'passer';
   }
 
-  /** Takes over the one of `ends` that was chosen. */
+  override start(socket: Custody): void {
+    super.start(socket);
+    if (this.#sends.length > 0) this.link!.send();
+    this.link!.receive();
+  }
+
+  /** Takes over the end of the pair that was chosen. */
   begin(socket: Custody): void {
     try {
       this.start(socket);
     } catch (error) {
       socket.close();
-      this.life.finish((error as Error).message);
+      this.finish((error as Error).message);
       throw error;
     }
   }
@@ -62,27 +61,27 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
   /** Throws, giving it back, when it is too late: the code of its owner, which said what it is, may have closed this. */
   enqueue(outgoing: Outgoing): void {
     try {
-      this.life.checkSendable();
+      this.checkSendable();
     } catch (error) {
       outgoing.giveBack();
       throw error;
     }
     this.#sends.push(outgoing);
-    this.#link?.send();
+    this.link?.send();
   }
 
   /** Takes it back, unless it was sent. */
   withdraw(outgoing: Outgoing): boolean {
     if (!this.#sends.remove(outgoing)) return false;
     outgoing.unsent();
-    this.#link?.send(); // what stood behind it may go, or nothing waits any more
+    this.link?.send(); // what stood behind it may go, or nothing waits any more
     return true;
   }
 
   // ---- sending
 
   fill(): number {
-    const link = this.#link!;
+    const link = this.link!;
     const payload = this.bytes.length / MAX_MESSAGES;
     let messages = 0;
     let descriptors = 0;
@@ -109,7 +108,7 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
       if (first.whenRefused !== undefined) first.whenRefused(refusal);
       // The owner of a connection that breaks while it waits sees that on the socket. Else nobody is left to tell.
       else if (!gone) process.emitWarning(refusal);
-      this.life.closeIfDone();
+      this.closeIfDone();
     }
   }
 
@@ -126,12 +125,12 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     try {
       tell(toTell);
     } finally {
-      this.life.closeIfDone();
+      this.closeIfDone();
     }
   }
 
   /** Of several descriptors in a message the kernel does not say which it refused, so they go again one by one. */
-  refused(error: Error): boolean {
+  override refused(error: Error): boolean {
     if (batch.count[0]! > 1) {
       this.#singly = batch.count[0]!;
       return true;
@@ -139,15 +138,23 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     this.#singly = Math.max(0, this.#singly - 1);
     const outgoing = this.#sends.shift()!;
     outgoing.unsent();
-    if (outgoing.whenRefused === undefined) this.life.fail(error);
+    if (outgoing.whenRefused === undefined) this.fail(error);
     else {
       outgoing.whenRefused(error);
-      this.life.closeIfDone();
+      this.closeIfDone();
     }
     return true;
   }
 
-  #dropSends(error: Error): void {
+  unsent(): boolean {
+    return this.link !== undefined && this.#sends.length > 0;
+  }
+
+  override mayStillSend(): boolean {
+    return this.#sends.length > 0;
+  }
+
+  protected dropUnsent(error: Error): void {
     for (let next = this.#sends.shift(); next; next = this.#sends.shift()) {
       next.unsent();
       next.whenRefused?.(error);
@@ -162,18 +169,14 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     for (let i = 0; i < messages; i++) {
       const end = next + batch.count[i]!;
       if (next === end) plain ||= batch.size[i]!;
-      for (; next < end; next++) this.life.put(ownReceived(batch.fd[next]!));
+      for (; next < end; next++) this.put(ownReceived(batch.fd[next]!));
     }
     try {
-      this.life.deliver();
+      this.deliver();
     } finally {
-      if (plain > 0) this.life.broken(plainData(plain));
+      if (plain > 0) this.broken(plainData(plain));
     }
   }
-
-  // ---- what else the link and the life ask
-
-  readonly what = 'passer';
 
   get room(): Uint8Array {
     return ROOM;
@@ -183,68 +186,13 @@ export class Traffic implements LinkOwner, Alive<OwnedFd> {
     return STRIDE;
   }
 
-  wanted(): number {
-    return this.life.wanted;
-  }
-
-  awaits(): boolean {
-    return this.life.wanted > 0;
-  }
-
-  cannotSend(error: Error): boolean {
-    this.life.cannotSend(error, true);
-    return true;
-  }
-
-  exhausted(unheard: () => void): void {
-    this.life.emitLater('exhausted', unheard);
-  }
-
-  resumed(): void {
-    this.life.emitLater('resumed');
-  }
-
-  peerEnded(): void {}
-
-  mayStillSend(): boolean {
-    return this.#sends.length > 0;
-  }
-
-  ended(error: Error | undefined): void {
-    this.life.ended(error);
-  }
-
-  unsent(): boolean {
-    return this.#link !== undefined && this.#sends.length > 0;
-  }
-
-  owes(): boolean {
-    return this.unsent();
-  }
-
-  asked(): void {
-    this.#link?.receive();
-  }
-
-  closing(): void {
-    this.#link?.check();
-  }
-
-  discard(fd: OwnedFd): void {
+  protected discard(fd: OwnedFd): void {
     fd.close();
   }
 
-  dropUnsent(error: Error): void {
-    this.#dropSends(error);
-  }
-
-  dropAll(error: Error): void {
-    this.#dropSends(error);
-  }
-
-  disconnect(): void {
-    this.#link?.destroy();
-    attempt(() => this.ends?.close());
+  protected override disconnect(): void {
+    super.disconnect();
+    attempt(() => this.pair?.close());
   }
 }
 
