@@ -8,6 +8,6 @@ const server = createServer((request, response) => {
 
 for await (const { value, fds } of FdChannel.inherit()) {
   console.log(`pid ${process.pid}: a connection from ${value.from}`);
-  server.emit('connection', fds[0].toSocket());
+  fds[0].toConnection(server);
 }
 server.closeIdleConnections();

@@ -11,7 +11,7 @@ export type { ChannelEvents } from './channel/session.js';
 export type { Codec } from './channel/codec.js';
 export { OwnedFd } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';
-export type { ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
+export type { ConnectionOptions, ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
 export { sendDatagram, type DatagramOptions } from './wire/datagram.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';

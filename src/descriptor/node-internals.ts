@@ -381,6 +381,118 @@ export class Departure {
   }
 }
 
+/** `net.Server`'s own reaction to an accepted connection, and the name under which it finds the server. */
+interface Acceptor {
+  readonly onconnection: (this: object, error: number, connection: Handle) => void;
+  readonly owner: symbol;
+}
+
+let acceptor: Acceptor | undefined;
+
+/** Nothing leads to it but the handle of a server that listens: here one that listens to nothing. */
+function acceptorOfNode(): Acceptor {
+  const handle = { listen: () => 0, close() {}, getAsyncId: () => 1 };
+  const server = new builtin.net.Server() as unknown as { _handle: object | null; _listen2(...args: unknown[]): void };
+  server._handle = handle;
+  server._listen2(null, -1, -1);
+  server._handle = null; // it emits no 'listening'
+  const { onconnection } = handle as unknown as Acceptor;
+  return { onconnection, owner: symbolOf(handle, 'owner_symbol')! };
+}
+
+/** Whether it has listened, or was to, and does so no more, or not yet. One that never was to listen is not closed. */
+export function isClosedServer(server: Server): boolean {
+  const { _handle: handle, _listeningId: changes } = server as unknown as {
+    _handle: Handle | null;
+    _listeningId: number;
+  };
+  return handle === null && changes > 1;
+}
+
+/** Makes a handle, which owns the number, and that does not read yet. */
+export function openHandle(fd: number): Handle {
+  const options = { fd, readable: true, writable: true, manualStart: true };
+  const socket = new builtin.net.Socket(options) as unknown as { _handle: Handle | null };
+  const handle = socket._handle!;
+  socket._handle = null; // another socket gets it
+  return handle;
+}
+
+/**
+ * Gives a server a connection as the kernel does. `begin` has it before any listener. `undefined` when the server has dropped
+ * and closed it. What a listener throws is an uncaught exception, as it is in Node.
+ */
+export function acceptHandle(server: Server, handle: Handle, begin: (socket: Socket) => void): Socket | undefined {
+  acceptor ??= acceptorOfNode();
+  if (!server.listening) trackConnections(server);
+  let accepted: Socket | undefined;
+  const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
+  const restore = replace(server, 'emit', (event: string, ...args: unknown[]) => {
+    if (event === 'connection') {
+      restore();
+      accepted = args[0] as Socket;
+      begin(accepted);
+    }
+    try {
+      return emit(event, ...args);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+      return true;
+    }
+  });
+  try {
+    acceptor.onconnection.call({ [acceptor.owner]: server }, 0, handle);
+  } finally {
+    restore();
+  }
+  return accepted;
+}
+
+/** Has an `http.Server` that does not listen know its connections: it begins with that when it listens. */
+function trackConnections(server: Server): void {
+  if (symbolOf(server, 'http.server.connections') !== undefined) return;
+  const track = server.listeners('listening').find(({ name }) => name === 'setupConnectionsTracking');
+  track?.call(server);
+}
+
+interface HttpServer extends Server {
+  readonly timeout?: number;
+  readonly keepAliveTimeout?: number;
+  readonly keepAliveTimeoutBuffer?: number;
+}
+
+interface Parser {
+  readonly constructor: Record<(typeof PARSED)[number], number>;
+  onIncoming: ((...args: unknown[]) => unknown) | null;
+  execute(bytes: Buffer): unknown;
+}
+
+/** What a parser calls for the parts of a message. */
+const PARSED = ['kOnMessageBegin', 'kOnHeaders', 'kOnHeadersComplete', 'kOnBody', 'kOnMessageComplete'] as const;
+
+/**
+ * Has an `http.Server` hold its new connection for one between two requests: it closes that with the idle ones, and when
+ * `keepAliveTimeout` is over. To be so, its parser must have seen a request; nobody else sees this one.
+ */
+export function beginIdle(socket: Socket, server: HttpServer): void {
+  const parser = internals(socket).parser as Parser | null | undefined;
+  if (parser === null || parser === undefined) return;
+  const restores = PARSED.map((name) => replace(parser as object, parser.constructor[name] as never, () => 0));
+  parser.execute(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+  for (const restore of restores) restore();
+  const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 1000 } = server;
+  if (keepAliveTimeout <= 0) return;
+  socket.setTimeout(keepAliveTimeout + keepAliveTimeoutBuffer);
+  const { onIncoming } = parser;
+  parser.onIncoming = (...args) => {
+    parser.onIncoming = onIncoming;
+    socket.setTimeout(server.timeout ?? 0);
+    return onIncoming!(...args);
+  };
+}
+
 const begunElsewhere = new WeakSet<Socket>();
 
 /** Notes a socket that begins with bytes which the kernel no longer has. */

@@ -138,6 +138,22 @@ const held = new WeakSet<object>();
 /** What sends borrow, how many of them, and what is done after that. */
 const lent = new WeakMap<object, { count: number; whenOver: () => void }>();
 
+/** Calls `act`, from `hold` on, in the moment in which it can be sent or refused. */
+export function whenReady<T>(node: NodeObject, act: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const sender: Sender = {
+      send() {
+        try {
+          if (node.ready(sender)) resolve(act());
+        } catch (error) {
+          reject(error);
+        }
+      },
+    };
+    sender.send();
+  });
+}
+
 /** Throws `ERR_FDPASSER_TLS` for a TLS socket. `undefined` for what is none of Node's objects, or never closes. */
 export function nodeObject(value: unknown): NodeObject | undefined {
   if (typeof value !== 'object' || value === null) return undefined;

@@ -5,13 +5,14 @@ import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
 import { attempt } from '../common/attempt.js';
-import { invalidType, outOfRange } from '../common/arguments.js';
+import { checkBoolean, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
 import {
   checked,
   closedBehind,
   isOfAnotherCopy,
   lentOut,
   managedElsewhere,
+  notOpen,
   notOwned,
   ownedAlready,
   notOpenNumber,
@@ -21,10 +22,13 @@ import { OTHERS, OURS, PERHAPS, type Closer } from '../native/addon.js';
 import { builtin } from '../common/lazy-modules.js';
 import { addon, batch } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
-import { closeUnwarned } from './node-internals.js';
+import { acceptHandle, beginIdle, closeUnwarned } from './node-internals.js';
+import { nodeObject, whenReady, type NodeObject, type NodeOwner } from './node-object.js';
 import { noteNumber, slotFreed } from './table.js';
 import { isReopened } from './terminal.js';
 import {
+  beginWith,
+  connectionOf,
   datagramsOf,
   isTerminal,
   readStreamOf,
@@ -33,6 +37,7 @@ import {
   ttyOf,
   writeStreamOf,
   type Close,
+  type ConnectionOptions,
   type Nature,
   type ReadStreamOptions,
   type SocketOptions,
@@ -132,6 +137,24 @@ export class OwnedFd {
     return this.#become((nature) => socketOf(nature, options));
   }
 
+  /**
+   * Makes a connection of a server, as if that had accepted it: the server emits `'connection'`, counts it and ends it, and its
+   * options, `maxConnections` among them, hold. `unread` are the first bytes to read; TLS begins here. The server need not
+   * listen. `undefined` when it drops the connection, which is closed then, too.
+   *
+   * Throws `ERR_FDPASSER_CLOSED` when the server is closed, `ERR_INVALID_ARG_TYPE` for what is no server,
+   * `ERR_FDPASSER_RUNTIME` in Bun and Deno, and otherwise as `toSocket`; this is then as it was.
+   */
+  toConnection(server: Server, options: ConnectionOptions = {}): Socket | undefined {
+    const { idle = false } = checkOptions(options);
+    checkBoolean('options.idle', idle);
+    const unread = this.#unread;
+    const handle = this.#become((nature) => connectionOf(nature, server));
+    const socket = acceptHandle(server, handle, (accepted) => beginWith(accepted, unread));
+    if (idle && socket !== undefined) beginIdle(socket, server);
+    return socket;
+  }
+
   /** Makes a server of a listening socket: it accepts from now on. It leaves the path of a Unix socket alone. */
   toServer(listener?: (socket: Socket) => void): Server {
     return this.#become((nature) => serverOf(nature, listener));
@@ -198,6 +221,43 @@ export class OwnedFd {
   /** `close()`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /**
+   * Takes the descriptor out of one of Node's own objects, which is closed as if it were sent: what was written to it leaves
+   * first, what was read from it and not consumed is `unread`, and the path of a Unix server stays. The number is another.
+   *
+   * Rejects with `ERR_INVALID_ARG_TYPE` for anything else, with what a send of it would reject with, and with `EMFILE` when
+   * the table is full. The object then works as before.
+   */
+  static async detach(object: NodeOwner): Promise<OwnedFd> {
+    const node = ownerOf(object);
+    node.hold();
+    let owned: OwnedFd;
+    try {
+      owned = await whenReady(node, () => {
+        const { refusal } = node;
+        if (refusal !== undefined) throw refusal;
+        const copy = duplicateOf(node);
+        copy.#unread = node.unread;
+        node.depart();
+        return copy;
+      });
+    } catch (error) {
+      node.giveBack();
+      throw error;
+    }
+    node.close();
+    return owned;
+  }
+
+  /**
+   * Another descriptor of what one of Node's own objects has, close-on-exec. The object goes on, and of a connection each byte
+   * goes to whoever reads first. Throws `ERR_INVALID_ARG_TYPE` for anything else, `ERR_FDPASSER_NOT_OPEN` when it has none,
+   * `ERR_FDPASSER_TLS` for a TLS connection, and `EMFILE` when the table is full.
+   */
+  static duplicate(object: NodeOwner): OwnedFd {
+    return duplicateOf(ownerOf(object));
   }
 
   /**
@@ -374,6 +434,17 @@ export class OwnedFd {
       garbage.register(owned, { fd: owned.#fd, closer: owned.#closer }, owned);
     };
   }
+}
+
+function ownerOf(object: NodeOwner): NodeObject {
+  const node = nodeObject(object);
+  if (node === undefined) throw invalidType('object', "one of Node's objects that own a descriptor", object);
+  return node;
+}
+
+function duplicateOf(node: NodeObject): OwnedFd {
+  if (node.fd < 0) throw notOpen(node.object);
+  return ownReceived(checked(addon.dup(node.fd), 'fcntl'));
 }
 
 function ownedAll(fds: Iterable<OwnedFd>): OwnedFd[] {

@@ -16,13 +16,13 @@ import {
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
-import { invalidValue } from '../common/arguments.js';
-import { checked, systemError, wrongKind } from '../errors.js';
+import { invalidType, invalidValue } from '../common/arguments.js';
+import { checked, closed, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
 import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
 import { refuseIn, runtime } from '../native/runtime.js';
-import { noteConnected, noteUnread } from './node-internals.js';
+import { isClosedServer, noteConnected, noteUnread, openHandle } from './node-internals.js';
 import type { Kind } from '../native/kinds.js';
 import { readTerminal, writeTerminal } from './terminal.js';
 
@@ -30,6 +30,11 @@ export interface SocketOptions {
   /** Go on writing after the peer has ended. Default false, as in Node. */
   allowHalfOpen?: boolean;
   highWaterMark?: number;
+}
+
+export interface ConnectionOptions {
+  /** An HTTP connection between two requests: `closeIdleConnections` and `keepAliveTimeout` end it. Default false. */
+  idle?: boolean;
 }
 
 export interface ReadStreamOptions {
@@ -72,11 +77,30 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
     readable: (access & READ) !== 0,
     writable: (access & WRITE) !== 0,
   });
-  if (unread !== undefined) {
-    noteUnread(socket);
-    socket.unshift(unread);
-  }
+  beginWith(socket, unread);
   return socket;
+}
+
+/** Puts what was read elsewhere before what is read here. */
+export function beginWith(socket: Socket, unread: Buffer | undefined): void {
+  if (unread === undefined) return;
+  noteUnread(socket);
+  socket.unshift(unread);
+}
+
+/** The handle of a connection that `acceptHandle` gives to this server. */
+export function connectionOf({ fd, kind, listening }: Nature, server: Server): ReturnType<typeof openHandle> {
+  if (!(server instanceof builtin.net.Server))
+    throw invalidType('server', 'a server of net, http, https or http2', server);
+  if ((kind !== 'tcp' && kind !== 'unix-stream') || listening)
+    throw wrongKind('toConnection', 'a connection (tcp, unix-stream)', described(fd, kind, listening));
+  refuseIn(
+    ['bun', 'deno'],
+    'toConnection()',
+    "The descriptor is still yours: a server's emit('connection') takes a socket",
+  );
+  if (isClosedServer(server)) throw closed('server', 'it takes no connection. The descriptor is still yours');
+  return openHandle(fd);
 }
 
 export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: Socket) => void): Server {

@@ -11,11 +11,12 @@ import { newFile, passers, pathFor, runtime } from './support.js';
 /** What each runtime lacks: the table in docs/runtimes.md. */
 const LACKS = {
   node: [],
-  bun: ['send net.Socket', 'toSocket', 'toTty'],
+  bun: ['send net.Socket', 'toSocket', 'toConnection', 'toTty'],
   deno: [
     'send net.Socket',
     'send net.Server',
     'send dgram.Socket',
+    'toConnection',
     'toServer',
     'toDgram',
     'toTty',
@@ -96,6 +97,21 @@ const cases = {
       assert.equal(data.toString(), 'hello');
       x.destroy();
       y.destroy();
+    } finally {
+      one.close();
+      other.close();
+    }
+  },
+  async toConnection() {
+    const [one, other] = socketpair();
+    try {
+      const server = createServer();
+      const counted = new Promise((resolve) => {
+        server.once('connection', () => server.getConnections((_, connections) => resolve(connections)));
+      });
+      const socket = one.toConnection(server);
+      assert.equal(await counted, 1);
+      socket.destroy();
     } finally {
       one.close();
       other.close();
