@@ -3,7 +3,7 @@ import type { Sender as Waiter } from '../descriptor/node-object.js';
 import type { Outgoing } from '../descriptor/outgoing.js';
 import { detached, tooLarge, tooMuchUnread } from '../errors.js';
 import { addon } from '../native/load.js';
-import { linkError } from '../wire/link.js';
+import { linkError } from '../wire/link-error.js';
 import {
   bodyLength,
   encodeBody,

@@ -1,6 +1,7 @@
 import type { Custody } from '../descriptor/custody.js';
 import { closed, codecsDiffer, noHello, protocolBroken, type FdPasserError } from '../errors.js';
-import { PEER_GONE, type Link } from '../wire/link.js';
+import type { Link } from '../wire/link.js';
+import { PEER_GONE } from '../wire/link-error.js';
 import type { Emitter, SessionEvents } from '../wire/link-owner.js';
 import { Session, type OnError } from '../wire/session.js';
 import { codecName, type Coder } from './codec.js';

@@ -4,7 +4,7 @@ import { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { lentNumber, ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
-import { forgetSlot, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
+import { SlotRetry } from '../descriptor/slot-retry.js';
 import { attempt } from '../common/attempt.js';
 import { checkInteger, checkOptions, invalidReturn, invalidType, invalidValue } from '../common/arguments.js';
 import { checked, closed, systemError } from '../errors.js';
@@ -39,9 +39,6 @@ export interface ListenOptions extends ServerOptions {
 
 const { EAGAIN, EBADF, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
 
-// Milliseconds, as in Link: connections wait in the backlog while this process has no slot for them.
-const FIRST_RETRY = 50;
-const RETRY = 500;
 /** How many connections one turn of the event loop looks at: those who are refused may be faster than this process. */
 const ROUNDS = 16;
 
@@ -93,15 +90,15 @@ export class FdServer {
   /** As given to `listen`, or to whoever bound the socket. */
   readonly path: string;
   readonly #listener: OwnedFd;
-  /** Nobody is asked for a datagram socket. */
+  /** Who may connect. A datagram socket has no connections, so nobody is asked. */
   readonly #allow: Allow | undefined;
   /** The path, if it is this server's to take away. */
   readonly #place: Place | undefined;
   readonly #waiting = new Queue<Accepter>();
   #watch: Watch | undefined;
   #watching = false;
-  #timer: NodeJS.Timeout | undefined;
-  #full = false;
+  /** Connections wait in the backlog while this process has no slot for them. */
+  readonly #retry = new SlotRetry(() => this.#accept());
 
   /** @internal If it throws, the socket still is in custody. */
   constructor(path: string, socket: Custody, allow: Allow | undefined, place?: Place) {
@@ -156,7 +153,7 @@ export class FdServer {
   accept(options: Abortable = {}): Promise<OwnedFd> {
     return abortable(options, (resolve, reject) => {
       if (this.#watch === undefined) throw closed('server', 'close() was called');
-      if (this.#allow === undefined) {
+      if (!this.#hasConnections) {
         const duplicate = this.#listener.dup();
         setImmediate(() => resolve(duplicate)); // whoever asks again and again lets the loop turn
         return () => {}; // too late
@@ -177,8 +174,13 @@ export class FdServer {
    * every few milliseconds. Call `accept` once for that.)
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
-    const next = this.#allow === undefined ? this.#paced() : (signal: AbortSignal) => this.accept({ signal });
+    const next = this.#hasConnections ? (signal: AbortSignal) => this.accept({ signal }) : this.#paced();
     return iterate(next, () => this.#watch === undefined);
+  }
+
+  /** A datagram socket has none: what is sent to it comes to the socket itself. */
+  get #hasConnections(): boolean {
+    return this.#allow !== undefined;
   }
 
   /** What is always there would come without end in one turn of the event loop. */
@@ -200,7 +202,7 @@ export class FdServer {
     if (this.#watch === undefined) return;
     addon.unwatch(this.#watch);
     this.#watch = undefined;
-    this.#stopTimer();
+    this.#retry.stop();
     this.#failAll(closed('server', 'close() was called'));
     try {
       this.#place?.leave();
@@ -227,7 +229,7 @@ export class FdServer {
     for (let round = 0; round < ROUNDS && this.#watch !== undefined && this.#waiting.length > 0; round++) {
       const result = addon.accept(lentNumber(this.#listener));
       if (result >= 0) {
-        this.#full = false;
+        this.#retry.room();
         this.#greet(ownMade(result));
       } else if (result === -EAGAIN) break;
       else if (result !== -ECONNABORTED) {
@@ -264,27 +266,12 @@ export class FdServer {
       return;
     }
     if (FULL.has(-result)) warnFull(`A connection to '${this.path.replaceAll('\0', '@')}'`, { least: 1, most: 1 });
-    this.#timer = setTimeout(() => this.#waiter.tryAgain(), this.#full ? RETRY : FIRST_RETRY);
-    this.#full = true;
-    whenSlotFreed(this.#waiter);
-  }
-
-  readonly #waiter: SlotWaiter = {
-    tryAgain: () => {
-      this.#stopTimer();
-      this.#accept();
-    },
-  };
-
-  #stopTimer(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    forgetSlot(this.#waiter);
+    this.#retry.full();
   }
 
   #settle(): void {
     if (this.#watch === undefined) return;
-    const watching = this.#waiting.length > 0 && this.#timer === undefined;
+    const watching = this.#waiting.length > 0 && !this.#retry.waits;
     if (watching === this.#watching) return;
     // libuv aborts when it is to watch what it cannot, and somebody else may have closed the socket.
     const result = watching ? addon.listening(lentNumber(this.#listener)) : 1;

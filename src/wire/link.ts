@@ -1,44 +1,25 @@
 import { constants } from 'node:os';
 import type { Custody } from '../descriptor/custody.js';
 import { shortageOf, UNKNOWN, warnFull, warnHopeless, type Shortage } from '../descriptor/shortage.js';
-import { forgetSlot, growTable, prepareTable, roomFor, whenSlotFreed, type SlotWaiter } from '../descriptor/table.js';
+import { SlotRetry } from '../descriptor/slot-retry.js';
+import { growTable, prepareTable, roomFor } from '../descriptor/table.js';
 import { checked, denied, systemError } from '../errors.js';
+import { linkError, PEER_GONE } from './link-error.js';
 import type { LinkOwner } from './link-owner.js';
+import { FIRST_PACE, nextPace, now, TURN } from './pace.js';
 import { checkSocket } from './socket.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
 
-const {
-  EACCES,
-  EAGAIN,
-  EBADF,
-  ECONNREFUSED,
-  ECONNRESET,
-  EINVAL,
-  EMFILE,
-  EMSGSIZE,
-  ENFILE,
-  ENOBUFS,
-  ENOMEM,
-  ENOTCONN,
-  EPERM,
-  EPIPE,
-} = constants.errno;
+const { EACCES, EAGAIN, EBADF, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN, EPERM, EPIPE } =
+  constants.errno;
 /** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
 const ETOOMANYREFS = 109;
 
-// Milliseconds. How long one turn of the event loop may send or receive on one link, so that a fast peer starves nobody, and
-// how long one receive should take at most. Code that is not compiled yet takes ten times as long as later, so what one
-// receive may bring follows from how long the last one took.
-const TURN = 0.5;
-const CALL = 0.25;
-const FEWEST = 4;
-const MOST = 1024;
-
-// Milliseconds. A full table often has room again at once, or else not for a while.
-const FIRST_RETRY = 50;
-const RETRY = 500;
+// Milliseconds.
 const GROWTH_CHECK = 2;
+const MEMORY_CHECK = 50;
+const LOOK = 500;
 // In-flight limits clear as the receiver receives; the socket stays writable meanwhile, so only time can be waited for.
 const FIRST_BACK_OFF = 2;
 const LONGEST_BACK_OFF = 100;
@@ -49,7 +30,7 @@ const LONGEST_BACK_OFF = 100;
  * It receives only while its owner wants something, sends what its owner has at the end of the tick, and keeps the
  * process alive only while one of both is waited for. An idle link still notices that its peer has gone.
  */
-export class Link implements SlotWaiter {
+export class Link {
   readonly #socket: Custody;
   readonly #fd: number;
   readonly #attached: number;
@@ -69,14 +50,14 @@ export class Link implements SlotWaiter {
 
   /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next turn. */
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
-  #full = false;
+  /** Made when something waits for the first time. */
+  #retry: SlotRetry | undefined;
   #hopeless = false;
   #lookAgain = 0;
-  #receiveTimer: NodeJS.Timeout | undefined;
   /** Descriptors in the last message received: the next ones are likely to bring as many. */
   #expected = 1;
   /** How many one receive may bring, about. */
-  #pace = FEWEST;
+  #pace = FIRST_PACE;
 
   /** What broke the connection, kept until all that was sent before has been received. */
   #fate: Error | undefined;
@@ -136,7 +117,7 @@ export class Link implements SlotWaiter {
     this.#watch = undefined;
     clearTimeout(this.#sendTimer);
     clearTimeout(this.#lookTimer);
-    this.#stopWaiting();
+    this.#retry?.stop();
     addon.detach(this.#fd, this.#attached);
     this.#socket.close();
   }
@@ -257,7 +238,7 @@ export class Link implements SlotWaiter {
   /** Until the loop has turned: a poller that has a thread would tell again at once. */
   #rest(): void {
     this.#receiving = 'waiting';
-    setImmediate(() => this.tryAgain());
+    setImmediate(() => this.#goOn());
   }
 
   /** What was queued to be sent meanwhile goes first: who waits for it need not wait for what may not be there. */
@@ -294,7 +275,7 @@ export class Link implements SlotWaiter {
       this.#expected = Math.max(1, batch.count[result - 1]!);
       this.#notFull();
       this.#owner.received(result);
-      this.#setPace(now() - began, result === messages);
+      this.#pace = nextPace(this.#pace, now() - began, result === messages);
       return true;
     }
     if (result === -ECONNRESET) {
@@ -304,15 +285,9 @@ export class Link implements SlotWaiter {
     }
     if (result === -EMFILE && slots < MAX_FDS) {
       growTable();
-      this.#wait(GROWTH_CHECK);
+      this.#waiting().after(GROWTH_CHECK);
     } else this.#nothingReceived(result);
     return false;
-  }
-
-  /** A receive and what its owner did with it took so long; `all` tells whether it brought as much as it could. */
-  #setPace(time: number, all: boolean): void {
-    if (time > CALL) this.#pace = Math.max(FEWEST, this.#pace / 2);
-    else if (all && time < CALL / 2) this.#pace = Math.min(MOST, this.#pace * 2);
   }
 
   #nothingReceived(result: number): void {
@@ -332,7 +307,7 @@ export class Link implements SlotWaiter {
         return;
       case ENOBUFS:
       case ENOMEM:
-        this.#wait(FIRST_RETRY);
+        this.#waiting().after(MEMORY_CHECK);
         return;
       case EACCES:
         this.#over(this.#fate ?? denied());
@@ -343,10 +318,7 @@ export class Link implements SlotWaiter {
   }
 
   #exhausted(): void {
-    const first = !this.#full;
-    this.#full = true;
-    this.#wait(first ? FIRST_RETRY : RETRY);
-    whenSlotFreed(this);
+    const first = this.#waiting().full();
     const shortage = this.#lookAtShortage();
     const what = `What was sent to a ${this.#owner.what}`;
     if (first) this.#owner.exhausted(() => shortage?.hopeless || warnFull(what, shortage ?? UNKNOWN));
@@ -360,31 +332,24 @@ export class Link implements SlotWaiter {
   #lookAtShortage(): Shortage | undefined {
     const time = now();
     if (time < this.#lookAgain) return undefined;
-    this.#lookAgain = time + RETRY;
+    this.#lookAgain = time + LOOK;
     return shortageOf(this.#fd, this.#owner.room);
   }
 
   #notFull(): void {
-    if (!this.#full) return;
-    this.#full = this.#hopeless = false;
+    if (this.#retry?.room() !== true) return;
+    this.#hopeless = false;
     this.#owner.resumed();
   }
 
-  #wait(milliseconds: number): void {
+  #waiting(): SlotRetry {
     this.#receiving = 'waiting';
-    this.#receiveTimer = setTimeout(() => this.tryAgain(), milliseconds);
+    return (this.#retry ??= new SlotRetry(() => this.#goOn()));
   }
 
-  #stopWaiting(): void {
-    clearTimeout(this.#receiveTimer);
-    this.#receiveTimer = undefined;
-    forgetSlot(this);
-  }
-
-  /** There may be room in the table now. */
-  tryAgain(): void {
+  /** What was waited for may be there now. */
+  #goOn(): void {
     if (this.#watch === undefined || this.#receiving !== 'waiting') return;
-    this.#stopWaiting();
     this.#receiving = 'open';
     try {
       this.#take();
@@ -452,10 +417,9 @@ export class Link implements SlotWaiter {
       addon.keepAlive(this.#watch, alive);
       this.#alive = alive;
     }
-    if (awaits) this.#receiveTimer?.ref();
-    else this.#receiveTimer?.unref();
+    this.#retry?.keepAlive(awaits);
     const waits = this.#sending === 'blocked' || this.#sending === 'idle';
-    if (waits && this.#owner.unsent()) this.#lookTimer ??= setTimeout(() => this.#lookAfter(), RETRY).unref();
+    if (waits && this.#owner.unsent()) this.#lookTimer ??= setTimeout(() => this.#lookAfter(), LOOK).unref();
   }
 
   /** What no event would tell, while something is to be sent. */
@@ -465,40 +429,4 @@ export class Link implements SlotWaiter {
     else this.#endIfHungUp();
     this.#settle();
   }
-}
-
-/** Milliseconds since some moment. What `performance` is takes a millisecond to load. */
-function now(): number {
-  const [seconds, nanoseconds] = process.hrtime();
-  return seconds * 1e3 + nanoseconds / 1e6;
-}
-
-/** What a socket says when its peer has closed it. */
-export const PEER_GONE: ReadonlySet<number> = new Set([EPIPE, ECONNRESET, ECONNREFUSED, ENOTCONN]);
-
-const GONE = 'The peer has closed its end, or has gone';
-
-const ADVICE: Readonly<Record<string, Readonly<Record<number, string>>>> = {
-  sendmsg: {
-    [EBADF]: 'A descriptor was closed before it was sent: leave it open until then',
-    [EINVAL]: 'The kernel passes no such descriptor (an io_uring, say)',
-    [EMSGSIZE]: 'The message is too long for this socket',
-    [EPERM]: 'The peer takes no descriptors (SO_PASSRIGHTS), or a rule of this system forbids it',
-    [EPIPE]: GONE,
-    [ECONNRESET]: GONE,
-    [ECONNREFUSED]: GONE,
-    [ENOTCONN]: GONE,
-  },
-  recvmsg: {
-    [EBADF]: 'Something else has closed the socket',
-    [EMSGSIZE]: 'The peer sent a longer message than is taken here',
-    [ECONNRESET]: `${GONE}, with something unread that was sent to it`,
-    [ECONNREFUSED]: GONE,
-  },
-};
-
-/** The error of a link's system call, with what it means or what to do about it where that is known. */
-export function linkError(result: number, syscall: 'sendmsg' | 'recvmsg'): NodeJS.ErrnoException {
-  const advice = ADVICE[syscall]![-result];
-  return systemError(result, syscall, advice === undefined ? {} : { advice });
 }

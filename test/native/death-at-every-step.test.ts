@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { socketpair } from 'fdpasser';
-import { PEER_GONE } from '#dist/wire/link.js';
+import { PEER_GONE } from '#dist/wire/link-error.js';
 import { ended, startChild } from '../support/child.js';
 import { anonymousFile, identity, inFolder, leftOpen, openDescriptors, until } from '../support/descriptors.js';
 import { withFaults, type Action, type Faults } from '../support/faults.js';
