@@ -2,14 +2,13 @@
 /** `fdpasser`: chooses the subcommand, and says what went wrong in one sentence. */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { FAILED, Misuse, MISUSED, OK, type Command } from './command.js';
+import { FAILED, Failure, Misuse, MISUSED, OK, splitProgram, type Command } from './command.js';
 
 /** Each is loaded when it is asked for: `build` must work where the core does not load. */
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
-  build: {
-    summary: 'compile the C core of the installed package for this system',
-    load: () => import('./commands/build.js'),
-  },
+  send: { summary: 'pass what is open here to another process', load: () => import('./commands/send.js') },
+  recv: { summary: 'take it there, and run a program with it', load: () => import('./commands/recv.js') },
+  build: { summary: 'compile the C core of the package for this system', load: () => import('./commands/build.js') },
 };
 
 const HELP = `usage: fdpasser COMMAND …
@@ -24,14 +23,16 @@ process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
+  let command: Command | undefined;
   try {
     if (name === undefined || name.startsWith('-')) return about(args);
-    const command = await commandOf(name);
+    command = await commandOf(name);
     if (!asksForHelp(rest)) return await command.run(rest);
     console.log(command.help);
     return OK;
   } catch (error) {
-    return failed(error, name);
+    const code = tell(error, command === undefined ? '' : `${name} `);
+    return command?.failure ?? code;
   }
 }
 
@@ -54,26 +55,28 @@ function version(): string {
 }
 
 async function commandOf(name: string): Promise<Command> {
-  if (!Object.hasOwn(COMMANDS, name))
-    throw new Misuse(`There is no command "${name}". There are ${Object.keys(COMMANDS).join(', ')}`);
-  return COMMANDS[name]!.load();
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name]!.load();
+  throw new Misuse(`There is no command "${name}". There are ${Object.keys(COMMANDS).join(', ')}`);
 }
 
-/** What follows `--` is for another program. */
 function asksForHelp(args: readonly string[]): boolean {
-  const own = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
+  const { own } = splitProgram(args);
   return own.includes('--help') || own.includes('-h');
 }
 
-function failed(error: unknown, name: string | undefined): number {
-  if (!(error instanceof Error)) throw error;
-  const code = (error as NodeJS.ErrnoException).code;
+/** Says what went wrong, and returns the exit code. */
+function tell(error: unknown, command: string): number {
+  const { message, code } = error as NodeJS.ErrnoException;
   if (error instanceof Misuse || code?.startsWith('ERR_PARSE_ARGS_')) {
-    const known = name !== undefined && Object.hasOwn(COMMANDS, name);
-    console.error(`fdpasser: ${error.message}.\nSee "fdpasser ${known ? `${name} ` : ''}--help".`);
+    console.error(`fdpasser: ${sentence(message)}\nSee "fdpasser ${command}--help".`);
     return MISUSED;
   }
-  if (code === undefined) throw error; // of this program itself
-  console.error(`fdpasser: ${error.message}.`);
+  // What has no code is a mistake in this program itself, and its trace is wanted.
+  if (code === undefined && !(error instanceof Failure)) throw error;
+  console.error(`fdpasser: ${sentence(message)}`);
   return FAILED;
+}
+
+function sentence(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
 }

@@ -9,7 +9,7 @@ import { ended, type Ended } from './child.js';
 const file = fileURLToPath(new URL('../../../dist/bundle/cli.js', import.meta.url));
 
 /** Starts `fdpasser` with these arguments. Its input is empty, unless `options` say otherwise. */
-export function startCommand(args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+function startCommand(args: readonly string[], options: SpawnOptions = {}): ChildProcess {
   return spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'], ...options });
 }
 
@@ -18,9 +18,10 @@ export function command(args: readonly string[], options: SpawnOptions = {}): Pr
   return ended(startCommand(args, options));
 }
 
-/** A new folder, in which a shell finds `fdpasser` among its programs. It is removed when it is disposed of. */
+/** A new folder, in which a shell finds `fdpasser` among its programs. Disposed of, it ends what was started in it. */
 export class Folder {
   readonly path = mkdtempSync(join(tmpdir(), 'fdpasser-command-'));
+  readonly #children: ChildProcess[] = [];
 
   constructor() {
     const program = this.at('fdpasser');
@@ -32,6 +33,13 @@ export class Folder {
     return join(this.path, name);
   }
 
+  /** Starts `fdpasser` here. */
+  start(args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    const child = startCommand(args, { cwd: this.path, ...options });
+    this.#children.push(child);
+    return child;
+  }
+
   /** Runs a script of bash here, whatever its commands write in one string. */
   async shell(script: string): Promise<Ended> {
     const env = { ...process.env, PATH: `${this.path}:${process.env['PATH']}` };
@@ -41,6 +49,7 @@ export class Folder {
   }
 
   [Symbol.dispose](): void {
+    for (const child of this.#children) child.kill('SIGTERM');
     rmSync(this.path, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,83 @@
+import { openSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { FdChannel } from '../../index.js';
+import { Failure, milliseconds, Misuse, OK, socketPath, splitProgram } from '../command.js';
+import { checkInherited } from '../inherited.js';
+
+export const help = `usage: fdpasser send [--timeout SECONDS] PATH FILE|-FD…
+
+Passes files, and descriptors that the shell has open, to "fdpasser recv", or to an FdChannel, that listens at PATH. All
+go in one message. It ends when the receiver has taken them.
+
+  PATH                a Unix socket; @NAME is an abstract name
+  FILE                is opened for reading
+  -FD                 descriptor FD of the shell: -0 is standard input; -3 what "3>>log" opened
+  --timeout SECONDS   wait so long for somebody to listen, and to take it. Otherwise it fails at once where nobody
+                      listens, and waits without limit for who does
+
+exit codes: 0 the receiver has taken all; 1 it was not taken; 2 the command line is wrong`;
+
+/** Milliseconds between two looks whether somebody listens now. */
+const PAUSE = 50;
+
+export async function run(args: readonly string[]): Promise<number> {
+  const { path, what, timeout } = parse(args);
+  const fds = what.map(({ fd, name }) => fd ?? openSync(name, 'r'));
+  const late = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
+  const channel = await connect(path, late);
+  late?.addEventListener('abort', () => channel.destroy(), { once: true });
+  try {
+    const names = what.map(({ name }) => name);
+    await channel.send(names, fds, { keepOpen: true, confirm: true });
+  } catch (error) {
+    if (late?.aborted) throw new Failure(`Nobody took it within ${timeout! / 1000} s`);
+    throw GONE.has((error as NodeJS.ErrnoException).code!) ? new Failure(REFUSED) : error;
+  }
+  await channel.close();
+  return OK;
+}
+
+const GONE = new Set(['ERR_FDPASSER_CLOSED', 'EPIPE', 'ECONNRESET']);
+const REFUSED = 'The receiver ended the connection and took nothing. It takes from its own user alone, and once';
+
+interface Item {
+  /** As it was given. */
+  readonly name: string;
+  /** Of the shell. */
+  readonly fd?: number;
+}
+
+function parse(args: readonly string[]): { path: string; what: Item[]; timeout: number | undefined } {
+  const { own, program: files } = splitProgram(args);
+  // To the parser, -3 is an option. No argument can begin with a NUL, so one that does is a descriptor.
+  const marked = own.map((arg) => (/^-\d+$/.test(arg) ? `\0${arg}` : arg));
+  const options = { timeout: { type: 'string' } } as const;
+  const { values, positionals } = parseArgs({ args: marked, options, allowPositionals: true });
+  const [path, ...what] = [...positionals.map(itemOf), ...files.map((name): Item => ({ name }))];
+  if (path === undefined || path.fd !== undefined) throw new Misuse('PATH is missing');
+  if (what.length === 0) throw new Misuse('There is nothing to send: name a FILE, or -FD');
+  return { path: path.name, what, timeout: milliseconds('timeout', values.timeout) };
+}
+
+function itemOf(text: string): Item {
+  if (!text.startsWith('\0')) return { name: text };
+  const name = text.slice(1);
+  const fd = Number(name.slice(1));
+  checkInherited(fd);
+  return { name, fd };
+}
+
+/** Waits for a listener as long as it is not too late. */
+async function connect(path: string, late: AbortSignal | undefined): Promise<FdChannel> {
+  for (;;) {
+    try {
+      return await FdChannel.connect(socketPath(path), late === undefined ? {} : { signal: late });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (late === undefined || (code !== 'ENOENT' && code !== 'ECONNREFUSED')) throw error;
+      await setTimeout(PAUSE);
+      if (late.aborted) throw error;
+    }
+  }
+}

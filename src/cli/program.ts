@@ -1,0 +1,62 @@
+/** Runs another program in the place of this one, as far as Node can: its signals, and its end. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { isatty } from 'node:tty';
+
+/** As env(1), nohup(1) and timeout(1) have them. */
+export const PROGRAM_FAILURE = 125;
+const NOT_RUN = 126;
+const NOT_FOUND = 127;
+
+const PASSED_ON = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2'] as const;
+
+/**
+ * Runs a program to its end, with these descriptors as its 3, 4 and so on. They are borrowed until this returns its
+ * promise. Resolves with the exit code as a shell has it.
+ */
+export async function runProgram([name, ...args]: readonly string[], fds: readonly number[]): Promise<number> {
+  const child = spawn(name!, args, { stdio: ['inherit', 'inherit', 'inherit', ...fds] });
+  const stop = passSignalsOn(child);
+  try {
+    return await new Promise((resolve) => {
+      child.once('error', (error) => resolve(notStarted(name!, error)));
+      child.once('exit', (code, signal) => resolve(exitCode(code, signal)));
+    });
+  } finally {
+    stop();
+  }
+}
+
+/** As a shell has it. */
+export function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
+  return code ?? 128 + constants.signals[signal!];
+}
+
+/** Says that a program could not be started, and returns the exit code of that. */
+export function notStarted(name: string, error: NodeJS.ErrnoException): number {
+  console.error(`fdpasser: "${name}" cannot be run: ${error.code === 'ENOENT' ? 'it is not found' : error.message}.`);
+  return error.code === 'ENOENT' ? NOT_FOUND : NOT_RUN;
+}
+
+/** Until the function that it returns is called. */
+function passSignalsOn(child: ChildProcess): () => void {
+  const passOn = (signal: NodeJS.Signals): void => {
+    if (!isFromTerminal(signal)) child.kill(signal);
+  };
+  for (const signal of PASSED_ON) process.on(signal, passOn);
+  return () => PASSED_ON.forEach((signal) => process.off(signal, passOn));
+}
+
+/** Ctrl-C and Ctrl-\ go to all processes in the foreground of a terminal: a program that is passed them has them twice. */
+export function isFromTerminal(signal: NodeJS.Signals): boolean {
+  return (signal === 'SIGINT' || signal === 'SIGQUIT') && isInForeground();
+}
+
+/** See /proc/pid/stat in proc(5): the process group of this process, and that in the foreground of its terminal. */
+function isInForeground(): boolean {
+  if (process.platform !== 'linux') return isatty(0);
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return group === foreground;
+}

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { connect as connectNode } from 'node:net';
+import { FdChannel } from '#dist/index.js';
+import { ended } from '../support/child.js';
+import { Folder } from '../support/command.js';
+import { until } from '../support/descriptors.js';
+import { test } from '../support/test.js';
+
+/** What a script of bash writes, in a new folder. */
+async function output(script: string): Promise<string> {
+  using folder = new Folder();
+  const { code, signal, stdout } = await folder.shell(script);
+  assert.deepEqual({ code, signal }, { code: 0, signal: null }, stdout);
+  return stdout;
+}
+
+test('the program of recv has the very files that were sent, in order, each as an argument and as a descriptor', async () => {
+  using folder = new Folder();
+  for (const name of ['one', 'two', 'three']) writeFileSync(folder.at(name), name);
+  const { stdout } = await folder.shell(`
+    fdpasser recv socket -- sh -c 'printf "%s\\n" "$@"; stat -L -c %d:%i /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5' sh {} --of={} &
+    fdpasser send --timeout 60 socket one -7 ./three 7>>two && wait`);
+  const identity = (name: string): string => `${statSync(folder.at(name)).dev}:${statSync(folder.at(name)).ino}`;
+  const names = '/dev/fd/3 /dev/fd/4 /dev/fd/5 --of=/dev/fd/3 --of=/dev/fd/4 --of=/dev/fd/5'.split(' ');
+  assert.deepEqual(stdout.trimEnd().split('\n'), [...names, ...['one', 'two', 'three'].map(identity)]);
+});
+
+/** One who has read a line of a file passes it on. */
+const passingOn = (what: string): string => `
+  printf 'first\\nsecond\\n' > lines
+  fdpasser recv socket -- sh -c 'cat <&3' &
+  exec 5<lines; read line <&5
+  fdpasser send --timeout 60 socket ${what} && wait`;
+
+test('a descriptor of the shell goes on where the shell has read to, and the file that is opened anew begins', async () => {
+  assert.equal(await output(passingOn('-5')), 'second\n');
+  assert.equal(await output(passingOn('lines')), 'first\nsecond\n');
+});
+
+test('recv ends as its program does, and with 125 to 127 where there is none', async () => {
+  for (const [program, code] of [
+    ['true', 0],
+    [`sh -c 'exit 7'`, 7],
+    [`sh -c 'kill -9 $$'`, 137],
+    ['nonesuch', 127],
+    ['/dev/null', 126],
+  ] as const)
+    assert.match(
+      await output(
+        `fdpasser recv socket -- ${program} & fdpasser send --timeout 60 socket -0; wait $!; echo "code $?"`,
+      ),
+      new RegExp(`code ${code}\n$`),
+    );
+  assert.match(await output('fdpasser recv --timeout 0.1 socket -- true; echo $?'), /Nobody sent anything.*\n125\n$/);
+  assert.match(await output('fdpasser recv socket; echo $?'), /CMD is missing.*\n.*\n125\n$/);
+});
+
+test('send fails at once where nobody listens, and waits for a listener only as long as it is told to', async () => {
+  assert.match(await output('fdpasser send socket -0; echo $?'), /^fdpasser: ENOENT: .*listener running.*\n1\n$/);
+  assert.match(await output('fdpasser send --timeout 0.2 socket -0; echo $?'), /^fdpasser: ENOENT: .*\n1\n$/);
+  assert.match(await output('echo > socket; fdpasser send socket -0; echo $?'), /^fdpasser: ECONNREFUSED: .*\n1\n$/);
+});
+
+test('send names a descriptor that the shell did not give, also where Node itself has one of that number', async () => {
+  const numbers = Array.from({ length: 18 }, (_, index) => index + 3);
+  const told = (await output(numbers.map((fd) => `fdpasser send socket -${fd}`).join('\n') + '; true')).split('\n');
+  // Node opens /dev/null too, which is the same as if the shell had.
+  const own = numbers.filter((_, index) => !told[index]!.startsWith('fdpasser: ENOENT: '));
+  assert.ok(own.length > 12, told.join('\n'));
+  for (const fd of own)
+    assert.ok(told[fd - 3]!.startsWith(`fdpasser: The shell gave no descriptor ${fd}.`), told[fd - 3]);
+});
+
+test('of two who send at the same time one is told that it was taken, and the other that it was not', async () => {
+  const told = await output(`
+    fdpasser recv socket -- cat {} &
+    for name in one two; do
+      echo $name > $name
+      (fdpasser send --timeout 60 socket $name 2>$name.told; echo $? > $name.code) &
+    done
+    wait; cat one.code two.code one.told two.told`);
+  assert.match(told, /^(one\n0\n1|two\n1\n0)\nfdpasser: (The receiver ended|E\w+: )/, told);
+});
+
+test('recv passes over a connection that brings nothing, or something else, and takes from the next', async () => {
+  using folder = new Folder();
+  const child = folder.start(['recv', folder.at('socket'), '--', 'cat', '{}']);
+  const end = ended(child);
+  await until(() => existsSync(folder.at('socket')));
+  for (const bytes of ['', 'GET / HTTP/1.1\r\n\r\n']) {
+    const client = connectNode(folder.at('socket'));
+    client
+      .on('error', () => {})
+      .resume()
+      .end(bytes);
+    await once(client, 'close');
+  }
+  const channel = await FdChannel.connect(folder.at('socket'));
+  await channel.send('none');
+  await assert.rejects(channel.send('after', [0], { keepOpen: true, confirm: true }));
+  channel.destroy();
+  writeFileSync(folder.at('file'), 'taken');
+  assert.equal((await ended(folder.start(['send', folder.at('socket'), folder.at('file')]))).code, 0);
+  const { code, stdout, stderr } = await end;
+  assert.deepEqual({ code, stdout }, { code: 0, stdout: 'taken' });
+  assert.equal(stderr.match(/^fdpasser: Nothing was taken from a connection\. /gm)?.length, 3, stderr);
+});
+
+test('a signal while recv waits takes the path away and ends it, and one for its program is passed on', async () => {
+  using folder = new Folder();
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    const child = folder.start(['recv', folder.at('socket'), '--', 'true']);
+    const end = ended(child);
+    await until(() => existsSync(folder.at('socket')));
+    child.kill(signal);
+    assert.deepEqual(await end, { code: null, signal, stdout: '', stderr: '' });
+    assert.ok(!existsSync(folder.at('socket')));
+  }
+  const script = 'trap "echo told; exit 5" USR2; echo ready; while :; do sleep 0.05; done';
+  const child = folder.start(['recv', folder.at('socket'), '--', 'sh', '-c', script]);
+  const end = ended(child);
+  const ready = once(child.stdout!, 'data');
+  assert.equal((await ended(folder.start(['send', '--timeout', '60', folder.at('socket'), '-0']))).code, 0);
+  await ready;
+  child.kill('SIGUSR2');
+  const { code, stdout } = await end;
+  assert.deepEqual({ code, stdout }, { code: 5, stdout: 'ready\ntold\n' });
+});
+
+test(
+  'another user cannot send',
+  async () => {
+    assert.match(
+      await output(`
+        chmod 755 .; echo > file
+        fdpasser recv socket -- true & p=$!
+        while [ ! -S socket ]; do sleep 0.05; done
+        setpriv --reuid 65534 --clear-groups fdpasser send socket -0 < /dev/null; echo $?
+        chmod 777 socket; setpriv --reuid 65534 --clear-groups fdpasser send socket -0 < /dev/null; echo $?
+        fdpasser send socket file && wait $p && echo taken`),
+      /^fdpasser: EACCES: .*\n1\nfdpasser: (The receiver ended|E\w+: ).*\n1\ntaken\n$/,
+    );
+  },
+  process.getuid?.() === 0 ? false : 'only root can be another user',
+);
