@@ -7,7 +7,7 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
 import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { Agent } from 'node:http';
+import type { Agent, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { builtin } from '../common/lazy-modules.js';
 
@@ -210,6 +210,17 @@ export function takeBuffered(socket: Socket): Buffer {
   } finally {
     restore();
   }
+}
+
+/** Whether an HTTP/1 parser reads it. It has let go of an upgraded or tunnelled connection. */
+export function isReadByHttp(socket: Socket): boolean {
+  const { parser } = internals(socket);
+  return parser !== null && parser !== undefined;
+}
+
+/** The response that is being written to a connection, if there is one. */
+export function responseOf(socket: Socket): ServerResponse | undefined {
+  return (internals(socket)._httpMessage as ServerResponse | null | undefined) ?? undefined;
 }
 
 /**
@@ -419,10 +430,10 @@ export function openHandle(fd: number): Handle {
 }
 
 /**
- * Gives a server a connection as the kernel does. `begin` has it before any listener. `undefined` when the server has dropped
- * and closed it. What a listener throws is an uncaught exception, as it is in Node.
+ * Gives a server a connection as the kernel does. `begin` has it before any listener; no listener has it if it returns false.
+ * `undefined` when the server has dropped and closed it. What a listener throws is an uncaught exception, as it is in Node.
  */
-export function acceptHandle(server: Server, handle: Handle, begin: (socket: Socket) => void): Socket | undefined {
+export function acceptHandle(server: Server, handle: Handle, begin: (socket: Socket) => boolean): Socket | undefined {
   acceptor ??= acceptorOfNode();
   if (!server.listening) trackConnections(server);
   let accepted: Socket | undefined;
@@ -431,7 +442,7 @@ export function acceptHandle(server: Server, handle: Handle, begin: (socket: Soc
     if (event === 'connection') {
       restore();
       accepted = args[0] as Socket;
-      begin(accepted);
+      if (!begin(accepted)) return true;
     }
     try {
       return emit(event, ...args);
@@ -479,6 +490,7 @@ const PARSED = ['kOnMessageBegin', 'kOnHeaders', 'kOnHeadersComplete', 'kOnBody'
 export function beginIdle(socket: Socket, server: HttpServer): void {
   const parser = internals(socket).parser as Parser | null | undefined;
   if (parser === null || parser === undefined) return;
+  begunElsewhere.add(socket);
   const restores = PARSED.map((name) => replace(parser as object, parser.constructor[name] as never, () => 0));
   parser.execute(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
   for (const restore of restores) restore();
@@ -500,7 +512,8 @@ export function noteUnread(socket: Socket): void {
   begunElsewhere.add(socket);
 }
 
-function isUntouched(socket: Socket): boolean {
+/** Whether no byte of it was ever read. */
+export function isUntouched(socket: Socket): boolean {
   return socket.bytesRead === 0 && !begunElsewhere.has(socket);
 }
 
@@ -573,7 +586,7 @@ export function closeUnwarned(fd: number): number {
 }
 
 /** Puts a property of its own in the place of another, until the function that is returned is called. */
-function replace<T extends object>(object: T, name: keyof T | Doing | '_read', value: unknown): () => void {
+export function replace<T extends object>(object: T, name: keyof T | Doing | '_read', value: unknown): () => void {
   const own = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { value, writable: true, configurable: true });
   return () => {

@@ -61,8 +61,22 @@ let letOut: (owned: OwnedFd) => number;
 let moveOut: (owned: OwnedFd) => OwnedFd;
 let setUnread: (owned: OwnedFd, bytes: Buffer | undefined) => void;
 let share: (owned: OwnedFd) => void;
+let connectTo: (owned: OwnedFd, server: Server, begin?: (socket: Socket) => boolean) => Socket | undefined;
 let register: (owned: OwnedFd) => void;
-export { ownReceived, ownMade, lend, give, endLoan, giveBack, lentNumber, letOut, moveOut, setUnread, share };
+export {
+  ownReceived,
+  ownMade,
+  lend,
+  give,
+  endLoan,
+  giveBack,
+  lentNumber,
+  letOut,
+  moveOut,
+  setUnread,
+  share,
+  connectTo,
+};
 
 /**
  * Exactly one owner of one open descriptor.
@@ -148,9 +162,7 @@ export class OwnedFd {
   toConnection(server: Server, options: ConnectionOptions = {}): Socket | undefined {
     const { idle = false } = checkOptions(options);
     checkBoolean('options.idle', idle);
-    const unread = this.#unread;
-    const handle = this.#become((nature) => connectionOf(nature, server));
-    const socket = acceptHandle(server, handle, (accepted) => beginWith(accepted, unread));
+    const socket = connectTo(this, server);
     if (idle && socket !== undefined) beginIdle(socket, server);
     return socket;
   }
@@ -233,20 +245,7 @@ export class OwnedFd {
   static async detach(object: NodeOwner): Promise<OwnedFd> {
     const node = ownerOf(object);
     node.hold();
-    let owned: OwnedFd;
-    try {
-      owned = await whenReady(node, () => {
-        const { refusal } = node;
-        if (refusal !== undefined) throw refusal;
-        const copy = duplicateOf(node);
-        copy.#unread = node.unread;
-        node.depart();
-        return copy;
-      });
-    } catch (error) {
-      node.giveBack();
-      throw error;
-    }
+    const owned = await departing(node);
     node.close();
     return owned;
   }
@@ -425,6 +424,14 @@ export class OwnedFd {
       moved.#unread = owned.#unread;
       return moved;
     };
+    connectTo = (owned, server, begin = () => true) => {
+      const unread = owned.#unread;
+      const handle = owned.#become((nature) => connectionOf(nature, server));
+      return acceptHandle(server, handle, (socket) => {
+        beginWith(socket, unread);
+        return begin(socket);
+      });
+    };
     setUnread = (owned, bytes) => {
       owned.#unread = bytes;
     };
@@ -433,6 +440,27 @@ export class OwnedFd {
       owned.#registered = true;
       garbage.register(owned, { fd: owned.#fd, closer: owned.#closer }, owned);
     };
+  }
+}
+
+/**
+ * The descriptor of what is held, in the moment in which it can depart; it has departed then. Rejects, and it is given back,
+ * when it cannot be sent, or with what `last` throws, which runs in that moment.
+ */
+export async function departing(node: NodeObject, last = (): void => {}): Promise<OwnedFd> {
+  try {
+    return await whenReady(node, () => {
+      const { refusal } = node;
+      if (refusal !== undefined) throw refusal;
+      last();
+      const copy = duplicateOf(node);
+      setUnread(copy, node.unread);
+      node.depart();
+      return copy;
+    });
+  } catch (error) {
+    node.giveBack();
+    throw error;
   }
 }
 

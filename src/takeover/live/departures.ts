@@ -1,0 +1,108 @@
+import type { Socket } from 'node:net';
+import { depart, NotNow, type Carried, type Connection } from './carried.js';
+
+/** How many stand still at once: more would wait for longer, fewer would leave the successor without work. */
+const WINDOW = 16;
+
+/** Connections on their way to another process. */
+export class Departures {
+  /** Those that may go yet. */
+  readonly #left = new Map<Socket, Connection>();
+  readonly #queue = new Set<Connection>();
+  readonly #ready: Carried[] = [];
+  #places = WINDOW;
+  #wake = (): void => {};
+  #over = false;
+
+  /** Whether it may go yet. */
+  has(socket: Socket): boolean {
+    return !this.#over && this.#left.has(socket);
+  }
+
+  /** In place of what its socket was before, if it was another protocol's. */
+  offer(connection: Connection): void {
+    const { socket } = connection;
+    if (this.#over || socket.destroyed) return;
+    if (!this.#left.has(socket)) socket.once('close', () => this.#gone(socket));
+    this.#left.set(socket, connection);
+    this.#enqueue(connection);
+  }
+
+  /** Once. */
+  async *all(signal: AbortSignal): AsyncGenerator<Carried, void> {
+    const stop = (): void => this.#stop();
+    signal.addEventListener('abort', stop);
+    if (signal.aborted) stop();
+    try {
+      while (!this.#over) {
+        const carried = this.#ready.shift();
+        if (carried !== undefined) yield carried;
+        else if (this.#left.size === 0) return;
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#stop();
+    }
+  }
+
+  /** What nobody has been given is given back. */
+  #stop(): void {
+    this.#over = true;
+    this.#queue.clear();
+    for (const { kept } of this.#ready.splice(0)) kept();
+    this.#wake();
+  }
+
+  #enqueue(connection: Connection): void {
+    if (this.#over || this.#left.get(connection.socket) !== connection) return;
+    this.#queue.add(connection);
+    this.#start();
+  }
+
+  #start(): void {
+    for (const connection of this.#queue) {
+      if (this.#places === 0) return;
+      this.#queue.delete(connection);
+      this.#places--;
+      void this.#depart(connection);
+    }
+  }
+
+  async #depart(connection: Connection): Promise<void> {
+    try {
+      this.#ready.push(this.#placed(await depart(connection), connection));
+      if (this.#over) this.#stop();
+    } catch (error) {
+      this.#freePlace();
+      if (!isForNow(error as Error)) this.#gone(connection.socket, connection);
+      else void connection.whenIdle().then(() => this.#enqueue(connection));
+    }
+    this.#wake();
+  }
+
+  /** It has a place until it is known who has it. */
+  #placed(carried: Carried, { socket }: Connection): Carried {
+    const settle = (how: () => void) => (): void => {
+      how();
+      this.#gone(socket);
+      this.#freePlace();
+    };
+    return { ...carried, taken: settle(carried.taken), kept: settle(carried.kept) };
+  }
+
+  #freePlace(): void {
+    this.#places++;
+    this.#start();
+  }
+
+  #gone(socket: Socket, connection = this.#left.get(socket)): void {
+    if (this.#left.get(socket) !== connection) return;
+    this.#left.delete(socket);
+    this.#wake();
+  }
+}
+
+function isForNow(error: NodeJS.ErrnoException): boolean {
+  return error instanceof NotNow || error.code === 'ERR_FDPASSER_HTTP_BUSY';
+}

@@ -1,0 +1,56 @@
+import type { ServerResponse } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import { beginIdle, isReadByHttp, isUntouched, responseOf } from '../../descriptor/node-internals.js';
+import type { NodeObject } from '../../descriptor/node-object.js';
+import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
+import { Never, type Connection, type Json } from './carried.js';
+
+/** A connection of an `http.Server`, before its first request or between two. */
+export class HttpConnection implements Connection {
+  readonly kind = 'http';
+  readonly socket: Socket;
+  #wake = (): void => {};
+  #response: ServerResponse | undefined;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+  }
+
+  settled(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  state(): Json {
+    if (!isReadByHttp(this.socket)) throw new Never('it was upgraded');
+    return { idle: !isUntouched(this.socket) };
+  }
+
+  again(): undefined {
+    return undefined;
+  }
+
+  whenIdle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      const response = responseOf(this.socket);
+      if (response !== undefined) this.answering(response);
+    });
+  }
+
+  /** A request has been read whose response is this. Either may be over first. */
+  answering(response: ServerResponse): void {
+    if (this.#response === response) return;
+    this.#response = response;
+    response.once('close', () => this.#wake());
+    response.req.once('close', () => this.#wake());
+  }
+
+  leave(node: NodeObject): void {
+    node.close();
+  }
+}
+
+export function adoptHttp(server: Server, fd: OwnedFd, state: unknown): void {
+  const socket = connectTo(fd, server);
+  if (socket !== undefined && (state as { idle?: unknown } | null)?.idle === true) beginIdle(socket, server);
+}
