@@ -142,9 +142,10 @@ int fdp_attach(int socket) {
     /* qemu-user has no such option; gVisor takes it and does nothing. */
     if (!(error = set_peek_offset(socket, 0)))
       error = peek_offset(socket) == 0 ? 0 : -ENOPROTOOPT;
-    if (error == -ENOPROTOOPT)
+    if (error == -ENOPROTOOPT) {
       atomic_store(&singly, 1);
-    else if (error)
+      set_peek_offset(socket, -1); /* what cannot be asked for must not move either */
+    } else if (error)
       return error;
     atomic_store(&tried, 1);
   }

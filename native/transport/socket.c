@@ -37,8 +37,8 @@ int fdp_socket_type(int socket) {
 
 int fdp_end_sending(int socket) { return shutdown(socket, SHUT_WR) ? -errno : 0; }
 
-/* Whether a packet is there. One without bytes looks like the end; but where credentials are asked for, each has some.
- * 1, 0 or a negative errno. */
+/* Whether a packet is there, or none can be told: 1, 0 or a negative errno. One without bytes looks like the end; but
+ * where credentials are asked for, each has some. */
 static int has_packet(int socket) {
 #if defined(FDP_BSD44) && defined(SO_PASSCRED)
   /* Whoever shares the socket may turn that off in between. */
@@ -52,7 +52,7 @@ static int has_packet(int socket) {
     header.msg_control = &beginning;
     header.msg_controllen = sizeof beginning;
     if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
-      return -errno;
+      return 0;
     ssize_t length = fdp_recvmsg(socket, &header, MSG_PEEK);
     if (length < 0)
       found = length == -EAGAIN ? 0 : (int)length;
