@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { FdPasser } from 'fdpasser';
 import { ended, startChild } from './child.js';
 
@@ -55,4 +55,14 @@ export async function reads(socket: Socket, text: string): Promise<void> {
     got += bytes.toString();
     assert.ok(text.startsWith(got), `'${got}' is not the beginning of '${text}'`);
   }
+}
+
+/** A port of this machine that nobody has, for a program that cannot be asked which it took. */
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { barrier, listenFds, notify, store, unstore, watchdog } from 'fdpasser/systemd';
+import { freePort } from '../support/connection.js';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
@@ -104,11 +105,7 @@ function passedOn(): string[] {
 
 test('systemd-socket-activate passes its sockets by name', async () => {
   needs('systemd-socket-activate');
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
+  const port = await freePort();
   const activate = spawn(
     'systemd-socket-activate',
     ['-l', `127.0.0.1:${port}`, '--fdname=web', ...passedOn(), process.execPath, SERVICE, 'answers'],
