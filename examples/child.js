@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { FdPasser } from 'fdpasser';
+import { FdChannel } from 'fdpasser';
 
-const passer = FdPasser.inherit(); // what stdio names in its fourth place is descriptor 3 here
-for await (const file of passer) {
+for await (const { value, fds } of FdChannel.inherit()) {
+  const [file] = fds;
   const [line] = readFileSync(file.fd, 'utf8').split('\n');
-  console.log(`pid ${process.pid} received a ${file.kind} as descriptor ${file.fd}; its first line is: ${line}`);
+  console.log(`pid ${process.pid} received`, value, `as descriptor ${file.fd}; its first line is: ${line}`);
   file.close();
 }

@@ -1,14 +1,9 @@
-import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
-import { FdPasser } from 'fdpasser';
+import { FdChannel } from 'fdpasser';
 
-const passer = new FdPasser();
-spawn(process.execPath, [`${import.meta.dirname}/child.js`], {
-  stdio: ['ignore', 'inherit', 'inherit', passer.peer.fd],
-});
-passer.iAmParent();
+const { channel } = FdChannel.spawn(process.execPath, [`${import.meta.dirname}/child.js`], { stdio: 'inherit' });
 
 const fd = openSync(import.meta.filename, 'r');
 console.log(`pid ${process.pid} opened parent.js as descriptor ${fd}`);
-await passer.send(fd); // which also closes it in this process
-await passer.close();
+await channel.send('parent.js', [fd]); // which also closes it in this process
+await channel.close();

@@ -57,7 +57,7 @@ function writeExample(folder, extension, change = (code) => code) {
 
 function runExample(folder) {
   const output = run(folder, process.execPath, 'parent.js');
-  assert.match(output, /^pid \d+ opened .*\npid \d+ received a file as descriptor \d+; its first line is: .+\n$/);
+  assert.match(output, /^pid \d+ opened .*\npid \d+ received parent.js as descriptor \d+; its first line is: .+\n$/);
 }
 
 /** How the import fails in a process that is started with `flags` and in which `before` ran first. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { test } from '../support/test.js';
 
@@ -33,27 +33,10 @@ test('the document of errors has a heading for every code of the library, and no
 });
 
 test('every document links to files and headings that exist', () => {
-  const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'].concat(
-    [
-      'api',
-      'errors',
-      'from-perl',
-      'from-usocket',
-      'design',
-      'stream',
-      'systemd',
-      'channel',
-      'command',
-      'protocol',
-      'node-objects',
-      'runtimes',
-      'install',
-      'platforms',
-      'reliability',
-      'benchmarks',
-    ].map((name) => `docs/${name}.md`),
+  const documents = readdirSync(path('.')).concat(
+    readdirSync(path('docs'), { encoding: 'utf8', recursive: true }).map((name) => `docs/${name}`),
   );
-  for (const document of documents) {
+  for (const document of documents.filter((name) => name.endsWith('.md'))) {
     for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)]*)\)/g)) {
       const [file, heading] = target!.split('#') as [string, string?];
       const to = file === '' ? document : fileURLToPath(new URL(file, `file:///${document}`)).slice(1);

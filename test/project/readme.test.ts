@@ -25,7 +25,9 @@ test('the example of the README passes its file to the child, and ends by itself
   assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' }, stdout);
   const [line] = read('examples/parent.js').split('\n');
   const match =
-    /^pid (\d+) opened parent\.js as descriptor \d+\npid (\d+) received a file as descriptor \d+; (.*)\n$/.exec(stdout);
+    /^pid (\d+) opened parent\.js as descriptor \d+\npid (\d+) received parent\.js as descriptor \d+; (.*)\n$/.exec(
+      stdout,
+    );
   assert.ok(match, stdout);
   assert.equal(match[1], String(parent.pid));
   assert.notEqual(match[2], match[1]);
