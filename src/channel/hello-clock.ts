@@ -3,13 +3,16 @@
  * the word. What comes then may be something else, and so it goes on.
  */
 export class HelloClock {
+  readonly #look: () => void;
   readonly #late: () => void;
   #left: number;
   #began = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(milliseconds: number, late: () => void) {
+  /** `look` receives what is there, which may stop the clock. If it does not, `late` is called. */
+  constructor(milliseconds: number, look: () => void, late: () => void) {
     this.#left = milliseconds;
+    this.#look = look;
     this.#late = late;
     this.goOn();
   }
@@ -17,8 +20,7 @@ export class HelloClock {
   goOn(): void {
     if (this.#timer !== undefined || this.#left === Infinity) return;
     this.#began = Date.now();
-    // A busy loop comes to its timers before it looks at what has long been there.
-    this.#timer = setTimeout(() => setImmediate(() => this.#ring()), this.#left).unref();
+    this.#timer = setTimeout(() => this.#ring(), this.#left).unref();
   }
 
   standStill(): void {
@@ -34,8 +36,9 @@ export class HelloClock {
     this.#left = Infinity;
   }
 
-  /** Not if what was long there has been found meanwhile. */
+  /** A busy event loop comes to its timers before it receives what has long been there. */
   #ring(): void {
+    this.#look();
     if (this.#timer !== undefined) this.#late();
   }
 }

@@ -48,7 +48,11 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.#sender = new Sender(hello, packets, this.#taken);
     this.#receiver = new Receiver<T>(hello, coder, packets, this);
     this.start(socket);
-    this.#clock = new HelloClock(helloTimeout, () => this.fail(noHello(helloTimeout)));
+    this.#clock = new HelloClock(
+      helloTimeout,
+      () => this.link!.receiveNow(),
+      () => this.fail(noHello(helloTimeout)),
+    );
     this.link!.send();
     this.link!.receive();
   }

@@ -97,6 +97,14 @@ export class Link {
     this.#settle();
   }
 
+  /** Receives what is there, without waiting for the event loop to tell of it. */
+  receiveNow(): void {
+    if (this.#watch === undefined || this.#receiving === 'over') return;
+    this.#retry?.stop();
+    if (this.#receiving === 'waiting') this.#goOn();
+    else this.#onEvents(READABLE);
+  }
+
   /** Tells the peer that nothing more will be sent. It can go on sending. */
   endSending(): void {
     if (this.#watch === undefined) return;
