@@ -13,7 +13,8 @@ for (const [type, count] of [
     const { ends, received, descriptors, connections } = await survive('channel', type, count);
     // They went deep, and not all in the same way.
     assert.ok(received > count / 10 && descriptors > count / 10 && connections > count / 1000);
-    assert.ok((ends['in order'] ?? 0) > amount(10, 0) && ends['ERR_FDPASSER_PROTOCOL']! > amount(100, 10));
+    const gone = (ends['in order'] ?? 0) + (ends['EPIPE'] ?? 0); // of 700,000 about 25
+    assert.ok(gone > amount(5, -1) && ends['ERR_FDPASSER_PROTOCOL']! > amount(100, 10));
   });
 
 for (const type of ['stream', 'seqpacket', 'dgram'] as const)

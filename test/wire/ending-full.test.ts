@@ -43,13 +43,21 @@ if (PEEKS)
 
 test('the time for a hello stands still while there is no room, and goes on after that', async () => {
   let rung = 0;
-  const clock = new HelloClock(30, () => {}, () => rung++);
+  const clock = new HelloClock(
+    30,
+    () => {},
+    () => rung++,
+  );
   clock.standStill();
   await sleep(60);
   assert.equal(rung, 0);
   clock.goOn();
   await until(() => rung > 0);
-  const stopped = new HelloClock(1, () => {}, () => rung++);
+  const stopped = new HelloClock(
+    1,
+    () => {},
+    () => rung++,
+  );
   stopped.stop();
   stopped.goOn();
   await sleep(20);
