@@ -5,7 +5,9 @@ import { median } from './statistics.js';
 
 const TIMES = 5;
 
-/** How much longer a script takes that imports the library and passes one descriptor than an empty one, in nanoseconds. */
+/**
+ * How much longer a script takes that imports the library and passes one descriptor than an empty one, in nanoseconds.
+ */
 export function cold() {
   const over = Array.from({ length: TIMES }, () => -time('empty.js') + time('cold.js'));
   return { over: median(over) };

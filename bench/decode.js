@@ -1,5 +1,6 @@
-// How long what a channel takes by default stops the event loop, at worst of what is tried: `node bench/decode.js`, after
-// `npm run compile`. Of each kind 50 are received; what counts is processor time, which other programs leave alone.
+// How long what a channel takes by default stops the event loop, at worst of what is tried: `node bench/decode.js`,
+// after `npm run compile`. Of each kind 50 are received; what counts is processor time, which other programs leave
+// alone.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

@@ -1,8 +1,8 @@
 /**
  * How many instructions a row takes in user space, counted by Valgrind. This does not swing as times do.
  *
- * A side asks for its CPU time (getrusage) when a run begins and when it ends, and nowhere else, so the count is written
- * down there. Of as many runs the last one counts: V8 has compiled by then.
+ * A side asks for its CPU time (getrusage) when a run begins and when it ends, and nowhere else, so the count is
+ * written down there. Of as many runs the last one counts: V8 has compiled by then.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -1,10 +1,10 @@
 /**
  * Two processes with a socket between them, one that sends and one that receives.
  *
- * Each has its end as descriptor 3. A line on its standard input is a number of descriptors to pass, and it answers with
- * a line of JSON: when it began and ended (nanoseconds of the monotonic clock, which all processes share), the CPU time
- * that it used (nanoseconds), its highest memory so far (bytes) and, as `more`, whatever else its row is about. The
- * receiver first says "ready".
+ * Each has its end as descriptor 3. A line on its standard input is a number of descriptors to pass, and it answers
+ * with a line of JSON: when it began and ended (nanoseconds of the monotonic clock, which all processes share), the CPU
+ * time that it used (nanoseconds), its highest memory so far (bytes) and, as `more`, whatever else its row is about.
+ * The receiver first says "ready".
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';

@@ -6,8 +6,9 @@ const AREA = { left: 90, right: WIDTH - 20, top: 90, bottom: HEIGHT - 55 };
 const COLOURS = ['#1b6ca8', '#d1495b', '#3a7d44', '#8a5a9e', '#c77f1a', '#555555'];
 
 /**
- * Lines over places that stand at equal distances, such as batch sizes that double: `places` are their labels, '' for none, and each
- * of `series` is `{ name, values }`, with undefined where it was not measured. `write` labels the upright axis.
+ * Lines over places that stand at equal distances, such as batch sizes that double: `places` are their labels, '' for
+ * none, and each of `series` is `{ name, values }`, with undefined where it was not measured. `write` labels the
+ * upright axis.
  */
 export function lines({ title, across, upright, places, series, write, logarithmic = false }) {
   const values = series.flatMap(({ values }) => values).filter((value) => value !== undefined);

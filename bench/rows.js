@@ -28,7 +28,9 @@ const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
 const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
 /** As many as one call can take. */
 const queued = (batch) => Math.max(1024, 64 * batch);
-/** In a run whose instructions are counted, which takes some fifty times as long as others; by descriptors per message. */
+/**
+ * In a run whose instructions are counted, which takes some fifty times as long as others; by descriptors per message.
+ */
 const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 
 /**

@@ -36,8 +36,8 @@ const TURN =
 
 /**
  * `rows` are what a target needs, and `of` takes it from their runs: one of each, or all where `over` says so. What is
- * given is the median over the rounds. `show` is how to write it. `limited` says for the document what limits it while it
- * is not met.
+ * given is the median over the rounds. `show` is how to write it. `limited` says for the document what limits it while
+ * it is not met.
  */
 export const targets = [
   atLeast(

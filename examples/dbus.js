@@ -1,5 +1,6 @@
 /**
- * Descriptors over D-Bus, both ways: a service is handed a file and answers with another, which is the same in capitals.
+ * Descriptors over D-Bus, both ways: a service is handed a file and answers with another, which is the same in
+ * capitals.
  *
  *   dbus-run-session node examples/dbus.js
  */

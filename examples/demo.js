@@ -1,8 +1,8 @@
 /**
  * Shows real descriptors move between processes: `npm run demo`.
  *
- * This process opens a log file and accepts a TCP connection. It passes both to a child. Both processes then write to the
- * file, and the child answers the client, a third process, over the connection that this one accepted.
+ * This process opens a log file and accepts a TCP connection. It passes both to a child. Both processes then write to
+ * the file, and the child answers the client, a third process, over the connection that this one accepted.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

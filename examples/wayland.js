@@ -1,6 +1,6 @@
 /**
- * A window on Wayland: its pixels are in a file whose descriptor is passed to the compositor. Waits until the compositor
- * has shown it once.
+ * A window on Wayland: its pixels are in a file whose descriptor is passed to the compositor. Waits until the
+ * compositor has shown it once.
  *
  *   node examples/wayland.js
  */

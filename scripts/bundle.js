@@ -1,6 +1,6 @@
 /**
- * Makes one file of each entry point in `dist/bundle/`, which loads faster than a file for each source. What entry points
- * share is in files of its own, so that a program that imports several has one OwnedFd.
+ * Makes one file of each entry point in `dist/bundle/`, which loads faster than a file for each source. What entry
+ * points share is in files of its own, so that a program that imports several has one OwnedFd.
  */
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';

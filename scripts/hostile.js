@@ -5,8 +5,9 @@
  *   npm run hostile                            100,000 descriptors beside each kind
  *   npm run hostile -- --descriptors 20000     so many; --limit 1024: of the process's table
  *
- * Fails unless all arrived, no table was full, the loop was at most 10 ms late beyond what an idle process saw meanwhile,
- * and the honest peer had half of its rate alone. For Linux, by root: others may not mount or have sockets of AF_PACKET.
+ * Fails unless all arrived, no table was full, the loop was at most 10 ms late beyond what an idle process saw
+ * meanwhile, and the honest peer had half of its rate alone. For Linux, by root: others may not mount or have sockets
+ * of AF_PACKET.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,8 +36,8 @@ else await main();
 // ---- the processes
 
 /**
- * How late a timer was at worst since it was asked, in milliseconds; left out is the time in which no processor was free for
- * this thread, by the kernel's own count.
+ * How late a timer was at worst since it was asked, in milliseconds; left out is the time in which no processor was
+ * free for this thread, by the kernel's own count.
  */
 function lateness() {
   const PERIOD = 1;

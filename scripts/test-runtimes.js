@@ -1,13 +1,13 @@
 /**
  * Packs the package once, and runs test/runtimes/behaviours on that file in other versions of Node, in Bun and in Deno.
  *
- *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, musl, arm64,
- *                                              here
+ *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, musl,
+ *                                              arm64, here
  *
  * The runtimes come from npm, pinned in test/runtimes. node20-thread and the like are Node with FDPASSER_POLLER=thread.
- * musl is Bun for musl; it needs Debian's musl-tools and libstdc++-12-pic. arm64 is Node for Linux arm64 under qemu-user;
- * it needs Debian's qemu-user-static and libstdc++6-arm64-cross. here is the Node that runs this, on any system, with a
- * core that `npx fdpasser build` compiles there. None of the three is among those that run unnamed.
+ * musl is Bun for musl; it needs Debian's musl-tools and libstdc++-12-pic. arm64 is Node for Linux arm64 under
+ * qemu-user; it needs Debian's qemu-user-static and libstdc++6-arm64-cross. here is the Node that runs this, on any
+ * system, with a core that `npx fdpasser build` compiles there. None of the three is among those that run unnamed.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';

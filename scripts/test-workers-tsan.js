@@ -2,8 +2,9 @@
  * Runs worker threads (test/tsan/workers.ts) over either poller with the C core under ThreadSanitizer, then builds the
  * core as before.
  *
- * Node is not compiled with ThreadSanitizer, so much of its order between threads is not seen, and reports of Node itself
- * mean nothing. Its locks are seen, and all that the core does; so a report counts where the core itself reads or writes.
+ * Node is not compiled with ThreadSanitizer, so much of its order between threads is not seen, and reports of Node
+ * itself mean nothing. Its locks are seen, and all that the core does; so a report counts where the core itself reads
+ * or writes.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -16,8 +17,9 @@ const logs = join(root, 'build', 'tsan');
 const library = execFileSync(process.env.CC ?? 'cc', ['-print-file-name=libtsan.so'], { encoding: 'utf8' }).trim();
 
 /**
- * Whether the core itself made one of the two accesses: below what ThreadSanitizer has in front of it, it is first. Of a
- * descriptor it must have made both: that Node opened a number before the core closes it is an order that is not seen.
+ * Whether the core itself made one of the two accesses: below what ThreadSanitizer has in front of it, it is first. Of
+ * a descriptor it must have made both: that Node opened a number before the core closes it is an order that is not
+ * seen.
  */
 function isOurs(report) {
   const ofTheCore = report

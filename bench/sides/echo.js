@@ -1,4 +1,6 @@
-/** One byte there and back over net.Socket, which passes no descriptors: `ping`, `pong`. What a turn of the loop costs. */
+/**
+ * One byte there and back over net.Socket, which passes no descriptors: `ping`, `pong`. What a turn of the loop costs.
+ */
 import { Socket } from 'node:net';
 import { deferred, now, serve, SOCKET } from './side.js';
 

@@ -1,6 +1,7 @@
 /**
- * Receives descriptors and keeps all open, while other threads open and close files, and reports the longest turn of the
- * event loop: `cold`, or `warm`. Warm, it first receives and closes half of them, so that the code is compiled by then.
+ * Receives descriptors and keeps all open, while other threads open and close files, and reports the longest turn of
+ * the event loop: `cold`, or `warm`. Warm, it first receives and closes half of them, so that the code is compiled by
+ * then.
  */
 import { close, open } from 'node:fs';
 import { FdPasser } from 'fdpasser';

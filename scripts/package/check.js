@@ -1,6 +1,6 @@
 /**
- * Packs the package, installs it in an empty project as a user would whose package manager runs no scripts, and tries it
- * there. What is packed is what lies in dist/ and prebuilds/.
+ * Packs the package, installs it in an empty project as a user would whose package manager runs no scripts, and tries
+ * it there. What is packed is what lies in dist/ and prebuilds/.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -22,7 +22,9 @@ const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !n
 
 const options = { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 180_000, killSignal: 'SIGKILL' };
 
-/** Runs a program in `folder`, and returns what it writes to its standard output. It must end well and warn of nothing. */
+/**
+ * Runs a program in `folder`, and returns what it writes to its standard output. It must end well and warn of nothing.
+ */
 function run(folder, command, ...args) {
   const { status, signal, stdout, stderr } = spawnSync(command, args, { ...options, cwd: folder });
   assert.deepEqual({ status, signal, stderr }, { status: 0, signal: null, stderr: '' }, `${stdout}${stderr}`);

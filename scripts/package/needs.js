@@ -2,9 +2,9 @@
  * What a compiled library needs of the system that loads it, read from the file itself: 64-bit little-endian ELF and
  * Mach-O, as far as the cores go (elf(5); Apple's mach-o/loader.h and mach-o/nlist.h).
  *
- * Both give { processor, libraries, imports: [{ name, from }], exports }. `from` is the version of an ELF symbol, or the
- * library of a Mach-O symbol, or undefined where whoever loads the library must have it. ELF adds `stays`, Mach-O `system`
- * and `signed`.
+ * Both give { processor, libraries, imports: [{ name, from }], exports }. `from` is the version of an ELF symbol, or
+ * the library of a Mach-O symbol, or undefined where whoever loads the library must have it. ELF adds `stays`, Mach-O
+ * `system` and `signed`.
  */
 import { readFileSync } from 'node:fs';
 

@@ -1,6 +1,6 @@
 /**
- * Fills prebuilds/ with a core for every system in targets.js, and checks what each needs of its system. Copies Node-API's
- * headers to include/, for `npx fdpasser build`. All of it is for the package.
+ * Fills prebuilds/ with a core for every system in targets.js, and checks what each needs of its system. Copies
+ * Node-API's headers to include/, for `npx fdpasser build`. All of it is for the package.
  *
  *   node scripts/package/prebuild.js [target ...]     those named, else all
  *

@@ -1,9 +1,10 @@
 /**
- * The systems that the package brings a core for: their names are those that src/native/load.ts looks for. For each what
- * zig calls it, the oldest system that must load the core, and the system's libraries that it may need.
+ * The systems that the package brings a core for: their names are those that src/native/load.ts looks for. For each
+ * what zig calls it, the oldest system that must load the core, and the system's libraries that it may need.
  */
 const glibc = { system: '2.17', libraries: ['libc.so.6', 'libpthread.so.0', 'libdl.so.2'] };
-const musl = { libraries: ['libc.so'], flags: ['-Wno-sign-compare', '-Wno-sign-conversion'] }; // of its CMSG_NXTHDR and recvmmsg
+// The flags are for its CMSG_NXTHDR and recvmmsg.
+const musl = { libraries: ['libc.so'], flags: ['-Wno-sign-compare', '-Wno-sign-conversion'] };
 const macos = { libraries: ['/usr/lib/libSystem.B.dylib'] };
 const freebsd = { system: '14.0', libraries: ['libc.so.7', 'libthr.so.3'] };
 

@@ -71,7 +71,9 @@ const OBJECTS: Record<string, () => Promise<Made>> = {
   },
 };
 
-/** Sends, and says how it went: `'sent'`, or the error. A wire that closes what it cannot send keeps its word at once. */
+/**
+ * Sends, and says how it went: `'sent'`, or the error. A wire that closes what it cannot send keeps its word at once.
+ */
 interface Wire {
   returns: boolean;
   send(fh: FdLike): Promise<unknown>;

@@ -56,7 +56,10 @@ const wires = {
   },
 };
 
-/** A passer whose peer receives nothing yet: what is sent waits. `go` lets it depart, to who receives from what it returns. */
+/**
+ * A passer whose peer receives nothing yet: what is sent waits. `go` lets it depart, to who receives from what it
+ * returns.
+ */
 function waiting(): { passer: FdPasser; go(): FdPasser } {
   const passer = new FdPasser();
   return {

@@ -11,7 +11,9 @@ import { O_CLOEXEC, O_NONBLOCK, anonymousFile, flagsOf, identity, inFolder } fro
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
-/** Listens on a name of the type, blocking as Perl's and Python's servers do, and sends the socket over descriptor 3. */
+/**
+ * Listens on a name of the type, blocking as Perl's and Python's servers do, and sends the socket over descriptor 3.
+ */
 const LISTENER = `
 import os, socket, sys
 wire = socket.socket(fileno=3)

@@ -14,7 +14,9 @@ function greet(socket: Socket): void {
   socket.end('parent');
 }
 
-/** Hands a server to a child and back while another connects all the time. Returns the server as it came back at last. */
+/**
+ * Hands a server to a child and back while another connects all the time. Returns the server as it came back at last.
+ */
 async function handOver(first: Server, target: string, connections: number): Promise<Server> {
   let server = first;
   await withChild('endpoint/serve', async (passer) => {

@@ -1,4 +1,4 @@
-"""Python's multiprocessing.reduction, which expects the count of descriptors in the byte beside them, over descriptor 3."""
+"""Python's multiprocessing.reduction over descriptor 3. It expects the count of descriptors in the byte beside them."""
 
 import os
 import socket

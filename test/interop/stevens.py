@@ -1,5 +1,7 @@
-"""The wire of send_fd and recv_fd in Stevens' "Advanced Programming in the UNIX Environment", which File::FDpasser speaks
-too: a descriptor travels with two bytes, a NUL and a status that is 0. Over descriptor 3; prints what each is, a line each.
+"""
+The wire of send_fd and recv_fd in Stevens' "Advanced Programming in the UNIX Environment", which File::FDpasser speaks
+too: a descriptor travels with two bytes, a NUL and a status that is 0. The socket is descriptor 3. Prints a line for
+each descriptor.
 
     python3 stevens.py receive|send COUNT
 """

@@ -50,7 +50,10 @@ class Package {
     return this.#run(['--input-type=module', '-e', `await import('${this.folder}/dist/bundle/index.js')`]);
   }
 
-  /** `npx fdpasser build` with a shell script for a compiler, unless `env` names another. `$output` is what it must write. */
+  /**
+   * `npx fdpasser build` with a shell script for a compiler, unless `env` names another. `$output` is what it must
+   * write.
+   */
   build(compiler: string, env: Record<string, string> = {}): Promise<Ended> {
     const file = join(this.folder, 'compiler');
     writeFileSync(

@@ -87,7 +87,10 @@ function nameOf(line: string): string {
   return `${/\w+mmsg/.exec(line)?.[0]}${line.includes('MSG_PEEK') ? ' MSG_PEEK' : ''}`;
 }
 
-/** Up to the one that does what the failed one could not. How many follow, and which of the two comes first, is a matter of time. */
+/**
+ * Up to the one that does what the failed one could not. How many follow, and which of the two comes first, is a matter
+ * of time.
+ */
 function firstOf(calls: string[]): Calls {
   return {
     sending: calls.filter((call) => call.startsWith('sendmmsg')).slice(0, 2),
@@ -95,7 +98,10 @@ function firstOf(calls: string[]): Calls {
   };
 }
 
-/** Without the peek the core's calls have the names of those that libuv makes for a child, which strace cannot tell apart. */
+/**
+ * Without the peek the core's calls have the names of those that libuv makes for a child, which strace cannot tell
+ * apart.
+ */
 const kinds = PEEKS ? ['FdPasser stream', 'FdStream', 'FdChannel stream'] : [];
 
 for (const kind of WIRES.filter(({ name }) => kinds.includes(name)))

@@ -30,8 +30,8 @@ interface Deaf {
 }
 
 /**
- * Runs `body` with a process at the other end of a socket that has sent these bytes, a file with each but the empty-handed,
- * and then has shut down its reading (SHUT_RD). It lives all the while.
+ * Runs `body` with a process at the other end of a socket that has sent these bytes, a file with each but the
+ * empty-handed, and then has shut down its reading (SHUT_RD). It lives all the while.
  */
 async function withDeafPeer(
   type: SocketType,

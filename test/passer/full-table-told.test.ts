@@ -8,7 +8,9 @@ import { anonymousFile, inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 const LIMIT = 64;
-/** Where the system cannot peek, a message that needs more slots than the one before it can be lost, and that is told. */
+/**
+ * Where the system cannot peek, a message that needs more slots than the one before it can be lost, and that is told.
+ */
 const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
 /** In how many slots the child leaves room. */
 const FREE = 4;

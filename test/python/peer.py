@@ -1,4 +1,4 @@
-"""The Python end of test/channel/python-channel.test.ts, over descriptor 3. Does what lines on standard input tell it to."""
+"""The Python end of test/channel/python-channel.test.ts, over descriptor 3. Does what lines on standard input say."""
 
 import json
 import os

@@ -7,13 +7,15 @@ export interface Wire {
   type: Exclude<SocketType, 'dgram'>;
   /** Descriptors a message may carry. */
   batch: number;
-  /** Of passers: once in so many batches, a new socket goes over the old one, and everything else over that. 0: never. */
+  /**
+   * Of passers: once in so many batches, a new socket goes over the old one, and everything else over that. 0: never.
+   */
   renew: number;
 }
 
 /**
- * How a lane ends: the sender closes in order; or it destroys its passer after about half, and what the kernel had by then
- * must arrive; or the receiver destroys its own, and what it had by then must be the beginning.
+ * How a lane ends: the sender closes in order; or it destroys its passer after about half, and what the kernel had by
+ * then must arrive; or the receiver destroys its own, and what it had by then must be the beginning.
  */
 export type End = 'in order' | 'sender' | 'receiver';
 
@@ -73,8 +75,8 @@ export function chooseLanes(random: Random, workers: number, relays: readonly nu
 }
 
 /**
- * The kernel bounds what each user but root has in flight. Were a relay bounded, its source could fill that, and it would
- * wait for room to send before it receives: for ever.
+ * The kernel bounds what each user but root has in flight. Were a relay bounded, its source could fill that, and it
+ * would wait for room to send before it receives: for ever.
  */
 function chooseLane(random: Random, id: number, workers: number, relays: readonly number[], count: number): Lane {
   const hops = Math.min(random.of([1, 1, 1, 2, 3]), relays.length + 1);

@@ -1,6 +1,6 @@
 /**
- * Takes part in a soak as it is told over the channel that it inherits. argv: its seed, how many files it sends in turn,
- * and the user that it is to run as.
+ * Takes part in a soak as it is told over the channel that it inherits. argv: its seed, how many files it sends in
+ * turn, and the user that it is to run as.
  */
 import { close, fstatSync, open, readdir } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

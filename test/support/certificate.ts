@@ -1,4 +1,6 @@
-/** A key and a certificate that it signed itself, for localhost and 127.0.0.1, valid to the year 2126. For tests alone. */
+/**
+ * A key and a certificate that it signed itself, for localhost and 127.0.0.1, valid to the year 2126. For tests alone.
+ */
 export const key = `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgE70qxxVoMAsHBsv9
 WuXkPuvEq2fR6DV1FCEcBzBY2n6hRANCAAReo1yYDWymkEaYyeym8aCN4w+vZzBL

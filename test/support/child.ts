@@ -24,8 +24,8 @@ export interface Ended {
 }
 
 /**
- * Starts `test/<folder>/children/<name>.ts`, named `'<folder>/<name>'`, as a Node process. It talks to its parent on standard output, and on an IPC channel
- * as descriptor 4.
+ * Starts `test/<folder>/children/<name>.ts`, named `'<folder>/<name>'`, as a Node process. It talks to its parent on
+ * standard output, and on an IPC channel as descriptor 4.
  */
 export function startChild(name: string, options: ChildOptions = {}): ChildProcess {
   const script = fileURLToPath(new URL(`../${name.replace('/', '/children/')}.js`, import.meta.url));

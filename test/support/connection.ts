@@ -5,7 +5,9 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { FdPasser } from 'fdpasser';
 import { ended, startChild } from './child.js';
 
-/** Runs `body` with a child process at the other end of a passer. The child must end in order when the passer closes. */
+/**
+ * Runs `body` with a child process at the other end of a passer. The child must end in order when the passer closes.
+ */
 export async function withChild(
   name: string,
   body: (passer: FdPasser, child: ChildProcess) => Promise<void>,

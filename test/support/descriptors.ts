@@ -57,8 +57,8 @@ export function anonymousFile(): number {
 const MEMORY = '/dev/shm';
 
 /**
- * A new file, with so many free numbers below its own that what is opened next takes those, and not its number once it is
- * closed.
+ * A new file, with so many free numbers below its own that what is opened next takes those, and not its number once it
+ * is closed.
  */
 export function anonymousFileAbove(free: number): number {
   const below = Array.from({ length: free }, () => openSync('/dev/null', 'r'));

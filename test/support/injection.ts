@@ -356,7 +356,8 @@ export const TABLE: readonly Row[] = [
 
 /**
  * The core's calls that no row is about: one that undoes what failed, one that asks whether a close might wait, those
- * with which a poller's thread begins and waits, and those that stand in for what a sandbox refuses, or an old kernel does not have.
+ * with which a poller's thread begins and waits, and those that stand in for what a sandbox refuses, or an old kernel
+ * does not have.
  */
 export const NOT_INJECTED = [
   'unlink',

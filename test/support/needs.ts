@@ -17,12 +17,14 @@ const PACKAGES = {
   weston: 'weston',
 };
 
-/** Thrown by a test that this machine cannot run. `test()` then leaves it out, and the runner names what was missing. */
+/**
+ * Thrown by a test that this machine cannot run. `test()` then leaves it out, and the runner names what was missing.
+ */
 export class Missing extends Error {}
 
 /**
- * Leaves this test out where one of these is not installed. With `CI` set the test fails instead. Call it before anything
- * is open.
+ * Leaves this test out where one of these is not installed. With `CI` set the test fails instead. Call it before
+ * anything is open.
  */
 export function needs(...names: (keyof typeof PACKAGES)[]): void {
   for (const name of names) {

@@ -114,7 +114,8 @@ def fuse():
     return os.open(mounted[0][0] + "/file", os.O_RDWR if sys.argv[1] == "fuse-fifo" else os.O_RDONLY)
 
 
-make = {"linger": lingering, "nested": nested, "packet": packet, "inotify": inotify, "fuse": fuse, "fuse-fifo": fuse}[sys.argv[1]]
+KINDS = {"linger": lingering, "nested": nested, "packet": packet, "inotify": inotify, "fuse": fuse, "fuse-fifo": fuse}
+make = KINDS[sys.argv[1]]
 made = [make() for _ in range(int(sys.argv[2]))]
 silent.set()
 print("ready", flush=True)

@@ -5,8 +5,8 @@ import { connection } from './connection.js';
 const MUCH = Buffer.alloc(16 << 20);
 
 /**
- * A connection that cannot be sent yet: its client does not read what was written to it. `release` ends both, and so lets
- * go on what stands behind it.
+ * A connection that cannot be sent yet: its client does not read what was written to it. `release` ends both, and so
+ * lets go on what stands behind it.
  */
 export async function unready(): Promise<{ socket: Socket; release: () => void }> {
   const [client, socket] = await connection();

@@ -5,8 +5,8 @@ import { anonymousFile, identity } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 /**
- * Sets what puts control messages beside those of a socket: SO_PASSCRED, SO_TIMESTAMP, SO_PASSSEC, SO_TIMESTAMPNS, SO_TIMESTAMPING,
- * SO_RXQ_OVFL, SO_RCVMARK, SO_PASSPIDFD and SO_INQ. Not every kernel has all of them.
+ * Sets what puts control messages beside those of a socket: SO_PASSCRED, SO_TIMESTAMP, SO_PASSSEC, SO_TIMESTAMPNS,
+ * SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK, SO_PASSPIDFD and SO_INQ. Not every kernel has all of them.
  */
 const SET = `
 import socket, sys

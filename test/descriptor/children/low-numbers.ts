@@ -1,6 +1,7 @@
 /**
  * Receives three descriptors as 0, 1 and 2; sends them back from there; sends three files of its own, by number, from
- * there; and exchanges descriptors over a socket that is number 0. Reports the identities received, then those of its own.
+ * there; and exchanges descriptors over a socket that is number 0. Reports the identities received, then those of its
+ * own.
  */
 import assert from 'node:assert/strict';
 import { closeSync, fstatSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Workers that use numbers of every origin in every way, and end. Asserts that none is left open, and that no file is closed
- * which has one of their numbers by then; the guard sees to the rest.
+ * Workers that use numbers of every origin in every way, and end. Asserts that none is left open, and that no file is
+ * closed which has one of their numbers by then; the guard sees to the rest.
  *
  * argv: a fifo; and for workers that are terminated at any moment, a seed and how many.
  */

@@ -1,4 +1,6 @@
-/** Serves a listening socket that its parent made, descriptor 3: accepts as many as argv[2] says, and sends each a file. */
+/**
+ * Serves a listening socket that its parent made, descriptor 3: accepts as many as argv[2] says, and sends each a file.
+ */
 import assert from 'node:assert/strict';
 import { openSync } from 'node:fs';
 import { FdPasser, FdServer } from 'fdpasser';

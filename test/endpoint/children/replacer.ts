@@ -1,6 +1,6 @@
 /**
- * Listens on each path it is told of, at the moment it is told; answers with `'won'` or the code of the error. As a user
- * without rights if argv[2] is `'nobody'`.
+ * Listens on each path it is told of, at the moment it is told; answers with `'won'` or the code of the error. As a
+ * user without rights if argv[2] is `'nobody'`.
  */
 import { listen } from 'fdpasser';
 import type { Race } from '../../support/race.js';

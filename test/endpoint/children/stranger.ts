@@ -1,4 +1,7 @@
-/** As a user without rights, connects to its argument, in which @ begins an abstract name; tells what it received, or how that failed. */
+/**
+ * As a user without rights, connects to its argument, in which @ begins an abstract name; tells what it received, or
+ * how that failed.
+ */
 import { FdPasser, connect } from 'fdpasser';
 import { identity } from '../../support/descriptors.js';
 

@@ -32,8 +32,9 @@ function described(error: unknown, errno: string): string {
 }
 
 /**
- * Each end sends the other files, one of them under the fault. Whatever becomes of it: what arrives is a beginning of what
- * was sent, in order; and each file has arrived, or is its sender's again, or was lost with a wire that says that it broke.
+ * Each end sends the other files, one of them under the fault. Whatever becomes of it: what arrives is a beginning of
+ * what was sent, in order; and each file has arrived, or is its sender's again, or was lost with a wire that says that
+ * it broke.
  */
 async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outcome, keyof Injection>> {
   const [a, b] = socketpair({ type: kind.type });

@@ -1,4 +1,6 @@
-/** Receives files over a stream or channel, as argv[2] says, and keeps all open until its table is full. Reports them. */
+/**
+ * Receives files over a stream or channel, as argv[2] says, and keeps all open until its table is full. Reports them.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { FdChannel, FdStream, type OwnedFd } from 'fdpasser';

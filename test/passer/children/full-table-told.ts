@@ -1,6 +1,6 @@
 /**
- * Receives with so few slots free that what comes has no room, and reports what it is told. Makes room then, and receives; of
- * what can never come it gets nothing.
+ * Receives with so few slots free that what comes has no room, and reports what it is told. Makes room then, and
+ * receives; of what can never come it gets nothing.
  */
 import { closeSync } from 'node:fs';
 import { once } from 'node:events';

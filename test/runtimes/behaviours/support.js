@@ -9,7 +9,9 @@ import { FdPasser, socketpair } from 'fdpasser';
 
 export const runtime = process.versions.bun ? 'bun' : process.versions.deno ? 'deno' : 'node';
 
-/** Where a process finds its descriptors by their numbers. FreeBSD shows all of them once fdescfs(5) is mounted there. */
+/**
+ * Where a process finds its descriptors by their numbers. FreeBSD shows all of them once fdescfs(5) is mounted there.
+ */
 const OPEN = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd';
 
 /** The numbers of what is open, one of which is for reading the folder. */

@@ -1,4 +1,6 @@
-/** Writes as many chunks of so many bytes as it is told, each with a file; tells which; and stays until it is killed. */
+/**
+ * Writes as many chunks of so many bytes as it is told, each with a file; tells which; and stays until it is killed.
+ */
 import { randomBytes } from 'node:crypto';
 import { FdStream } from 'fdpasser';
 import { anonymousFile, identity } from '../../support/descriptors.js';

@@ -1,6 +1,6 @@
 /**
- * A process with an HTTP server that moves its live connections to whoever is at the other end of descriptor 3, and goes on
- * with those that come from there. Its parent says what it does.
+ * A process with an HTTP server that moves its live connections to whoever is at the other end of descriptor 3, and
+ * goes on with those that come from there. Its parent says what it does.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
