@@ -195,6 +195,33 @@ export function tooLarge(what: string, most: number, option: string): FdPasserEr
   );
 }
 
+export function noRequests(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NO_REQUESTS',
+    'The peer takes no requests: it is an older fdpasser, or another program whose FDP1 has none. Use send() and receive(), ' +
+      'or bring the peer up to date',
+  );
+}
+
+export function noReply(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NO_REPLY',
+    'The peer has dropped the request without a reply: it disposed of the message, lost it, or could not read it',
+  );
+}
+
+export function noReplyWithin(milliseconds: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TIMEOUT',
+    `There was no reply within ${milliseconds} ms (timeout). The peer may have the request still, and act on it`,
+  );
+}
+
+/** `why` ends the sentence "This message …". */
+export function notAsked(why: string): FdPasserError {
+  return new FdPasserError('ERR_FDPASSER_NOT_ASKED', `There is no reply to give: this message ${why}`);
+}
+
 /** The number that was given stands for nothing. */
 export function notOpenNumber(errno: number, fd: number): NodeJS.ErrnoException {
   return systemError(errno, 'fcntl', { advice: `Descriptor ${fd} is not open` });

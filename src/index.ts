@@ -5,8 +5,10 @@ export {
   type ChannelSendOptions,
   type FdChannelOptions,
   type FdChannelSpawnOptions,
+  type RequestOptions,
 } from './channel/channel.js';
 export { Message } from './channel/message.js';
+export type { ReplyOptions } from './channel/question.js';
 export type { ChannelEvents } from './channel/session.js';
 export type { Codec } from './channel/codec.js';
 export { OwnedFd } from './descriptor/owned-fd.js';

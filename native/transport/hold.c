@@ -7,6 +7,8 @@
 #include "../detached.h"
 #include "transport.h"
 
+#if FDP_HOLD && !FDP_PEEK
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -143,3 +145,5 @@ void fdp_hold_end(struct fdp_held *held, int sent) {
   if (!sent)
     drop(held);
 }
+
+#endif

@@ -5,6 +5,8 @@
  */
 #include "transport.h"
 
+#if !FDP_PEEK && !defined(FDP_SYSV)
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -55,3 +57,5 @@ int fdp_reserve(int expected) {
 }
 
 void fdp_reserve_end(void) { pthread_mutex_unlock(&receiving); }
+
+#endif

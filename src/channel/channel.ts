@@ -1,16 +1,17 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { abortable, type Abortable } from '../common/abort.js';
-import { checkBoolean, checkInteger, checkOptions, invalidType } from '../common/arguments.js';
+import { checkBoolean, checkInteger, checkOptions } from '../common/arguments.js';
 import { iterate } from '../common/iterate.js';
 import type { FdLike } from '../descriptor/fd-like.js';
-import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
+import { noReplyWithin } from '../errors.js';
 import type { OnError } from '../wire/session.js';
 import { takeSocket } from '../wire/socket.js';
 import { coderOf, type Codec } from './codec.js';
-import { Departing } from './departing.js';
+import type { Departing, Order } from './departing.js';
+import { REQUESTS } from './frames.js';
 import type { Message } from './message.js';
 import { ChannelSession, type ChannelEvents, type Terms } from './session.js';
 
@@ -44,6 +45,13 @@ export interface ChannelSendOptions extends Abortable {
   confirm?: boolean;
 }
 
+export interface RequestOptions extends Abortable {
+  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed when the reply comes. */
+  keepOpen?: boolean | undefined;
+  /** How long to wait for the reply, in milliseconds. Default: as long as the peer lives. */
+  timeout?: number | undefined;
+}
+
 const MAX_UINT32 = 0xffff_ffff;
 /** The longest that a timer waits. */
 const MAX_DELAY = 0x7fff_ffff;
@@ -57,8 +65,8 @@ const MAX_DELAY = 0x7fff_ffff;
  *
  * The event loop lives on while something is waited for: a send, a confirmation, a receive.
  */
-export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
-  readonly #session: ChannelSession<T>;
+export class FdChannel<Send = unknown, Receive = Send> extends EventEmitter<ChannelEvents> {
+  readonly #session: ChannelSession<Receive>;
   #warnedOfLate = false;
 
   /**
@@ -72,26 +80,29 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
       'fh',
       fh,
       { types: ['stream', 'seqpacket'] },
-      (socket, type) => new ChannelSession<T>(this, socket, type !== 'stream', terms),
+      (socket, type) => new ChannelSession<Receive>(this, socket, type !== 'stream', terms),
     );
   }
 
   /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
-  static connect<T = unknown>(path: string, options: FdChannelOptions & ConnectOptions = {}): Promise<FdChannel<T>> {
-    return connectWith(path, options, (socket) => new this<T>(socket, options));
+  static connect<Send = unknown, Receive = Send>(
+    path: string,
+    options: FdChannelOptions & ConnectOptions = {},
+  ): Promise<FdChannel<Send, Receive>> {
+    return connectWith(path, options, (socket) => new this<Send, Receive>(socket, options));
   }
 
   /**
    * Starts a child process that has the other end: it calls `FdChannel.inherit()`. `child_process.spawn` starts it, or
    * `fork`, and an `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
    */
-  static spawn<T = unknown>(
+  static spawn<Send = unknown, Receive = Send>(
     command: string | URL,
     args: readonly string[] = [],
     options: FdChannelSpawnOptions = {},
-  ): { child: ChildProcess; channel: FdChannel<T> } {
+  ): { child: ChildProcess; channel: FdChannel<Send, Receive> } {
     const { channel: own, ...rest } = checkOptions(options);
-    const { child, end } = spawnWith(command, args, rest, (fd) => new this<T>(fd, own));
+    const { child, end } = spawnWith(command, args, rest, (fd) => new this<Send, Receive>(fd, own));
     return { child, channel: end };
   }
 
@@ -99,8 +110,11 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    * In a child process: the channel over the socket that its parent gave. It is the one that `spawn` of this library says
    * in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by default 3.
    */
-  static inherit<T = unknown>(fd?: number, options: FdChannelOptions = {}): FdChannel<T> {
-    return inherited(fd, (number) => new this<T>(number, options));
+  static inherit<Send = unknown, Receive = Send>(
+    fd?: number,
+    options: FdChannelOptions = {},
+  ): FdChannel<Send, Receive> {
+    return inherited(fd, (number) => new this<Send, Receive>(number, options));
   }
 
   /**
@@ -112,20 +126,49 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message; once that is
    * under way only `destroy()`, or the end of the peer, ends the wait.
    */
-  send(value: T, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
+  send(value: Send, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
     return abortable(options, (resolve, reject) => {
       const { keepOpen = false, confirm = false } = options;
-      checkBoolean('options.keepOpen', keepOpen);
       checkBoolean('options.confirm', confirm);
-      if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
-      this.#session.checkSendable();
-      const bytes = this.#session.encode(value);
-      const outgoing = outgoingAll(fds, keepOpen ? 'keep' : 'return', Outgoing, () => this.#session.checkSendable());
-      const departing = new Departing(bytes, outgoing, confirm, resolve, reject);
+      const order: Order = { kind: 'message', confirm, resolve: () => resolve(), reject };
+      const departing = this.#session.prepare(value, fds, keepOpen, order, () => this.#session.checkSendable());
       this.#session.send(departing);
       return (error) => {
         if (!this.#session.withdraw(departing, error)) setImmediate(() => this.#tooLate(departing));
       };
+    });
+  }
+
+  /**
+   * Sends a value and descriptors, and resolves with the reply, whose descriptors are the caller's to close. Takes those
+   * given over: they stay open here until then, and are closed when it resolves, unless `keepOpen`.
+   *
+   * Rejects with `ERR_FDPASSER_NO_REPLY` when the peer drops the request, `ERR_FDPASSER_TIMEOUT`, an `AbortError`,
+   * `ERR_FDPASSER_NO_REQUESTS` when the peer knows none, `ERR_FDPASSER_UNREADABLE` for a reply that the codec cannot read, and
+   * as `send` with `confirm`. The descriptors are then still the caller's; the peer may have its copies. A reply that comes
+   * later is dropped, its descriptors closed.
+   */
+  request(value: Send, fds: readonly FdLike[] = [], options: RequestOptions = {}): Promise<Message<Receive, Send>> {
+    return abortable(options, (resolve, reject) => {
+      const { keepOpen = false, timeout } = options;
+      if (timeout !== undefined) checkInteger('options.timeout', timeout, 1, MAX_DELAY);
+      let timer: NodeJS.Timeout | undefined;
+      const order: Order = {
+        kind: 'request',
+        resolve: (reply) => {
+          clearTimeout(timer);
+          resolve(reply as Message<Receive, Send>);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      };
+      const request = this.#session.prepare(value, fds, keepOpen, order, () => this.#session.checkAskable());
+      this.#session.send(request);
+      const abandon = (error: Error): void => this.#session.abandon(request, error);
+      if (timeout !== undefined) timer = setTimeout(() => abandon(noReplyWithin(timeout)), timeout);
+      return abandon;
     });
   }
 
@@ -145,13 +188,13 @@ export class FdChannel<T = unknown> extends EventEmitter<ChannelEvents> {
    *
    * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no message is lost by it), or the error that broke the channel.
    */
-  async receive(options: Abortable = {}): Promise<Message<T>> {
+  async receive(options: Abortable = {}): Promise<Message<Receive, Send>> {
     const { message } = await this.#session.receive(options);
     return message;
   }
 
   /** Messages as they come, until the peer ends or the channel is closed. Throws the error that breaks it. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Message<T>> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message<Receive, Send>> {
     return iterate(
       (signal) => this.receive({ signal }),
       () => this.#session.inOrder,
@@ -190,6 +233,7 @@ function termsOf(options: FdChannelOptions): Terms {
   const { maxMessageBytes = coder.mostBytes } = options;
   const hello = {
     codec: coder.id,
+    capabilities: REQUESTS,
     maxMessageBytes: checkInteger('options.maxMessageBytes', maxMessageBytes, 1, MAX_UINT32),
     maxFds: checkInteger('options.maxFds', maxFds, 1, MAX_UINT32),
     window: checkInteger('options.highWaterMark', highWaterMark, 1, MAX_UINT32),

@@ -3,9 +3,13 @@ import {
   FRAME_FDS,
   HEADER_BYTES,
   HELLO_BYTES,
+  DECLINED,
   MAGIC,
   MORE,
+  NUMBER_BYTES,
   PART,
+  REPLY,
+  REQUEST,
   TAKEN,
   UNREAD,
   UNREAD_BYTES,
@@ -27,12 +31,18 @@ export interface Body {
 }
 
 export type Incoming =
-  { type: 'hello'; hello: Hello } | { type: 'message'; body: Body } | { type: 'taken'; count: number };
+  | { type: 'hello'; hello: Hello }
+  | { type: 'message'; body: Body }
+  | { type: 'request' | 'reply'; number: number; body: Body }
+  | { type: 'declined'; number: number }
+  | { type: 'taken'; count: number };
 
 /** The peer broke the protocol, or speaks another. */
 export class FramingError extends Error {}
 
 const EMPTY = Buffer.alloc(0);
+const ASKING = REQUEST | REPLY;
+const FLAGS = MORE | UNREAD | ASKING;
 
 /** Bytes that come bit by bit: appended by doubling, so that many short bits cost no more than a few long ones. */
 class Pile {
@@ -75,6 +85,8 @@ export class FrameReader {
   readonly #body = new Pile();
   #midMessage = false;
   #fds = 0;
+  /** Of the last part that came. */
+  #flags = 0;
 
   constructor(limits: { maxMessageBytes: number; maxFds: number }) {
     this.#limits = limits;
@@ -92,8 +104,9 @@ export class FrameReader {
   }
 
   /** The bytes and descriptors, as they count against the window, of the message that is not whole yet. */
-  get pending(): { size: number; fds: number } {
-    return { size: this.#midMessage ? windowSize(this.#body.length) : 0, fds: this.#fds };
+  get pending(): { size: number; fds: number; isReply: boolean } {
+    const size = this.#midMessage ? windowSize(this.#body.length) : 0;
+    return { size, fds: this.#fds, isReply: (this.#flags & REPLY) !== 0 };
   }
 
   /**
@@ -128,6 +141,7 @@ export class FrameReader {
     if (bytes.length < HELLO_BYTES) return 0;
     const hello = {
       codec: bytes.readUInt8(5),
+      capabilities: bytes.readUInt16LE(6),
       maxMessageBytes: bytes.readUInt32LE(8),
       maxFds: bytes.readUInt32LE(12),
       window: bytes.readUInt32LE(16),
@@ -143,24 +157,27 @@ export class FrameReader {
     const flags = bytes.readUInt8(1);
     const fds = bytes.readUInt16LE(2);
     const length = bytes.readUInt32LE(4);
-    if (type !== PART && type !== TAKEN) throw new FramingError(`it sent a frame of the unknown type ${type}`);
-    if (flags & ~(MORE | UNREAD)) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
+    if (type !== PART && type !== TAKEN && type !== DECLINED)
+      throw new FramingError(`it sent a frame of the unknown type ${type}`);
+    if (flags & ~FLAGS) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
     if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
     if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
-    if (type === TAKEN && (length !== 4 || fds !== 0 || flags !== 0))
-      throw new FramingError('it sent a bad TAKEN frame');
-    if (type === PART) this.#bound(length, fds, (flags & UNREAD) !== 0);
+    if (type !== PART && (length !== NUMBER_BYTES || fds !== 0 || flags !== 0))
+      throw new FramingError(`it sent a bad ${type === TAKEN ? 'TAKEN' : 'DECLINED'} frame`);
+    if (type === PART) this.#bound(length, fds, flags);
     if (bytes.length < HEADER_BYTES + length) return 0;
 
     const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
     if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
+    else if (type === DECLINED) found.push({ type: 'declined', number: payload.readUInt32LE(0) });
     else this.#part(payload, flags, fds, found);
     return HEADER_BYTES + length;
   }
 
-  #bound(length: number, fds: number, hasUnread: boolean): void {
+  #bound(length: number, fds: number, flags: number): void {
     const { maxMessageBytes, maxFds } = this.#limits;
-    const beside = hasUnread ? 4 + 8 * maxFds + UNREAD_BYTES : 0;
+    if ((flags & ASKING) === ASKING) throw new FramingError('it sent a request that is a reply');
+    const beside = (flags & UNREAD ? 4 + 8 * maxFds + UNREAD_BYTES : 0) + (flags & ASKING ? NUMBER_BYTES : 0);
     if (this.#body.length + length > maxMessageBytes + beside) throw longMessage(maxMessageBytes);
     if (this.#fds + fds > maxFds)
       throw new FramingError(`it sent a message with more than ${maxFds} descriptors (maxFds)`);
@@ -168,6 +185,7 @@ export class FrameReader {
 
   #part(payload: Buffer, flags: number, fds: number, found: Incoming[]): void {
     this.#fds += fds;
+    this.#flags = flags;
     if (this.#midMessage || flags & MORE) this.#body.append(payload);
     if (flags & MORE) {
       if (payload.length === 0 && fds === 0) throw new FramingError('it sent a part of a message with nothing in it');
@@ -175,12 +193,13 @@ export class FrameReader {
       return;
     }
     const own = this.#midMessage;
-    const body = decodeBody(own ? this.#body.bytes : payload, own, this.#fds, (flags & UNREAD) !== 0);
-    if (body.value.length > this.#limits.maxMessageBytes) throw longMessage(this.#limits.maxMessageBytes);
-    found.push({ type: 'message', body });
+    const whole = decodeMessage(own ? this.#body.bytes : payload, own, this.#fds, flags);
+    if (whole.body.value.length > this.#limits.maxMessageBytes) throw longMessage(this.#limits.maxMessageBytes);
+    found.push(whole);
     this.#body.clear();
     this.#midMessage = false;
     this.#fds = 0;
+    this.#flags = 0;
   }
 }
 
@@ -192,8 +211,16 @@ function badUnread(): FramingError {
   return new FramingError('it sent a message whose unread bytes do not add up');
 }
 
-function decodeBody(body: Buffer, own: boolean, fds: number, hasUnread: boolean): Body {
-  if (!hasUnread) return { value: body, own, fds, unread: [], size: windowSize(body.length) };
+function decodeMessage(whole: Buffer, own: boolean, fds: number, flags: number): Incoming & { body: Body } {
+  const size = windowSize(whole.length);
+  if ((flags & ASKING) === 0) return { type: 'message', body: decodeBody(whole, own, fds, flags, size) };
+  if (whole.length < NUMBER_BYTES) throw new FramingError('it sent a request or a reply without its number');
+  const body = decodeBody(whole.subarray(NUMBER_BYTES), own, fds, flags, size);
+  return { type: flags & REQUEST ? 'request' : 'reply', number: whole.readUInt32LE(0), body };
+}
+
+function decodeBody(body: Buffer, own: boolean, fds: number, flags: number, size: number): Body {
+  if ((flags & UNREAD) === 0) return { value: body, own, fds, unread: [], size };
   const count = body.length < 4 ? Infinity : body.readUInt32LE(0);
   if (count > fds || body.length < 4 + 8 * count) throw badUnread();
   const unread: Unread[] = [];
@@ -207,5 +234,5 @@ function decodeBody(body: Buffer, own: boolean, fds: number, hasUnread: boolean)
     at += length;
   }
   if (at - begin > UNREAD_BYTES) throw badUnread();
-  return { value: body.subarray(at), own, fds, unread, size: windowSize(body.length) };
+  return { value: body.subarray(at), own, fds, unread, size };
 }

@@ -13,17 +13,29 @@ export const FRAME_BYTES = 65_536;
 export const FRAME_FDS = 253;
 /** The most unread bytes of all sockets of one message: a receiver takes them beside the value. */
 export const UNREAD_BYTES = 1 << 20;
+/** Of the number of a request, or of messages taken. */
+export const NUMBER_BYTES = 4;
 
 export const PART = 1;
 export const TAKEN = 2;
+export const DECLINED = 3;
 
-/** Flags of a part: more parts of this message follow; its body begins with the unread bytes of its sockets. */
+/**
+ * Flags of a part: more parts of this message follow; its body has the unread bytes of its sockets; it asks for a reply,
+ * or is one, and its body begins with the number of the request.
+ */
 export const MORE = 1;
 export const UNREAD = 2;
+export const REQUEST = 4;
+export const REPLY = 8;
+
+/** What a hello says that its sender understands beside version 1: requests, replies and DECLINED. */
+export const REQUESTS = 1;
 
 /** What each side says first. */
 export interface Hello {
   codec: number;
+  capabilities: number;
   /** What this side receives: bytes of the value and descriptors of one message, and bytes of messages that nobody has taken yet. */
   maxMessageBytes: number;
   maxFds: number;
@@ -42,11 +54,12 @@ export interface Frame {
   fds: number;
 }
 
-export function encodeHello({ codec, maxMessageBytes, maxFds, window }: Hello): Buffer {
+export function encodeHello({ codec, capabilities, maxMessageBytes, maxFds, window }: Hello): Buffer {
   const bytes = Buffer.alloc(HELLO_BYTES);
   MAGIC.copy(bytes);
   bytes.writeUInt8(VERSION, 4);
   bytes.writeUInt8(codec, 5);
+  bytes.writeUInt16LE(capabilities, 6);
   bytes.writeUInt32LE(maxMessageBytes, 8);
   bytes.writeUInt32LE(maxFds, 12);
   bytes.writeUInt32LE(window, 16);
@@ -55,10 +68,19 @@ export function encodeHello({ codec, maxMessageBytes, maxFds, window }: Hello): 
 
 /** Says how many messages the application has taken since the beginning, modulo 2^32. */
 export function encodeTaken(count: number): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES + 4);
-  bytes.writeUInt8(TAKEN, 0);
-  bytes.writeUInt32LE(4, 4);
-  bytes.writeUInt32LE(count, HEADER_BYTES);
+  return encodeNumber(TAKEN, count);
+}
+
+/** Says that the request of this number gets no reply. */
+export function encodeDeclined(request: number): Buffer {
+  return encodeNumber(DECLINED, request);
+}
+
+function encodeNumber(type: number, number: number): Buffer {
+  const bytes = Buffer.alloc(HEADER_BYTES + NUMBER_BYTES);
+  bytes.writeUInt8(type, 0);
+  bytes.writeUInt32LE(NUMBER_BYTES, 4);
+  bytes.writeUInt32LE(number, HEADER_BYTES);
   return bytes;
 }
 
@@ -67,21 +89,39 @@ export function windowSize(body: number): number {
   return HEADER_BYTES + body;
 }
 
-/** The whole body of a message, in pieces: what goes into its parts. Its value is the last of them. */
-export function encodeBody(value: Buffer, unread: readonly Unread[]): Buffer[] {
-  if (unread.length === 0) return [value];
+/** What stands before the value in the body of a message. */
+export interface Preface {
+  /** Of the request that it is, or replies to. */
+  number?: number | undefined;
+  unread: readonly Unread[];
+}
+
+/** The whole body of a message, in pieces: what goes into its parts. */
+export function encodeBody(value: Buffer, { number, unread }: Preface): Buffer[] {
+  const body = [value];
+  if (unread.length > 0) body.unshift(encodeUnread(unread), ...unread.map(({ bytes }) => bytes));
+  if (number !== undefined) {
+    const head = Buffer.allocUnsafe(NUMBER_BYTES);
+    head.writeUInt32LE(number, 0);
+    body.unshift(head);
+  }
+  return body;
+}
+
+function encodeUnread(unread: readonly Unread[]): Buffer {
   const head = Buffer.alloc(4 + 8 * unread.length);
   head.writeUInt32LE(unread.length, 0);
   unread.forEach(({ index, bytes }, i) => {
     head.writeUInt32LE(index, 4 + 8 * i);
     head.writeUInt32LE(bytes.length, 8 + 8 * i);
   });
-  return [head, ...unread.map(({ bytes }) => bytes), value];
+  return head;
 }
 
 /** How long `encodeBody` makes it. */
-export function bodyLength(value: number, unread: readonly Unread[]): number {
-  return unread.length === 0 ? value : 4 + 8 * unread.length + unreadLength(unread) + value;
+export function bodyLength(value: number, hasNumber: boolean, unread: readonly Unread[]): number {
+  const beside = unread.length === 0 ? 0 : 4 + 8 * unread.length + unreadLength(unread);
+  return (hasNumber ? NUMBER_BYTES : 0) + beside + value;
 }
 
 export function unreadLength(unread: readonly Unread[]): number {

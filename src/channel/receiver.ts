@@ -2,9 +2,11 @@ import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
 import { unreadable, type FdPasserError } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 import type { Coder } from './codec.js';
+import type { Departing } from './departing.js';
 import { FrameReader, FramingError, type Body, type Incoming } from './frame-reader.js';
 import { FRAME_BYTES, FRAME_FDS, HEADER_BYTES, type Hello } from './frames.js';
 import { Message } from './message.js';
+import type { Question } from './question.js';
 
 /** What a message counts against the window. */
 interface Weight {
@@ -28,6 +30,14 @@ export interface Listener<T> {
   arrived(message: Arrived<T>): void;
   /** One was passed over, and that many count as taken at once. */
   passedOver(error: FdPasserError, taken: number): void;
+  /** The peer sent a request of this number. */
+  requested(number: number): Question;
+  /** The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none. */
+  answered(number: number): Departing | undefined;
+  /** A reply, or why it cannot be read. */
+  replied(request: Departing, reply: Message | Error): void;
+  /** It has no reply. */
+  declined(request: Departing): void;
 }
 
 /** What one receive takes, unless a frame needs more: a peer can put very many messages into a few bytes. */
@@ -85,8 +95,8 @@ export class Receiver<T> {
       for (const incoming of found) this.#take(incoming);
     }
     if (!this.#packets) this.stride = Math.min(Math.max(this.#reader.missing, SHORT), ROOM.length);
-    const { size, fds } = this.#reader.pending;
-    if (size > 0) this.#checkWindow(size, fds);
+    const { size, fds, isReply } = this.#reader.pending;
+    if (size > 0 && !isReply) this.#checkWindow(size, fds);
     const unclaimed = this.#fds.length - fds;
     if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
   }
@@ -101,35 +111,77 @@ export class Receiver<T> {
         return;
       case 'message':
         this.#arrived(incoming.body);
+        return;
+      case 'request':
+        this.#arrived(incoming.body, incoming.number);
+        return;
+      case 'reply':
+        this.#replied(incoming.number, incoming.body);
+        return;
+      case 'declined': {
+        const request = this.#listener.answered(incoming.number);
+        if (request !== undefined) this.#listener.declined(request);
+      }
     }
   }
 
-  #arrived({ value, own, fds, unread, size }: Body): void {
-    if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
+  #arrived(body: Body, request?: number): void {
+    const { size, fds } = body;
+    this.#checkClaim(body);
     this.#checkWindow(size, fds);
     this.#waiting++;
     this.#waitingBytes += size;
     this.#waitingFds += fds;
-    const owned = this.#fds.splice(0, fds).map(ownReceived);
-    let decoded: unknown;
-    try {
-      decoded = this.#coder.decode(value, own);
-    } catch (error) {
-      OwnedFd.closeAll(owned);
-      this.#passOver({ size, fds }, error as Error);
+    const read = this.#read(body);
+    const question = request === undefined ? undefined : this.#listener.requested(request);
+    if (read instanceof Error) {
+      question?.drop();
+      this.#passOver({ size, fds }, read);
       return;
     }
-    for (const { index, bytes } of unread) setUnread(owned[index]!, bytes);
-    this.#last = { message: new Message(decoded as T, owned), size, fds, unreadable: [] };
+    this.#last = { message: new Message(read.value as T, read.fds, question), size, fds, unreadable: [] };
     this.#listener.arrived(this.#last);
   }
 
+  /** A reply waits for nobody, so it counts against no window. */
+  #replied(number: number, body: Body): void {
+    this.#checkClaim(body);
+    const request = this.#listener.answered(number);
+    if (request === undefined) {
+      OwnedFd.closeAll(this.#claim(body));
+      return;
+    }
+    const read = this.#read(body);
+    this.#listener.replied(request, read instanceof Error ? read : new Message(read.value, read.fds));
+  }
+
+  #checkClaim({ fds }: Body): void {
+    if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
+  }
+
+  #claim({ fds }: Body): OwnedFd[] {
+    return this.#fds.splice(0, fds).map(ownReceived);
+  }
+
+  /** Its value and descriptors; or, its descriptors closed, why the codec cannot read it. */
+  #read(body: Body): { value: unknown; fds: OwnedFd[] } | FdPasserError {
+    const fds = this.#claim(body);
+    try {
+      const value = this.#coder.decode(body.value, body.own);
+      for (const { index, bytes } of body.unread) setUnread(fds[index]!, bytes);
+      return { value, fds };
+    } catch (error) {
+      OwnedFd.closeAll(fds);
+      return unreadable(this.#coder.name, error as Error);
+    }
+  }
+
   /** The frames around it are sound, so it concerns this message alone. */
-  #passOver(weight: Weight, error: Error): void {
+  #passOver(weight: Weight, error: FdPasserError): void {
     const first = this.#last === undefined;
     if (first) this.#leaves(weight);
     else this.#last!.unreadable.push(weight);
-    this.#listener.passedOver(unreadable(this.#coder.name, error), first ? 1 : 0);
+    this.#listener.passedOver(error, first ? 1 : 0);
   }
 
   /** Somebody takes this one. Returns how many messages count as taken with it. */

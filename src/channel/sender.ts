@@ -4,7 +4,8 @@ import type { Shipment } from '../wire/shipment.js';
 import type { Departing } from './departing.js';
 import { Draft } from './draft.js';
 import { FramingError } from './frame-reader.js';
-import { encodeHello, FRAME_FDS, type Hello } from './frames.js';
+import { encodeDeclined, encodeHello, FRAME_FDS, type Hello } from './frames.js';
+import { Requests } from './requests.js';
 import type { Taken } from './taken.js';
 
 /** A shipment, and the messages in it that are not sent whole yet: where each begins and ends. */
@@ -15,6 +16,9 @@ interface Load {
 
 /** About how many bytes one shipment has, if no single message has more. */
 const SHIPMENT_BYTES = 65_536;
+/** So many words that a request has no reply wait, at most, before nothing more is received: a peer may read nothing. */
+const MOST_DECLINED = 4096;
+const NONE: number[] = [];
 
 /** The sending half of a channel: what waits, what is under way, and what the peer has not taken yet. */
 export class Sender {
@@ -24,7 +28,13 @@ export class Sender {
   #hello: Hello | undefined;
   /** What the peer said first. */
   #peer: Hello | undefined;
+  /** How many were ever queued. */
+  #queued = 0;
   readonly #queue = new Queue<Departing>();
+  /** Replies wait for no window, since who asked takes them at once: two that only ask would else wait for each other. */
+  readonly #replies = new Queue<Departing>();
+  /** Requests of the peer's that nobody replies to, of which it is to hear. */
+  #declined: number[] = NONE;
   #load: Load | undefined;
   /** So many messages go one by one: a descriptor of one of them made the kernel refuse them all. */
   #singly = 0;
@@ -33,6 +43,7 @@ export class Sender {
   #untakenBytes = 0;
   #untakenFds = 0;
   #unconfirmed = 0;
+  readonly #requests = new Requests();
   /** How many the application there has taken since the beginning. */
   #takenThere = 0;
 
@@ -45,9 +56,19 @@ export class Sender {
 
   // ---- what there is
 
-  /** Whether messages wait in line. */
+  /** What the peer said first. */
+  get peer(): Hello | undefined {
+    return this.#peer;
+  }
+
+  /** Whether something waits in line. */
   get waits(): boolean {
-    return this.#queue.length > 0;
+    return this.#queue.length > 0 || this.#replies.length > 0 || this.#declined.length > 0;
+  }
+
+  /** Whether a peer that reads nothing makes too much wait. One that keeps to the protocol reads, whatever waits. */
+  get isBehind(): boolean {
+    return this.#declined.length >= MOST_DECLINED;
   }
 
   /** Whether a shipment is under way. */
@@ -55,34 +76,67 @@ export class Sender {
     return this.#load !== undefined;
   }
 
-  /** Whether somebody waits to hear that a message was taken. */
+  /** Whether somebody waits to hear that a message was taken, or for a reply. */
   get awaitsWord(): boolean {
-    return this.#unconfirmed > 0;
+    return this.#unconfirmed > 0 || this.#requests.awaited > 0;
   }
 
   /** Whether the end of the peer would lose a message, or leave open whether it was taken. */
   get unsettled(): boolean {
-    return this.#queue.length > 0 || this.#untaken.length > 0;
+    return this.#queue.length + this.#replies.length + this.#untaken.length + this.#requests.awaited > 0;
   }
 
   /** Whether a message is not sent whole. */
   get unsent(): boolean {
-    return this.#queue.length > 0 || this.#aboard > 0;
+    return this.#queue.length + this.#replies.length + this.#aboard > 0;
   }
 
   get #aboard(): number {
     return this.#load?.messages.length ?? 0;
   }
 
+  /** How many messages the peer has whole and has not taken. */
+  get #there(): number {
+    let there = this.#untaken.length;
+    for (const { departing } of this.#load?.messages ?? []) if (departing.kind !== 'reply') there--;
+    return there;
+  }
+
   // ---- the line
 
   push(departing: Departing): void {
-    this.#queue.push(departing);
+    departing.order = this.#queued++;
+    this.#lineOf(departing).push(departing);
   }
 
   /** Takes it out of the line, unless it has departed. */
   withdraw(departing: Departing): boolean {
-    return this.#queue.remove(departing);
+    return this.#lineOf(departing).remove(departing);
+  }
+
+  #lineOf({ kind }: Departing): Queue<Departing> {
+    return kind === 'reply' ? this.#replies : this.#queue;
+  }
+
+  /** The peer is to hear that the request of this number gets no reply. */
+  decline(request: number): void {
+    if (this.#declined === NONE) this.#declined = [];
+    this.#declined.push(request);
+  }
+
+  /** Nobody waits for the reply to a request that has departed any more. */
+  abandon(request: Departing, error: Error): void {
+    if (request.state === 'sent') request.giveBack(error);
+    else {
+      const { fds } = request;
+      const copies = request.abandon(error);
+      if (copies === undefined) {
+        request.overdue = error;
+        return;
+      }
+      this.#load!.shipment.replace(fds, copies);
+    }
+    this.#requests.abandon(request);
   }
 
   /** The peer has said what it takes. */
@@ -101,13 +155,15 @@ export class Sender {
     return this.#load?.shipment.fill() ?? 0;
   }
 
-  /** The next shipment: hello, then what was taken, and as many messages as the peer's window and one call hold. */
+  /** The next shipment: hello, then short words, and as many messages as the peer's window and one call hold. */
   #prepare(link: Link): Load | undefined {
     const draft = new Draft(this.#packets);
     if (this.#hello !== undefined) draft.add([encodeHello(this.#hello)], []);
     this.#hello = undefined;
     const word = this.#taken.tell();
     if (word !== undefined) draft.add([word], []);
+    for (const request of this.#declined) draft.add([encodeDeclined(request)], []);
+    this.#declined = NONE;
     const messages = this.#takeAboard(draft, link);
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
   }
@@ -115,7 +171,7 @@ export class Sender {
   #takeAboard(draft: Draft, link: Link): Load['messages'] {
     const messages: Load['messages'] = [];
     for (let next = this.#next(link); next && draft.length < SHIPMENT_BYTES; next = this.#next(link)) {
-      this.#queue.remove(next);
+      this.#lineOf(next).remove(next);
       // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several calls
       // of the kernel is looked at first, and those of the next do not travel with its last.
       const several = next.fds.length > FRAME_FDS;
@@ -124,10 +180,11 @@ export class Sender {
         next.giveBack(bad);
         continue;
       }
+      if (next.kind === 'request') this.#requests.depart(next);
       const at = draft.length;
       addMessage(draft, next);
       messages.push({ departing: next, at, end: draft.length });
-      this.#untaken.push(next);
+      if (next.kind !== 'reply') this.#untaken.push(next);
       this.#account(next, 1);
       if (this.#singly > 0) {
         this.#singly--;
@@ -138,16 +195,23 @@ export class Sender {
     return messages;
   }
 
-  /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
+  /** What was queued first of what may go now: a reply overtakes only what waits for something. */
   #next(link: Link): Departing | undefined {
     if (this.#peer === undefined) return undefined;
-    const { maxFds, window } = this.#peer;
+    const message = this.#nextMessage(this.#peer, link);
+    const reply = this.#nextReply(this.#peer, link);
+    if (message === undefined || reply === undefined) return message ?? reply;
+    return message.order < reply.order ? message : reply;
+  }
+
+  /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
+  #nextMessage(peer: Hello, link: Link): Departing | undefined {
     for (;;) {
       const next = this.#queue.first;
       if (!next?.ready(link)) return undefined;
-      const refusal = next.refusal(this.#peer);
+      const refusal = next.refusal(peer);
       if (refusal === undefined) {
-        const fits = this.#untakenBytes + next.size <= window && this.#untakenFds + next.fds.length <= maxFds;
+        const fits = this.#untakenBytes + next.size <= peer.window && this.#untakenFds + next.fds.length <= peer.maxFds;
         return fits || this.#untaken.length === 0 ? next : undefined;
       }
       this.#queue.shift();
@@ -155,7 +219,23 @@ export class Sender {
     }
   }
 
+  /** The first reply that is ready. */
+  #nextReply(peer: Hello, link: Link): Departing | undefined {
+    let next = this.#replies.first;
+    while (next !== undefined) {
+      const reply = next;
+      next = this.#replies.after(reply);
+      if (!reply.ready(link)) continue;
+      const refusal = reply.refusal(peer);
+      if (refusal === undefined) return reply;
+      this.#replies.remove(reply);
+      reply.giveBack(refusal);
+    }
+    return undefined;
+  }
+
   #account(departing: Departing, sign: 1 | -1): void {
+    if (departing.kind === 'reply') return;
     this.#untakenBytes += sign * departing.size;
     this.#untakenFds += sign * departing.fds.length;
     if (departing.confirm) this.#unconfirmed += sign;
@@ -167,12 +247,16 @@ export class Sender {
   sent(messages: number, tail: number): void {
     const { shipment, messages: aboard } = this.#load!;
     shipment.sent(messages, tail);
-    while (aboard.length > 0 && aboard[0]!.end <= shipment.offset) {
-      const { departing } = aboard.shift()!;
-      if (departing.confirm) departing.state = 'sent';
-      else departing.settle();
-    }
+    while (aboard.length > 0 && aboard[0]!.end <= shipment.offset) this.#sentWhole(aboard.shift()!.departing);
     if (shipment.done) this.#load = undefined;
+  }
+
+  #sentWhole(departing: Departing): void {
+    const { state, kind, confirm, overdue } = departing;
+    if (state === 'abandoned') departing.letGo();
+    else if (kind !== 'request' && !confirm) departing.settle();
+    else departing.state = 'sent';
+    if (overdue !== undefined) this.abandon(departing, overdue);
   }
 
   /** The kernel will not have a descriptor; which, it does not say. Returns whether others can go on. */
@@ -182,20 +266,37 @@ export class Sender {
     if (messages[0]?.at !== shipment.offset) return false;
     this.#load = undefined;
     for (const { departing } of messages.toReversed()) {
-      this.#untaken.remove(departing);
-      this.#account(departing, -1);
-      departing.state = 'queued';
-      this.#queue.unshift(departing);
+      this.#unload(departing);
+      if (departing.state === 'abandoned') departing.letGo();
+      else this.#turnBack(departing);
     }
+    const { departing } = messages[0];
     if (messages.length > 1) this.#singly = messages.length;
-    else this.#queue.shift()!.giveBack(error);
+    else if (this.withdraw(departing)) departing.giveBack(error);
     return true;
+  }
+
+  /** It will not be sent as part of this shipment. */
+  #unload(departing: Departing): void {
+    this.#untaken.remove(departing);
+    this.#account(departing, -1);
+    if (departing.kind === 'request') this.#requests.remove(departing);
+  }
+
+  #turnBack(departing: Departing): void {
+    departing.state = 'queued';
+    this.#lineOf(departing).unshift(departing);
+  }
+
+  /** The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none. */
+  answered(number: number): Departing | undefined {
+    return this.#requests.answered(number);
   }
 
   /** The application there has taken so many messages in all. Throws when that are more than it can have. */
   confirmed(total: number): void {
     const newly = (total - this.#takenThere) >>> 0;
-    const there = this.#untaken.length - this.#aboard;
+    const there = this.#there;
     if (newly > there) throw new FramingError(`it says that it took ${newly} messages of ${there}`);
     this.#takenThere = total;
     for (let i = 0; i < newly; i++) {
@@ -210,24 +311,28 @@ export class Sender {
     const aboard = this.#load?.messages ?? [];
     this.#load = undefined;
     for (const { departing } of aboard) {
-      this.#untaken.remove(departing);
-      this.#account(departing, -1);
-      departing.giveBack(error);
+      this.#unload(departing);
+      if (departing.state === 'abandoned') departing.letGo();
+      else departing.giveBack(error);
     }
     this.dropQueue(error);
+    for (let next = this.#replies.shift(); next; next = this.#replies.shift()) next.giveBack(error);
+    this.#declined = NONE;
   }
 
+  /** The peer takes nothing more, but replies. */
   dropQueue(error: Error): void {
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) next.giveBack(error);
   }
 
-  /** Nobody will confirm what was sent whole. */
+  /** Nobody will confirm what was sent whole, or reply to it. */
   dropUnconfirmed(error: Error): void {
-    for (let left = this.#untaken.length - this.#aboard; left > 0; left--) {
+    for (let left = this.#there; left > 0; left--) {
       const departing = this.#untaken.shift()!;
       this.#account(departing, -1);
       if (departing.confirm) departing.giveBack(error);
     }
+    this.#requests.drop(error);
   }
 }
 

@@ -1,14 +1,20 @@
+import { checkBoolean, checkOptions, invalidType } from '../common/arguments.js';
 import type { Custody } from '../descriptor/custody.js';
-import { closed, codecsDiffer, noHello, protocolBroken, type FdPasserError } from '../errors.js';
+import type { FdLike } from '../descriptor/fd-like.js';
+import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
+import { closed, codecsDiffer, noHello, noReply, noRequests, protocolBroken, type FdPasserError } from '../errors.js';
 import type { Link } from '../wire/link.js';
 import { PEER_GONE } from '../wire/link-error.js';
 import type { Emitter, SessionEvents } from '../wire/link-owner.js';
 import { Session, type OnError } from '../wire/session.js';
 import { codecName, type Coder } from './codec.js';
-import type { Departing } from './departing.js';
+import { Departing, type Order } from './departing.js';
 import { FramingError } from './frame-reader.js';
-import type { Hello } from './frames.js';
+import { REQUESTS, type Hello } from './frames.js';
 import { HelloClock } from './hello-clock.js';
+import type { Message } from './message.js';
+import { Question, type Answerer, type ReplyOptions } from './question.js';
 import { Receiver, ROOM, type Arrived, type Listener } from './receiver.js';
 import { Sender } from './sender.js';
 import { Taken } from './taken.js';
@@ -27,7 +33,7 @@ export interface Terms {
 }
 
 /** One channel from hello to end: joins its two halves to the link. */
-export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T> {
+export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T>, Answerer {
   readonly #coder: Coder;
   readonly #taken = new Taken();
   readonly #sender: Sender;
@@ -39,6 +45,8 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   #theirs: 'open' | 'ended' | 'gone' = 'open';
   /** The peer went before all messages were sent, or taken. */
   #cutShort = false;
+  /** Requests of the peer's that it has no answer to yet. */
+  #unanswered = 0;
   #warned = false;
 
   /** Takes the socket over, unless it throws. With `packets`, each frame is a message of the kernel's. */
@@ -69,8 +77,20 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     if (this.#theirs !== 'open') throw peerClosed();
   }
 
-  encode(value: unknown): Buffer {
-    return this.#coder.encode(value);
+  /** The same for requests, of which a peer may know nothing: `ERR_FDPASSER_NO_REQUESTS`. */
+  checkAskable(): void {
+    this.checkSendable();
+    const { peer } = this.#sender;
+    if (peer !== undefined && !(peer.capabilities & REQUESTS)) throw noRequests();
+  }
+
+  /** Encodes a message and takes its descriptors over. Throws, taking nothing over, where `check` does. */
+  prepare(value: unknown, fds: readonly FdLike[], keepOpen: boolean, order: Order, check: () => void): Departing {
+    checkBoolean('options.keepOpen', keepOpen);
+    if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
+    check();
+    const bytes = this.#coder.encode(value);
+    return new Departing(bytes, outgoingAll(fds, keepOpen ? 'keep' : 'return', Outgoing, check), order);
   }
 
   send(departing: Departing): void {
@@ -89,13 +109,21 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     return true;
   }
 
+  /** Nobody waits for the reply to this request any more. */
+  abandon(request: Departing, error: Error): void {
+    if (this.withdraw(request, error) || request.state === 'settled') return;
+    this.#sender.abandon(request, error);
+    this.closeIfDone();
+    this.link!.receive();
+  }
+
   /**
    * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of this
    * direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
    */
   override closeIfDone(): void {
     super.closeIfDone();
-    if (this.#ours !== 'closing' || this.unsent() || this.#taken.untold) return;
+    if (this.#ours !== 'closing' || this.#sends || this.#taken.untold) return;
     this.#ours = 'heard';
     this.link!.endSending();
   }
@@ -106,12 +134,19 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     return this.#sender.bytes;
   }
 
+  /** Once the peer's direction has ended, only looking tells that it has gone: so what it may hear yet counts, too. */
   unsent(): boolean {
+    return this.#sends || (this.#theirs === 'ended' && this.#unanswered > 0);
+  }
+
+  get #sends(): boolean {
     return this.#sender.waits || this.#sender.ships;
   }
 
   fill(): number {
+    const { isBehind } = this.#sender;
     const messages = this.#sender.fill(this.link!);
+    if (isBehind) this.link!.receive();
     if (messages === 0) this.closeIfDone(); // the last in line may have been too large for the peer
     return messages;
   }
@@ -147,7 +182,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
 
   /** It always receives: word of what was taken must never be stuck behind messages that nobody takes. */
   override wanted(): number {
-    return 1;
+    return this.#sender.isBehind ? 0 : 1;
   }
 
   override awaits(): boolean {
@@ -191,6 +226,54 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     }
   }
 
+  // ---- requests, and what answers them
+
+  requested(number: number): Question {
+    this.#unanswered++;
+    return new Question(this, number);
+  }
+
+  reply(
+    number: number,
+    value: unknown,
+    fds: readonly FdLike[],
+    options: ReplyOptions,
+    sent: () => void,
+    reject: (error: Error) => void,
+  ): void {
+    const { keepOpen = false } = checkOptions(options);
+    const resolve = (): void => {
+      this.#unanswered--;
+      sent();
+    };
+    // Whoever has ended its own direction may wait for a reply still.
+    const check = (): void => super.checkSendable();
+    this.send(this.prepare(value, fds, keepOpen, { kind: 'reply', number, resolve, reject }, check));
+  }
+
+  decline(number: number): void {
+    this.#unanswered--;
+    if (!this.sendable) return;
+    this.#sender.decline(number);
+    this.link!.send();
+  }
+
+  answered(number: number): Departing | undefined {
+    return this.#sender.answered(number);
+  }
+
+  replied(request: Departing, reply: Message | Error): void {
+    if (reply instanceof Error) request.giveBack(reply);
+    else request.settle(reply);
+    this.closeIfDone();
+  }
+
+  declined(request: Departing): void {
+    this.replied(request, noReply());
+  }
+
+  // ---- what was taken, and the table
+
   #handOut(messages: number): void {
     for (let i = 0; i < messages; i++) if (this.#taken.handOut()) setImmediate(countTaken, this.#taken, this.link!);
   }
@@ -218,7 +301,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   override mayStillSend(): boolean {
-    return this.#sender.ships || this.#taken.untold || this.#receiver.holds;
+    return this.#sends || this.#taken.untold || this.#receiver.holds || this.#unanswered > 0;
   }
 
   /**
@@ -238,7 +321,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   // ---- what the session asks
 
   protected override owes(): boolean {
-    return this.unsent() || this.#sender.awaitsWord || this.#taken.untold;
+    return this.#sends || this.#sender.awaitsWord || this.#taken.untold;
   }
 
   protected override closing(): void {
@@ -251,7 +334,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   protected discard({ message }: Arrived<T>): void {
-    message[Symbol.dispose]();
+    OwnedFd.closeAll(message.fds);
   }
 
   protected dropUnsent(error: Error): void {

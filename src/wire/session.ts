@@ -211,6 +211,11 @@ export abstract class Session<T> extends LinkOwner {
     return this.#failure;
   }
 
+  /** Whether something can still be sent. */
+  get sendable(): boolean {
+    return this.#state === 'open' && this.#sendFailure === undefined;
+  }
+
   /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
   checkSendable(): void {
     if (this.#sendFailure !== undefined) throw closed(this.what, this.#sendFailure.message, this.#sendFailure);

@@ -74,6 +74,11 @@ export class Shipment {
     return gone;
   }
 
+  /** Others travel in the place of these, where they are not sent yet. */
+  replace(fds: readonly Outgoing[], others: readonly Outgoing[]): void {
+    for (const mark of this.#marks) mark.fds = mark.fds.map((fd) => others[fds.indexOf(fd)] ?? fd);
+  }
+
   get done(): boolean {
     return this.#offset === this.#length;
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, socketpair, type FdChannelOptions } from 'fdpasser';
-import { encodeHello, encodeTaken, HELLO_BYTES } from '#dist/channel/frames.js';
+import { encodeDeclined, encodeHello, encodeTaken, HELLO_BYTES } from '#dist/channel/frames.js';
 import { channelAndPeer, HELLO, RawPeer, TYPES, type Type } from '../support/channels.js';
 import { ended, startChild } from '../support/child.js';
 import { anonymousFile, identity, until } from '../support/descriptors.js';
@@ -54,12 +54,17 @@ const BROKEN: [what: RegExp, pieces: Uint8Array[]][] = [
   [/version 2 of FDP1, and this side version 1/, [Buffer.from(hello).fill(2, 4, 5)]],
   [/unknown type 0/, [hello, frame(0, 0, 0, 0)]],
   [/unknown type 70/, [hello, hello]],
-  [/unknown flags 4/, [hello, frame(PART, 4, 0, 0)]],
+  [/unknown flags 16/, [hello, frame(PART, 16, 0, 0)]],
   [/frame of 65537 bytes/, [hello, frame(PART, 0, 0, 65_537, Buffer.alloc(0))]],
   [/frame with 254 descriptors/, [hello, frame(PART, 0, 254, 0)]],
   [/part of a message with nothing in it/, [hello, frame(PART, 1, 0, 0)]],
   [/bad TAKEN/, [hello, frame(2, 0, 0, 3)]],
   [/bad TAKEN/, [hello, frame(2, 1, 0, 4)]],
+  [/bad DECLINED/, [hello, frame(3, 0, 0, 3)]],
+  [/request or a reply without its number/, [hello, frame(PART, 4, 0, 3)]],
+  [/request that is a reply/, [hello, frame(PART, 12, 0, 4)]],
+  [/answered a request number 0, which it was not sent/, [hello, frame(PART, 8, 0, 4)]],
+  [/answered a request number 7, which it was not sent/, [hello, encodeDeclined(7)]],
   [/took 1 messages of 0/, [hello, encodeTaken(1)]],
   [/took 4294967295 messages of 0/, [hello, encodeTaken(0xffff_ffff)]],
   [/2 descriptors came with 0/, [hello, frame(PART, 0, 2, 0)]],

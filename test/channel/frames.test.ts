@@ -6,27 +6,38 @@ import {
   bodyLength,
   encodeBody,
   encodeHello,
-  encodeMessage as cut,
+  encodeDeclined,
+  encodeMessage,
   encodeTaken,
   FRAME_BYTES,
   FRAME_FDS,
   HELLO_BYTES,
+  REPLY,
+  REQUEST,
   UNREAD,
   UNREAD_BYTES,
   windowSize,
+  type Frame,
   type Hello,
 } from '#dist/channel/frames.js';
-import { encodeMessage } from '../support/frames.js';
+import { encodeMessage as wholeFrames } from '../support/frames.js';
 import { test } from '../support/test.js';
 
 const LIMITS = { maxMessageBytes: 300_000, maxFds: 1000 };
-const MOST_SIZE = windowSize(LIMITS.maxMessageBytes + 4 + 8 * LIMITS.maxFds + UNREAD_BYTES);
+const MOST_SIZE = windowSize(LIMITS.maxMessageBytes + 4 + 8 * LIMITS.maxFds + UNREAD_BYTES + 4);
 
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 
-const hello: fc.Arbitrary<Hello> = fc
-  .tuple(fc.integer({ min: 0, max: 255 }), uint32, uint32, uint32)
-  .map(([codec, maxMessageBytes, maxFds, window]) => ({ codec, maxMessageBytes, maxFds, window }));
+const hello: fc.Arbitrary<Hello> = fc.record(
+  {
+    codec: fc.integer({ min: 0, max: 255 }),
+    capabilities: fc.integer({ min: 0, max: 0xffff }),
+    maxMessageBytes: uint32,
+    maxFds: uint32,
+    window: uint32,
+  },
+  { noNullPrototype: true },
+);
 
 const short = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes));
 /** Bodies whose lengths lie about the edges of frames. */
@@ -36,25 +47,37 @@ const long = fc
 
 const message = fc
   .record({
+    type: fc.constantFrom('message', 'request', 'reply'),
+    number: uint32,
     value: fc.oneof({ weight: 9, arbitrary: short }, { weight: 1, arbitrary: long }),
     fds: fc.oneof(fc.integer({ min: 0, max: 5 }), fc.integer({ min: FRAME_FDS - 1, max: 2 * FRAME_FDS + 1 })),
     unread: fc.array(short, { maxLength: 4 }),
   })
-  .map(({ value, fds, unread }): Incoming => {
-    const bytes = unread.slice(0, fds).map((bytes, index) => ({ index, bytes }));
-    const body = Buffer.concat(encodeBody(value, bytes));
-    assert.equal(body.length, bodyLength(value.length, bytes));
-    const own = encodeMessage(body, fds, bytes.length > 0).length > 1;
-    return { type: 'message', body: { value, own, fds, unread: bytes, size: windowSize(body.length) } };
+  .map(({ type, number, value, fds, unread: pieces }): Incoming => {
+    const unread = pieces.slice(0, fds).map((bytes, index) => ({ index, bytes }));
+    const length = bodyLength(value.length, type !== 'message', unread);
+    const own = length > FRAME_BYTES || fds > FRAME_FDS;
+    const body = { value, own, fds, unread, size: windowSize(length) };
+    return type === 'message' ? { type, body } : { type, number, body };
   });
 const taken = uint32.map((count): Incoming => ({ type: 'taken', count }));
-const wire = fc.array(fc.oneof({ weight: 4, arbitrary: message }, { weight: 1, arbitrary: taken }), { maxLength: 12 });
+const declined = uint32.map((number): Incoming => ({ type: 'declined', number }));
+const frame = fc.oneof(
+  { weight: 4, arbitrary: message },
+  { weight: 1, arbitrary: taken },
+  { weight: 1, arbitrary: declined },
+);
+const wire = fc.array(frame, { maxLength: 12 });
+
+const FLAG = { message: 0, request: REQUEST, reply: REPLY };
 
 function encode(incoming: Incoming): Buffer {
   if (incoming.type === 'hello') return encodeHello(incoming.hello);
   if (incoming.type === 'taken') return encodeTaken(incoming.count);
+  if (incoming.type === 'declined') return encodeDeclined(incoming.number);
   const { value, fds, unread } = incoming.body;
-  const frames = cut(encodeBody(value, unread), fds, unread.length > 0 ? UNREAD : 0);
+  const body = encodeBody(value, { number: incoming.type === 'message' ? undefined : incoming.number, unread });
+  const frames = encodeMessage(body, fds, FLAG[incoming.type] | (unread.length > 0 ? UNREAD : 0));
   return Buffer.concat(frames.flatMap(({ pieces }) => pieces));
 }
 
@@ -75,9 +98,9 @@ function read(bytes: Buffer, lengths: number[]): Incoming[] {
 
 /** What a reader returned may be a view of bytes that are soon overwritten. */
 function copied(incoming: Incoming): Incoming {
-  if (incoming.type !== 'message') return incoming;
+  if (!('body' in incoming)) return incoming;
   const { value, own } = incoming.body;
-  return { type: 'message', body: { ...incoming.body, value: own ? value : Buffer.from(value) } };
+  return { ...incoming, body: { ...incoming.body, value: own ? value : Buffer.from(value) } };
 }
 
 const cuts = fc.array(fc.oneof(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 100_000 })), {
@@ -98,7 +121,7 @@ test('a reader finds exactly what was written, however the bytes are cut', () =>
 test('a message is cut into frames of at most 65536 bytes and 253 descriptors, and no more of them than needed', () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 200_000 }), fc.integer({ min: 0, max: 1000 }), (bytes, fds) => {
-      const frames = encodeMessage(Buffer.alloc(bytes), fds, false);
+      const frames = wholeFrames(Buffer.alloc(bytes), fds, false);
       assert.equal(frames.length, Math.max(1, Math.ceil(bytes / FRAME_BYTES), Math.ceil(fds / FRAME_FDS)));
       assert.equal(
         frames.reduce((sum, frame) => sum + frame.fds, 0),
@@ -147,7 +170,7 @@ test('a reader finds messages within the limits or throws a FramingError, whatev
           for (let at = 0, i = 0; at < bytes.length; i++) {
             const length = lengths[i % lengths.length]!;
             for (const incoming of reader.push(bytes.subarray(at, at + length)))
-              if (incoming.type === 'message') {
+              if ('body' in incoming) {
                 assert.ok(incoming.body.value.length <= LIMITS.maxMessageBytes);
                 assert.ok(incoming.body.size <= MOST_SIZE);
                 assert.ok(incoming.body.fds <= LIMITS.maxFds);
@@ -170,9 +193,9 @@ test('a reader finds messages within the limits or throws a FramingError, whatev
 
 test('a message in a million parts of one byte costs no more memory than one in a few', () => {
   const reader = new FrameReader({ maxMessageBytes: 1 << 20, maxFds: 1 });
-  reader.push(encodeHello({ codec: 0, maxMessageBytes: 0, maxFds: 0, window: 0 }));
+  reader.push(encodeHello({ codec: 0, capabilities: 0, maxMessageBytes: 0, maxFds: 0, window: 0 }));
   const parts = Buffer.alloc(9 << 10);
-  for (let at = 0; at < parts.length; at += 9) encodeMessage(Buffer.from('x'), 0, false)[0]!.bytes.copy(parts, at);
+  for (let at = 0; at < parts.length; at += 9) wholeFrames(Buffer.from('x'), 0, false)[0]!.bytes.copy(parts, at);
   for (let at = 0; at < parts.length; at += 9) parts[at + 1] = 1; // MORE
   const before = process.memoryUsage();
   for (let i = 0; i < 1 << 10; i++) reader.push(parts);
@@ -186,10 +209,19 @@ test('a message in a million parts of one byte costs no more memory than one in 
 test('the example in docs/protocol.md is what is sent', () => {
   const example = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
   const encoded = [
-    encodeHello({ codec: 1, maxMessageBytes: 64 << 10, maxFds: 1024, window: 65_536 }),
-    encodeMessage(Buffer.from('{"log":1}'), 1, false)[0]!.bytes,
+    encodeHello({ codec: 1, capabilities: 1, maxMessageBytes: 64 << 10, maxFds: 1024, window: 65_536 }),
+    wholeFrames(Buffer.from('{"log":1}'), 1, false)[0]!.bytes,
     encodeTaken(1),
-    ...encodeMessage(Buffer.from('0'), 300, false).map(({ bytes }) => bytes),
+    ...[REQUEST, REPLY].map((flag) => {
+      const value = Buffer.from(flag === REQUEST ? '"log"' : 'true');
+      const [{ pieces }] = encodeMessage(
+        encodeBody(value, { number: 7, unread: [] }),
+        flag === REPLY ? 1 : 0,
+        flag,
+      ) as [Frame];
+      return Buffer.concat(pieces);
+    }),
+    ...wholeFrames(Buffer.from('0'), 300, false).map(({ bytes }) => bytes),
   ];
   const lines = example.split('\n').map((line) => line.replace(/ {6}with.*/, '').replaceAll(' ', ''));
   for (const bytes of encoded) assert.ok(lines.includes(bytes.toString('hex')), bytes.toString('hex'));

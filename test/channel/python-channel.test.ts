@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { FdChannel, listen, socketpair, type FdChannelOptions } from 'fdpasser';
+import { FdChannel, listen, socketpair, type FdChannelOptions, type Message } from 'fdpasser';
 import { encodeHello } from '#dist/channel/frames.js';
 import { HELLO, RawPeer, TYPES, type Type } from '../support/channels.js';
 import { ended, type Ended } from '../support/child.js';
@@ -230,6 +230,80 @@ for (const type of TYPES) {
     await Promise.all(sends);
     await whenClosed;
     assert.deepEqual(await python.ask('take'), ['ended']);
+    await python.end();
+  });
+
+  test(`Python replies to requests, in any order, and drops some, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type);
+    python.tell('serve');
+    const sent: string[][] = [];
+    const asking = Array.from({ length: 40 }, (_, i) => {
+      const fds = Array.from({ length: i === 10 ? 300 : i % 4 }, anonymousFile);
+      sent.push(fds.map(identity));
+      return channel.request(`${i}`, fds);
+    });
+    for (const [i, asked] of asking.entries()) {
+      using reply = await asked;
+      assert.equal(reply.value, `${i}`);
+      assert.deepEqual(
+        reply.fds.map(({ fd }) => identity(fd)),
+        sent[i],
+      );
+    }
+    await assert.rejects(channel.request('nothing'), { code: 'ERR_FDPASSER_NO_REPLY' });
+    const last = [channel.request('a'), channel.request('b')];
+    await channel.close(); // which Python can reply after
+    assert.deepEqual(await Promise.all(last.map(async (asked) => (await asked).value)), ['a', 'b']);
+    assert.deepEqual(await python.says(), ['ended']);
+    await python.end();
+  });
+
+  test(`Python gets replies to its requests, or hears why not, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type, {}, { window: 1000 });
+    for (let i = 0; i < 10; i++) await channel.send(''.padEnd(90, 'x')); // nobody takes these, and replies come all the same
+    python.tell('request', 'one');
+    python.tell('request', 'two');
+    const requests = new Map<string, Message<string, string>>();
+    for (let i = 0; i < 2; i++) {
+      const request = await channel.receive();
+      requests.set(request.value, request);
+    }
+    const fd = anonymousFile();
+    const file = identity(fd);
+    await requests.get('two')!.reply('2'.repeat(5000), [fd]);
+    assert.deepEqual(await python.says(), ['replied', '2'.repeat(5000), [file]]);
+    requests.get('one')![Symbol.dispose]();
+    assert.deepEqual(await python.says(), ['raised', 'NoReply']);
+
+    python.tell('request', 'slow', [], 0.02);
+    const slow = await channel.receive();
+    assert.deepEqual(await python.says(), ['raised', 'TimeoutError']);
+    await slow.reply('late', [anonymousFile()]);
+    python.tell('request', 'last');
+    const last = await channel.receive();
+    channel.destroy();
+    assert.deepEqual(await python.says(), ['raised', 'Closed']);
+    last[Symbol.dispose]();
+    await python.end();
+  });
+
+  test(`a reply that Python refuses can be followed by another, over a ${type} socket`, async () => {
+    const [channel, python] = pair<string>(type, { maxMessageBytes: 100 });
+    const asking = channel.request('asked');
+    python.tell('reply wrongly');
+    assert.deepEqual(await python.says(), ['raised', 'ValueError']);
+    assert.deepEqual(await python.says(), ['raised', 'OSError']);
+    assert.deepEqual(await python.says(), ['expects', false]);
+    assert.equal((await asking).value, 'right');
+    await channel.close();
+    await python.end();
+  });
+
+  test(`Python tells of a peer that takes no requests, over a ${type} socket`, async () => {
+    const [peer, python] = rawPeer(type);
+    peer.hello({ capabilities: 0 });
+    assert.deepEqual(await python.ask('request', 'what?'), ['raised', 'NoRequests']);
+    peer.close();
     await python.end();
   });
 

@@ -7,7 +7,7 @@ import sys
 import threading
 
 sys.path.insert(0, sys.argv[1])
-from fdp1 import Channel, Closed, ProtocolError
+from fdp1 import Channel, Closed, NoReply, NoRequests, ProtocolError
 
 sent = 0
 lock = threading.Lock()
@@ -71,6 +71,29 @@ def take():
         say("took", message.value, identities(message))
 
 
+def request(value, fds=(), timeout=None):
+    try:
+        with channel.request(value, fds, timeout) as reply:
+            say("replied", reply.value, identities(reply))
+    except (Closed, NoReply, NoRequests, TimeoutError) as error:
+        say("raised", type(error).__name__)
+
+
+def serve():
+    """Replies to each request with what it brought, the last of every two first, and drops those for nothing."""
+    held = []
+    for message in channel:
+        if message.value == "nothing":
+            message.close()
+            continue
+        held.append(message)
+        if len(held) == 2:
+            while held:
+                with held.pop() as asked:
+                    asked.reply(asked.value, asked.fds)
+    say("ended")
+
+
 def opened():
     return {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")}
 
@@ -97,6 +120,19 @@ for line in sys.stdin:
             with message:
                 channel.send(message.value, message.fds, confirm=True)
         say("ended")
+    elif command == "request":
+        later(request, *arguments)
+    elif command == "serve":
+        serve()
+    elif command == "reply wrongly":
+        with channel.receive() as message:
+            for value, fds in ("x" * 1000, []), ("bad", [9999]):
+                try:
+                    message.reply(value, fds)
+                except (OSError, ValueError) as error:
+                    say("raised", type(error).__name__)
+            message.reply("right")
+            say("expects", message.expects_reply)
     elif command == "send":
         send(*arguments)
     elif command == "send later":

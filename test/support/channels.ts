@@ -1,5 +1,5 @@
 import { FdChannel, socketpair, type FdChannelOptions, type OwnedFd } from 'fdpasser';
-import { encodeHello, type Hello } from '#dist/channel/frames.js';
+import { encodeHello, REQUESTS, type Hello } from '#dist/channel/frames.js';
 import { MAX_FDS } from '#dist/native/addon.js';
 import { addon, batch } from '#dist/native/load.js';
 
@@ -21,7 +21,13 @@ export function channelAndPeer<T = unknown>(options: FdChannelOptions & { type?:
 }
 
 /** What a generous peer says first. */
-export const HELLO: Hello = { codec: 1, maxMessageBytes: 1 << 24, maxFds: 1024, window: 65_536 };
+export const HELLO: Hello = {
+  codec: 1,
+  capabilities: REQUESTS,
+  maxMessageBytes: 1 << 24,
+  maxFds: 1024,
+  window: 65_536,
+};
 
 const ROOM = Buffer.alloc(1 << 17);
 

@@ -4,7 +4,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, FdPasser, FdStream, socketpair, type OwnedFd } from 'fdpasser';
-import { encodeHello, encodeTaken, FRAME_FDS } from '#dist/channel/frames.js';
+import { encodeDeclined, encodeHello, encodeTaken, FRAME_FDS, REPLY, REQUEST, REQUESTS } from '#dist/channel/frames.js';
 import { RawPeer, type Type } from '../../support/channels.js';
 import { anonymousFile, leftOpen, openDescriptors, until } from '../../support/descriptors.js';
 import { encodeMessage, type WholeFrame } from '../../support/frames.js';
@@ -68,6 +68,7 @@ async function push(peer: RawPeer, bytes: Buffer, fds: number[], gone: () => boo
 function hello(): Buffer {
   const bytes = encodeHello({
     codec: 0,
+    capabilities: random.of([0, REQUESTS]),
     maxMessageBytes: random.below(2 ** 32),
     maxFds: random.below(2 ** 32),
     window: random.below(2 ** 32),
@@ -85,12 +86,15 @@ function mutated(bytes: Buffer): Buffer {
 /** The frames of one message, mostly what they should be, so that a connection lasts for a while. */
 function frames(): WholeFrame[] {
   if (random.once(300)) return [{ bytes: encodeTaken(random.below(random.of([2, 10, 2 ** 32]))), fds: 0 }];
+  if (random.once(300)) return [{ bytes: encodeDeclined(random.below(3)), fds: 0 }];
   const most = random.once(400) ? 150_000 : 40;
   const found = encodeMessage(noise(most), random.once(200) ? random.below(300) : random.of([0, 0, 0, 1, 2]), false);
   if (random.once(600)) return found.map(({ bytes, fds }) => ({ bytes: mutated(bytes), fds }));
   if (random.once(600))
     return found.map(({ bytes, fds }) => ({ bytes, fds: random.below(Math.min(fds + 10, FRAME_FDS)) }));
   if (random.once(2000)) return [{ bytes: noise(1000), fds: random.below(3) }];
+  // A request begins with its number, whatever that is.
+  if (random.once(10)) for (const { bytes } of found) bytes[1]! |= random.once(200) ? REPLY : REQUEST;
   return found;
 }
 

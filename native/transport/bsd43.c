@@ -5,6 +5,8 @@
  */
 #include "transport.h"
 
+#ifdef FDP_BSD43
+
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -74,8 +76,4 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   return 1;
 }
 
-/* There are no credentials to tell one by. */
-int fdp_has_packet(int socket) {
-  (void)socket;
-  return 0;
-}
+#endif
