@@ -374,6 +374,23 @@ export function notAPair(): FdPasserError {
   );
 }
 
+export function sideChosen(method: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NOT_A_PAIR',
+    `This passer has no peer any more: ${method}() closed one end and kept the other. Name peer in spawn's stdio before ` +
+      'that. A passer that is to have several children needs a pair for each',
+  );
+}
+
+/** The warning for what waits on a pair. `what` begins the sentence, as `'2 descriptors wait to be sent'`. */
+export function sideNotChosen(what: string): string {
+  return (
+    `${what} on an FdPasser that has both ends of a pair, and nothing moves before it knows which is its own: call ` +
+    'iAmParent() right after the child was started with peer, or iAmChild(). A spawned child has no pair: it calls ' +
+    'FdPasser.inherit()'
+  );
+}
+
 export function timedOut(syscall: string, path: string, milliseconds: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TIMEOUT',

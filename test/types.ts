@@ -23,6 +23,13 @@ export async function accepted(passer: FdPasser, socket: Socket, owned: OwnedFd)
   passer.on('error', (error) => error.message).on('close', () => kind);
   using server = listen('/nowhere', { allow: ({ uid, pid, gid }) => uid + pid + gid > 0 });
   for await (const connection of server) void new FdStream(connection, { fds: 'number' });
+  const signal = undefined as AbortSignal | undefined;
+  await passer.send(owned, { signal });
+  await connect('/nowhere', { signal, timeout: undefined });
+  new FdPasser(owned, { batch: 2, onError: undefined }).destroy();
+  new FdPasser([0, owned]).destroy();
+  new FdPasser({ fh: owned, batch: undefined }).destroy();
+  new FdStream(owned, { signal }).writeWithFds(Buffer.of(1), [owned], () => {});
   await using channel = new FdChannel<{ n: number }>(await connect('/nowhere'));
   await channel.send({ n: 1 }, [socket], { confirm: true });
   const n: number = (await channel.receive()).value.n;
@@ -42,6 +49,12 @@ export function refused(passer: FdPasser, channel: FdChannel<{ n: number }>): vo
   new OwnedFd(0).fd = 1;
   // @ts-expect-error one or two descriptors
   void new FdPasser({ fh: [0] });
+  // @ts-expect-error options stand in one place
+  void new FdPasser({ batch: 2 }, { batch: 2 });
+  // @ts-expect-error the descriptor stands in one place
+  void new FdPasser(0, { fh: 0 });
+  // @ts-expect-error no such option
+  void passer.send(0, { keepopen: true });
   // @ts-expect-error not a type of socket
   listen('/nowhere', { type: 'tcp' });
 }

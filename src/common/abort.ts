@@ -1,11 +1,13 @@
 import { isNativeError } from 'node:util/types';
-import { checkOptions, invalidType } from './arguments.js';
+import { checkOptions, invalidType, type Names } from './arguments.js';
 import { aborted } from '../errors.js';
 
 export interface Abortable {
   /** Aborting rejects with an `AbortError` whose `cause` is the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
+
+export const ABORTABLE: Names<Abortable> = { signal: true };
 
 /** Throws when the signal is none, or was aborted already. */
 export function checkSignal(signal: AbortSignal | undefined): void {
@@ -20,8 +22,8 @@ function isSignal(value: unknown): value is AbortSignal {
 }
 
 /**
- * A promise that `options.signal` can abort; it rejects with whatever is wrong with the options, too. `begin` is given what settles it, for later, and returns what is called with the
- * `AbortError` when the signal aborts before that.
+ * A promise that `options.signal` can abort; it rejects with whatever is wrong with the options, too. `begin` is given what
+ * settles it, for later, and returns what is called with the `AbortError` when the signal aborts before that.
  */
 export function abortable<T>(
   options: Abortable,

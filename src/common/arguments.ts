@@ -20,10 +20,19 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
   return withCode(new RangeError(message), 'ERR_OUT_OF_RANGE');
 }
 
-/** Returns options that are an object, or throws. */
-export function checkOptions<T extends object>(options: T): T {
+/** The names of all options of a kind, each `true`. The type sees to it that none is missing. */
+export type Names<T> = Readonly<Record<keyof T, true>>;
+
+/** Returns options that are an object, or throws; with `names`, also for an option that has none of these. */
+export function checkOptions<T extends object>(options: T, names?: Names<T>): T {
   if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
+  if (names !== undefined) for (const name in options) if (!Object.hasOwn(names, name)) throw noOption(name, names);
   return options;
+}
+
+function noOption(name: string, names: object): TypeError {
+  const message = `There is no option "${name}" here. There are: ${Object.keys(names).join(', ')}`;
+  return withCode(new TypeError(message), 'ERR_INVALID_ARG_VALUE');
 }
 
 export function checkBoolean(name: string, value: boolean): void {

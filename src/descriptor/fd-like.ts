@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { invalidType } from '../common/arguments.js';
 import { managedElsewhere, notOpen, notOpenNumber, ownedAlready } from '../errors.js';
 import { addon } from '../native/load.js';
@@ -10,6 +11,11 @@ import { leaving, lentNumber, OwnedFd, validNumber } from './owned-fd.js';
  * object that closes its descriptor by itself (an `FdServer`, say) can only be lent, with `keepOpen`.
  */
 export type FdLike = number | OwnedFd | { readonly fd: number } | NodeOwner;
+
+/** Whether an argument is meant as a descriptor, good or bad, and not as an object of options. */
+export function isMeantAsFd(value: unknown): value is FdLike {
+  return typeof value !== 'object' || (value !== null && ('fd' in value || value instanceof EventEmitter));
+}
 
 /** Takes a descriptor over. If it throws, nothing has changed hands. */
 export function takeOver(name: string, fh: FdLike): OwnedFd {

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { checkSignal } from '../common/abort.js';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
-import { checkOptions, invalidType, outOfRange } from '../common/arguments.js';
+import { checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
 import { aborted, systemError, timedOut } from '../errors.js';
 import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
@@ -11,11 +11,13 @@ import { typeNumber, type SocketType } from '../native/kinds.js';
 
 export interface ConnectOptions {
   /** Must be the listener's. Default `'stream'`. */
-  type?: SocketType;
-  signal?: AbortSignal;
+  type?: SocketType | undefined;
+  signal?: AbortSignal | undefined;
   /** How long to wait, in milliseconds, while the listener's backlog is full. Default: without limit. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
+
+export const CONNECT_OPTIONS: Names<ConnectOptions> = { type: true, signal: true, timeout: true };
 
 // Nothing tells when a backlog has room again, so it is asked, ever more slowly. Milliseconds.
 const FIRST_RETRY = 1;
@@ -41,7 +43,7 @@ const AT_SIGN =
 export async function connect(path: string, options: ConnectOptions = {}): Promise<OwnedFd> {
   let name = address(path, 'connect');
   const later = lasting(path, name);
-  const { type = 'stream', signal, timeout } = checkOptions(options);
+  const { type = 'stream', signal, timeout } = checkOptions(options, CONNECT_OPTIONS);
   const number = typeNumber(type);
   checkSignal(signal);
   if (timeout !== undefined && typeof timeout !== 'number') throw invalidType('options.timeout', 'a number', timeout);
@@ -71,7 +73,8 @@ function lasting(path: string, name: Buffer): Buffer {
 
 /** Makes something of a new connection, which `use` takes over. If that throws, the connection is closed. */
 export async function connectWith<T>(path: string, options: ConnectOptions, use: (socket: OwnedFd) => T): Promise<T> {
-  const socket = await connect(path, options);
+  const { type, signal, timeout } = checkOptions(options); // and others, which are for `use`
+  const socket = await connect(path, { type, signal, timeout });
   try {
     return use(socket);
   } catch (error) {

@@ -1,13 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
-import { abortable, type Abortable } from '../common/abort.js';
+import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
-import type { FdLike } from '../descriptor/fd-like.js';
+import { isMeantAsFd, type FdLike } from '../descriptor/fd-like.js';
 import { BareOutgoing } from '../descriptor/outgoing.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
+import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
-import { checkBoolean, checkInteger, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
+import { checkBoolean, checkInteger, checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
 import { notAPair } from '../errors.js';
 import { iterate } from '../common/iterate.js';
 import type { SessionEvents } from '../wire/link-owner.js';
@@ -24,31 +24,45 @@ export interface FdPasserOptions {
    * One end of a connected AF_UNIX socket; or both ends of a pair, for `iAmParent` and `iAmChild` to choose from; or
    * nothing, for a new stream pair. The passer takes over what it is given.
    */
-  fh?: FdLike | readonly [FdLike, FdLike];
+  fh?: FdLike | readonly [FdLike, FdLike] | undefined;
   /** Leave the sockets' O_NONBLOCK as it is. The passer never blocks either way. */
-  dontSetNonblocking?: boolean;
+  dontSetNonblocking?: boolean | undefined;
   /** Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
-  onError?: OnError;
+  onError?: OnError | undefined;
   /** How many descriptors one message may carry, 1 to 253, for a peer known to take several. Default 1. */
-  batch?: number;
+  batch?: number | undefined;
   /** The bytes of each message, 1 to 64. Default one zero byte. */
-  payload?: Uint8Array;
+  payload?: Uint8Array | undefined;
 }
+
+const OPTIONS: Names<Omit<FdPasserOptions, 'fh'>> = {
+  dontSetNonblocking: true,
+  onError: true,
+  batch: true,
+  payload: true,
+};
+const OPTIONS_WITH_FH: Names<FdPasserOptions> = { fh: true, ...OPTIONS };
+const CONNECT: Names<Omit<FdPasserOptions, 'fh'> & ConnectOptions> = { ...OPTIONS, ...CONNECT_OPTIONS };
 
 export interface FdPasserSpawnOptions extends SpawnOptions {
   /** Of the passer here. */
-  passer?: Omit<FdPasserOptions, 'fh'>;
+  passer?: Omit<FdPasserOptions, 'fh'> | undefined;
 }
 
 export interface ReceiveManyOptions extends Abortable {
   /** How many to take at most. Default 1024. */
-  most?: number;
+  most?: number | undefined;
 }
+
+const RECEIVE_MANY: Names<ReceiveManyOptions> = { ...ABORTABLE, most: true };
 
 export interface SendOptions extends Abortable {
   /** Leave the descriptor open here after it was sent; it stays the caller's. Default false: it is closed. */
-  keepOpen?: boolean;
+  keepOpen?: boolean | undefined;
 }
+
+const PUSH: Names<{ keepOpen?: boolean | undefined }> = { keepOpen: true };
+const SEND: Names<SendOptions> = { ...ABORTABLE, ...PUSH };
 
 // The kernel never splits a message as short as this: even the smallest send buffer takes it whole.
 const MAX_PAYLOAD = 64;
@@ -70,31 +84,34 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   readonly #session: PasserSession;
 
   /**
-   * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open,
-   * `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket, `EINVAL` for one that listens, `EMFILE` when there is no
-   * room for a new pair.
+   * Takes over `fh`: one end of a connected AF_UNIX socket, or both ends of a pair. Without `fh`, it makes a new stream pair.
+   * `fh` can stand among the options, too.
+   *
+   * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` for an option that there is not,
+   * `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open, `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket,
+   * `EINVAL` for one that listens, `EMFILE` when there is no room for a new pair.
    */
-  constructor(options: FdPasserOptions = {}) {
+  constructor(fh: FdLike | readonly [FdLike, FdLike], options?: Omit<FdPasserOptions, 'fh'>);
+  constructor(options?: FdPasserOptions);
+  constructor(first: FdLike | readonly [FdLike, FdLike] | FdPasserOptions = {}, second?: Omit<FdPasserOptions, 'fh'>) {
     super();
-    const { fh, onError, dontSetNonblocking = false, batch: most = 1, payload } = checkOptions(options);
-    if ('fd' in options) throw invalidType('options', 'an object whose fh is the descriptor', options);
+    const { name, fh, options } = argumentsOf(first, second);
+    const { onError, dontSetNonblocking = false, batch: most = 1, payload } = options;
     checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
     checkInteger('options.batch', most, 1, MAX_FDS);
     this.#session = new PasserSession(this, onError, most, payload === undefined ? ONE_ZERO : repeated(payload));
     if (fh === undefined) this.#session.pair = newPair(dontSetNonblocking);
-    else if (isPair(fh)) this.#session.pair = takePair(fh[0], fh[1], dontSetNonblocking);
+    else if (isPair(name, fh)) this.#session.pair = takePair(name, fh, dontSetNonblocking);
     else {
       const terms = { types: SOCKET_TYPES, keepBlocking: dontSetNonblocking };
-      takeSocket('options.fh', fh, terms, (socket) => this.#session.start(socket));
+      takeSocket(name, fh, terms, (socket) => this.#session.start(socket));
     }
   }
 
   /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
-  static connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
-    return connectWith(path, options, (fh) => {
-      const { signal: _, timeout: __, type: ___, ...own } = options;
-      return new this({ ...own, fh });
-    });
+  static async connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
+    const { signal, timeout, type, ...own } = checkOptions(options, CONNECT);
+    return connectWith(path, { signal, timeout, type }, (fh) => new this(fh, own));
   }
 
   /**
@@ -108,7 +125,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
     options: FdPasserSpawnOptions = {},
   ): { child: ChildProcess; passer: FdPasser } {
     const { passer: own, ...rest } = checkOptions(options);
-    const { child, end } = spawnWith(command, args, rest, (fh) => new this({ ...own, fh }));
+    const { child, end } = spawnWith(command, args, rest, (fh) => new this(fh, own));
     return { child, passer: end };
   }
 
@@ -117,16 +134,20 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by default 3.
    * Throws as the constructor does.
    */
-  static inherit(fd?: number): FdPasser {
-    return inherited(fd, (fh) => new this({ fh }));
+  static inherit(fd?: number, options: Omit<FdPasserOptions, 'fh'> = {}): FdPasser {
+    return inherited(fd, (fh) => new this(fh, options));
   }
 
   /**
    * The other end of a passer made from a pair, to name in `spawn`'s `stdio`. Open until `iAmParent` or `iAmChild`.
-   * Throws `ERR_FDPASSER_NOT_A_PAIR` when the passer was made from one descriptor.
+   * Throws `ERR_FDPASSER_NOT_A_PAIR` after these, and when the passer was made from one descriptor; `ERR_FDPASSER_CLOSED`
+   * when the passer is closed.
    */
   get peer(): OwnedFd {
-    return this.#pair.peer;
+    const { peer } = this.#pair;
+    this.#session.checkSendable();
+    this.#session.expectChoice();
+    return peer;
   }
 
   /**
@@ -158,10 +179,10 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * descriptor is then still the caller's.
    */
   pushSendFh(fh: FdLike, sent?: () => void): void;
-  pushSendFh(fh: FdLike, options: { keepOpen?: boolean }, sent?: () => void): void;
-  pushSendFh(fh: FdLike, second: { keepOpen?: boolean } | (() => void) = {}, third?: () => void): void {
+  pushSendFh(fh: FdLike, options: { keepOpen?: boolean | undefined }, sent?: () => void): void;
+  pushSendFh(fh: FdLike, second: { keepOpen?: boolean | undefined } | (() => void) = {}, third?: () => void): void {
     const [options, sent] = typeof second === 'object' ? [second, third] : [{}, second];
-    const { keepOpen = false } = checkOptions<{ keepOpen?: boolean }>(options);
+    const { keepOpen = false } = checkOptions(options, PUSH);
     checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
     this.#session.checkSendable();
@@ -186,7 +207,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    */
   send(fh: FdLike, options: SendOptions = {}): Promise<void> {
     return abortable(options, (resolve, reject) => {
-      const { keepOpen = false } = options;
+      const { keepOpen = false } = checkOptions(options, SEND);
       checkBoolean('options.keepOpen', keepOpen);
       this.#session.checkSendable();
       const outgoing = new BareOutgoing(fh, keepOpen ? 'keep' : 'return', resolve, reject);
@@ -216,7 +237,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * Rejects as `receive` does, and with `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE` for `most`.
    */
   async receiveMany(options: ReceiveManyOptions = {}): Promise<OwnedFd[]> {
-    const { most = MOST_AT_ONCE } = checkOptions(options);
+    const { most = MOST_AT_ONCE } = checkOptions(options, RECEIVE_MANY);
     return this.#session.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
   }
 
@@ -258,9 +279,22 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 }
 
-function isPair(fh: FdLike | readonly [FdLike, FdLike]): fh is readonly [FdLike, FdLike] {
+type Given = FdLike | readonly [FdLike, FdLike];
+
+/** `name` is that of `fh`, for errors. */
+function argumentsOf(
+  first: Given | FdPasserOptions,
+  second: Omit<FdPasserOptions, 'fh'> | undefined,
+): { name: string; fh: Given | undefined; options: Omit<FdPasserOptions, 'fh'> } {
+  if (second !== undefined || Array.isArray(first) || isMeantAsFd(first))
+    return { name: 'fh', fh: first as Given, options: checkOptions(second === undefined ? {} : second, OPTIONS) };
+  const { fh, ...options } = checkOptions(first as FdPasserOptions, OPTIONS_WITH_FH);
+  return { name: 'options.fh', fh, options };
+}
+
+function isPair(name: string, fh: Given): fh is readonly [FdLike, FdLike] {
   if (!Array.isArray(fh)) return false;
-  if (fh.length !== 2) throw invalidType('options.fh', 'a descriptor, or two', fh);
+  if (fh.length !== 2) throw invalidType(name, 'a descriptor, or two', fh);
   return true;
 }
 

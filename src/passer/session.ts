@@ -10,6 +10,7 @@ import { Session, type OnError } from '../wire/session.js';
 import { MAX_MESSAGES } from '../native/addon.js';
 import { batch } from '../native/load.js';
 import { Queue } from '../common/queue.js';
+import { expectChoice, expectNoChoice } from './forgotten-choice.js';
 import type { UndecidedPair } from './undecided-pair.js';
 
 /** Room for the payload of each message received, ours or another program's. */
@@ -43,6 +44,7 @@ export class PasserSession extends Session<OwnedFd> {
 
   override start(socket: Custody): void {
     super.start(socket);
+    if (this.pair !== undefined) expectNoChoice(this);
     if (this.#sends.length > 0) this.link!.send();
     this.link!.receive();
   }
@@ -67,7 +69,26 @@ export class PasserSession extends Session<OwnedFd> {
       throw error;
     }
     this.#sends.push(outgoing);
-    this.link?.send();
+    if (this.link === undefined) this.expectChoice();
+    else this.link.send();
+  }
+
+  protected override asked(): void {
+    super.asked();
+    if (this.link === undefined) this.expectChoice();
+  }
+
+  /** Something waits, or the peer may have been given to a child: a side is to be chosen soon. */
+  expectChoice(): void {
+    if (this.pair?.known === true && this.waits !== undefined) expectChoice(this);
+  }
+
+  /** What waits for a side to be chosen. */
+  get waits(): string | undefined {
+    const { length } = this.#sends;
+    const toSend = length === 1 ? 'A descriptor waits to be sent' : `${length} descriptors wait to be sent`;
+    if (this.wanted() <= 0) return length === 0 ? undefined : toSend;
+    return length === 0 ? 'A receive waits' : `${toSend}, and a receive waits,`;
   }
 
   /** Takes it back, unless it was sent. */
@@ -192,7 +213,9 @@ export class PasserSession extends Session<OwnedFd> {
 
   protected override disconnect(): void {
     super.disconnect();
-    attempt(() => this.pair?.close());
+    if (this.pair === undefined) return;
+    expectNoChoice(this);
+    attempt(() => this.pair!.close());
   }
 }
 

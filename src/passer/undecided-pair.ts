@@ -3,65 +3,88 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { socketpair } from '../endpoint/pair.js';
 import { attempt } from '../common/attempt.js';
-import { notAPair } from '../errors.js';
+import { notAPair, sideChosen } from '../errors.js';
 import { SOCKET_TYPES } from '../native/kinds.js';
 import { takeSocket } from '../wire/socket.js';
 
 /** Both ends of a pair, until this process knows which is its own. */
 export class UndecidedPair {
+  readonly #peer: OwnedFd;
   #parentEnd: Custody | undefined;
-  readonly peer: OwnedFd;
+  #known: boolean;
+  #chosenBy: 'iAmParent' | 'iAmChild' | undefined;
 
-  constructor(parentEnd: Custody, peer: OwnedFd) {
+  constructor(parentEnd: Custody, peer: OwnedFd, known: boolean) {
     this.#parentEnd = parentEnd;
-    this.peer = peer;
+    this.#peer = peer;
+    this.#known = known;
+  }
+
+  /** Throws `ERR_FDPASSER_NOT_A_PAIR` once a side was chosen: it is closed, or this process's own. */
+  get peer(): OwnedFd {
+    if (this.#chosenBy !== undefined) throw sideChosen(this.#chosenBy);
+    this.#known = true;
+    return this.#peer;
+  }
+
+  /** Whether the application may have given `peer` to a child. */
+  get known(): boolean {
+    return this.#known;
   }
 
   /** The one end, for a new owner; closes the other. Throws `ERR_FDPASSER_NOT_A_PAIR` when one was chosen before. */
   chooseParent(): Custody {
     const parentEnd = this.#unchosen();
-    this.#parentEnd = undefined;
-    attempt(() => this.peer.close());
+    this.#chose('iAmParent');
+    attempt(() => this.#peer.close());
     return parentEnd;
   }
 
   /** The reverse. */
   chooseChild(): Custody {
     const parentEnd = this.#unchosen();
-    const childEnd = new Custody('peer', this.peer);
+    const childEnd = new Custody('peer', this.#peer);
+    this.#chose('iAmChild');
     parentEnd.close();
-    this.#parentEnd = undefined;
     return childEnd;
   }
 
   close(): void {
     this.#parentEnd?.close();
     this.#parentEnd = undefined;
-    this.peer.close();
+    this.#peer.close();
   }
 
   #unchosen(): Custody {
     if (this.#parentEnd === undefined) throw notAPair();
     return this.#parentEnd;
   }
+
+  #chose(method: 'iAmParent' | 'iAmChild'): void {
+    this.#parentEnd = undefined;
+    this.#chosenBy = method;
+  }
 }
 
 /** Makes a new pair. If it throws, none is open. */
 export function newPair(keepBlocking: boolean): UndecidedPair {
-  const [one, other] = socketpair();
+  const pair = socketpair();
   try {
-    return takePair(one, other, keepBlocking);
+    return take('fh', pair, keepBlocking, false);
   } catch (error) {
-    one.close();
-    other.close();
+    for (const end of pair) end.close();
     throw error;
   }
 }
 
-/** Takes both ends over. If it throws, nothing was taken. */
-export function takePair(one: FdLike, other: FdLike, keepBlocking: boolean): UndecidedPair {
+/** Takes both ends of the application's pair over. If it throws, nothing was taken. */
+export function takePair(name: string, pair: readonly [FdLike, FdLike], keepBlocking: boolean): UndecidedPair {
+  return take(name, pair, keepBlocking, true);
+}
+
+function take(name: string, pair: readonly [FdLike, FdLike], keepBlocking: boolean, known: boolean): UndecidedPair {
   const terms = { types: SOCKET_TYPES, keepBlocking };
-  return takeSocket('options.fh', one, terms, (ours) =>
-    takeSocket('options.fh', other, terms, (theirs) => new UndecidedPair(ours, theirs.own())),
+  return takeSocket(name, pair[0], terms, (ours) =>
+    takeSocket(name, pair[1], terms, (theirs) => new UndecidedPair(ours, theirs.own(), known)),
   );
 }

@@ -26,7 +26,7 @@ interface Arrived {
   fds: OwnedFd[];
 }
 
-type Written = (error?: Error | null) => void;
+export type Written = (error?: Error | null) => void;
 
 /** What a stream has inside: the write that is under way, and what came and was not handed on. */
 export class StreamSession extends LinkOwner {

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { addAbortSignal, Duplex } from 'node:stream';
 import { checkSignal } from '../common/abort.js';
-import { checkBoolean, checkOptions, invalidType, invalidValue, outOfRange } from '../common/arguments.js';
+import { checkBoolean, checkOptions, invalidType, invalidValue, outOfRange, type Names } from '../common/arguments.js';
 import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
@@ -11,22 +11,32 @@ import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { closed } from '../errors.js';
 import { MAX_FDS } from '../native/addon.js';
 import { takeSocket } from '../wire/socket.js';
-import { StreamSession } from './session.js';
+import { StreamSession, type Written } from './session.js';
 
 export interface FdStreamOptions {
   /** Bytes that may wait on either side before `write` returns false, and before reading pauses. Default 65536. */
-  highWaterMark?: number;
+  highWaterMark?: number | undefined;
   /** Whether `'fds'` brings OwnedFds, or bare numbers for protocols written for them. Default `'owned'`. */
-  fds?: 'owned' | 'number';
+  fds?: 'owned' | 'number' | undefined;
   /** Go on writing after the peer has ended. Default false: then this end ends too, as with `net.Socket`. */
-  allowHalfOpen?: boolean;
+  allowHalfOpen?: boolean | undefined;
   /** Destroys the stream when aborted. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
+
+const OPTIONS: Names<FdStreamOptions> = { highWaterMark: true, fds: true, allowHalfOpen: true, signal: true };
+const CONNECT: Names<FdStreamOptions & Omit<ConnectOptions, 'type'>> = { ...OPTIONS, timeout: true };
+
+export interface WriteWithFdsOptions {
+  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  keepOpen?: boolean | undefined;
+}
+
+const WRITE: Names<WriteWithFdsOptions> = { keepOpen: true };
 
 export interface FdStreamSpawnOptions extends SpawnOptions {
   /** Of the stream here. */
-  stream?: FdStreamOptions;
+  stream?: FdStreamOptions | undefined;
 }
 
 /** Bytes that may wait on either side. */
@@ -50,7 +60,12 @@ export class FdStream extends Duplex {
    * for a packet socket.
    */
   constructor(fh: FdLike, options: FdStreamOptions = {}) {
-    const { highWaterMark = HIGH_WATER_MARK, fds = 'owned', allowHalfOpen = false, signal } = checkOptions(options);
+    const {
+      highWaterMark = HIGH_WATER_MARK,
+      fds = 'owned',
+      allowHalfOpen = false,
+      signal,
+    } = checkOptions(options, OPTIONS);
     if (fds !== 'owned' && fds !== 'number') throw invalidValue('options.fds', "'owned' or 'number'", fds);
     checkSignal(signal);
     super({ highWaterMark, allowHalfOpen });
@@ -61,13 +76,8 @@ export class FdStream extends Duplex {
 
   /** Connects to a listening socket, as `connect` does, which see for the errors. */
   static async connect(path: string, options: FdStreamOptions & Omit<ConnectOptions, 'type'> = {}): Promise<FdStream> {
-    const { timeout, signal, ...stream } = options;
-    const asked = { ...(timeout === undefined ? {} : { timeout }), ...(signal === undefined ? {} : { signal }) };
-    return connectWith(
-      path,
-      asked,
-      (socket) => new this(socket, signal === undefined ? stream : { ...stream, signal }),
-    );
+    const { timeout, ...own } = checkOptions(options, CONNECT);
+    return connectWith(path, { timeout, signal: own.signal }, (socket) => new this(socket, own));
   }
 
   /**
@@ -98,14 +108,18 @@ export class FdStream extends Duplex {
    * Throws, taking nothing over, for no bytes, too many descriptors or a bad one (as `FdPasser` does), and
    * `ERR_FDPASSER_CLOSED` once the stream has ended. One that turns bad before its bytes are written destroys the stream.
    */
+  writeWithFds(bytes: Uint8Array, fds: readonly FdLike[], callback?: Written): boolean;
+  writeWithFds(bytes: Uint8Array, fds: readonly FdLike[], options?: WriteWithFdsOptions, callback?: Written): boolean;
   writeWithFds(
     bytes: Uint8Array,
     fds: readonly FdLike[],
-    options: { keepOpen?: boolean } = {},
-    callback?: (error?: Error | null) => void,
+    third: WriteWithFdsOptions | Written = {},
+    fourth?: Written,
   ): boolean {
-    const { keepOpen = false } = checkOptions(options);
+    const [options, callback] = typeof third === 'function' ? [{}, third] : [third, fourth];
+    const { keepOpen = false } = checkOptions<WriteWithFdsOptions>(options, WRITE);
     checkBoolean('options.keepOpen', keepOpen);
+    if (callback !== undefined && typeof callback !== 'function') throw invalidType('callback', 'a function', callback);
     // A copy: its descriptors must not lose their bytes, whatever becomes of the caller's buffer.
     const chunk = Buffer.from(viewOf('bytes', bytes));
     if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);

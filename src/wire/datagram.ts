@@ -13,7 +13,7 @@ import { connect } from '../endpoint/connect.js';
 
 export interface DatagramOptions extends Abortable {
   /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
-  keepOpen?: boolean;
+  keepOpen?: boolean | undefined;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -58,7 +58,7 @@ export async function deliver(
 ): Promise<void> {
   try {
     await turn;
-    const socket = await connect(fromEnvironment(path), { type: 'dgram', ...(signal === undefined ? {} : { signal }) });
+    const socket = await connect(fromEnvironment(path), { type: 'dgram', signal });
     await transmit(socket, bytes, outgoing, signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();

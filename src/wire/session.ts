@@ -1,6 +1,6 @@
-import { abortable, type Abortable } from '../common/abort.js';
+import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { attempt } from '../common/attempt.js';
-import { invalidType } from '../common/arguments.js';
+import { checkOptions, invalidType } from '../common/arguments.js';
 import { closed } from '../errors.js';
 import { Queue, Queued } from '../common/queue.js';
 import { LinkOwner, type Emitter } from './link-owner.js';
@@ -71,6 +71,11 @@ export abstract class Session<T> extends LinkOwner {
     this.link?.check();
   }
 
+  /** How many are asked for, less those at hand, has changed. */
+  protected asked(): void {
+    this.link?.receive();
+  }
+
   /** Somebody gets this one. */
   protected taken(_item: T): void {}
 
@@ -102,7 +107,10 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   receive(options: Abortable): Promise<T> {
-    return abortable(options, (resolve, reject) => this.#abortable(new Receiver(resolve, reject), reject));
+    return abortable(options, (resolve, reject) => {
+      checkOptions(options, ABORTABLE);
+      return this.#abortable(new Receiver(resolve, reject), reject);
+    });
   }
 
   /** At least one, and with it what else is at hand, up to `most`. */
@@ -123,7 +131,7 @@ export abstract class Session<T> extends LinkOwner {
     this.#asked += receiver.most;
     if (this.#delivering) return; // `deliver` sees it
     if (this.#stashed() > 0) this.#deliverSoon();
-    this.link?.receive();
+    this.asked();
   }
 
   #abortable(receiver: Receiver<T>, reject: (error: Error) => void): (error: Error) => void {
@@ -132,7 +140,7 @@ export abstract class Session<T> extends LinkOwner {
       if (!this.#receivers.remove(receiver)) return;
       this.#asked -= receiver.most;
       reject(error);
-      this.link?.receive();
+      this.asked();
     };
   }
 

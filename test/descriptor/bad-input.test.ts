@@ -196,11 +196,12 @@ test('options of the wrong type or range are refused', async () => {
   ];
   for (const [options, code, text] of wrong)
     await fails(Object.keys(options)[0]!, () => new FdPasser({ fh: a, ...(options as FdPasserOptions) }), [code, text]);
-  for (const options of [null, 5])
-    await fails('options', () => new FdPasser(options as FdPasserOptions), [
-      'ERR_INVALID_ARG_TYPE',
-      /"options" argument must be an object/,
-    ]);
+  for (const make of [
+    () => new FdPasser(null!),
+    () => new FdPasser(a, null!),
+    () => new FdPasser(a, 5 as unknown as object),
+  ])
+    await fails('options', make, ['ERR_INVALID_ARG_TYPE', /"options" argument must be an object/]);
   const TYPES: Expected = [
     'ERR_INVALID_ARG_VALUE',
     /"options\.type" argument must be 'stream' or 'seqpacket' or 'dgram'/,

@@ -51,6 +51,18 @@ test('a stream calls back an empty write and sends nothing for it', async () => 
   assert.equal((await bytes).bytes.toString(), 'x');
 });
 
+test('writeWithFds takes the callback in the place of options', async () => {
+  const [one, other] = streamPair();
+  const arrived = readAll(other);
+  await new Promise((resolve) => one.writeWithFds(Buffer.from('x'), [anonymousFile()], resolve));
+  one.end();
+  assert.equal((await arrived).fds.length, 1);
+  assert.throws(() => one.writeWithFds(Buffer.from('x'), [], {}, 1 as unknown as () => void), {
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: /"callback" argument must be a function/,
+  });
+});
+
 test('a stream carries a chunk of 32 MiB with descriptors at its start', async () => {
   const [one, other] = streamPair();
   const script = new Script(one);

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { FdPasser, FdStream, OwnedFd, socketpair } from 'fdpasser';
+import { fileURLToPath } from 'node:url';
+import { anonymousFile, identity } from '../support/descriptors.js';
+import { test } from '../support/test.js';
+
+const child = fileURLToPath(new URL('children/echo.js', import.meta.url));
+const VALUE = 'ERR_INVALID_ARG_VALUE';
+
+async function assertConnected(one: FdPasser, other: FdPasser): Promise<void> {
+  const file = new OwnedFd(anonymousFile());
+  const sent = identity(file.fd);
+  await one.send(file);
+  using received = await other.receive();
+  assert.deepEqual(identity(received.fd), sent);
+  one.destroy();
+  other.destroy();
+}
+
+test('a passer takes its socket as the first argument, in each form of a descriptor, and options after it', async () => {
+  for (const form of [(fd: OwnedFd) => fd, (fd: OwnedFd) => fd.take(), (fd: OwnedFd) => ({ fd: fd.take() })]) {
+    const [a, b] = socketpair();
+    await assertConnected(new FdPasser(form(a), { batch: 2 }), new FdPasser(form(b)));
+  }
+});
+
+test('a passer takes both ends of a pair as the first argument', async () => {
+  const passer = new FdPasser(socketpair(), { payload: Buffer.of(1) });
+  const other = new FdPasser(passer.peer.dup());
+  passer.iAmParent();
+  await assertConnected(passer, other);
+});
+
+test('a passer refuses options in both places, and what is no descriptor, and takes nothing over', () => {
+  const [a, b] = socketpair();
+  const make = FdPasser as unknown as new (...args: unknown[]) => FdPasser;
+  assert.throws(() => new make({ fh: a }, {}), {
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: /"fh" argument must be a descr/,
+  });
+  assert.throws(() => new make(a, { fh: b }), { code: VALUE, message: /no option "fh" here.*batch, payload/ });
+  assert.throws(() => new make(a, null), { code: 'ERR_INVALID_ARG_TYPE', message: /"options"/ });
+  assert.throws(() => new make('socket'), { code: 'ERR_INVALID_ARG_TYPE', message: /"fh"/ });
+  assert.deepEqual([a.closed, b.closed], [false, false]);
+  a.close();
+  b.close();
+});
+
+test('options of the wrong name are refused, and what was given stays with its owner', async () => {
+  const [a, b] = socketpair();
+  const fd = new OwnedFd(anonymousFile());
+  const wrong = { keepopen: true } as object;
+  const expected = { code: VALUE, message: /There is no option "keepopen" here\. There are: .*keepOpen/ };
+  const unknown = { code: VALUE, message: /There is no option "keepopen" here\. There are: / };
+  assert.throws(() => new FdPasser(a, wrong), unknown);
+  assert.throws(() => new FdPasser({ fh: a, ...wrong }), unknown);
+  assert.throws(() => new FdStream(a, wrong), unknown);
+  assert.throws(() => FdPasser.spawn(child, [], { passer: wrong }), unknown);
+  assert.throws(() => FdStream.spawn(child, [], { stream: wrong }), unknown);
+  await assert.rejects(FdPasser.connect('/nowhere', wrong), unknown);
+  await assert.rejects(FdStream.connect('/nowhere', wrong), unknown);
+  const passer = new FdPasser(a);
+  const stream = new FdStream(b);
+  assert.throws(() => passer.pushSendFh(fd, wrong), expected);
+  await assert.rejects(passer.send(fd, wrong), expected);
+  await assert.rejects(passer.receive(wrong), unknown);
+  await assert.rejects(passer.receiveMany(wrong), unknown);
+  assert.throws(() => stream.writeWithFds(Buffer.of(1), [fd], wrong), expected);
+  assert.equal(fd.closed, false);
+  fd.close();
+  passer.destroy();
+  stream.destroy();
+});
+
+test('options that are undefined are as if they were left out', async () => {
+  const [a, b] = socketpair();
+  const none = undefined;
+  const one = new FdPasser(a, { batch: none, payload: none, dontSetNonblocking: none, onError: none });
+  const other = new FdPasser({ fh: b, batch: none });
+  const received = other.receive({ signal: none });
+  await one.send(anonymousFile(), { signal: none, keepOpen: none });
+  (await received).close();
+  one.destroy();
+  other.destroy();
+});
