@@ -59,7 +59,8 @@ interface DatagramHandle {
   lookup(host: string, callback: (error: Error | null, address?: string) => void): void;
   recvStart(): number;
   recvStop(): number;
-  getpeername(into: object): number;
+  /** Bun's has none. */
+  getpeername?(into: object): number;
 }
 
 /** Its `_handle` would print a deprecation warning. */
@@ -85,7 +86,7 @@ export function stopReceiving(socket: DatagramSocket): () => void {
 /** Tells `dgram` what it does not ask: that the socket which it was given is connected. */
 export function noteConnected(socket: DatagramSocket): void {
   const state = datagramState(socket);
-  if (state?.handle?.getpeername({}) === 0) state.connectState = 2; // CONNECT_STATE_CONNECTED
+  if (state?.handle?.getpeername?.({}) === 0) state.connectState = 2; // CONNECT_STATE_CONNECTED
 }
 
 /** A look-up of a host name, or anything else that libuv was asked for. */
