@@ -105,21 +105,21 @@ static int owned_from(struct addon *addon, int fd, fdp_origin origin) {
 
 static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0); }
 
-/* Defines an exported function of one integer. */
-#define OF_INTEGER(name, expression)                                          \
-  static napi_value name(napi_env env, napi_callback_info info) {             \
-    struct call call;                                                         \
-    int32_t fd;                                                               \
-    if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd)) \
-      return NULL;                                                            \
-    struct addon *addon = call.addon;                                         \
-    (void)addon;                                                              \
-    return result(env, (expression));                                         \
+/* Defines an exported function of one integer, by the name that the expression has for it. */
+#define OF_INTEGER(name, number, expression)                                      \
+  static napi_value name(napi_env env, napi_callback_info info) {                 \
+    struct call call;                                                             \
+    int32_t number;                                                               \
+    if (!open_call(env, info, &call) || !integer(env, call.argument[0], &number)) \
+      return NULL;                                                                \
+    struct addon *addon = call.addon;                                             \
+    (void)addon;                                                                  \
+    return result(env, (expression));                                             \
   }
 
 /* ---- transport -------------------------------------------------------------------------------------------------- */
 
-OF_INTEGER(socket_type_of, fdp_socket_type(fd))
+OF_INTEGER(socket_type_of, fd, fdp_socket_type(fd))
 
 /* From now on what comes through it is its peer's. */
 static int attach_to(int fd) {
@@ -129,9 +129,9 @@ static int attach_to(int fd) {
   return result;
 }
 
-OF_INTEGER(attach, attach_to(fd))
-OF_INTEGER(pending, fdp_pending(fd))
-OF_INTEGER(hung_up, fdp_hung_up(fd))
+OF_INTEGER(attach, fd, attach_to(fd))
+OF_INTEGER(pending, fd, fdp_pending(fd))
+OF_INTEGER(hung_up, fd, fdp_hung_up(fd))
 
 static napi_value detach(napi_env env, napi_callback_info info) {
   struct call call;
@@ -142,7 +142,7 @@ static napi_value detach(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-OF_INTEGER(end_sending, fdp_end_sending(fd))
+OF_INTEGER(end_sending, fd, fdp_end_sending(fd))
 
 static napi_value send_batch(napi_env env, napi_callback_info info) {
   struct call call;
@@ -234,7 +234,7 @@ static int accept_into(struct addon *addon, int listener) {
   return fdp_is_crowded(origin) ? -ENOBUFS : owned_from(addon, fdp_accept(listener), origin);
 }
 
-OF_INTEGER(accept_from, accept_into(addon, fd))
+OF_INTEGER(accept_from, fd, accept_into(addon, fd))
 
 static napi_value name_of(napi_env env, napi_callback_info info) {
   struct call call;
@@ -279,7 +279,7 @@ static int peer_into(struct addon *addon, int fd) {
   return error;
 }
 
-OF_INTEGER(peer, peer_into(addon, fd))
+OF_INTEGER(peer, fd, peer_into(addon, fd))
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------ */
 
@@ -300,13 +300,13 @@ static int release_from(struct addon *addon, int fd) {
   return 0;
 }
 
-OF_INTEGER(release, release_from(addon, fd))
-OF_INTEGER(hand_over, (fdp_ledger_hand_over(&addon->ledger, fd), 0))
-OF_INTEGER(close_owned, fdp_ledger_close(&addon->ledger, fd))
-OF_INTEGER(close_alone, fdp_ledger_close_alone(&addon->ledger, fd))
-OF_INTEGER(close_all, (fdp_ledger_close_all(&addon->ledger, addon->batch->fd, fd), 0))
-OF_INTEGER(is_lent, fdp_ledger_is_lent(fd))
-OF_INTEGER(vacated, (fdp_vacated(fd), 0))
+OF_INTEGER(release, fd, release_from(addon, fd))
+OF_INTEGER(hand_over, fd, (fdp_ledger_hand_over(&addon->ledger, fd), 0))
+OF_INTEGER(close_owned, fd, fdp_ledger_close(&addon->ledger, fd))
+OF_INTEGER(close_alone, fd, fdp_ledger_close_alone(&addon->ledger, fd))
+OF_INTEGER(close_all, count, (fdp_ledger_close_all(&addon->ledger, addon->batch->fd, count), 0))
+OF_INTEGER(is_lent, fd, fdp_ledger_is_lent(fd))
+OF_INTEGER(vacated, fd, (fdp_vacated(fd), 0))
 
 static int vacate_owned(struct addon *addon, int fd) {
   int error = fdp_vacate(fd);
@@ -315,7 +315,7 @@ static int vacate_owned(struct addon *addon, int fd) {
   return error;
 }
 
-OF_INTEGER(vacate, vacate_owned(addon, fd))
+OF_INTEGER(vacate, fd, vacate_owned(addon, fd))
 
 /* Identities have more bits than what the others return. */
 static napi_value identity_of(napi_env env, napi_callback_info info, int lend) {
@@ -341,16 +341,16 @@ static napi_value end_loan(napi_env env, napi_callback_info info) {
 static napi_value identity(napi_env env, napi_callback_info info) { return identity_of(env, info, 0); }
 static napi_value lend(napi_env env, napi_callback_info info) { return identity_of(env, info, 1); }
 
-OF_INTEGER(check, fdp_check(fd))
-OF_INTEGER(kind, fdp_kind(fd))
-OF_INTEGER(listening, fdp_listening(fd))
-OF_INTEGER(ipv6, fdp_ipv6(fd))
-OF_INTEGER(access_of, fdp_access(fd))
-OF_INTEGER(duplicate, owned_from(addon, fdp_dup(fd), fdp_origin_of(fd)))
-OF_INTEGER(close_on_exec, fdp_close_on_exec(fd))
-OF_INTEGER(set_nonblocking, fdp_nonblocking(fd, 1))
+OF_INTEGER(check, fd, fdp_check(fd))
+OF_INTEGER(kind, fd, fdp_kind(fd))
+OF_INTEGER(listening, fd, fdp_listening(fd))
+OF_INTEGER(ipv6, fd, fdp_ipv6(fd))
+OF_INTEGER(access_of, fd, fdp_access(fd))
+OF_INTEGER(duplicate, fd, owned_from(addon, fdp_dup(fd), fdp_origin_of(fd)))
+OF_INTEGER(close_on_exec, fd, fdp_close_on_exec(fd))
+OF_INTEGER(set_nonblocking, fd, fdp_nonblocking(fd, 1))
 
-OF_INTEGER(grow_table, fdp_table_grow(fd))
+OF_INTEGER(grow_table, slots, fdp_table_grow(slots))
 
 static napi_value table_slots(napi_env env, napi_callback_info info) {
   (void)info;

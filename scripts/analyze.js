@@ -4,8 +4,7 @@
  *   npm run check:analyze
  */
 import { spawnSync } from 'node:child_process';
-import { sep } from 'node:path';
-import { common, sources, warnings } from '../src/cli/compile-core.js';
+import { common, sources, transportSources, warnings } from '../src/cli/compile-core.js';
 import { INTERFACES } from './contract-interfaces.js';
 
 const ANALYSERS = [
@@ -14,15 +13,16 @@ const ANALYSERS = [
 ];
 
 /** Only the transport is another with another interface. */
-function sourcesOf(name) {
-  return name === 'bsd44' ? sources : sources.filter((source) => source.includes(`${sep}transport${sep}`));
+function sourcesOf({ name, transport }) {
+  return name === 'bsd44' ? sources(transport) : transportSources(transport);
 }
 
 let runs = 0;
-for (const { name, flags, only = [] } of INTERFACES)
-  for (const source of sourcesOf(name))
+for (const each of INTERFACES)
+  for (const source of sourcesOf(each))
     for (const [command, ...analyse] of ANALYSERS) {
-      const everything = [...analyse, ...common, ...warnings, ...flags, ...only, '-o', '/dev/null', source];
+      const flags = [...common, ...warnings, ...each.transport.flags, ...each.flags, ...(each.only ?? [])];
+      const everything = [...analyse, ...flags, '-o', '/dev/null', source];
       const { status, error } = spawnSync(command, everything, { stdio: 'inherit' });
       if (error) throw error;
       if (status !== 0) process.exitCode = 1;

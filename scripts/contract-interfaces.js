@@ -1,14 +1,17 @@
 /** The interfaces that the contract is tested with; where this system has none of a kind, over an emulation. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TRANSPORTS } from '../src/cli/transports.js';
 
+const { linux, rights, holding, accrights, streams } = TRANSPORTS;
 const emulation = join(dirname(dirname(fileURLToPath(import.meta.url))), 'test', 'contract', 'emulation');
 
-/** `flags` for all, `only` for what is tested: it sees the emulated system. */
+/** `flags` for all, besides those of the transport; `only` for what is tested: it sees the emulated system. */
 export const INTERFACES = [
-  { name: 'bsd44', title: 'SCM_RIGHTS, looking first', flags: [] },
+  { name: 'bsd44', title: 'SCM_RIGHTS, looking first', transport: linux, flags: [] },
   {
     name: 'bsd44-no-offset',
+    transport: linux,
     title: 'the same one by one, over an emulation of an emulator without SO_PEEK_OFF',
     flags: [],
     only: ['-include', join(emulation, 'no-offset.h')],
@@ -16,28 +19,32 @@ export const INTERFACES = [
   },
   {
     name: 'bsd44-gvisor',
+    transport: linux,
     title: 'the same, over an emulation of gVisor',
     flags: [],
     only: ['-include', join(emulation, 'gvisor.h')],
     emulator: join(emulation, 'gvisor.c'),
   },
-  { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', flags: ['-DFDP_PEEK=0'] },
+  { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', transport: rights, flags: [] },
   {
     name: 'bsd44-hold',
+    transport: holding,
     title: 'the same, holding sockets in flight, with modes by the umask',
-    flags: ['-DFDP_PEEK=0', '-DFDP_HOLD=1', '-DFDP_UMASK=1'],
+    flags: ['-DFDP_UMASK=1'],
   },
   {
     name: 'bsd43',
+    transport: accrights,
     title: 'msg_accrights, over an emulation',
-    flags: ['-DFDP_BSD43'],
+    flags: [],
     only: ['-include', join(emulation, 'bsd43.h')],
     emulator: join(emulation, 'bsd43.c'),
   },
   {
     name: 'sysv',
+    transport: streams,
     title: 'STREAMS, over an emulation',
-    flags: ['-DFDP_SYSV', `-I${emulation}`],
+    flags: [`-I${emulation}`],
     emulator: join(emulation, 'sysv.c'),
   },
 ];

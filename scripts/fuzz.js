@@ -13,6 +13,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { TRANSPORTS } from '../src/cli/transports.js';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '600' }, keep: { type: 'boolean' } } });
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -35,13 +36,15 @@ const sources = [
   'native/lane.c',
   'native/nature.c',
   'native/origin.c',
-  ...readdirSync(join(root, 'native/transport'))
-    .filter((name) => name.endsWith('.c'))
-    .map((name) => `native/transport/${name}`),
+  ...TRANSPORTS.linux.files.map((name) => `native/transport/${name}.c`),
 ];
-execFileSync('clang', [...flags.split(/\s+/), '-o', program, ...sources.map((source) => join(root, source))], {
-  stdio: 'inherit',
-});
+execFileSync(
+  'clang',
+  [...flags.split(/\s+/), ...TRANSPORTS.linux.flags, '-o', program, ...sources.map((source) => join(root, source))],
+  {
+    stdio: 'inherit',
+  },
+);
 
 const options = [`-max_len=${MOST_BYTES}`, '-len_control=10', `-artifact_prefix=${build}/`];
 const { status } = spawnSync(

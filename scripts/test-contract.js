@@ -13,6 +13,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sources as coreSources } from '../src/cli/compile-core.js';
 import { INTERFACES } from './contract-interfaces.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -25,11 +26,9 @@ const sources = (folder) =>
   readdirSync(folder)
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(folder, name));
-const core = [
-  ...sources(join(root, 'native')).filter((file) => basename(file) !== 'addon.c'),
-  join(root, 'native', 'poller', 'thread.c'),
-  ...sources(join(root, 'native', 'transport')),
-];
+/** Without what needs Node. */
+const NODES = new Set(['addon.c', 'uv.c']);
+const coreOf = (transport) => coreSources(transport).filter((file) => !NODES.has(basename(file)));
 
 const musl = flags.has('--musl');
 const compiler = musl ? 'musl-gcc' : (process.env.CC ?? 'cc');
@@ -67,14 +66,16 @@ async function run(command, given, env = process.env) {
   return { failed: status !== 0, said: Buffer.concat(said).toString() };
 }
 
-async function compile({ name, flags, only = [], emulator }, program) {
+async function compile({ name, transport, flags, only = [], emulator }, program) {
   const folder = dirname(program);
   mkdirSync(folder, { recursive: true });
+  const core = coreOf(transport);
   const files = [...core, ...sources(tests), ...(emulator ? [emulator] : [])];
   const objects = files.map((_, i) => join(folder, `${i}.o`));
   for (const [i, file] of files.entries()) {
     const extra = i < core.length ? only : [];
-    const { failed, said } = await run(compiler, [...options, ...flags, ...extra, '-c', '-o', objects[i], file]);
+    const all = [...options, ...transport.flags, ...flags, ...extra, '-c', '-o', objects[i], file];
+    const { failed, said } = await run(compiler, all);
     if (failed) return { failed, said: `${name}: ${said}` };
   }
   return run(compiler, [...options, '-o', program, ...objects]);

@@ -1,10 +1,8 @@
-/* Control messages of the 4.4BSD interface, as they are received (cmsg(3)). */
+/* Control messages of the 4.4BSD interface (cmsg(3)). */
 #ifndef FDP_CONTROL_H
 #define FDP_CONTROL_H
 
 #include "transport.h"
-
-#ifdef FDP_BSD44
 
 #include <sys/socket.h>
 
@@ -25,11 +23,20 @@ enum {
   FDP_OTHERS_CONTROL = 256 + 4096
 };
 
+/* Room for the descriptors of one message. */
+union fdp_rights {
+  struct cmsghdr align;
+  char bytes[FDP_RIGHTS];
+};
+
 /* Room for all that can come. */
 union fdp_control {
   struct cmsghdr align;
   char bytes[FDP_RIGHTS + FDP_OTHERS_CONTROL];
 };
+
+/* Gives the message these descriptors, in the room of `control`; none are no control message. */
+void fdp_pack(struct msghdr *message, union fdp_rights *control, const int32_t *fd, int32_t count);
 
 struct fdp_unpacked {
   int32_t count; /* descriptors */
@@ -42,5 +49,4 @@ struct fdp_unpacked fdp_unpack(struct msghdr *message, int32_t *fd);
 /* recvmsg(2), which never waits, or what stands in for it: a length or a negative errno. */
 ssize_t fdp_recvmsg(int socket, struct msghdr *message, int flags);
 
-#endif
 #endif

@@ -1,8 +1,6 @@
 /* AF_UNIX endpoints: pairs, listeners, connections, and who is at the other end (unix(7)). */
 #include "transport.h"
 
-#ifndef FDP_SYSV
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -274,6 +272,4 @@ int fdp_peer(int socket, struct fdp_peer *peer) {
   peer->gid = gid;
   return 0;
 }
-#endif
-
 #endif

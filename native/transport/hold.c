@@ -7,8 +7,6 @@
 #include "../detached.h"
 #include "transport.h"
 
-#if FDP_HOLD && !FDP_PEEK
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -145,5 +143,3 @@ void fdp_hold_end(struct fdp_held *held, int sent) {
   if (!sent)
     drop(held);
 }
-
-#endif

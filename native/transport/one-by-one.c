@@ -1,8 +1,6 @@
 /* Sending and receiving where one system call carries one message, and a receive cannot be taken back. */
 #include "transport.h"
 
-#if !FDP_PEEK
-
 #include <errno.h>
 
 static ssize_t put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd, int count) {
@@ -38,14 +36,10 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   int result = fdp_look(socket, bytes, demand->stride);
   if (result <= 0)
     return result;
-#ifndef FDP_SYSV
   if ((result = fdp_reserve(demand->expected)))
     return result;
-#endif
   result = fdp_take(socket, bytes, demand->stride, &batch->size[0], batch->fd, &batch->count[0]);
-#ifndef FDP_SYSV
   fdp_reserve_end();
-#endif
   return result;
 }
 
@@ -56,5 +50,3 @@ int fdp_single(int socket, uint8_t *bytes, size_t length) {
   (void)length;
   return 0;
 }
-
-#endif

@@ -1,8 +1,6 @@
 /* Options that change what a receive brings: what they are while a socket is ours, and how they are put back. */
 #include "transport.h"
 
-#ifndef FDP_SYSV
-
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -54,5 +52,3 @@ void fdp_put_back_options(int socket, int changed) {
       setsockopt(socket, SOL_SOCKET, options[i].name, &theirs, sizeof theirs);
   }
 }
-
-#endif

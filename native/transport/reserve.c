@@ -5,8 +5,6 @@
  */
 #include "transport.h"
 
-#if !FDP_PEEK && !defined(FDP_SYSV)
-
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -57,5 +55,3 @@ int fdp_reserve(int expected) {
 }
 
 void fdp_reserve_end(void) { pthread_mutex_unlock(&receiving); }
-
-#endif

@@ -1,9 +1,9 @@
 /*
  * What the files of this folder share. fdpasser.h is the contract with everyone else.
  *
- * Three interfaces can carry descriptors, and one is compiled: the 4.4BSD one unless FDP_BSD43 or FDP_SYSV is defined.
- * Of that there is peek.c, for Linux, which stands alone, and bsd44.c. The latter and the other interfaces send and
- * receive one message at a time, with what one-by-one.c says around it.
+ * The build chooses which files carry descriptors (src/cli/transports.js), and says so by these names: FDP_PEEK for
+ * linux.c, FDP_BSD43 for accrights.c, FDP_SYSV for streams.c; rights.c without any. All but linux.c send and receive
+ * one message at a time, with what one-by-one.c says around it.
  */
 #ifndef FDP_TRANSPORT_H
 #define FDP_TRANSPORT_H
@@ -18,9 +18,7 @@
 
 /* Whether a receive can look at descriptors and leave the message in the queue. Elsewhere a peek shows none, zeroes or
  * the kernel's own pointers. */
-#if !defined(FDP_PEEK) && defined(FDP_BSD44) && defined(__linux__)
-#define FDP_PEEK 1
-#elif !defined(FDP_PEEK)
+#ifndef FDP_PEEK
 #define FDP_PEEK 0
 #endif
 
@@ -30,9 +28,7 @@
 #endif
 
 /* Whether a socket in flight must stay open here until the peer has read it: see hold.c. */
-#if !defined(FDP_HOLD) && defined(__APPLE__)
-#define FDP_HOLD 1
-#elif !defined(FDP_HOLD)
+#ifndef FDP_HOLD
 #define FDP_HOLD 0
 #endif
 
@@ -44,6 +40,9 @@ void fdp_put_back_options(int socket, int changed);
 
 /* ---- socket.c: what is known of an AF_UNIX socket, whatever carries the descriptors -------------------------- */
 
+/* SOCK_STREAM and its like, or a negative errno. */
+int fdp_type_of(int socket);
+
 /* After a receive of no bytes: 1 if that was the end, 0 if a message without bytes, or a negative errno. */
 int fdp_has_ended(int socket);
 
@@ -54,7 +53,9 @@ int fdp_nothing(int socket);
 /* Whether nothing comes any more but what is there: 1, 0 or a negative errno. */
 int fdp_is_shut(int socket);
 
-#if !FDP_PEEK
+/* Whether a packet is there, or none can be told: 1, 0 or a negative errno. One without bytes looks like the end; but
+ * where credentials are asked for, each has some. */
+int fdp_has_packet(int socket);
 
 /* ---- one interface: one message ------------------------------------------------------------------------------- */
 
@@ -99,5 +100,4 @@ int fdp_hold(int carrier, const int32_t *fd, int count, struct fdp_held **held);
 /* After that: if the message was sent, they are closed when the peer has read it; if not, at once. */
 void fdp_hold_end(struct fdp_held *held, int sent);
 
-#endif
 #endif

@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findInterface } from './interface.js';
+import { transportOf } from './transports.js';
 
 /** The package: `src/cli/`, `dist/cli/` and `dist/bundle/` are equally deep. */
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -18,17 +19,23 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const packed = join(root, 'include');
 const headers = existsSync(packed) ? packed : (await import('node-api-headers')).include_dir;
 
-export const sources = ['native', 'native/transport', 'native/poller'].flatMap((folder) =>
+/** What is compiled whatever carries the descriptors. */
+const always = ['native', 'native/poller'].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(root, folder, name)),
 );
 
-const always = ['-std=gnu11', '-D_GNU_SOURCE', '-DNAPI_VERSION=8', '-fPIC', '-fvisibility=hidden', '-pthread'];
+export const transportSources = ({ files }) => files.map((name) => join(root, 'native', 'transport', `${name}.c`));
+
+/** All sources of a core with this transport. */
+export const sources = (transport) => [...always, ...transportSources(transport)];
+
+const standard = ['-std=gnu11', '-D_GNU_SOURCE', '-DNAPI_VERSION=8', '-fPIC', '-fvisibility=hidden', '-pthread'];
 export const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion'];
 
 /** What every source is compiled with. */
-export const common = [...always, `-I${headers}`];
+export const common = [...standard, `-I${headers}`];
 
 /** What makes a library of it: whatever it needs of Node is found when it is loaded. */
 const library = {
@@ -42,13 +49,13 @@ const library = {
  * Compiles for `platform`, with the command `compiler` and its first arguments, a file named `output`.
  * What the compiler says goes where this process's own output goes; if it fails, this throws.
  */
-export function compile({ compiler, platform, output, flags }) {
+export function compile({ compiler, platform, output, flags, transport = transportOf('bsd44', platform) }) {
   mkdirSync(dirname(output), { recursive: true });
   const [command, ...first] = compiler;
   const kind = library[platform] ?? library.elf;
   const libraries = platform === 'linux' ? ['-ldl'] : [];
-  const everything = [...first, ...common, ...flags, ...kind, '-o', output, ...sources, ...libraries];
-  execFileSync(command, everything, { stdio: 'inherit' });
+  const all = [...common, ...flags, ...transport.flags, ...kind, '-o', output, ...sources(transport), ...libraries];
+  execFileSync(command, [...first, ...all], { stdio: 'inherit' });
 }
 
 /**
@@ -63,11 +70,11 @@ export function compileHere(flags, prove = () => {}) {
   const folder = join(root, 'build', `${process.platform}-${process.arch}`);
   const output = join(folder, 'fdpasser.node');
   const unproven = join(folder, `unproven-${process.pid}.node`);
-  const peek = process.env.FDPASSER_PEEK === 'off' ? ['-DFDP_PEEK=0'] : [];
-  const everything = [...flags, ...findInterface(compiler).flags, ...peek];
+  const found = findInterface(compiler);
+  const transport = transportOf(found.name, process.platform, process.env.FDPASSER_PEEK !== 'off');
   const made = mkdirSync(folder, { recursive: true });
   try {
-    compile({ compiler, platform: process.platform, output: unproven, flags: everything });
+    compile({ compiler, platform: process.platform, output: unproven, flags: [...flags, ...found.flags], transport });
     if (!existsSync(unproven)) throw new Error(`${compiler.join(' ')} ended as if all were well, and wrote no file`);
     prove(unproven);
     renameSync(unproven, output);

@@ -25,8 +25,8 @@ const INTERFACES = [
     // illumos and AIX show msg_control to those who ask for X/Open.
     flags: [[], ['-D_XOPEN_SOURCE=600', '-D__EXTENSIONS__'], ['-D_XOPEN_SOURCE=600', '-D_LINUX_SOURCE_COMPAT']],
   },
-  { name: 'bsd43', program: BSD43, flags: [['-DFDP_BSD43']] },
-  { name: 'sysv', program: SYSV, flags: [['-DFDP_SYSV']] },
+  { name: 'bsd43', program: BSD43, flags: [[]] },
+  { name: 'sysv', program: SYSV, flags: [[]] },
 ];
 
 const ANY = 'int main(void) { return 0; }';

@@ -5,8 +5,6 @@
  */
 #include "control.h"
 
-#if FDP_PEEK
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -163,15 +161,10 @@ void fdp_detach(int socket, int changed) {
 
 enum { WHOLE = 2048 }; /* bytes that even the smallest buffer takes all or not at all (unix_stream_sendmsg) */
 
-union rights {
-  struct cmsghdr align;
-  char bytes[FDP_RIGHTS];
-};
-
 int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages) {
   struct mmsghdr header[FDP_MAX_MESSAGES];
   struct iovec part[FDP_MAX_MESSAGES];
-  union rights control[FDP_MAX_MESSAGES];
+  union fdp_rights control[FDP_MAX_MESSAGES];
   const int32_t *fd = batch->fd;
 
   memset(header, 0, (size_t)messages * sizeof *header);
@@ -179,21 +172,11 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
     /* What may go in part is the last of a call: not every system that says it is Linux stops there by itself. */
     if (batch->size[i] > WHOLE)
       messages = i + 1;
-    size_t length = (size_t)batch->count[i] * sizeof(int);
     part[i].iov_base = (void *)(uintptr_t)bytes;
     part[i].iov_len = (size_t)batch->size[i];
     header[i].msg_hdr.msg_iov = &part[i];
     header[i].msg_hdr.msg_iovlen = 1;
-    if (length) {
-      struct cmsghdr *rights = &control[i].align;
-      memset(rights, 0, sizeof *rights); /* musl's has padding where the kernel reads the upper half of a length */
-      rights->cmsg_level = SOL_SOCKET;
-      rights->cmsg_type = SCM_RIGHTS;
-      rights->cmsg_len = (socklen_t)CMSG_LEN(length);
-      memcpy(CMSG_DATA(rights), fd, length);
-      header[i].msg_hdr.msg_control = rights;
-      header[i].msg_hdr.msg_controllen = (socklen_t)CMSG_LEN(length);
-    }
+    fdp_pack(&header[i].msg_hdr, &control[i], fd, batch->count[i]);
     bytes += batch->size[i];
     fd += batch->count[i];
   }
@@ -213,7 +196,7 @@ struct reception {
   int32_t count[FDP_MAX_MESSAGES]; /* descriptors that a peek showed */
   /* Of the first message that is peeked at, and the last that is taken. Its type may end in an array without a size. */
   _Alignas(union fdp_control) char first[sizeof(union fdp_control)];
-  union rights control[FDP_MAX_MESSAGES];
+  union fdp_rights control[FDP_MAX_MESSAGES];
 };
 
 static void set_control(struct mmsghdr *header, void *control, size_t room) {
@@ -311,81 +294,110 @@ static int is_denied(int socket, struct reception *r, int32_t shown) {
   return 1;
 }
 
+/* What a peek has shown, and what of it is to be kept. */
+struct sighting {
+  int peeked, keep;   /* messages: all, and the first ones that are to be kept */
+  int32_t open, kept; /* their descriptors */
+  int32_t length;     /* bytes of all */
+  int others;         /* whether the kernel put something beside the descriptors */
+  int refusal;        /* what a receive returns that keeps none */
+};
+
+enum { NONE = 1 };
+
+/* What a receive returns because of message i, if it is the first; or NONE: it can be kept. */
+static int refusal_of(int socket, const struct reception *r, int i, const struct fdp_demand *demand) {
+  const struct mmsghdr *header = &r->header[i];
+  if (header->msg_hdr.msg_flags & MSG_CTRUNC || (i == 0 && r->count[i] > demand->room))
+    return -EMFILE;
+  if (header->msg_hdr.msg_flags & MSG_TRUNC)
+    return -EMSGSIZE;
+  if (header->msg_len > 0 || r->count[i] > 0)
+    return NONE;
+  int ended = fdp_has_ended(socket);
+  return ended < 0 ? ended : ended ? 0 : NONE;
+}
+
+/* Unpacks every message that was peeked at, and says which to keep. */
+static struct sighting sight(int socket, struct reception *r, int peeked, const struct fdp_demand *demand,
+                             struct fdp_batch *batch) {
+  struct sighting s = {.peeked = peeked, .refusal = NONE};
+  int stop = 0;
+  for (int i = 0; i < peeked; i++) {
+    struct fdp_unpacked got = fdp_unpack(&r->header[i].msg_hdr, batch->fd + s.open);
+    r->count[i] = got.count;
+    s.open += got.count;
+    s.length += (int32_t)r->header[i].msg_len;
+    s.others |= got.others;
+    if (stop)
+      continue;
+    s.refusal = refusal_of(socket, r, i, demand);
+    if ((stop = s.refusal != NONE))
+      continue;
+    batch->size[i] = (int32_t)r->header[i].msg_len;
+    batch->count[i] = got.count;
+    s.kept = s.open;
+    s.keep = i + 1;
+    /* What fills its room may go on: its rest is peeked as the next message, with the same descriptors once more. */
+    stop = s.kept >= demand->descriptors || r->header[i].msg_len >= demand->stride;
+  }
+  return s;
+}
+
+/* Puts the peek offset where the kernel's consuming leads it to what is not kept, and keeps less where that was moved.
+ * The kernel moves the offset back by what is consumed, so this can come first, while nothing is lost by failing. */
+static int settle_offset(int socket, const struct reception *r, struct sighting *s) {
+  /* Whoever shares the socket may have set the offset: without it each peek shows the first message again. */
+  if (s->peeked > 1 && peek_offset(socket) != s->length) {
+    s->keep = s->keep > 0;
+    s->kept = s->keep ? r->count[0] : 0;
+    return set_peek_offset(socket, 0);
+  }
+  return s->keep < s->peeked ? rewind_peek(socket) : 0;
+}
+
+/* Consumes what is to be kept, and corrects how many descriptors that are. */
+static int take(int socket, struct reception *r, struct sighting *s, struct fdp_batch *batch, uint32_t stride) {
+  int behind = 0, last = s->keep - 1;
+  int taken = consume(socket, r, batch, s->keep, batch->size[last] >= (int32_t)stride, &behind);
+  if (taken == s->keep) {
+    if (behind) {
+      s->kept -= batch->count[last];
+      batch->count[last] = 0;
+    }
+    return taken;
+  }
+  /* Without going back, the next peek would show what is behind the next to be consumed. */
+  int error = rewind_peek(socket);
+  if (error)
+    taken = taken > 0 ? -EIO : error;
+  s->kept = 0;
+  for (int i = 0; i < taken; i++)
+    s->kept += batch->count[i];
+  return taken;
+}
+
 int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch) {
   struct reception r;
   /* Without an offset the room is kept to by counting: qemu-user cuts off without a word. */
   int whole = demand->room >= FDP_MAX_FDS || atomic_load(&singly);
-  int keep = 0, stop = 0, ended, error = 0, result = -EMFILE, others = 0;
-  int32_t kept = 0, open = 0, length = 0;
-
   int peeked = peek(socket, &r, bytes, demand, whole);
   if (peeked < 0)
     return -errno;
-  for (int i = 0; i < peeked; i++) {
-    struct msghdr *message = &r.header[i].msg_hdr;
-    struct fdp_unpacked got = fdp_unpack(message, batch->fd + open);
-    r.count[i] = got.count;
-    open += got.count;
-    length += (int32_t)r.header[i].msg_len;
-    others |= got.others;
-    if (stop)
-      continue;
-    if (message->msg_flags & MSG_CTRUNC || (i == 0 && got.count > demand->room)) {
-      stop = 1;
-      continue;
-    }
-    if (message->msg_flags & MSG_TRUNC) {
-      stop = 1;
-      result = -EMSGSIZE;
-      continue;
-    }
-    if (r.header[i].msg_len == 0 && got.count == 0 && (ended = fdp_has_ended(socket))) {
-      stop = 1;
-      result = ended < 0 ? ended : 0;
-      continue;
-    }
-    batch->size[i] = (int32_t)r.header[i].msg_len;
-    batch->count[i] = got.count;
-    kept = open;
-    keep = i + 1;
-    /* What fills its room may go on: its rest is peeked as the next message, with the same descriptors once more. */
-    stop = kept >= demand->descriptors || r.header[i].msg_len >= demand->stride;
-  }
-  if (others)
+  struct sighting s = sight(socket, &r, peeked, demand, batch);
+  if (s.others)
     fdp_set_options(socket); /* somebody has turned one on since */
-  if (keep == 0 && whole && r.header[0].msg_hdr.msg_flags & MSG_CTRUNC && is_denied(socket, &r, r.count[0]))
-    result = -EACCES;
-  /* Whoever shares the socket may have set the offset: without it each peek shows the first message again. */
-  if (peeked > 1 && peek_offset(socket) != length) {
-    keep = keep > 0;
-    kept = keep ? r.count[0] : 0;
-    error = set_peek_offset(socket, 0);
-  } else if (keep < peeked)
-    error = rewind_peek(socket);
-  /* The kernel moves the offset back by what is consumed, so this can come first, while nothing is lost by failing. */
-  if (error) {
-    result = error;
-    kept = 0;
-  } else if (keep > 0) {
-    int behind = 0;
-    result = consume(socket, &r, batch, keep, batch->size[keep - 1] >= (int32_t)demand->stride, &behind);
-    if (result == keep && behind) {
-      kept -= batch->count[keep - 1];
-      batch->count[keep - 1] = 0;
-    }
-    /* Without going back, the next peek would show what is behind the next to be consumed. */
-    if (result < keep && (error = rewind_peek(socket)))
-      result = result > 0 ? -EIO : error;
-    if (result < keep) {
-      kept = 0;
-      for (int i = 0; i < result; i++)
-        kept += batch->count[i];
-    }
-  }
-  if (result == -EIO)
-    fdp_close_lost(socket, batch->fd, open);
+  if (s.keep == 0 && whole && r.header[0].msg_hdr.msg_flags & MSG_CTRUNC && is_denied(socket, &r, r.count[0]))
+    s.refusal = -EACCES;
+  int result = settle_offset(socket, &r, &s);
+  if (result)
+    s.kept = 0;
   else
-    fdp_close_peeked(socket, batch->fd + kept, open - kept);
+    result = s.keep > 0 ? take(socket, &r, &s, batch, demand->stride) : s.refusal;
+  if (result == -EIO)
+    fdp_close_lost(socket, batch->fd, s.open);
+  else
+    fdp_close_peeked(socket, batch->fd + s.kept, s.open - s.kept);
   return result;
 }
 
@@ -415,5 +427,3 @@ int fdp_single(int socket, uint8_t *bytes, size_t length) {
   /* Of a datagram socket this is the first alone (unix_inq_len in net/unix/af_unix.c). */
   return ioctl(socket, FIONREAD, &queued) == 0 && queued == first && fdp_socket_type(socket) != FDP_DGRAM;
 }
-
-#endif

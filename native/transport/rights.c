@@ -1,12 +1,9 @@
 /*
- * SCM_RIGHTS (unix(7), cmsg(3)) on systems where descriptors cannot be peeked at; on Linux see peek.c.
+ * SCM_RIGHTS (unix(7), cmsg(3)) on systems where descriptors cannot be peeked at; on Linux see linux.c.
  */
 #include "control.h"
 
-#if defined(FDP_BSD44) && !FDP_PEEK
-
 #include <errno.h>
-#include <string.h>
 #ifdef __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -68,20 +65,11 @@ static int send_error(int socket, int error) {
 ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd, int count) {
   struct iovec part = {(void *)(uintptr_t)bytes, size};
   struct msghdr header = {0};
-  union fdp_control control;
+  union fdp_rights control;
   ssize_t length;
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  if (count > 0) {
-    size_t room = (size_t)count * sizeof(int);
-    memset(&control, 0, CMSG_SPACE(room));
-    control.align.cmsg_level = SOL_SOCKET;
-    control.align.cmsg_type = SCM_RIGHTS;
-    control.align.cmsg_len = (socklen_t)CMSG_LEN(room);
-    memcpy(CMSG_DATA(&control.align), fd, room);
-    header.msg_control = &control;
-    header.msg_controllen = (socklen_t)CMSG_LEN(room); /* macOS refuses any other length than cmsg_len */
-  }
+  fdp_pack(&header, &control, fd, count);
   do
 #if defined(__linux__) && !defined(__GLIBC__)
     length = syscall(SYS_sendmsg, socket, &header, SEND); /* musl's says ENOMEM for as much control as this may be */
@@ -125,5 +113,3 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   *count = got.count;
   return 1;
 }
-
-#endif

@@ -7,8 +7,6 @@
  */
 #include "transport.h"
 
-#ifdef FDP_SYSV
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -107,6 +105,14 @@ int fdp_take(int stream, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   return 1;
 }
 
+/* A message that finds no slot goes back. */
+int fdp_reserve(int expected) {
+  (void)expected;
+  return 0;
+}
+
+void fdp_reserve_end(void) {}
+
 /* A pipe has no half that could end alone: closing it is the end. */
 int fdp_end_sending(int stream) {
   (void)stream;
@@ -199,5 +205,3 @@ int fdp_peer(int stream, struct fdp_peer *peer) {
   (void)peer;
   return -EOPNOTSUPP;
 }
-
-#endif
