@@ -349,6 +349,7 @@ OF_INTEGER(access_of, fd, fdp_access(fd))
 OF_INTEGER(duplicate, fd, owned_from(addon, fdp_dup(fd), fdp_origin_of(fd)))
 OF_INTEGER(close_on_exec, fd, fdp_close_on_exec(fd))
 OF_INTEGER(set_nonblocking, fd, fdp_nonblocking(fd, 1))
+OF_INTEGER(set_blocking, fd, fdp_nonblocking(fd, 0))
 
 OF_INTEGER(grow_table, slots, fdp_table_grow(slots))
 
@@ -660,6 +661,7 @@ NAPI_MODULE_INIT() {
       {"dup", duplicate},
       {"closeOnExec", close_on_exec},
       {"setNonblocking", set_nonblocking},
+      {"setBlocking", set_blocking},
       {"lock", lock},
       {"setMode", set_mode},
       {"pidfd", own_pidfd},

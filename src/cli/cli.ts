@@ -8,6 +8,11 @@ import { FAILED, Failure, Misuse, MISUSED, OK, splitProgram, type Command } from
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
   send: { summary: 'pass what is open here to another process', load: () => import('./commands/send.js') },
   recv: { summary: 'take it there, and run a program with it', load: () => import('./commands/recv.js') },
+  exec: {
+    summary: 'run a server that is replaced without a refused connection',
+    load: () => import('./commands/exec.js'),
+  },
+  reload: { summary: 'have it replaced', load: () => import('./commands/reload.js') },
   build: { summary: 'compile the C core of the package for this system', load: () => import('./commands/build.js') },
 };
 

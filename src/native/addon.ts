@@ -73,6 +73,7 @@ export interface Addon {
   dup(fd: number): number;
   closeOnExec(fd: number): number;
   setNonblocking(fd: number): number;
+  setBlocking(fd: number): number;
   /** A new descriptor for this process itself; `-ENOSYS` where there is none. */
   pidfd(): number;
 

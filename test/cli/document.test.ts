@@ -6,15 +6,13 @@ import { test } from '../support/test.js';
 
 const text = readFileSync(fileURLToPath(new URL('../../../docs/command.md', import.meta.url)), 'utf8');
 
-/** Examples of the document: each command after `$ `, with what it writes below. `…` stands for anything. */
+/** Examples of the document: each command after `$ `, and `> ` for its further lines, with what it writes. `…` is anything. */
 for (const [index, [, example]] of [...text.matchAll(/^```console\n(.*?)^```$/gms)].entries())
   test(`example ${index + 1} of docs/command.md writes what stands there: ${example!.split('\n')[0]}`, async () => {
     using folder = new Folder();
-    const script = example!
-      .split('\n')
-      .filter((line) => line.startsWith('$ '))
-      .map((line) => `code=$?; printf '%s\\n' ${quoted(line)}; (exit $code)\n${line.slice(2)}`)
-      .join('\n');
+    const script = [...example!.matchAll(/^\$ .*\n(?:> .*\n)*/gm)]
+      .map(([lines]) => `code=$?; printf '%s' ${quoted(lines)}; (exit $code)\n${lines.replaceAll(/^[$>] /gm, '')}`)
+      .join('');
     const { stdout } = await folder.shell(script);
     assert.match(stdout, new RegExp(`^${example!.split('…').map(escaped).join('[^]*?')}$`), stdout);
   });

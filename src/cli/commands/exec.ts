@@ -1,0 +1,90 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { milliseconds, Misuse, splitProgram } from '../command.js';
+import { serveControl } from '../exec/control.js';
+import { openSockets } from '../exec/sockets.js';
+import { StatusFile } from '../exec/status-file.js';
+import { Supervisor } from '../exec/supervisor.js';
+import type { Plan } from '../exec/worker.js';
+import { isFromTerminal, PROGRAM_FAILURE } from '../program.js';
+
+export const help = `usage: fdpasser exec --listen [NAME=]ADDRESS… [OPTIONS] -- CMD [ARG…]
+
+Listens, and runs a server over the sockets: descriptors 3, 4 and so on, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES
+as systemd sets them (sd_listen_fds(3), or listenFds of fdpasser/systemd). SIGHUP, or "fdpasser reload", replaces the
+program without a refused connection: the new one is started beside the old one, and when it is up the old one is told
+to end with SIGTERM. One that does not get up is ended, and the old one goes on. The pid of exec stays.
+
+  --listen [NAME=]ADDRESS   PORT, HOST:PORT, a path with a /, or an abstract @NAME; several times. Before these come
+                            sockets that a service manager passed
+  --workers N               so many processes over the same sockets. Default 1
+  --control PATH            where "fdpasser reload PATH" asks
+  --status-file FILE        has a line GENERATION:PID for each process that serves
+  --notify                  a program is up when it says READY=1 (sd_notify(3)), and not before
+  --interval SECONDS        else, one that says nothing is up after so long. A program that crashes is started again after
+                            so long, and after twice as long each time that it does not get up. Default 1
+  --start-timeout SECONDS   one that is not up after so long is given up. Default 60
+  --stop-timeout SECONDS    one that runs so long after SIGTERM is killed. Default 30
+
+SIGTERM, SIGINT and SIGQUIT are passed on, and end exec when the program has ended; SIGUSR1 and SIGUSR2 are passed on.
+
+exit codes: 0 the program ended with 0; 125 it never got up in time, or the command line is wrong; otherwise that of the
+program, or 128 and the number of the signal that killed it`;
+
+export const failure = PROGRAM_FAILURE;
+
+const OPTIONS = {
+  listen: { type: 'string', multiple: true },
+  workers: { type: 'string', default: '1' },
+  control: { type: 'string' },
+  'status-file': { type: 'string' },
+  notify: { type: 'boolean', default: false },
+  interval: { type: 'string', default: '1' },
+  'start-timeout': { type: 'string', default: '60' },
+  'stop-timeout': { type: 'string', default: '30' },
+} as const;
+
+export async function run(args: readonly string[]): Promise<number> {
+  const { own, program } = splitProgram(args);
+  const { values } = parseArgs({ args: own, options: OPTIONS });
+  if (program.length === 0) throw new Misuse('CMD is missing: write it after --');
+  const plan = {
+    program,
+    workers: count(values.workers),
+    notify: values.notify,
+    interval: milliseconds('interval', values.interval)!,
+    startTimeout: milliseconds('start-timeout', values['start-timeout'])!,
+    stopTimeout: milliseconds('stop-timeout', values['stop-timeout'])!,
+  };
+  const sockets = await openSockets(values.listen ?? []);
+  if (sockets.length === 0) throw new Misuse('--listen is missing, and no service manager passed a socket');
+  const folder = mkdtempSync(join(tmpdir(), 'fdpasser-exec-'));
+  try {
+    return await supervise({ ...plan, sockets, folder }, values.control, new StatusFile(values['status-file']));
+  } finally {
+    for (const { held } of sockets) held.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function count(text: string): number {
+  if (/^[1-9]\d{0,3}$/.test(text)) return Number(text);
+  throw new Misuse(`--workers must be a whole number from 1 to 9999, and is "${text}"`);
+}
+
+async function supervise(plan: Plan, control: string | undefined, status: StatusFile): Promise<number> {
+  const supervisor = new Supervisor(plan, status);
+  const server = control === undefined ? undefined : serveControl(control, supervisor);
+  process.on('SIGHUP', () => supervisor.reload());
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => supervisor.signal(signal));
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)
+    process.on(signal, () => supervisor.end(isFromTerminal(signal) ? undefined : signal));
+  try {
+    return await supervisor.run();
+  } finally {
+    server?.close();
+    status.remove();
+  }
+}

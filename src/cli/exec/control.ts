@@ -1,0 +1,46 @@
+/** What is said at the control path, over an FdChannel. */
+import { FdChannel, listen, type FdServer, type OwnedFd } from '../../index.js';
+import { Failure, socketPath } from '../command.js';
+import type { Supervisor } from './supervisor.js';
+
+type Request = { ask: 'reload' };
+/** The last one is `done` or `failed`. */
+type Answer = { progress: string } | { done: true } | { failed: string };
+
+/** Does what those ask who connect to `path`: processes of the same user. */
+export function serveControl(path: string, supervisor: Supervisor): FdServer {
+  const server = listen(socketPath(path));
+  void accept(server, supervisor);
+  return server;
+}
+
+async function accept(server: FdServer, supervisor: Supervisor): Promise<void> {
+  for await (const connection of server) void answer(connection, supervisor);
+}
+
+async function answer(connection: OwnedFd, supervisor: Supervisor): Promise<void> {
+  const channel = new FdChannel(connection, { maxFds: 1 });
+  const tell = (text: Answer): Promise<void> => channel.send(text).catch(() => {}); // who asked may have gone
+  try {
+    const { value } = await channel.receive();
+    if ((value as Request | undefined)?.ask !== 'reload') throw new Failure('It understands "reload" alone');
+    await supervisor.replace((progress) => void tell({ progress }));
+    await tell({ done: true });
+  } catch (error) {
+    await tell({ failed: (error as Error).message });
+  }
+  await channel.close();
+}
+
+/** Has the program at `path` replaced, and tells how it goes. Resolves when that is done, and rejects when it failed. */
+export async function askReload(path: string, tell: (text: string) => void): Promise<void> {
+  const channel = await FdChannel.connect(socketPath(path));
+  await channel.send({ ask: 'reload' } satisfies Request);
+  for await (const { value } of channel) {
+    const answer = value as Answer;
+    if ('progress' in answer) tell(answer.progress);
+    else if ('failed' in answer) throw new Failure(answer.failed);
+    else return channel.close();
+  }
+  throw new Failure('"fdpasser exec" has ended before it was done');
+}

@@ -1,0 +1,22 @@
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+
+/** Tells scripts which processes serve: a line `GENERATION:PID` for each, as Server::Starter writes it. */
+export class StatusFile {
+  readonly #path: string | undefined;
+
+  constructor(path: string | undefined) {
+    this.#path = path;
+  }
+
+  /** Whoever reads it finds the old lines or the new ones. */
+  write(generation: number, pids: readonly number[]): void {
+    if (this.#path === undefined) return;
+    const unfinished = `${this.#path}.${process.pid}`;
+    writeFileSync(unfinished, pids.map((pid) => `${generation}:${pid}\n`).join(''));
+    renameSync(unfinished, this.#path);
+  }
+
+  remove(): void {
+    if (this.#path !== undefined) rmSync(this.#path, { force: true });
+  }
+}

@@ -1,0 +1,23 @@
+/** A server that takes its socket from LISTEN_FDS. What it does is in the file `behaviour` of its folder. */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { listenFds, notify } from '#dist/systemd/index.js';
+
+const behaviour = readFileSync('behaviour', 'utf8').trim();
+if (behaviour === 'broken') process.exit(9);
+if (behaviour === 'killed') process.kill(process.pid, 'SIGKILL');
+
+const server = createServer((request, response) => {
+  if (request.url === '/crash') process.exit(3);
+  if (request.url === '/leave') process.exit(0);
+  response.setHeader('connection', 'close').end(`${behaviour} ${process.pid}`);
+});
+server.listen({ fd: [...listenFds().values()].flat()[0]!.take() }, () => {
+  if (behaviour !== 'mute') void notify({ READY: 1 });
+});
+process.on('SIGTERM', () => {
+  if (behaviour === 'stubborn') return;
+  server.close();
+  if (behaviour === 'code') process.exitCode = 7;
+});
+process.on('SIGUSR2', () => process.stdout.write('USR2\n'));

@@ -1,0 +1,297 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { ended } from '../support/child.js';
+import { Folder } from '../support/command.js';
+import { until } from '../support/descriptors.js';
+import { test } from '../support/test.js';
+
+const web = fileURLToPath(new URL('children/web.js', import.meta.url));
+
+/** `fdpasser exec` with a server, in a folder of its own. It is ended when it is disposed of. */
+class Service {
+  readonly folder = new Folder();
+  readonly child: ChildProcess;
+  readonly end: ReturnType<typeof ended>;
+  stderr = '';
+
+  constructor(behaviour: string, options: readonly string[] = ['--notify'], program = [process.execPath, web]) {
+    this.behave(behaviour);
+    const own = ['--listen', 'web=./web', '--control', 'control', '--status-file', 'status', '--interval', '0.1'];
+    this.child = this.folder.start(['exec', ...own, ...options, '--', ...program]);
+    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.end = ended(this.child);
+  }
+
+  behave(behaviour: string): void {
+    writeFileSync(this.folder.at('behaviour'), behaviour);
+  }
+
+  /** `GENERATION:PID` of each that serves. */
+  get status(): string[] {
+    const file = this.folder.at('status');
+    return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : [];
+  }
+
+  async up(generation: number, workers = 1): Promise<void> {
+    await until(() => this.status.length === workers && this.status.every((line) => line.startsWith(`${generation}:`)));
+  }
+
+  reload(): ReturnType<typeof ended> {
+    return ended(this.folder.start(['reload', 'control']));
+  }
+
+  ask(path = '/'): Promise<string> {
+    return ask(this.folder.at('web'), path);
+  }
+
+  /** Waits until the text comes on standard error, as often as `times`. */
+  async says(text: RegExp, times = 1): Promise<void> {
+    await until(() => (this.stderr.match(new RegExp(text, 'g'))?.length ?? 0) >= times);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill('SIGTERM');
+    await this.end;
+    this.folder[Symbol.dispose]();
+  }
+}
+
+function ask(socketPath: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = get({ socketPath, path, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part: string) => (text += part));
+      response.once('end', () => resolve(text)).once('error', reject);
+    });
+    request.once('error', reject);
+  });
+}
+
+/** Asks one after the other until it is stopped, and returns how many failed. */
+function load(socketPath: string): { stop: () => Promise<{ answered: number; failed: number }> } {
+  const stop = new AbortController();
+  const count = { answered: 0, failed: 0 };
+  const client = async (): Promise<void> => {
+    while (!stop.signal.aborted)
+      await ask(socketPath, '/').then(
+        () => count.answered++,
+        () => count.failed++,
+      );
+  };
+  const clients = Promise.all(Array.from({ length: 4 }, client));
+  return {
+    stop: async () => {
+      stop.abort();
+      await clients;
+      return count;
+    },
+  };
+}
+
+test('ten replacements under load fail no request and keep the pid, and a plain restart fails some', async () => {
+  await using service = new Service('first');
+  await service.up(1);
+  const { pid } = service.child;
+  const clients = load(service.folder.at('web'));
+  for (let version = 2; version <= 11; version++) {
+    service.behave(`version ${version}`);
+    const { code, stdout, stderr } = await service.reload();
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, stdout);
+    assert.match(stdout, /^\d+ serves, and \d+ is told to end\.\n\d+ has ended\.\n$/);
+    assert.match(await service.ask(), new RegExp(`^version ${version} `));
+  }
+  const { answered, failed } = await clients.stop();
+  assert.equal(failed, 0);
+  assert.ok(answered > 50, `${answered}`);
+  assert.equal(service.child.pid, pid);
+
+  const naive = load(service.folder.at('plain'));
+  const start = async (): Promise<ReturnType<typeof createServer>> => {
+    const server = createServer((socket) => socket.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n').resume());
+    await once(server.listen(service.folder.at('plain')), 'listening');
+    return server;
+  };
+  for (let restart = 0; restart < 3; restart++) {
+    const server = await start();
+    await ask(service.folder.at('plain'), '/');
+    await once(server.close(), 'close');
+    await ask(service.folder.at('plain'), '/').catch(() => {});
+  }
+  assert.ok((await naive.stop()).failed > 0);
+});
+
+test('SIGHUP replaces the program', async () => {
+  await using service = new Service('one');
+  await service.up(1);
+  service.behave('two');
+  service.child.kill('SIGHUP');
+  await service.up(2);
+  assert.match(await service.ask(), /^two /);
+});
+
+for (const [behaviour, why] of [
+  ['broken', 'it ended with 9 before it was up'],
+  ['killed', 'it ended with 137 before it was up'],
+  ['mute', 'it was not up within 3 s'],
+] as const)
+  test(`a new version that is ${behaviour} is rolled back, which reload says, and the old one serves on`, async () => {
+    await using service = new Service('good', ['--notify', '--start-timeout', '3']);
+    await service.up(1);
+    const [before] = service.status;
+    service.behave(behaviour);
+    const { code, stderr } = await service.reload();
+    assert.equal(code, 1);
+    assert.equal(stderr, `fdpasser: Rolled back: ${why}. ${before!.slice(2)} serves on.\n`);
+    assert.equal(await service.ask(), `good ${before!.slice(2)}`);
+    assert.deepEqual(service.status, [before]);
+    service.behave('better');
+    assert.equal((await service.reload()).code, 0);
+    assert.match(await service.ask(), /^better /);
+  });
+
+test('of two who ask at the same time one is told that it is under way', async () => {
+  await using service = new Service('one');
+  await service.up(1);
+  const told = await Promise.all([service.reload(), service.reload()]);
+  const codes = told.map(({ code }) => code).toSorted((a, b) => a! - b!);
+  assert.deepEqual(codes, [0, 1]);
+  assert.match(told.find(({ code }) => code === 1)!.stderr, /^fdpasser: The program is replacing already\.\n$/);
+});
+
+test('a program that crashes is started again, ever more slowly while it does not get up, and no connection is refused', async () => {
+  await using service = new Service('good');
+  await service.up(1);
+  const [before] = service.status;
+  await assert.rejects(service.ask('/crash'));
+  assert.match(await service.ask(), /^good \d+$/); // it waited in the socket
+  await until(() => service.status[0] !== before);
+  service.behave('broken');
+  await assert.rejects(service.ask('/crash'));
+  await service.says(/started again in 0\.8 s/);
+  const pauses = [...service.stderr.matchAll(/started again in ([\d.]+) s/g)].map(([, seconds]) => seconds);
+  assert.deepEqual(pauses, ['0.1', '0.1', '0.2', '0.4', '0.8']);
+  service.behave('mended');
+  assert.match(await service.ask(), /^mended /);
+});
+
+test('several workers serve one socket, and all of them are replaced', async () => {
+  await using service = new Service('one', ['--notify', '--workers', '3']);
+  await service.up(1, 3);
+  const before = service.status;
+  assert.equal(new Set(before).size, 3);
+  assert.equal((await service.reload()).code, 0);
+  await service.up(2, 3);
+  assert.ok(service.status.every((line) => !before.some((other) => other.slice(2) === line.slice(2))));
+});
+
+test('a program that says nothing is up after the interval, and one of another language finds its socket', async () => {
+  const python = `
+import socket, os
+assert os.environ['LISTEN_PID'] == str(os.getpid()) and os.environ['LISTEN_FDS'] == '1', os.environ
+assert os.environ['LISTEN_FDNAMES'] == 'web'
+listener = socket.socket(fileno=3)
+while True:
+    connection, _ = listener.accept()
+    connection.recv(4096)
+    connection.sendall(b'HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\nPython')
+    connection.close()
+`;
+  await using service = new Service('', [], ['python3', '-c', python]);
+  await service.up(1);
+  assert.equal(await service.ask(), 'Python');
+});
+
+test('exec ends as its program does, whether that ends by itself or was told to', async () => {
+  for (const [behaviour, path, signal, code] of [
+    ['one', '/leave', undefined, 0],
+    ['one', undefined, 'SIGTERM', 0],
+    ['code', undefined, 'SIGTERM', 7],
+    ['one', undefined, 'SIGINT', 130],
+    ['one', undefined, 'SIGQUIT', 131],
+  ] as const) {
+    await using service = new Service(behaviour);
+    await service.up(1);
+    if (path !== undefined) await service.ask(path).catch(() => {});
+    if (signal !== undefined) service.child.kill(signal);
+    assert.deepEqual({ code: (await service.end).code, signal: (await service.end).signal }, { code, signal: null });
+    const left = readdirSync(service.folder.path);
+    assert.deepEqual(
+      left.toSorted(),
+      ['behaviour', 'fdpasser'],
+      'the socket, the control path and the status are gone',
+    );
+  }
+});
+
+test('a first version that does not get up ends exec with its code', async () => {
+  for (const [behaviour, code] of [
+    ['broken', 9],
+    ['killed', 137],
+    ['mute', 125],
+  ] as const) {
+    await using service = new Service(behaviour, ['--notify', '--start-timeout', '2']);
+    assert.equal((await service.end).code, code);
+    assert.match(service.stderr, /^fdpasser: The program was not started: it .*\n/);
+  }
+});
+
+test('one that runs on after SIGTERM is killed, and SIGUSR2 is passed on', async () => {
+  await using service = new Service('stubborn', ['--notify', '--stop-timeout', '1']);
+  await service.up(1);
+  const heard = once(service.child.stdout!, 'data');
+  service.child.kill('SIGUSR2');
+  assert.equal(`${(await heard)[0]}`, 'USR2\n');
+  service.behave('next');
+  const { code, stdout } = await service.reload();
+  assert.equal(code, 0, stdout);
+  assert.match(service.stderr, /\d+ still runs 1 s after it was told to end, and is killed\.\n/);
+});
+
+test('a service manager has one pid, whose state it is told, and what it passes is passed on', async () => {
+  using folder = new Folder();
+  const manager = fileURLToPath(new URL('../../../test/python/manager.py', import.meta.url));
+  writeFileSync(folder.at('behaviour'), 'managed');
+  const command = [folder.at('fdpasser'), 'exec', '--notify', '--control', 'control', '--', process.execPath, web];
+  const spec = { notify: folder.at('notify'), passed: ['web'], command, starts: 1 };
+  const server = createServer();
+  await once(server.listen(folder.at('web')), 'listening');
+  const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+  const child = spawn('python3', [manager, JSON.stringify(spec)], {
+    cwd: folder.path,
+    stdio: ['pipe', 'pipe', 'inherit', fd],
+  });
+  const end = ended(child);
+  let told = '';
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => (told += text));
+  await until(() => told.includes('READY=1'));
+  const { started } = JSON.parse(told.split('\n')[0]!) as { started: number };
+  server.close();
+  process.kill(started, 'SIGHUP');
+  await until(() => (told.match(/READY=1/g)?.length ?? 0) === 2);
+  process.kill(started, 'SIGTERM');
+  await end;
+  const words = [...told.matchAll(/"told": "(\w+)=/g)].map(([, word]) => word);
+  assert.deepEqual(words, ['READY', 'RELOADING', 'READY', 'STOPPING']);
+});
+
+for (const [args, says] of [
+  [['--', 'true'], /^fdpasser: --listen is missing, and no service manager passed a socket\.\n/],
+  [['--listen', '80'], /^fdpasser: CMD is missing: write it after --\.\n/],
+  [['--listen', 'nothing', '--', 'true'], /^fdpasser: --listen nothing must be PORT, HOST:PORT, a path .*\n/],
+  [['--listen', '99999', '--', 'true'], /^fdpasser: --listen 99999 must be /],
+  [['--listen', '203.0.113.1:1', '--', 'true'], /^fdpasser: listen EADDRNOTAVAIL: .*203\.0\.113\.1:1\.\n$/],
+  [['--listen', './none/web', '--', 'true'], /^fdpasser: ENOENT: .*none\/web'.*\n$/],
+  [['--listen', './web', '--workers', '0', '--', 'true'], /^fdpasser: --workers must be a whole number /],
+  [['--listen', './web', '--interval', 'soon', '--', 'true'], /^fdpasser: --interval must be a number of seconds/],
+] as [string[], RegExp][])
+  test(`what is wrong with "fdpasser exec ${args.join(' ')}" is told`, async () => {
+    using folder = new Folder();
+    const { code, stdout, stderr } = await ended(folder.start(['exec', ...args]));
+    assert.deepEqual({ code, stdout }, { code: 125, stdout: '' });
+    assert.match(stderr, says);
+  });
