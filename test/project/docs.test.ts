@@ -6,15 +6,6 @@ import { test } from '../support/test.js';
 const path = (name: string): string => fileURLToPath(new URL(`../../../${name}`, import.meta.url));
 const read = (name: string): string => readFileSync(path(name), 'utf8');
 
-test('the API document has every public name in a heading or marked as code', () => {
-  const names = [...read('src/index.ts').matchAll(/\{([^}]*)\}/g)]
-    .flatMap((match) => match[1]!.split(','))
-    .map((name) => name.replace('type ', '').trim())
-    .filter((name) => name !== '');
-  assert.ok(names.length > 0);
-  for (const name of names) assert.match(read('docs/api.md'), new RegExp(`^#+ .*\\b${name}\\b|\`${name}\``, 'm'), name);
-});
-
 test('the document of an entry point has every public name of it in a heading or marked as code', () => {
   for (const entry of ['systemd']) {
     const names = [...read(`src/${entry}/index.ts`).matchAll(/\{([^}]*)\}/g)].flatMap((match) => match[1]!.split(','));
