@@ -15,7 +15,7 @@ import { WIRES, type Wire, type WireKind } from '../support/wires.js';
 const FILES = 3;
 /** `npm run test:faults` tries every system call; at other times it is one of so many. */
 const ALL = process.env.FAULTS_ALL !== undefined;
-const STRIDE = ALL ? 1 : amount(11, 47);
+const STRIDE = ALL ? 1 : amount(11, 71);
 
 interface Role {
   name: string;

@@ -35,7 +35,7 @@ const CONTEXT = `
     const net: typeof netModule;
     const readline: typeof readlineModule;
 
-    const channel: library.FdChannel;
+    const channel: library.FdChannel<any>;
     const passer: library.FdPasser;
     const fd: library.OwnedFd;
     const owned: library.OwnedFd;

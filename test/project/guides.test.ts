@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { ended, type Ended } from '../support/child.js';
-import { until } from '../support/descriptors.js';
+import { inFolder, until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { freePort } from '../support/connection.js';
 import { test } from '../support/test.js';
@@ -108,6 +108,19 @@ test('the guide to choosing shows a descriptor over each of the three classes', 
   const program = Program.ofGuide('choosing', 'parent.js');
   const said = (await program.over()).trim().split('\n').toSorted();
   assert.deepEqual(said, ['FdChannel parent.js file', 'FdPasser file', 'FdStream bytes', 'FdStream file']);
+});
+
+test('the guide to privilege separation gives its worker what is on the list, and nothing else', async () => {
+  await inFolder(async (folder) => {
+    const secret = `${folder}/secret`;
+    writeFileSync(secret, 'the secret', { mode: 0o600 });
+    const program = Program.ofGuide('privilege-separation', 'keeper.js', secret);
+    const user = process.getuid!() === 0 ? 65534 : process.getuid!();
+    assert.deepEqual((await program.over()).trim().split('\n'), [
+      `worker, user ${user}: the secret`,
+      'worker: /etc/shadow: not on the list',
+    ]);
+  });
 });
 
 test('the guide to one listener has its port open while a worker is killed and replaced', async () => {
