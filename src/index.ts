@@ -23,12 +23,19 @@ export { FdServer, listen, type ListenOptions, type ServerOptions } from './endp
 export type { SpawnOptions } from './endpoint/spawn.js';
 export type { Kind, SocketType } from './native/kinds.js';
 export { FdPasserError } from './errors.js';
-export { FdStream, type FdStreamOptions, type FdStreamSpawnOptions } from './stream/stream.js';
+export {
+  FdStream,
+  type FdStreamOptions,
+  type FdStreamSpawnOptions,
+  type WriteWithFdsOptions,
+} from './stream/stream.js';
+export type { WireStats } from './wire/counters.js';
 export type { SessionEvents } from './wire/link-owner.js';
 export {
   FdPasser,
   type FdPasserOptions,
   type FdPasserSpawnOptions,
+  type PasserStats,
   type ReceiveManyOptions,
   type SendOptions,
 } from './passer/passer.js';

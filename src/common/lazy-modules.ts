@@ -9,6 +9,9 @@ export const builtin = {
   get crypto() {
     return process.getBuiltinModule('node:crypto');
   },
+  get diagnosticsChannel() {
+    return process.getBuiltinModule('node:diagnostics_channel');
+  },
   get dgram() {
     return process.getBuiltinModule('node:dgram');
   },

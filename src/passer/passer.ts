@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
+import type { InspectOptions } from 'node:util';
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
 import { isMeantAsFd, type FdLike } from '../descriptor/fd-like.js';
@@ -9,7 +10,9 @@ import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/c
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { checkBoolean, checkInteger, checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
 import { notAPair } from '../errors.js';
+import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { iterate } from '../common/iterate.js';
+import type { WireStats } from '../wire/counters.js';
 import type { SessionEvents } from '../wire/link-owner.js';
 import type { OnError } from '../wire/session.js';
 import { takeSocket } from '../wire/socket.js';
@@ -55,6 +58,16 @@ export interface ReceiveManyOptions extends Abortable {
 }
 
 const RECEIVE_MANY: Names<ReceiveManyOptions> = { ...ABORTABLE, most: true };
+
+/** What a passer has carried, and what waits. */
+export interface PasserStats extends WireStats {
+  /** Descriptors that wait to be sent. */
+  queued: number;
+  /** Descriptors received that nobody has taken yet. */
+  waiting: number;
+  /** Calls that wait for one. */
+  asking: number;
+}
 
 export interface SendOptions extends Abortable {
   /** Leave the descriptor open here after it was sent; it stays the caller's. Default false: it is closed. */
@@ -265,6 +278,19 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    */
   destroy(error?: Error): void {
     this.#session.destroy(error);
+  }
+
+  /** What was carried so far, and what waits now. */
+  stats(): PasserStats {
+    const { carried, queued, waiting, asking } = this.#session;
+    return { ...carried, queued, waiting, asking };
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: InspectOptions, inspect: Inspect): string {
+    const { state, undecided, queued, waiting, asking } = this.#session;
+    const shown = state === 'open' && undecided ? 'side not chosen' : state;
+    return inspected(this, { state: shown, queued, waiting, asking }, options, inspect);
   }
 
   /** `close()`, for `await using`. */

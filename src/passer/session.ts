@@ -78,6 +78,16 @@ export class PasserSession extends Session<OwnedFd> {
     if (this.link === undefined) this.expectChoice();
   }
 
+  /** How many descriptors wait to be sent. */
+  get queued(): number {
+    return this.#sends.length;
+  }
+
+  /** Whether a side is still to be chosen. */
+  get undecided(): boolean {
+    return this.pair !== undefined && this.link === undefined;
+  }
+
   /** Something waits, or the peer may have been given to a child: a side is to be chosen soon. */
   expectChoice(): void {
     if (this.pair?.known === true && this.waits !== undefined) expectChoice(this);

@@ -271,7 +271,7 @@ export class StreamSession extends LinkOwner {
 
   /** Closes the socket, and all descriptors that nobody has yet. `error` is for the write under way. */
   close(error: Error | null): void {
-    this.link!.destroy();
+    this.link!.destroy(error ?? undefined);
     for (const fd of this.#under?.shipment.unsent ?? []) fd.letGo();
     for (const fds of this.#attached?.values() ?? []) for (const fd of fds) fd.letGo();
     this.#attached = undefined;

@@ -1,7 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { addAbortSignal, Duplex } from 'node:stream';
+import type { InspectOptions } from 'node:util';
 import { checkSignal } from '../common/abort.js';
 import { checkBoolean, checkOptions, invalidType, invalidValue, outOfRange, type Names } from '../common/arguments.js';
+import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
@@ -10,6 +12,7 @@ import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { closed } from '../errors.js';
 import { MAX_FDS } from '../native/addon.js';
+import type { WireStats } from '../wire/counters.js';
 import { takeSocket } from '../wire/socket.js';
 import { StreamSession, type Written } from './session.js';
 
@@ -136,6 +139,19 @@ export class FdStream extends Duplex {
 
   #checkWritable(): void {
     if (!this.writable) throw closed('stream', this.destroyed ? 'it was destroyed' : 'end() was called');
+  }
+
+  /** What was carried so far. */
+  stats(): WireStats {
+    return this.#session.carried;
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: InspectOptions, inspect: Inspect): string {
+    const { destroyed, readableEnded, writableEnded, writableLength, readableLength } = this;
+    const ends = readableEnded ? 'peer ended' : writableEnded ? 'ended' : 'open';
+    const state = destroyed ? 'closed' : readableEnded && writableEnded ? 'closing' : ends;
+    return inspected(this, { state, toWrite: writableLength, toRead: readableLength }, options, inspect);
   }
 
   override read(size?: number): unknown {

@@ -1,4 +1,5 @@
 import type { Custody } from '../descriptor/custody.js';
+import { Counters, type WireStats } from './counters.js';
 import { Link } from './link.js';
 
 /** Events that passers and channels have in common. */
@@ -26,7 +27,8 @@ export interface Emitter {
 export abstract class LinkOwner {
   /** Once it was started. */
   protected link: Link | undefined;
-  protected readonly emitter: Emitter | undefined;
+  /** What the application has: its FdPasser, FdChannel or FdStream. */
+  readonly emitter: Emitter | undefined;
 
   /** Without an emitter, nothing is received. */
   constructor(emitter?: Emitter) {
@@ -36,6 +38,11 @@ export abstract class LinkOwner {
   /** Takes the socket over, unless it throws. */
   start(socket: Custody): void {
     this.link = new Link(socket, this);
+  }
+
+  /** What its link has carried, also once it is over. */
+  get carried(): WireStats {
+    return this.link?.carried ?? new Counters();
   }
 
   /** `'passer'`, `'channel'` or `'stream'`, for messages. */

@@ -4,10 +4,12 @@ import { shortageOf, UNKNOWN, warnFull, warnHopeless, type Shortage } from '../d
 import { SlotRetry } from '../descriptor/slot-retry.js';
 import { growTable, prepareTable, roomFor } from '../descriptor/table.js';
 import { checked, denied, systemError } from '../errors.js';
+import { Counters, receivedInBatch, sentInBatch, type WireStats } from './counters.js';
 import { linkError, PEER_GONE } from './link-error.js';
 import type { LinkOwner } from './link-owner.js';
 import { FIRST_PACE, nextPace, now, TURN } from './pace.js';
 import { checkSocket } from './socket.js';
+import { traces, type Source, type WaitEvent } from './trace.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
 
@@ -59,6 +61,7 @@ export class Link {
   /** How many one receive may bring, about. */
   #pace = FIRST_PACE;
 
+  readonly #counters = new Counters();
   /** What broke the connection, kept until all that was sent before has been received. */
   #fate: Error | undefined;
 
@@ -118,9 +121,16 @@ export class Link {
     if (this.#watch !== undefined && !this.#isSocket) this.#overLater();
   }
 
-  /** Stops at once and closes the socket. The owner hears nothing more. */
-  destroy(): void {
+  /** What it has carried, also once it is over. */
+  get carried(): WireStats {
+    return Object.assign({}, this.#counters);
+  }
+
+  /** Stops at once and closes the socket. The owner hears nothing more. `error` is what it ends for, to be told. */
+  destroy(error?: Error): void {
     if (this.#watch === undefined) return;
+    const { end } = traces();
+    if (end.on) end.tell({ ...this.#source(), error });
     addon.unwatch(this.#watch);
     this.#watch = undefined;
     clearTimeout(this.#sendTimer);
@@ -177,7 +187,11 @@ export class Link {
     const result = addon.send(this.#fd, this.#owner.bytes, messages);
     if (result > 0) {
       this.#backOff = FIRST_BACK_OFF;
-      this.#owner.sent(result, batch.tail[0]!);
+      const tail = batch.tail[0]!;
+      this.#counters.sent(result, tail);
+      const { send } = traces();
+      if (send.on) send.tell({ ...this.#source(), ...sentInBatch(result, tail) });
+      this.#owner.sent(result, tail);
     } else this.#sendFailed(-result);
     return true;
   }
@@ -186,6 +200,7 @@ export class Link {
     switch (errno) {
       case EAGAIN:
         this.#sending = 'blocked';
+        this.#sendWaits('the peer has no room');
         return;
       case ETOOMANYREFS:
       case ENOBUFS:
@@ -193,6 +208,7 @@ export class Link {
         this.#sending = 'backing-off';
         this.#sendTimer = setTimeout(() => this.#flush(), this.#backOff);
         this.#backOff = Math.min(this.#backOff * 2, LONGEST_BACK_OFF);
+        this.#sendWaits(errno === ETOOMANYREFS ? 'too many descriptors in flight' : 'no memory');
         return;
       case EBADF:
         if (!this.#isSocket) {
@@ -206,6 +222,12 @@ export class Link {
         if (this.#owner.refused(linkError(-errno, 'sendmsg'))) return;
     }
     this.#cannotSend(linkError(-errno, 'sendmsg'), PEER_GONE.has(errno));
+  }
+
+  #sendWaits(reason: WaitEvent['reason']): void {
+    this.#counters.sendWaits++;
+    const { wait } = traces();
+    if (wait.on) wait.tell({ ...this.#source(), direction: 'send', reason });
   }
 
   #cannotSend(error: Error, peerGone: boolean): void {
@@ -282,6 +304,9 @@ export class Link {
     if (result > 0) {
       this.#expected = Math.max(1, batch.count[result - 1]!);
       this.#notFull();
+      this.#counters.received(result);
+      const { receive } = traces();
+      if (receive.on) receive.tell({ ...this.#source(), ...receivedInBatch(result) });
       this.#owner.received(result);
       this.#pace = nextPace(this.#pace, now() - began, result === messages);
       return true;
@@ -316,6 +341,7 @@ export class Link {
       case ENOBUFS:
       case ENOMEM:
         this.#waiting().after(MEMORY_CHECK);
+        this.#receiveWaits('no memory');
         return;
       case EACCES:
         this.#over(this.#fate ?? denied());
@@ -327,6 +353,7 @@ export class Link {
 
   #exhausted(): void {
     const first = this.#waiting().full();
+    if (first) this.#receiveWaits('no free descriptor slot');
     const shortage = this.#lookAtShortage();
     const what = `What was sent to a ${this.#owner.what}`;
     if (first) this.#owner.exhausted(() => shortage?.hopeless || warnFull(what, shortage ?? UNKNOWN));
@@ -334,6 +361,12 @@ export class Link {
     this.#hopeless = true;
     this.#owner.hopeless();
     warnHopeless(what, shortage);
+  }
+
+  #receiveWaits(reason: WaitEvent['reason']): void {
+    this.#counters.receiveWaits++;
+    const { wait } = traces();
+    if (wait.on) wait.tell({ ...this.#source(), direction: 'receive', reason });
   }
 
   /** Not each time, for looking takes longer than a receive. */
@@ -407,8 +440,13 @@ export class Link {
 
   #over(error: Error | undefined): void {
     if (this.#watch === undefined) return;
-    this.destroy();
+    this.destroy(error);
     this.#owner.ended(error);
+  }
+
+  /** Whose link it is, for those who look on. */
+  #source(): Source {
+    return { source: this.#owner.emitter, what: this.#owner.what, socket: this.#fd };
   }
 
   /** Makes what is watched, and whether the process lives for it, follow from the state. */

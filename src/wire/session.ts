@@ -22,15 +22,18 @@ class Receiver<T> extends Queued {
 }
 
 /**
- * What a passer and a channel have inside: who waits for the next item received, what was received before anyone asked, and
- * how it all ends.
- *
  * `'closing'`: `close` was called and something is still to be sent. `'ending'`: the wire is over, but what was received
  * still waits for someone.
  */
+type State = 'open' | 'closing' | 'ending' | 'closed';
+
+/**
+ * What a passer and a channel have inside: who waits for the next item received, what was received before anyone asked, and
+ * how it all ends.
+ */
 export abstract class Session<T> extends LinkOwner {
   readonly #onError: OnError | undefined;
-  #state: 'open' | 'closing' | 'ending' | 'closed' = 'open';
+  #state: State = 'open';
   /** Why it is closed or closing: the end of a sentence, and the error if it was one. */
   #reason = '';
   #failure: Error | undefined;
@@ -92,7 +95,7 @@ export abstract class Session<T> extends LinkOwner {
 
   /** Closes the socket. */
   protected disconnect(): void {
-    this.link?.destroy();
+    this.link?.destroy(this.#failure);
   }
 
   // ---- receiving
@@ -100,6 +103,16 @@ export abstract class Session<T> extends LinkOwner {
   /** How many the receivers take, less what is at hand for them. */
   wanted(): number {
     return this.#asked - this.#stashed();
+  }
+
+  /** How many receives wait. */
+  get asking(): number {
+    return this.#receivers.length;
+  }
+
+  /** How many items are here that nobody has taken yet. */
+  get waiting(): number {
+    return this.#stashed();
   }
 
   ask(deliver: (item: T) => void): void {
@@ -208,6 +221,11 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   // ---- the end
+
+  /** Its state, for those who look. */
+  get state(): State {
+    return this.#state;
+  }
 
   /** Whether it ended by `close`, `destroy`, or an orderly end of the peer. */
   get inOrder(): boolean {
