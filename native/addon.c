@@ -4,6 +4,7 @@
  */
 #include "fdpasser.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <node_api.h>
 #include <stdlib.h>
@@ -227,10 +228,15 @@ static napi_value connect_to(napi_env env, napi_callback_info info) {
   return result(env, owned(call.addon, fdp_connect((enum fdp_type)type, (char *)name, length)));
 }
 
-static int accept_into(struct addon *addon, int listener) {
+static fdp_origin origin_of_accepted(int listener) {
   fdp_origin origin = fdp_origin_through(listener);
   if (!origin)
     fdp_set_origin_through(listener, origin = fdp_new_origin());
+  return origin;
+}
+
+static int accept_into(struct addon *addon, int listener) {
+  fdp_origin origin = origin_of_accepted(listener);
   return fdp_is_crowded(origin) ? -ENOBUFS : owned_from(addon, fdp_accept(listener), origin);
 }
 
@@ -280,6 +286,64 @@ static int peer_into(struct addon *addon, int fd) {
 }
 
 OF_INTEGER(peer, fd, peer_into(addon, fd))
+
+/* ---- TCP -------------------------------------------------------------------------------------------------------- */
+
+static napi_value tcp_listen(napi_env env, napi_callback_info info) {
+  struct call call;
+  uint8_t *address;
+  size_t length;
+  int32_t port, flags, backlog;
+  if (!open_call(env, info, &call) || !bytes(env, call.argument[0], &address, &length) ||
+      !integer(env, call.argument[1], &port) || !integer(env, call.argument[2], &flags) ||
+      !integer(env, call.argument[3], &backlog))
+    return NULL;
+  return result(env, owned(call.addon, fdp_tcp_listen((char *)address, port, flags, backlog)));
+}
+
+static napi_value tcp_name(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  uint8_t *into;
+  size_t room;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
+      !bytes(env, call.argument[1], &into, &room))
+    return NULL;
+  return result(env, room < sizeof(struct fdp_address) ? -EINVAL : fdp_tcp_name(fd, (struct fdp_address *)into));
+}
+
+static_assert(sizeof(struct fdp_address) == 50, "src/native/addon.ts has this number");
+
+/* Leaves the connections in the batch, and their addresses in the bytes. */
+static napi_value accept_many(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t listener, most;
+  uint8_t *into;
+  size_t room;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &listener) ||
+      !integer(env, call.argument[1], &most) || !bytes(env, call.argument[2], &into, &room))
+    return NULL;
+  if ((size_t)most > room / sizeof(struct fdp_address))
+    return result(env, -EINVAL);
+  fdp_origin origin = origin_of_accepted(listener);
+  if (fdp_is_crowded(origin))
+    return result(env, -ENOBUFS);
+  int accepted = fdp_accept_many(listener, most, call.addon->batch->fd, (struct fdp_address *)into);
+  if (accepted > 0)
+    own(call.addon, call.addon->batch->fd, accepted, origin);
+  return result(env, accepted);
+}
+
+static napi_value peek_bytes(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  uint8_t *into;
+  size_t room;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
+      !bytes(env, call.argument[1], &into, &room))
+    return NULL;
+  return result(env, fdp_peek_bytes(fd, into, room));
+}
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------ */
 
@@ -640,6 +704,10 @@ NAPI_MODULE_INIT() {
       {"connect", connect_to},
       {"accept", accept_from},
       {"name", name_of},
+      {"tcpListen", tcp_listen},
+      {"tcpName", tcp_name},
+      {"acceptMany", accept_many},
+      {"peekBytes", peek_bytes},
       {"peer", peer},
       {"adopt", adopt},
       {"release", release},

@@ -140,6 +140,37 @@ struct fdp_peer {
  * not say. */
 int fdp_peer(int socket, struct fdp_peer *peer);
 
+/* ---- tcp.c: listeners and connections of IP --------------------------------------------------------------------- */
+
+/* An address as text, which ends with a NUL, and its port. */
+struct fdp_address {
+  uint16_t port;
+  uint8_t is_ipv6;
+  char text[46]; /* INET6_ADDRSTRLEN */
+};
+
+enum { FDP_IPV6_ONLY = 1, FDP_REUSE_PORT = 2 };
+
+/*
+ * A non-blocking socket that listens on a numeric address of IPv4 or IPv6, which ends with a NUL; port 0 is a free one.
+ * `flags`: FDP_IPV6_ONLY, and FDP_REUSE_PORT, with which several sockets share the connections of a port. -EINVAL: no
+ * such address. -EOPNOTSUPP: the system does not share them out.
+ */
+int fdp_tcp_listen(const char *address, int port, int flags, int backlog);
+
+/* What a socket is bound to. -EAFNOSUPPORT: it is none of IP. */
+int fdp_tcp_name(int socket, struct fdp_address *name);
+
+/*
+ * Accepts the connections that wait, at most so many, and looks at no more: each non-blocking, with its peer's address.
+ * Returns how many; the caller owns them. A connection that has ended in the backlog is passed over. -EAGAIN: none
+ * waits. -ECONNABORTED: only such as have ended. -EMFILE, -ENFILE: no room for one, and they wait on in the backlog.
+ */
+int fdp_accept_many(int listener, int most, int32_t *fd, struct fdp_address *peer);
+
+/* Copies the first bytes that a receive would bring, and leaves them there: how many, 0 at the end, -EAGAIN. */
+int fdp_peek_bytes(int socket, uint8_t *bytes, size_t length);
+
 /* ---- one descriptor -------------------------------------------------------------------------------------------- */
 
 /* In the order of the names in src/descriptor/owned-fd.ts. */

@@ -30,6 +30,7 @@ const flags = `-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow -Wconversi
   -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all`;
 const sources = [
   'test/fuzz/receive.c',
+  'native/accept.c',
   'native/close.c',
   'native/descriptor.c',
   'native/detached.c',

@@ -398,6 +398,13 @@ export function timedOut(syscall: string, path: string, milliseconds: number): F
   );
 }
 
+export function notPeeked(milliseconds: number): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_TIMEOUT',
+    `No byte came in ${milliseconds} ms: the connection is open, and its other end says nothing`,
+  );
+}
+
 /** `wanted` ends the sentence "… must be …". */
 export function badEnvironment(name: string, value: string, wanted: string): FdPasserError {
   return new FdPasserError(

@@ -1,11 +1,11 @@
 /* AF_UNIX endpoints: pairs, listeners, connections, and who is at the other end (unix(7)). */
+#include "../accept.h"
 #include "transport.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,24 +33,13 @@ enum { CLOSE_ON_EXEC = SOCK_CLOEXEC, NON_BLOCKING = SOCK_NONBLOCK };
 enum { CLOSE_ON_EXEC = 0, NON_BLOCKING = 0 };
 #endif
 
-/* A socket, or a negative number with errno, that was made without. */
-static int prepared_after(int fd, int nonblocking) {
-  if (fd < 0)
-    return -errno;
-  int error = fdp_close_on_exec(fd);
-  if (!error && nonblocking)
-    error = fdp_nonblocking(fd, 1);
-  if (error)
-    fdp_close(fd);
-  return error ? error : fd;
-}
-
+/* A socket, or a negative number with errno. */
 static int prepared(int fd, int nonblocking) {
 #ifdef SOCK_CLOEXEC
   (void)nonblocking;
   return fd < 0 ? -errno : fd;
 #else
-  return prepared_after(fd, nonblocking);
+  return fdp_prepared_after(fd, nonblocking);
 #endif
 }
 
@@ -173,27 +162,8 @@ int fdp_is_shut(int socket) {
 
 static int next_connection(int listener) {
   /* No call can be asked not to wait, and whoever shares the listener may have made it blocking again. */
-  int fd, error = fdp_nonblocking(listener, 1);
-  if (error)
-    return error;
-#ifdef SOCK_CLOEXEC
-  static atomic_int refused; /* by a sandbox: then it does not even look at the descriptor */
-  while (!atomic_load(&refused)) {
-    fd = accept4(listener, NULL, NULL, CLOSE_ON_EXEC | NON_BLOCKING);
-    if (fd >= 0)
-      return fd;
-    error = errno;
-    if (error == EINTR)
-      continue;
-    if ((error != ENOSYS && error != EPERM && error != EACCES) || accept4(-1, NULL, NULL, 0) >= 0 || errno == EBADF)
-      return -error;
-    atomic_store(&refused, 1);
-  }
-#endif
-  do
-    fd = accept(listener, NULL, NULL);
-  while (fd < 0 && errno == EINTR);
-  return prepared_after(fd, 1);
+  int error = fdp_nonblocking(listener, 1);
+  return error ? error : fdp_next_connection(listener, NULL, NULL);
 }
 
 int fdp_accept(int listener) {

@@ -49,6 +49,12 @@ export class Place {
   }
 }
 
+/** The place of a socket that was bound elsewhere: what is at its path now, if that is a socket. */
+export function placeOf(path: string): Place | undefined {
+  const found = lookAt(path);
+  return found?.isSocket() ? new Place(path, found) : undefined;
+}
+
 /**
  * Binds the path and listens, replacing a dead socket. Of processes that replace the same one at the same time, one comes
  * first.

@@ -5,7 +5,8 @@ import { checked } from '../errors.js';
 import { addon } from '../native/load.js';
 import { connect } from './connect.js';
 import { socketpair } from './pair.js';
-import { FdServer, listen } from './server.js';
+import { listen } from './listen.js';
+import { FdServer } from './server.js';
 
 /** `socketpair()`. */
 export function fdpasserSocketpair(): [OwnedFd, OwnedFd] {

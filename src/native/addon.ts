@@ -33,6 +33,14 @@ export interface Addon {
   connect(type: number, name: Uint8Array): number;
   accept(listener: number): number;
   name(socket: number, into: Uint8Array): number;
+  /** The address ends with a NUL. `flags`: `IPV6_ONLY` and `REUSE_PORT`. */
+  tcpListen(address: Uint8Array, port: number, flags: number, backlog: number): number;
+  /** Leaves one `struct fdp_address` in the bytes. */
+  tcpName(socket: number, into: Uint8Array): number;
+  /** Leaves connections in the batch's descriptors, and their addresses in the bytes. */
+  acceptMany(listener: number, most: number, into: Uint8Array): number;
+  /** Fills the bytes with the first ones that wait to be read, which go on waiting. */
+  peekBytes(socket: number, into: Uint8Array): number;
   /** The path ends with a NUL. */
   setMode(path: Uint8Array, bound: number, mode: number): number;
   /** The name of the file ends with a NUL. */
@@ -101,6 +109,11 @@ export interface Watch {
 export const READABLE = 1;
 export const WRITABLE = 2;
 export const STOPPED = 4;
+
+/** Flags of `tcpListen`, and the bytes of one `struct fdp_address`, as in `native/fdpasser.h`. */
+export const IPV6_ONLY = 1;
+export const REUSE_PORT = 2;
+export const ADDRESS_BYTES = 50;
 
 /** What may be done with a descriptor, as in `native/fdpasser.h`. */
 export const READ = 1;

@@ -16,7 +16,8 @@ struct test {
 
 /* Ended by one without a title. */
 extern const struct test transfer_tests[], full_tests[], packet_tests[], hostile_tests[], option_tests[],
-    endpoint_tests[], descriptor_tests[], hold_tests[], poller_tests[], closing_tests[], slow_close_tests[];
+    endpoint_tests[], descriptor_tests[], hold_tests[], poller_tests[], closing_tests[], slow_close_tests[],
+    tcp_tests[];
 
 /* Ends the test, saying where, unless the condition holds; a number is shown. */
 #define CHECK(condition) check((condition) != 0, __FILE__, __LINE__, #condition)

@@ -1,0 +1,109 @@
+import { constants } from 'node:os';
+import { checkBoolean, checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
+import { Custody } from '../descriptor/custody.js';
+import { ownMade } from '../descriptor/owned-fd.js';
+import { checked, systemError } from '../errors.js';
+import { IPV6_ONLY, REUSE_PORT } from '../native/addon.js';
+import { typeNumber, type SocketType } from '../native/kinds.js';
+import { addon } from '../native/load.js';
+import { address, isAbstract } from './address.js';
+import { bindPath, type Bind } from './path.js';
+import { checkAllow, FdServer, type ServerOptions } from './server.js';
+import type { PeerCredentials } from './credentials.js';
+import { TcpServer } from './tcp-server.js';
+
+export interface ListenOptions extends ServerOptions {
+  /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
+  backlog?: number;
+  /** The permissions of the path. From its first instant it has none beyond these. Default 0o600. */
+  mode?: number;
+  /** Default `'stream'`. A datagram socket has no connections: `accept` gives the socket itself. */
+  type?: SocketType;
+  /** Not for datagrams, which come without a word of the kernel: `mode` says who may send. */
+  allow?: (peer: PeerCredentials) => boolean;
+}
+
+export interface TcpListenOptions {
+  /** 0 to 65535; 0 is a free one, which `address` then tells. */
+  port: number;
+  /** The numeric address of an interface. Default: all, `'::'`, or `'0.0.0.0'` where there is no IPv6. */
+  host?: string;
+  /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
+  backlog?: number;
+  /** Of an IPv6 address: take no connections of IPv4. Default false. */
+  ipv6Only?: boolean;
+  /** Let others of this user listen there too; the kernel shares the connections out. Linux and FreeBSD. Default false. */
+  reusePort?: boolean;
+}
+
+/**
+ * Listens for TCP connections, which are accepted as `OwnedFd`s with the address of their peer. Whoever can reach the port
+ * can connect.
+ *
+ * Throws `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below 1024), `EOPNOTSUPP` (`reusePort` of a system that does not
+ * share connections out), `EMFILE`, or an argument error.
+ */
+export function listen(options: TcpListenOptions): TcpServer;
+/**
+ * Listens on an AF_UNIX socket at `path`; a path that starts with NUL is an abstract name.
+ *
+ * A socket file that nobody listens on any more is replaced. `EADDRINUSE` is thrown for one that is in use and for
+ * whatever is not a socket; also `EACCES`, `ENOENT`, `ENAMETOOLONG`, `EMFILE`, each with the path.
+ */
+export function listen(path: string, options?: ListenOptions): FdServer;
+export function listen(at: string | TcpListenOptions, options: ListenOptions = {}): FdServer | TcpServer {
+  return typeof at === 'object' && at !== null ? listenTcp(at) : listenPath(at, options);
+}
+
+function listenPath(path: string, options: ListenOptions): FdServer {
+  address(path, 'bind');
+  const { backlog = 511, mode = 0o600, type = 'stream' } = checkOptions(options);
+  const allow = checkAllow(options);
+  if (type === 'dgram' && options.allow !== undefined)
+    throw invalidValue('options.allow', 'left out for datagrams', allow);
+  const bind = {
+    type: typeNumber(type),
+    mode: checkInteger('options.mode', mode, 0, 0o777),
+    backlog: checkInteger('options.backlog', backlog, 0, 0x7fffffff),
+  };
+  const [fd, place] = isAbstract(path) ? [bindAbstract(path, bind), undefined] : bindPath(path, bind);
+  const socket = new Custody('fd', ownMade(fd));
+  try {
+    return new FdServer(path, socket, type === 'dgram' ? undefined : allow, place);
+  } catch (error) {
+    place?.leave();
+    socket.close();
+    throw error;
+  }
+}
+
+function bindAbstract(path: string, { type, mode, backlog }: Bind): number {
+  return checked(addon.listen(type, address(path, 'bind'), mode, backlog), 'bind', { path });
+}
+
+const { EAFNOSUPPORT, EADDRNOTAVAIL, EINVAL } = constants.errno;
+
+function listenTcp(options: TcpListenOptions): TcpServer {
+  const { port, host, backlog = 511, ipv6Only = false, reusePort = false } = options;
+  checkInteger('options.port', port, 0, 0xffff);
+  checkInteger('options.backlog', backlog, 0, 0x7fffffff);
+  checkBoolean('options.ipv6Only', ipv6Only);
+  checkBoolean('options.reusePort', reusePort);
+  if (host !== undefined && typeof host !== 'string') throw invalidType('options.host', 'a string', host);
+  const flags = (ipv6Only ? IPV6_ONLY : 0) | (reusePort ? REUSE_PORT : 0);
+  const bind = (name: string): number =>
+    name.includes('\0') ? -EINVAL : addon.tcpListen(Buffer.from(`${name}\0`), port, flags, backlog);
+  let fd = bind(host ?? '::');
+  // Without IPv6 in the kernel there is no such socket; switched off, no such address.
+  if (host === undefined && !ipv6Only && (fd === -EAFNOSUPPORT || fd === -EADDRNOTAVAIL)) fd = bind('0.0.0.0');
+  if (fd === -EINVAL && host !== undefined)
+    throw invalidValue('options.host', 'the numeric address of an interface: node:dns looks names up', host);
+  if (fd < 0) throw systemError(fd, 'listen', { path: `${host ?? '::'}:${port}` });
+  const socket = new Custody('fd', ownMade(fd));
+  try {
+    return new TcpServer(socket);
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}

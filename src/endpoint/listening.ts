@@ -1,0 +1,156 @@
+import { constants } from 'node:os';
+import { attempt } from '../common/attempt.js';
+import { Queue, Queued } from '../common/queue.js';
+import type { Custody } from '../descriptor/custody.js';
+import { lentNumber, type OwnedFd } from '../descriptor/owned-fd.js';
+import { warnFull } from '../descriptor/shortage.js';
+import { SlotRetry } from '../descriptor/slot-retry.js';
+import { closed, systemError } from '../errors.js';
+import { READABLE, STOPPED, type Watch } from '../native/addon.js';
+import { addon } from '../native/load.js';
+
+const { EAGAIN, EBADF, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
+const FULL = new Set<number>([EMFILE, ENFILE]);
+const NO_ROOM = new Set<number>([...FULL, ENOBUFS, ENOMEM]);
+
+/** How many calls one turn of the event loop makes: those who connect may be faster than this process. */
+const ROUNDS = 16;
+
+/** Somebody who waits for connections. */
+export class Accepter<T> extends Queued {
+  constructor(
+    readonly deliver: (value: T) => void,
+    readonly fail: (error: Error) => void,
+    /** How many connections at most. */
+    readonly most = 1,
+  ) {
+    super();
+  }
+}
+
+/**
+ * A listening socket: accepts while somebody waits for it, and leaves the rest in the kernel's backlog, also while this
+ * process has no slot for them.
+ */
+export class Listening<T> {
+  readonly socket: OwnedFd;
+  /** What messages call it. */
+  readonly #name: string;
+  /** Makes one attempt for the one who waits longest. Returns a negative errno when the system said one. */
+  readonly #attempt: (listener: number, first: Accepter<T>) => number;
+  readonly #waiting = new Queue<Accepter<T>>();
+  #watch: Watch | undefined;
+  #watching = false;
+  readonly #retry = new SlotRetry(() => this.#accept());
+
+  /** If it throws, the socket still is in custody. */
+  constructor(name: string, socket: Custody, attempt: (listener: number, first: Accepter<T>) => number) {
+    this.#name = name;
+    this.#attempt = attempt;
+    const watch = addon.watch(socket.fd, (events) => this.#onEvents(events));
+    if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
+    try {
+      this.socket = socket.own();
+    } catch (error) {
+      addon.unwatch(watch);
+      throw error;
+    }
+    this.#watch = watch;
+  }
+
+  get closed(): boolean {
+    return this.#watch === undefined;
+  }
+
+  /** Throws `ERR_FDPASSER_CLOSED` when it is closed. */
+  checkOpen(): void {
+    if (this.closed) throw closed('server', 'close() was called');
+  }
+
+  /** Has the next connections delivered. Returns what takes the wish back, unless it is too late, with an error. */
+  wait(accepter: Accepter<T>): (error: Error) => void {
+    this.checkOpen();
+    this.#waiting.push(accepter);
+    this.#settle();
+    return (error) => {
+      if (!this.#waiting.remove(accepter)) return;
+      accepter.fail(error);
+      this.#settle();
+    };
+  }
+
+  /** Delivers to the one who waits longest, if anybody still does. */
+  deliver(value: T): boolean {
+    const accepter = this.#waiting.shift();
+    accepter?.deliver(value);
+    return accepter !== undefined;
+  }
+
+  /** Fails the one who waits longest. */
+  fail(error: Error): void {
+    this.#waiting.shift()?.fail(error);
+  }
+
+  /** Ends the watching; whoever waits is refused. Returns whether that is news. */
+  stop(): boolean {
+    if (this.#watch === undefined) return false;
+    addon.unwatch(this.#watch);
+    this.#watch = undefined;
+    this.#retry.stop();
+    this.#failAll(closed('server', 'close() was called'));
+    return true;
+  }
+
+  close(): void {
+    attempt(() => this.socket.close());
+  }
+
+  #failAll(error: Error): void {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(error);
+  }
+
+  #onEvents(events: number): void {
+    if (events & STOPPED) this.#watching = false;
+    this.#accept();
+  }
+
+  #accept(): void {
+    for (let round = 0; round < ROUNDS && !this.closed; round++) {
+      const first = this.#waiting.first;
+      if (first === undefined) break;
+      const result = this.#attempt(lentNumber(this.socket), first);
+      if (result >= 0) this.#retry.room();
+      else if (result === -EAGAIN) break;
+      else if (result !== -ECONNABORTED) {
+        this.#failed(result);
+        break;
+      }
+    }
+    this.#settle();
+  }
+
+  #failed(result: number): void {
+    if (!NO_ROOM.has(-result)) {
+      const shut = result === -EINVAL ? { advice: 'Somebody who shares the socket has shut it down' } : {};
+      this.fail(systemError(result, 'accept', { path: this.#name, ...shut }));
+      return;
+    }
+    if (FULL.has(-result)) warnFull(`A connection to '${this.#name.replaceAll('\0', '@')}'`, { least: 1, most: 1 });
+    this.#retry.full();
+  }
+
+  #settle(): void {
+    if (this.#watch === undefined) return;
+    const watching = this.#waiting.length > 0 && !this.#retry.waits;
+    if (watching === this.#watching) return;
+    // libuv aborts when it is to watch what it cannot, and somebody else may have closed the socket.
+    const result = watching ? addon.listening(lentNumber(this.socket)) : 1;
+    if (result !== 1 || addon.watchFor(this.#watch, watching ? READABLE : 0) < 0) {
+      const advice = 'Something else has closed the socket';
+      this.#failAll(systemError(-EBADF, 'accept', { path: this.#name, advice }));
+      return;
+    }
+    addon.keepAlive(this.#watch, watching);
+    this.#watching = watching;
+  }
+}

@@ -1,0 +1,106 @@
+import { constants } from 'node:os';
+import { abortable, type Abortable } from '../common/abort.js';
+import { checkInteger } from '../common/arguments.js';
+import { endLoan, lend, lentNumber, type OwnedFd } from '../descriptor/owned-fd.js';
+import { checked, closed, notPeeked, systemError } from '../errors.js';
+import { READABLE, STOPPED, type Watch } from '../native/addon.js';
+import { addon } from '../native/load.js';
+import type { TcpAddress } from './tcp-address.js';
+
+export interface PeekOptions extends Abortable {
+  /** How long to wait for the first byte, in milliseconds. Default: no limit. */
+  timeout?: number;
+}
+
+const { EAGAIN } = constants.errno;
+/** What a peek copies at most. */
+const MOST = 65_536;
+const MAX_DELAY = 0x7fff_ffff;
+
+/** A TCP connection that was accepted: its descriptor, and who is at the other end. */
+export class TcpConnection {
+  /** Close-on-exec and non-blocking; yours to close, send, or make a socket of. */
+  readonly fd: OwnedFd;
+  readonly remote: TcpAddress;
+  readonly #peeks = new Set<(error: Error) => void>();
+
+  /** @internal */
+  constructor(fd: OwnedFd, remote: TcpAddress) {
+    this.fd = fd;
+    this.remote = remote;
+  }
+
+  /**
+   * The first bytes that came, at most `n` (1 to 65536), as soon as there are any; none when the other end has ended without
+   * one. They stay in the kernel, so that whoever gets the descriptor reads them.
+   *
+   * While it waits, `fd` is lent: it cannot be taken out, and its closing waits. Rejects with `ERR_FDPASSER_TIMEOUT`,
+   * `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_CLOSED` (`close()` was called meanwhile), an `AbortError`, or the system's error:
+   * `ECONNRESET`; `EEXIST` when something else in this thread watches the descriptor.
+   */
+  peek(n: number, options: PeekOptions = {}): Promise<Buffer> {
+    return abortable(options, (resolve, reject) => {
+      const { timeout } = options;
+      checkInteger('n', n, 1, MOST);
+      if (timeout !== undefined) checkInteger('options.timeout', timeout, 0, MAX_DELAY);
+      const bytes = Buffer.allocUnsafe(n);
+      lend(this.fd);
+      let watch: Watch | undefined;
+      let timer: NodeJS.Timeout | undefined;
+      const finish = (): void => {
+        this.#peeks.delete(fail);
+        clearTimeout(timer);
+        if (watch !== undefined) addon.unwatch(watch);
+        endLoan(this.fd);
+      };
+      const fail = (error: Error): void => {
+        if (!this.#peeks.has(fail)) return;
+        finish();
+        reject(error);
+      };
+      const look = (events = 0): void => {
+        const result = addon.peekBytes(lentNumber(this.fd), bytes);
+        if (result === -EAGAIN && events & STOPPED) addon.watchFor(watch!, READABLE);
+        if (result === -EAGAIN) return;
+        if (result < 0) return fail(systemError(result, 'recv'));
+        finish();
+        resolve(bytes.subarray(0, result));
+      };
+      this.#peeks.add(fail);
+      look();
+      if (!this.#peeks.has(fail)) return () => {};
+      try {
+        watch = this.#watch(look);
+      } catch (error) {
+        fail(error as Error);
+        return () => {};
+      }
+      if (timeout !== undefined) timer = setTimeout(() => fail(notPeeked(timeout)), timeout);
+      return fail;
+    });
+  }
+
+  #watch(look: (events: number) => void): Watch {
+    const watch = addon.watch(lentNumber(this.fd), look);
+    if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
+    try {
+      checked(addon.watchFor(watch, READABLE), 'epoll_ctl');
+    } catch (error) {
+      addon.unwatch(watch);
+      throw error;
+    }
+    addon.keepAlive(watch, true);
+    return watch;
+  }
+
+  /** Closes the descriptor, if it is still here; peeks that wait are refused. */
+  close(): void {
+    for (const fail of this.#peeks) fail(closed('connection', 'close() was called'));
+    this.fd.close();
+  }
+
+  /** `close()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
