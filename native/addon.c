@@ -427,6 +427,11 @@ static napi_value own_pidfd(napi_env env, napi_callback_info info) {
   return open_call(env, info, &call) ? result(env, owned(call.addon, fdp_pidfd())) : NULL;
 }
 
+static napi_value diag_socket(napi_env env, napi_callback_info info) {
+  struct call call;
+  return open_call(env, info, &call) ? result(env, owned(call.addon, fdp_diag_socket())) : NULL;
+}
+
 /* ---- watching --------------------------------------------------------------------------------------------------- */
 
 static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
@@ -733,6 +738,7 @@ NAPI_MODULE_INIT() {
       {"lock", lock},
       {"setMode", set_mode},
       {"pidfd", own_pidfd},
+      {"diagSocket", diag_socket},
       {"tableSlots", table_slots},
       {"growTable", grow_table},
       {"usePoller", use_poller},

@@ -11,6 +11,7 @@
 #include <libproc.h>
 #endif
 #ifdef __linux__
+#include <linux/netlink.h>
 #include <sys/syscall.h>
 #endif
 
@@ -100,6 +101,15 @@ int fdp_nonblocking(int fd, int flag) {
     return -errno;
   int wanted = flag ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
   return wanted != flags && fcntl(fd, F_SETFL, wanted) < 0 ? -errno : 0;
+}
+
+int fdp_diag_socket(void) {
+#ifdef __linux__
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  return fd < 0 ? -errno : fd;
+#else
+  return -ENOSYS;
+#endif
 }
 
 int fdp_pidfd(void) {

@@ -257,6 +257,7 @@ int64_t fdp_identity(int fd);  /* of its file: equal for the same one, else not.
 int fdp_dup(int fd);           /* another descriptor of the same open file */
 int fdp_close_on_exec(int fd); /* sets it */
 int fdp_pidfd(void);           /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: none here */
+int fdp_diag_socket(void);     /* a new one to ask the kernel of sockets with (sock_diag(7)); -ENOSYS: none here */
 int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
 
 /* ---- the process's descriptor table ---------------------------------------------------------------------------- */

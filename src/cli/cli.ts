@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     load: () => import('./commands/exec.js'),
   },
   reload: { summary: 'have it replaced', load: () => import('./commands/reload.js') },
+  inspect: { summary: 'tell what a process has open, or who listens', load: () => import('./commands/inspect.js') },
   build: { summary: 'compile the C core of the package for this system', load: () => import('./commands/build.js') },
 };
 

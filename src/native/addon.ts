@@ -84,6 +84,8 @@ export interface Addon {
   setBlocking(fd: number): number;
   /** A new descriptor for this process itself; `-ENOSYS` where there is none. */
   pidfd(): number;
+  /** A new socket to ask the kernel of sockets with; `-ENOSYS` where there is none. */
+  diagSocket(): number;
 
   tableSlots(): number;
   growTable(slots: number): number;

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { Folder, command } from '../support/command.js';
+import { test } from '../support/test.js';
+
+/** Opens one of each kind, and prints their numbers. It goes when its input ends. */
+const PROGRAM = `
+import json, os, socket, sys
+UNIX = socket.AF_UNIX
+kept = {}
+def keep(name, what):
+    kept[name] = what
+    return what
+near, far = socket.socketpair()
+keep("near", near); keep("far", far)
+far.send(b"hello"); socket.send_fds(far, [b"!"], [0, 1])
+listener = keep("listener", socket.socket(UNIX)); listener.bind("listener"); listener.listen()
+for _ in range(2):
+    client = socket.socket(UNIX); client.connect("listener"); keep(f"client {_}", client)
+packets = keep("packets", socket.socket(UNIX, socket.SOCK_SEQPACKET)); packets.bind("./packets"); packets.listen()
+abstract = keep("abstract", socket.socket(UNIX, socket.SOCK_DGRAM)); abstract.bind("\\0fdpasser \\x1b%d" % os.getpid())
+tcp = keep("tcp", socket.socket()); tcp.bind(("127.0.0.1", 0)); tcp.listen()
+out = keep("out", socket.create_connection(tcp.getsockname())); accepted = keep("in", tcp.accept()[0]); out.send(b"abc")
+six = keep("six", socket.socket(socket.AF_INET6)); six.bind(("::1", 0)); six.listen()
+udp = keep("udp", socket.socket(socket.AF_INET, socket.SOCK_DGRAM)); udp.bind(("127.0.0.1", 0))
+numbers = {name: what.fileno() for name, what in kept.items()}
+numbers["pipe"], _ = os.pipe()
+numbers["folder"] = os.open("/", os.O_RDONLY)
+numbers["file"] = os.open("/etc/passwd", os.O_RDONLY)
+numbers["memory"] = os.memfd_create("some memory")
+numbers["null"] = os.open("/dev/null", os.O_RDONLY)
+numbers["terminal"], _ = os.openpty()
+numbers["event"] = os.eventfd(0)
+ports = {name: kept[name].getsockname()[1] for name in ("tcp", "out", "six", "udp")}
+while accepted.recv(3, socket.MSG_PEEK | socket.MSG_WAITALL) != b"abc": pass
+print(json.dumps({"numbers": numbers, "ports": ports}), flush=True)
+sys.stdin.read()
+`;
+
+interface Open {
+  fd: number;
+  kind: string;
+  name: string;
+  socket?: { listens: boolean; remote?: string; state?: string; unread?: number; waiting?: number };
+  peers?: number[];
+  descriptors?: number;
+}
+
+interface Told {
+  numbers: Record<string, number>;
+  ports: Record<string, number>;
+}
+
+/** A process that has much open, in a folder of its own. It goes when this is disposed of. */
+class Opener {
+  readonly folder = new Folder();
+  readonly child: ChildProcess = spawn('python3', ['-c', PROGRAM], {
+    cwd: this.folder.path,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+
+  async told(): Promise<Told> {
+    const [line] = (await once(this.child.stdout!, 'data')) as [Buffer];
+    return JSON.parse(line.toString()) as Told;
+  }
+
+  /** What `inspect --json` tells. */
+  async inspect<T>(target: string): Promise<T> {
+    const { code, stdout, stderr } = await command(['inspect', '--json', target], { cwd: this.folder.path });
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    return JSON.parse(stdout) as T;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const end = once(this.child, 'close');
+    this.child.stdin!.end();
+    this.child.stdout!.resume();
+    await end;
+    this.folder[Symbol.dispose]();
+  }
+}
+
+test('inspect tells the kind of whatever a process has open, the addresses of sockets, and what lies in them', async () => {
+  await using opener = new Opener();
+  const { numbers, ports } = await opener.told();
+  const { pid } = opener.child;
+  const { open, ...process } = await opener.inspect<{ pid: number; command: string; open: Open[] }>(`${pid}`);
+  assert.equal(process.pid, pid);
+  assert.match(process.command, /^\S*python3 -c /);
+  const of = (name: string): Omit<Open, 'fd'> => {
+    const { fd: _, ...found } = open.find(({ fd }) => fd === numbers[name])!;
+    return found;
+  };
+  const kinds = Object.keys(numbers).map((name) => [name, of(name).kind]);
+  const wanted = {
+    'unix-stream': ['near', 'far', 'listener', 'client 0', 'client 1'],
+    'unix-seqpacket': ['packets'],
+    'unix-dgram': ['abstract'],
+    tcp: ['tcp', 'out', 'in', 'six'],
+    udp: ['udp'],
+    fifo: ['pipe'],
+    directory: ['folder'],
+    file: ['file', 'memory'],
+    'character-device': ['null'],
+    tty: ['terminal'],
+    anonymous: ['event'],
+  };
+  assert.deepEqual(
+    Object.fromEntries(kinds),
+    Object.fromEntries(Object.entries(wanted).flatMap(([kind, names]) => names.map((name) => [name, kind]))),
+  );
+  assert.deepEqual([of('near').peers, of('near').socket!.unread, of('near').descriptors], [[pid], 6, 2]);
+  assert.deepEqual([of('listener').name, of('listener').socket!.waiting], ['listener', 2]);
+  assert.equal(of('abstract').name, `@fdpasser \x1b${pid}`);
+  assert.deepEqual([of('tcp').name, of('tcp').socket!.listens], [`127.0.0.1:${ports['tcp']}`, true]);
+  assert.equal(of('six').name, `[::1]:${ports['six']}`);
+  assert.equal(of('udp').name, `127.0.0.1:${ports['udp']}`);
+  const { remote, state, unread } = of('in').socket!;
+  assert.deepEqual([remote, state, unread], [`127.0.0.1:${ports['out']}`, 'established', 3]);
+});
+
+test('inspect for people writes no control character that a stranger has put into a name', async () => {
+  await using opener = new Opener();
+  await opener.told();
+  const { code, stdout } = await command(['inspect', `${opener.child.pid}`]);
+  assert.equal(code, 0);
+  assert.match(stdout, /@fdpasser \\x1b\d+/);
+  assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
+});
+
+test('inspect tells who listens at a path, by whatever name that was bound, or at an abstract name', async () => {
+  await using opener = new Opener();
+  await opener.told();
+  const { pid } = opener.child;
+  for (const [path, kind, listens, waiting] of [
+    ['listener', 'unix-stream', true, 2],
+    [opener.folder.at('listener'), 'unix-stream', true, 2],
+    ['packets', 'unix-seqpacket', true, 0],
+    [`@fdpasser \x1b${pid}`, 'unix-dgram', false, undefined],
+  ] as const) {
+    const { sockets } = await opener.inspect<{ sockets: Record<string, unknown>[] }>(path);
+    assert.equal(sockets.length, 1);
+    const [socket] = sockets as [Record<string, unknown>];
+    assert.deepEqual([socket['kind'], socket['listens'], socket['waiting']], [kind, listens, waiting]);
+    assert.equal((socket['user'] as { uid: number }).uid, process.getuid!());
+    assert.deepEqual(
+      (socket['processes'] as { pid: number }[]).map((one) => one.pid),
+      [pid],
+    );
+  }
+});
+
+test('inspect tells what there is not, and what may not be looked at', async () => {
+  await using opener = new Opener();
+  await opener.told();
+  for (const [target, says] of [
+    ['999999999', /^fdpasser: There is no process 999999999\.\n$/],
+    ['nowhere', /^fdpasser: ENOENT: .*nowhere'\.\n$/],
+    ['/etc/passwd', /^fdpasser: "\/etc\/passwd" is no socket\.\n$/],
+    ['@fdpasser nobody', /^fdpasser: Nobody listens at "@fdpasser nobody"\.\n$/],
+  ] as const) {
+    const { code, stdout, stderr } = await command(['inspect', target]);
+    assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
+    assert.match(stderr, says);
+  }
+  if (process.getuid!() !== 0) return;
+  const { stdout } = await opener.folder.shell(`
+    chmod 755 .; stranger() { setpriv --reuid 65534 --clear-groups fdpasser inspect "$@"; echo $?; }
+    stranger ${opener.child.pid}; stranger listener`);
+  assert.match(
+    stdout,
+    /^fdpasser: What process \d+ has open may be .*\n1\nunix-stream, listens, made by root \(0\).*\n {2}a process that may not .*\n0\n$/,
+  );
+});
