@@ -13,7 +13,12 @@ const outdir = join(root, 'dist/bundle');
 rmSync(outdir, { recursive: true, force: true });
 buildSync({
   absWorkingDir: root,
-  entryPoints: { index: 'dist/index.js', systemd: 'dist/systemd/index.js', cli: 'dist/cli/cli.js' },
+  entryPoints: {
+    index: 'dist/index.js',
+    systemd: 'dist/systemd/index.js',
+    workers: 'dist/workers/index.js',
+    cli: 'dist/cli/cli.js',
+  },
   outdir,
   bundle: true,
   external: ['node-api-headers'], // `fdpasser build` in a clone finds headers there

@@ -405,6 +405,33 @@ export function notPeeked(milliseconds: number): FdPasserError {
   );
 }
 
+export function workerFailed(slot: number, { code, signal }: { code: number | null; signal: string | null }): Error {
+  const byItself = code === null ? 'could not be started' : `ended with code ${code}`;
+  const how = signal === null ? byItself : `was ended by ${signal}`;
+  return workerError(`Worker ${slot} ${how} before it was ready. What it says for itself is on its standard error`);
+}
+
+export function workerEndsAgain(slot: number, wait: number): Error {
+  return workerError(`Worker ${slot} ends again and again. It is started anew in ${wait} ms`);
+}
+
+export function notAWorker(): Error {
+  return workerError('worker() is for a process that supervise() has started, and this is none');
+}
+
+/** Without a listener: none at all is served. */
+export function servesNothing(listener?: string): Error {
+  return workerError(
+    listener === undefined
+      ? 'ready() comes after serve(server): this worker serves nothing yet'
+      : `A connection of '${listener}' came, which this worker serves by no server: it was closed. Call serve(server)`,
+  );
+}
+
+function workerError(message: string): FdPasserError {
+  return new FdPasserError('ERR_FDPASSER_WORKER', message);
+}
+
 /** `wanted` ends the sentence "… must be …". */
 export function badEnvironment(name: string, value: string, wanted: string): FdPasserError {
   return new FdPasserError(

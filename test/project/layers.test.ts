@@ -10,6 +10,7 @@ const source = fileURLToPath(new URL('../../../src', import.meta.url));
 const LAYERS = [
   ['cli'],
   ['index.ts'],
+  ['workers'],
   ['takeover'],
   ['systemd'],
   ['passer', 'stream', 'channel'],

@@ -1,0 +1,96 @@
+import { existsSync } from 'node:fs';
+import { availableParallelism, constants } from 'node:os';
+import { resolve } from 'node:path';
+import { checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
+import { builtin } from '../common/lazy-modules.js';
+import { systemError } from '../errors.js';
+
+/** What a `pick` is told of a connection. */
+export interface Picked {
+  /** The IP address of the client; empty over a Unix socket. */
+  address: string;
+  /** The first bytes it sent, with `peek`. They are also there for the worker to read. */
+  first?: Buffer;
+  /** The name of the listener, as `listen` resolved with. */
+  listener: string;
+}
+
+export interface SuperviseOptions {
+  /** How many workers. Default: as many as this process may use processors. */
+  count?: number;
+  /**
+   * Who gets a connection: the least busy, one after the other, or by a string: the same string, the same worker, as long as
+   * that takes connections. Of the strings only those of a worker that went move. Default `'busy'`.
+   */
+  pick?: 'busy' | 'turn' | ((connection: Picked) => string);
+  /**
+   * Look at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until` says
+   * that they are enough (default: at the first), for at most `timeout` milliseconds (default 5000).
+   */
+  peek?: { bytes?: number; until?: (first: Buffer) => boolean; timeout?: number };
+  /**
+   * Milliseconds that a worker may say nothing while it starts, or while a connection waits for it. Then it is killed, since
+   * only its death gives a connection back for certain. Default 10000.
+   */
+  patience?: number;
+  /** The longest wait, in milliseconds, before a worker that ends again and again is started anew. Default 30000. */
+  backoff?: number;
+  /** Milliseconds that a replaced worker has to end its connections. Then it is killed. Default 30000. */
+  retire?: number;
+  /** Arguments of the workers. */
+  args?: readonly string[];
+  /** The environment of the workers, beside this process's own. */
+  env?: Record<string, string>;
+}
+
+/** The options, checked. */
+export type Settings = Required<Omit<SuperviseOptions, 'peek'>> & {
+  file: string;
+  peek: Required<NonNullable<SuperviseOptions['peek']>> | undefined;
+};
+
+const MAX_DELAY = 0x7fff_ffff;
+const MOST_WORKERS = 1024;
+const MOST_BYTES = 65_536;
+
+export function settingsOf(file: string | URL, options: SuperviseOptions): Settings {
+  const { count = availableParallelism(), pick = 'busy', patience = 10_000, backoff = 30_000 } = checkOptions(options);
+  const { retire = 30_000, args = [], env = {}, peek } = options;
+  if (pick !== 'busy' && pick !== 'turn' && typeof pick !== 'function')
+    throw invalidValue('options.pick', "'busy', 'turn' or a function", pick);
+  if (!Array.isArray(args)) throw invalidType('options.args', 'an array of strings', args);
+  return {
+    file: fileOf(file),
+    count: checkCount('options.count', count),
+    pick,
+    peek: peek === undefined ? undefined : peekOf(peek),
+    patience: checkInteger('options.patience', patience, 1, MAX_DELAY),
+    backoff: checkInteger('options.backoff', backoff, 0, MAX_DELAY),
+    retire: checkInteger('options.retire', retire, 0, MAX_DELAY),
+    args,
+    env: checkOptions(env),
+  };
+}
+
+export function checkCount(name: string, count: number): number {
+  return checkInteger(name, count, 1, MOST_WORKERS);
+}
+
+function peekOf(peek: NonNullable<SuperviseOptions['peek']>): Settings['peek'] {
+  if (typeof peek !== 'object' || peek === null) throw invalidType('options.peek', 'an object', peek);
+  const { bytes = 1024, until = () => true, timeout = 5000 } = peek;
+  if (typeof until !== 'function') throw invalidType('options.peek.until', 'a function', until);
+  return {
+    bytes: checkInteger('options.peek.bytes', bytes, 1, MOST_BYTES),
+    until,
+    timeout: checkInteger('options.peek.timeout', timeout, 1, MAX_DELAY),
+  };
+}
+
+function fileOf(file: string | URL): string {
+  if (typeof file !== 'string' && !(file instanceof URL)) throw invalidType('file', 'a string or a URL', file);
+  const path = typeof file === 'string' ? resolve(file) : builtin.url.fileURLToPath(file);
+  if (existsSync(path)) return path;
+  const advice = 'The file of the workers must be there; a relative one begins at the working directory';
+  throw systemError(-constants.errno.ENOENT, 'open', { path, advice });
+}

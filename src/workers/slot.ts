@@ -1,0 +1,121 @@
+import { workerEndsAgain, workerFailed } from '../errors.js';
+import { Member, type Exit } from './member.js';
+import type { Settings } from './options.js';
+
+/** What a slot tells its supervisor. */
+export interface SlotEvents {
+  started(member: Member): void;
+  ready(member: Member): void;
+  changed(): void;
+  gone(member: Member, exit: Exit): void;
+  failed(error: Error): void;
+}
+
+/** Milliseconds: the first wait before a worker that ended at once is started anew, doubled each time. */
+const FIRST_WAIT = 100;
+/** A worker that was ready for so many milliseconds did not end at once. */
+const LONG_LIFE = 5000;
+
+/** The place of one worker: has one that serves, and during a reload the one that is to follow. */
+export class Slot {
+  readonly number: number;
+  readonly #settings: Settings;
+  readonly #events: SlotEvents;
+  /** Who serves. */
+  #current: Member | undefined;
+  /** Who starts, and what settles when it is ready or has failed. */
+  #next: { member: Member; resolve: () => void; reject: (error: Error) => void; over: Promise<void> } | undefined;
+  #readySince = 0;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #removed = false;
+
+  constructor(number: number, settings: Settings, events: SlotEvents) {
+    this.number = number;
+    this.#settings = settings;
+    this.#events = events;
+    this.#begin();
+  }
+
+  get members(): Member[] {
+    return [this.#current, this.#next?.member].filter((member) => member !== undefined);
+  }
+
+  get current(): Member | undefined {
+    return this.#current;
+  }
+
+  /** Starts another, which follows when it is ready. Rejects when it is not to be, and who served serves on. */
+  async replace(): Promise<void> {
+    await this.#next?.over.catch(() => {}); // of one that is starting anyway
+    if (this.#removed) return;
+    clearTimeout(this.#timer);
+    await this.#start();
+  }
+
+  /** Resolves when all of its workers have ended. */
+  async remove(): Promise<void> {
+    this.#removed = true;
+    clearTimeout(this.#timer);
+    const members = this.members;
+    this.#next?.member.kill();
+    this.#current?.retire();
+    await Promise.all(members.map(({ exited }) => exited));
+  }
+
+  #begin(): void {
+    try {
+      this.#start().catch(() => {}); // #lose sees to it
+    } catch (error) {
+      this.#events.failed(error as Error); // no room for a pair, say
+      this.#beginLater();
+    }
+  }
+
+  /** Resolves when it is ready. Throws when no process could be started. */
+  #start(): Promise<void> {
+    const member = new Member(this.number, this.#settings, {
+      ready: () => this.#succeed(member),
+      changed: () => this.#events.changed(),
+      gone: (exit) => this.#lose(member, exit),
+    });
+    let settle!: { resolve: () => void; reject: (error: Error) => void };
+    const over = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
+    this.#next = { member, ...settle, over };
+    this.#events.started(member);
+    return over;
+  }
+
+  #succeed(member: Member): void {
+    const { resolve } = this.#next!;
+    const before = this.#current;
+    this.#next = undefined;
+    this.#current = member;
+    this.#readySince = performance.now();
+    before?.retire();
+    this.#events.ready(member);
+    resolve();
+  }
+
+  #lose(member: Member, exit: Exit): void {
+    this.#events.gone(member, exit);
+    if (this.#next?.member === member) {
+      const { reject } = this.#next;
+      this.#next = undefined;
+      reject(workerFailed(this.number, exit));
+    } else if (this.#current === member) {
+      this.#current = undefined;
+      if (performance.now() - this.#readySince > LONG_LIFE) this.#failures = 0;
+    }
+    this.#beginLater();
+  }
+
+  /** If nobody serves here, and nobody is about to, one is started: later each time. */
+  #beginLater(): void {
+    if (this.#removed || this.#current !== undefined || this.#next !== undefined) return;
+    const wait = this.#failures === 0 ? 0 : Math.min(FIRST_WAIT * 2 ** (this.#failures - 1), this.#settings.backoff);
+    this.#failures++;
+    if (wait > 0) this.#events.failed(workerEndsAgain(this.number, wait));
+    this.#timer = setTimeout(() => this.#begin(), wait);
+  }
+}

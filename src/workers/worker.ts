@@ -1,0 +1,126 @@
+import type { Server, Socket } from 'node:net';
+import { FdChannel } from '../channel/channel.js';
+import { checkInteger, checkOptions, invalidType } from '../common/arguments.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { notAWorker, servesNothing } from '../errors.js';
+import { VARIABLE, type FromWorker, type ToWorker } from './messages.js';
+
+export interface ServeOptions {
+  /** Only connections of this listener, by its name: an address with its port, or a path. Default: of all others. */
+  listener?: string;
+}
+
+/** Milliseconds from one look for idle connections to the next, while a worker retires. */
+const PAUSE = 100;
+
+/** This process, as a worker of its supervisor. */
+export class Worker {
+  /** The number of its place: 0 and up. Whoever replaces it has the same. */
+  readonly slot: number;
+  readonly #channel: FdChannel<FromWorker | ToWorker>;
+  readonly #servers = new Map<string | undefined, Server>();
+  #open = 0;
+  #ended = 0;
+  #telling = false;
+  #retiring = false;
+
+  /** @internal */
+  constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>) {
+    this.slot = slot;
+    this.#channel = channel;
+    channel.on('error', () => {}); // the supervisor has gone: #run ends
+    void this.#run();
+  }
+
+  /**
+   * Gives connections to a server of node:net, http, https or http2, as if it had accepted them. It need not listen.
+   * Throws `ERR_INVALID_ARG_TYPE`.
+   */
+  serve(server: Server, options: ServeOptions = {}): this {
+    const { listener } = checkOptions(options);
+    if (typeof server?.getConnections !== 'function') throw invalidType('server', 'a server of node:net', server);
+    if (listener !== undefined && typeof listener !== 'string')
+      throw invalidType('options.listener', 'a string', listener);
+    this.#servers.set(listener, server);
+    return this;
+  }
+
+  /** Takes connections from now on. Throws `ERR_FDPASSER_WORKER` when no server was given to `serve`. */
+  ready(): void {
+    if (this.#servers.size === 0) throw servesNothing();
+    this.#send({ what: 'ready' });
+  }
+
+  /** Says how busy this worker is, for `pick: 'busy'`: instead of its open connections, an integer >= 0 of its own. */
+  busy(load: number): void {
+    this.#send({ what: 'busy', load: checkInteger('load', load, 0, Number.MAX_SAFE_INTEGER) });
+  }
+
+  async #run(): Promise<void> {
+    try {
+      for await (const { value, fds } of this.#channel) {
+        const message = value as ToWorker;
+        if (message.what === 'connection') this.#take(message.listener, fds[0]!);
+        else break;
+      }
+    } catch {
+      // The supervisor has died. Its connections are served to their end.
+    }
+    this.#retire();
+  }
+
+  #take(listener: string, fd: OwnedFd): void {
+    const server = this.#servers.get(listener) ?? this.#servers.get(undefined);
+    this.#open++;
+    let socket: Socket | undefined;
+    try {
+      if (server === undefined) throw servesNothing(listener);
+      socket = fd.toConnection(server);
+    } catch (error) {
+      fd.close();
+      process.emitWarning(error as Error);
+    }
+    if (socket === undefined) this.#over();
+    else socket.once('close', () => this.#over());
+  }
+
+  #over(): void {
+    this.#open--;
+    this.#ended++;
+    if (this.#telling) return;
+    this.#telling = true;
+    setImmediate(() => {
+      this.#telling = false;
+      this.#send({ what: 'ended', count: this.#ended });
+    });
+  }
+
+  #send(message: FromWorker): void {
+    if (!this.#retiring) this.#channel.send(message).catch(() => {}); // the supervisor has gone
+  }
+
+  /** Ends connections as they become idle, and then lets the process end. */
+  #retire(): void {
+    this.#retiring = true;
+    for (const server of this.#servers.values()) closeIdle(server);
+    if (this.#open === 0) void this.#channel.close().catch(() => {});
+    else setTimeout(() => this.#retire(), PAUSE);
+  }
+}
+
+function closeIdle(server: Server): void {
+  if ('closeIdleConnections' in server) (server as { closeIdleConnections(): void }).closeIdleConnections();
+}
+
+let own: Worker | undefined;
+
+/** This process as a worker. Throws `ERR_FDPASSER_WORKER` when no supervisor has started it. */
+export function worker(): Worker {
+  if (own !== undefined) return own;
+  const slot = process.env[VARIABLE];
+  if (slot === undefined) throw notAWorker();
+  const channel = FdChannel.inherit<FromWorker | ToWorker>();
+  delete process.env[VARIABLE]; // no child of this process is one
+  own = new Worker(Number(slot), channel);
+  return own;
+}

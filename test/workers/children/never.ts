@@ -1,0 +1,4 @@
+/** A worker that is never ready. */
+import { worker } from 'fdpasser/workers';
+
+worker();

@@ -1,0 +1,14 @@
+/** A worker of an HTTP server that tells who it is. */
+import { createServer } from 'node:http';
+import { worker } from 'fdpasser/workers';
+
+const server = createServer((request, response) => {
+  if (request.url === '/die') process.exit(9);
+  if (request.url === '/block') for (;;);
+  if (request.url === '/busy') own.busy(1000);
+  const { remoteAddress } = request.socket;
+  const answer = { pid: process.pid, slot: own.slot, remoteAddress, arg: process.argv[2], env: process.env['OWN'] };
+  response.end(JSON.stringify(answer));
+});
+const own = worker().serve(server);
+own.ready();

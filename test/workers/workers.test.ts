@@ -1,0 +1,309 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
+import { ended, message, startChild } from '../support/child.js';
+import { inFolder, openDescriptors, until } from '../support/descriptors.js';
+import { test } from '../support/test.js';
+
+const file = (name: string): string => fileURLToPath(new URL(`children/${name}.js`, import.meta.url));
+
+interface Answer {
+  pid: number;
+  slot: number;
+  remoteAddress: string;
+  arg?: string;
+  env?: string;
+}
+
+/** A client that asks once, over a connection of its own. */
+class Client {
+  readonly socket: Socket;
+  readonly answer: Promise<Answer>;
+  #text = '';
+
+  constructor(port: number, path = '/') {
+    this.socket = connect(port, '127.0.0.1');
+    this.answer = new Promise((resolve, reject) => {
+      this.socket.setEncoding('utf8').on('data', (text: string) => {
+        this.#text += text;
+      });
+      this.socket.once('close', () => {
+        const body = this.#text.split('\r\n\r\n')[1];
+        if (body) resolve(JSON.parse(body) as Answer);
+        else reject(new Error('the connection ended without an answer'));
+      });
+    });
+    this.answer.catch(() => {});
+    this.socket.on('error', () => {});
+    this.socket.write(`GET ${path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n`);
+  }
+}
+
+const ask = (port: number, path?: string): Promise<Answer> => new Client(port, path).answer;
+
+async function allReady(workers: Supervisor, count: number): Promise<void> {
+  await until(() => workers.list.filter(({ state }) => state === 'ready').length === count);
+}
+
+/** Runs the body with ready workers behind a port. */
+async function supervised(
+  options: SuperviseOptions & { name?: string },
+  body: (workers: Supervisor, port: number) => Promise<void>,
+): Promise<void> {
+  const { name = 'serve', ...rest } = options;
+  const workers = supervise(file(name), { count: 2, ...rest });
+  try {
+    const { port } = await workers.listen({ port: 0, host: '127.0.0.1' });
+    await allReady(workers, rest.count ?? 2);
+    await body(workers, port);
+  } finally {
+    await workers.close();
+  }
+}
+
+test('workers answer with the address of the client, their arguments and their environment', async () => {
+  await supervised({ args: ['an argument'], env: { OWN: 'a value' } }, async (_, port) => {
+    const { remoteAddress, arg, env } = await ask(port);
+    assert.deepEqual({ remoteAddress, arg, env }, { remoteAddress: '127.0.0.1', arg: 'an argument', env: 'a value' });
+  });
+});
+
+test('workers get connections in turn if so picked', async () => {
+  await supervised({ pick: 'turn', count: 3 }, async (_, port) => {
+    const slots = [];
+    for (let i = 0; i < 6; i++) slots.push((await ask(port)).slot);
+    assert.equal(new Set(slots.slice(0, 3)).size, 3);
+    assert.deepEqual(slots.slice(3), slots.slice(0, 3));
+  });
+});
+
+test('the least busy worker gets a connection, by its own word', async () => {
+  await supervised({}, async (workers, port) => {
+    const { slot } = await ask(port, '/busy');
+    await until(() => workers.list[slot]!.load >= 1000);
+    for (let i = 0; i < 5; i++) assert.equal((await ask(port)).slot, 1 - slot);
+  });
+});
+
+const pathOf = ({ first }: { first?: Buffer }): string => /GET (\S+)/.exec(first!.toString())![1]!;
+
+test('the same string gets the same worker while others come, go and are replaced, and only those of the one move', async () => {
+  await supervised({ count: 3, pick: pathOf, peek: {} }, async (workers, port) => {
+    const paths = Array.from({ length: 30 }, (_, i) => `/${i}`);
+    const all = async (): Promise<number[]> => Promise.all(paths.map(async (path) => (await ask(port, path)).slot));
+    const before = await all();
+    assert.equal(new Set(before).size, 3);
+    assert.deepEqual(await all(), before);
+    await workers.reload();
+    assert.deepEqual(await all(), before);
+    workers.scale(2);
+    const after = await all();
+    assert.deepEqual(
+      after.filter((_, i) => before[i] !== 2),
+      before.filter((slot) => slot !== 2),
+    );
+    assert.ok(after.every((slot) => slot < 2));
+    workers.scale(3);
+    await allReady(workers, 3);
+    assert.deepEqual(await all(), before);
+  });
+});
+
+test('a peek waits until its bytes are enough, and hands over what there is when its time is over', async () => {
+  const seen: string[] = [];
+  const pick = ({ first }: { first?: Buffer }): string => {
+    seen.push(first!.toString());
+    return '';
+  };
+  const peek = { until: (first: Buffer) => first.includes('\r\n\r\n'), timeout: 300 };
+  await supervised({ pick, peek }, async (_, port) => {
+    const slow = connect(port, '127.0.0.1');
+    slow.write('GET / HTTP/1.1\r\n');
+    await once(slow, 'connect');
+    setImmediate(() => slow.write('Host: here\r\nConnection: close\r\n\r\n'));
+    await once(slow.resume(), 'close');
+    assert.equal(seen.shift(), 'GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n');
+    const silent = connect(port, '127.0.0.1');
+    await until(() => seen.length === 1);
+    assert.equal(seen.shift(), '');
+    silent.destroy();
+  });
+});
+
+test('a pick that throws, or returns no string, is told of and loses nothing', async () => {
+  const picks = [
+    () => {
+      throw new Error('no pick');
+    },
+    () => 7 as unknown as string,
+  ];
+  await supervised({ pick: () => picks.shift()!() }, async (workers, port) => {
+    const errors: Error[] = [];
+    workers.on('error', (error) => errors.push(error));
+    await ask(port);
+    await ask(port);
+    assert.equal(errors[0]!.message, 'no pick');
+    assert.equal((errors[1] as NodeJS.ErrnoException).code, 'ERR_INVALID_RETURN_VALUE');
+  });
+});
+
+test('a worker that dies is replaced, and nobody else notices', async () => {
+  await supervised({}, async (workers, port) => {
+    const { pid } = await ask(port);
+    const exit = once(workers, 'exit');
+    process.kill(pid, 'SIGKILL');
+    const [, how] = (await exit) as [unknown, { signal: string }];
+    assert.equal(how.signal, 'SIGKILL');
+    assert.notEqual((await ask(port)).pid, pid);
+    await allReady(workers, 2);
+  });
+});
+
+test('a reload replaces all workers while clients ask all the time, and nobody is refused', async () => {
+  await supervised({}, async (workers, port) => {
+    const before = new Set(workers.list.map(({ pid }) => pid));
+    const over = new AbortController();
+    const answers: Answer[] = [];
+    const asking = [1, 2, 3, 4].map(async () => {
+      while (!over.signal.aborted) answers.push(await ask(port));
+    });
+    await workers.reload();
+    await workers.reload();
+    over.abort();
+    await Promise.all(asking);
+    assert.ok(answers.length > 0);
+    assert.ok(workers.list.every(({ pid }) => !before.has(pid)));
+    assert.ok(!before.has((await ask(port)).pid));
+  });
+});
+
+test('a reload whose worker does not get ready rejects, and the old worker serves on', async () => {
+  await inFolder(async (folder) => {
+    await supervised({ name: 'fickle', count: 1, args: [`${folder}/started`] }, async (workers, port) => {
+      const [before] = workers.list;
+      await assert.rejects(workers.reload(), { code: 'ERR_FDPASSER_WORKER', message: /code 4/ });
+      assert.deepEqual(workers.list, [before]);
+      await ask(port);
+    });
+  });
+});
+
+test('a worker that ends again and again is started later each time, which is told', async () => {
+  const workers = supervise(file('broken'), { count: 1 });
+  const errors: Error[] = [];
+  workers.on('error', (error) => errors.push(error));
+  await until(() => errors.length === 3);
+  await workers.close();
+  const waits = errors.map(({ message: text }) => Number(/(\d+) ms/.exec(text)![1]));
+  assert.deepEqual(waits, [100, 200, 400]);
+});
+
+test('a worker that is never ready is killed after its patience', async () => {
+  const workers = supervise(file('never'), { count: 1, patience: 500 });
+  const [, exit] = (await once(workers, 'exit')) as [unknown, { signal: string }];
+  assert.equal(exit.signal, 'SIGKILL');
+  await workers.close();
+});
+
+test('supervise refuses a file that is not there, and options that are none', () => {
+  assert.throws(() => supervise('no/such/file.js'), { code: 'ENOENT' });
+  assert.throws(() => supervise(file('serve'), { count: 0 }), { code: 'ERR_OUT_OF_RANGE' });
+  assert.throws(() => supervise(file('serve'), { pick: 'best' as 'busy' }), { code: 'ERR_INVALID_ARG_VALUE' });
+  assert.throws(() => supervise(file('serve'), { patience: 0 }), { code: 'ERR_OUT_OF_RANGE' });
+  assert.throws(() => worker(), { code: 'ERR_FDPASSER_WORKER' });
+});
+
+test('workers serve a Unix path as they do a port', async () => {
+  await inFolder(async (folder) => {
+    const workers = supervise(file('serve'), { count: 1 });
+    const path = await workers.listen(`${folder}/socket`);
+    const socket = connect(path);
+    socket.end('GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n');
+    assert.match((await socket.toArray()).join(''), /"slot":0/);
+    await workers.close();
+  });
+});
+
+test('workers end when their supervisor is killed', async () => {
+  const child = startChild('workers/supervisor');
+  const end = ended(child);
+  const { port, pids } = await message<{ port: number; pids: number[] }>(child);
+  await ask(port);
+  child.kill('SIGKILL');
+  await end; // and what its workers have of its standard output
+  await until(() => pids.every((pid) => !isRunning(pid)));
+});
+
+test('connections wait in the backlog while all workers are stopped, and are served when these are killed', async () => {
+  await supervised({ patience: 1500 }, async (workers, port) => {
+    const before = openDescriptors().size;
+    for (const { pid } of workers.list) process.kill(pid!, 'SIGSTOP');
+    const clients = Array.from({ length: 300 }, () => new Client(port));
+    await Promise.all(clients.map(({ socket }) => once(socket, 'connect')));
+    await until(() => openDescriptors().size > before + clients.length);
+    assert.ok(openDescriptors().size <= before + clients.length + 2 * 64 + 8);
+    await Promise.all(clients.map(({ answer }) => answer));
+  });
+});
+
+/** A dead process whose parent has not asked for it yet is not running. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+const CLIENTS = 40;
+
+/** Stops one worker and kills another while so many clients ask. Returns how many were answered, and the rest. */
+async function strand(port: number, [stopped, killed]: number[]): Promise<Client[]> {
+  process.kill(stopped!, 'SIGSTOP');
+  const clients = Array.from({ length: CLIENTS }, () => new Client(port));
+  process.kill(killed!, 'SIGKILL');
+  return clients;
+}
+
+test('nobody is stranded when one worker is stopped and another killed while 40 clients connect', async () => {
+  await supervised({ count: 3, patience: 1000, pick: 'turn' }, async (workers, port) => {
+    const clients = await strand(
+      port,
+      workers.list.map(({ pid }) => pid!),
+    );
+    const answers = await Promise.all(clients.map(({ answer }) => answer));
+    assert.equal(answers.length, CLIENTS);
+  });
+});
+
+test("node's cluster, the control, leaves clients of a stopped worker without an answer", async () => {
+  const child = startChild('workers/cluster');
+  const end = ended(child);
+  const { port, pids } = await message<{ port: number; pids: number[] }>(child);
+  const clients = await strand(port, pids);
+  const answered = await Promise.all(
+    clients.map(({ answer }) =>
+      Promise.race([
+        answer.then(
+          () => true,
+          () => false,
+        ),
+        later(3000),
+      ]),
+    ),
+  );
+  process.kill(pids[0]!, 'SIGCONT');
+  for (const { socket } of clients) socket.destroy();
+  child.send('end');
+  await end;
+  assert.ok(answered.filter(Boolean).length < CLIENTS);
+});
+
+/** Longer than what fdpasser needs for the same. */
+async function later(milliseconds: number): Promise<false> {
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  return false;
+}
