@@ -17,6 +17,7 @@ buildSync({
     index: 'dist/index.js',
     systemd: 'dist/systemd/index.js',
     workers: 'dist/workers/index.js',
+    takeover: 'dist/takeover/index.js',
     cli: 'dist/cli/cli.js',
   },
   outdir,

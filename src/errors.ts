@@ -450,3 +450,89 @@ export function noBarrier(milliseconds: number): FdPasserError {
     `The service manager did not take all it was told within ${milliseconds} ms: it is busy, or knows no BARRIER=1`,
   );
 }
+
+/** A takeover that did not come about, or was taken back: at which step, and which process is at the other end. */
+export class TakeoverError extends FdPasserError {
+  /** The message of the protocol (docs/takeover.md) that was due: `'MANIFEST'`, say. */
+  readonly step: string;
+  /** The process at the other end, if it is known. */
+  readonly pid: number | undefined;
+
+  constructor(code: string, step: string, pid: number | undefined, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+    this.name = 'TakeoverError';
+    this.step = step;
+    this.pid = pid;
+  }
+}
+
+function processOf(pid: number | undefined): string {
+  return pid === undefined ? 'the process there' : `process ${pid}`;
+}
+
+export function takeoverBusy(path: string, pid: number | undefined): TakeoverError {
+  return new TakeoverError(
+    'ERR_FDPASSER_BUSY',
+    'HELLO',
+    pid,
+    `Somebody else takes over at '${path.replaceAll('\0', '@')}' already: ${processOf(pid)}. One does at a time: end this ` +
+      'process, and try again when that one serves or has given up',
+  );
+}
+
+export function stepTimedOut(step: string, pid: number | undefined, milliseconds: number): TakeoverError {
+  return new TakeoverError(
+    'ERR_FDPASSER_STEP_TIMEOUT',
+    step,
+    pid,
+    `${step}: ${processOf(pid)} did not do its part of the takeover within ${milliseconds} ms. Is it stopped, or busy? ` +
+      'stepTimeout and initTimeout say how long it may take; patience, in the new process, kills an old one that is stuck',
+  );
+}
+
+export function takeoverPeerGone(step: string, pid: number | undefined, cause?: Error): TakeoverError {
+  const why = cause === undefined ? '' : ` (${cause.message})`;
+  return new TakeoverError(
+    'ERR_FDPASSER_GONE',
+    step,
+    pid,
+    `${step}: ${processOf(pid)} ended, or closed the connection, before the takeover was done${why}. Look at what it wrote ` +
+      'last; its allow may also refuse this user',
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** For the old process: the new one gave up. For the new one: the old one took it back, and serves again. */
+export function takenBack(step: string, pid: number | undefined, reason: string): TakeoverError {
+  return new TakeoverError(
+    'ERR_FDPASSER_ROLLED_BACK',
+    step,
+    pid,
+    `${step}: ${processOf(pid)} took the takeover back: ${reason}. The old process serves, and the new one leaves`,
+  );
+}
+
+export function takeoverProtocol(step: string, pid: number | undefined, what: string): TakeoverError {
+  return new TakeoverError(
+    'ERR_FDPASSER_PROTOCOL',
+    step,
+    pid,
+    `${step}: ${processOf(pid)} does not speak the takeover protocol of this version: ${what} (docs/takeover.md)`,
+  );
+}
+
+/** `what` begins the sentence "… is not possible while …". */
+export function wrongState(what: string, state: string): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_STATE',
+    `${what} is not possible now: this process is in the state '${state}' (serving.state)`,
+  );
+}
+
+export function noTakeoverInCluster(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_CLUSTER',
+    "A worker of node:cluster cannot take over: its primary has the listeners. Workers of 'fdpasser/workers' can be " +
+      'replaced, supervisor and all',
+  );
+}

@@ -7,7 +7,7 @@ const path = (name: string): string => fileURLToPath(new URL(`../../../${name}`,
 const read = (name: string): string => readFileSync(path(name), 'utf8');
 
 test('the document of an entry point has every public name of it in a heading or marked as code', () => {
-  for (const entry of ['systemd', 'workers']) {
+  for (const entry of ['systemd', 'takeover', 'workers']) {
     const names = [...read(`src/${entry}/index.ts`).matchAll(/\{([^}]*)\}/g)].flatMap((match) => match[1]!.split(','));
     for (const name of names.map((text) => text.replace('type ', '').trim()).filter((text) => text !== ''))
       assert.match(read(`docs/${entry}.md`), new RegExp(`^#+ .*\\b${name}\\b|\`${name}\``, 'm'), name);

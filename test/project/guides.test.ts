@@ -194,6 +194,22 @@ test('the guide to multiprocessing.reduction passes a file to Python and back', 
   assert.match(await program.over(), /^Python has descriptor of \d+ bytes\nNode has it back: a file\n$/);
 });
 
+test('the guide to zero downtime replaces its server, and the old one ends by itself', () =>
+  inFolder(async (folder) => {
+    const script = `${unpack('zero-downtime')}/app.js`;
+    const port = await freePort();
+    const start = (): Program => new Program(process.execPath, script, `${folder}/control`, `${port}`);
+    const old = start();
+    await old.says(/(serves)$/);
+    assert.equal(await ask(port), `${old.pid}\n`);
+    const heir = start();
+    await heir.says(/(serves)$/);
+    assert.equal(await ask(port), `${heir.pid}\n`);
+    assert.match(await old.over(), /drained\n$/);
+    heir.signal('SIGKILL');
+    await assert.rejects(heir.over());
+  }));
+
 test('the guide to worker threads answers from both threads of one process', async () => {
   const program = Program.ofGuide('worker-threads', 'main.js', '0');
   const found = await answers(await program.port(), ({ size }) => size === 2);

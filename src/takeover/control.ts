@@ -1,0 +1,180 @@
+import { lstatSync } from 'node:fs';
+import { constants } from 'node:os';
+import { FdChannel } from '../channel/channel.js';
+import { attempt } from '../common/attempt.js';
+import { builtin } from '../common/lazy-modules.js';
+import { ownMade, ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { isAbstract } from '../endpoint/address.js';
+import { connect } from '../endpoint/connect.js';
+import { peerCredentials } from '../endpoint/credentials.js';
+import { bindPath, Place } from '../endpoint/path.js';
+import { listen } from '../endpoint/listen.js';
+import { FdServer } from '../endpoint/server.js';
+import { checked, systemError } from '../errors.js';
+import { typeNumber } from '../native/kinds.js';
+import { addon } from '../native/load.js';
+import { Conversation } from './conversation.js';
+import { listenAs } from './listeners/node-listening.js';
+import { fromPredecessor, fromSuccessor, type FromPredecessor, type FromSuccessor } from './messages.js';
+import type { Settings } from './options.js';
+import { trace } from './trace.js';
+
+export type WithSuccessor = Conversation<FromSuccessor, FromPredecessor>;
+export type WithPredecessor = Conversation<FromPredecessor, FromSuccessor>;
+
+/** Gets each conversation, and resolves when it knows what the other wants. */
+type Greet = (conversation: WithSuccessor) => Promise<void>;
+
+/** Of what one process sends to the other, at most: many listeners, say. */
+const MOST_BYTES = 1 << 20;
+const MOST_FDS = 4096;
+/** The longest that a timer waits: each step has its own. */
+const MAX_DELAY = 0x7fff_ffff;
+/** How many who have not said what they want are heard at a time. The others wait in the backlog. */
+const MOST_SILENT = 64;
+const BACKLOG = 511;
+
+/**
+ * Asks for a conversation with whoever serves at the path. `undefined` when nobody does. Rejects with `EACCES` for a
+ * process that may not be there.
+ */
+export async function dial(path: string, { allow, stepTimeout }: Settings): Promise<WithPredecessor | undefined> {
+  const socket = await connect(path, { timeout: stepTimeout }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return undefined;
+    throw error;
+  });
+  if (socket === undefined) return undefined;
+  try {
+    const peer = peerCredentials(socket);
+    const allowed = allow === undefined ? peer.uid === process.geteuid?.() : allow(peer);
+    if (!allowed) {
+      const advice = `Process ${peer.pid} of user ${peer.uid} serves there, and allow does not let it hand over`;
+      throw systemError(-constants.errno.EACCES, 'connect', { path, advice });
+    }
+    const channel = new FdChannel(socket, { maxMessageBytes: MOST_BYTES, maxFds: MOST_FDS, helloTimeout: MAX_DELAY });
+    return new Conversation(channel, peer.pid, fromPredecessor);
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/** Whether anybody would hear who dials. */
+export async function isServed(path: string): Promise<boolean> {
+  try {
+    (await connect(path)).close();
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code !== 'ENOENT' && code !== 'ECONNREFUSED';
+  }
+}
+
+/** The control path of the process that serves there: who dials it wants to take over. One process has it at a time. */
+export class Control {
+  readonly path: string;
+  readonly #server: FdServer;
+  readonly #settings: Settings;
+  readonly #place: Place | undefined;
+  readonly #greet: Greet;
+  #stopped = new AbortController();
+  #silent = 0;
+  #heard: (() => void) | undefined;
+
+  private constructor(path: string, server: FdServer, place: Place | undefined, settings: Settings, greet: Greet) {
+    this.path = path;
+    this.#server = server;
+    this.#place = place;
+    this.#settings = settings;
+    this.#greet = greet;
+    void this.#accept();
+  }
+
+  /**
+   * Takes the path, where nobody has it. Throws `EADDRINUSE` when somebody has it.
+   */
+  static listen(path: string, settings: Settings, greet: Greet): Control {
+    const { allow } = settings;
+    const mode = allow === undefined ? 0o600 : 0o666;
+    const options = allow === undefined ? {} : { allow };
+    trace('takeover: control path %s is ours', path);
+    if (isAbstract(path)) return new Control(path, listen(path, options), undefined, settings, greet);
+    // Not by listen(), whose server would take the path away also when a successor has it.
+    const [fd, place] = bindPath(path, { type: typeNumber('stream'), mode, backlog: BACKLOG });
+    return new Control(path, FdServer.from(ownMade(fd), options), place, settings, greet);
+  }
+
+  /** Goes on in the place of a predecessor, with its listener. */
+  static adopt(path: string, socket: OwnedFd, settings: Settings, greet: Greet): Control {
+    noteListener(socket);
+    const { allow } = settings;
+    const server = FdServer.from(socket, allow === undefined ? {} : { allow });
+    trace('takeover: control path %s is ours, inherited', path);
+    return new Control(path, server, placeOf(path), settings, greet);
+  }
+
+  /** Another descriptor of its listener. */
+  duplicate(): OwnedFd {
+    return ownReceived(checked(addon.dup(this.#server.fd), 'fcntl'));
+  }
+
+  /** Hears nobody any more who dials: a successor has the path. */
+  release(): void {
+    this.#stopped.abort();
+  }
+
+  /** The successor has not come to serve: hears who dials again. */
+  reopen(): void {
+    if (!this.#stopped.signal.aborted) return;
+    this.#stopped = new AbortController();
+    void this.#accept();
+  }
+
+  /** Closes the listener, and takes the path away unless a successor has it. */
+  close(): void {
+    const released = this.#stopped.signal.aborted;
+    this.#stopped.abort();
+    if (!released) attempt(() => this.#place?.leave());
+    attempt(() => this.#server.close());
+  }
+
+  async #accept(): Promise<void> {
+    const { signal } = this.#stopped;
+    try {
+      while (!signal.aborted) {
+        if (this.#silent < MOST_SILENT) void this.#converse(await this.#server.accept({ signal }));
+        else await new Promise<void>((resolve) => (this.#heard = resolve));
+      }
+    } catch (error) {
+      if (!signal.aborted) process.emitWarning(error as Error);
+    }
+  }
+
+  async #converse(socket: OwnedFd): Promise<void> {
+    this.#silent++;
+    try {
+      const { pid } = peerCredentials(socket);
+      const channel = new FdChannel(socket, { maxFds: 1, helloTimeout: this.#settings.stepTimeout });
+      await this.#greet(new Conversation(channel, pid, fromSuccessor));
+    } catch (error) {
+      trace('takeover: refused: %s', (error as Error).message);
+      if (!socket.closed) socket.close();
+    } finally {
+      this.#silent--;
+      this.#heard?.();
+    }
+  }
+}
+
+/** Who connects is told, by the kernel, who called listen(2) last: this process from now on. */
+function noteListener(socket: OwnedFd): void {
+  const server = new builtin.net.Server();
+  listenAs(server, { fd: socket.dup().take(), backlog: BACKLOG, exclusive: true });
+  server.close();
+}
+
+function placeOf(path: string): Place | undefined {
+  if (isAbstract(path)) return undefined;
+  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && new Place(path, stats);
+}

@@ -1,0 +1,125 @@
+import type { FdChannel } from '../channel/channel.js';
+import type { Message } from '../channel/message.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
+import { stepTimedOut, takeoverPeerGone, takeoverProtocol } from '../errors.js';
+import type { FromPredecessor, FromSuccessor, Step } from './messages.js';
+import { trace } from './trace.js';
+
+/** A message with what came beside it, which the receiver closes. */
+export interface Heard<In> {
+  message: In;
+  fds: OwnedFd[];
+}
+
+/**
+ * One end of what two processes say to each other. Each failure is an error that says at which step it happened, and
+ * with which process.
+ */
+export class Conversation<In extends FromPredecessor | FromSuccessor, Out extends FromPredecessor | FromSuccessor> {
+  readonly channel: FdChannel;
+  readonly pid: number | undefined;
+  readonly #read: (value: unknown) => In | undefined;
+
+  constructor(channel: FdChannel, pid: number | undefined, read: (value: unknown) => In | undefined) {
+    this.channel = channel;
+    this.pid = pid;
+    this.#read = read;
+    channel.on('unreadable', () => {}); // counts as nothing said: the step's time runs on
+  }
+
+  /** Says something and does not wait. If the other process has gone, it is found out when its answer is waited for. */
+  say(message: Out): void {
+    this.#trace('to', message);
+    this.channel.send(message).catch(() => {});
+  }
+
+  /** Hands a live connection over. Resolves when the other process has it; rejects when it has not, and never will. */
+  carry(message: Out, fd: OwnedFd): Promise<void> {
+    return this.channel.send(message, [fd], { confirm: true });
+  }
+
+  /**
+   * Says something and resolves when the other process has taken it. `fds` are closed here in any case, though possibly
+   * later than this rejects.
+   */
+  async deliver(message: Out, fds: OwnedFd[], timeout: number): Promise<void> {
+    this.#trace('to', message);
+    const sent = this.channel.send(message, fds, { confirm: true });
+    sent.catch(() => OwnedFd.closeAll(fds));
+    await this.#within(sent, stepOf(message), timeout);
+  }
+
+  /** The next message, which must be within `timeout` milliseconds. */
+  async hear(step: Step, timeout: number): Promise<Heard<In>> {
+    const left = new AbortController();
+    try {
+      return this.#understand(step, await this.#within(this.channel.receive({ signal: left.signal }), step, timeout));
+    } finally {
+      left.abort();
+    }
+  }
+
+  /** Hears nothing more, and calls back when the other process has ended it. */
+  whenEnded(callback: () => void): void {
+    this.channel.once('close', callback);
+    void this.#ignore();
+  }
+
+  /** Closes it at once. */
+  end(): void {
+    this.channel.destroy();
+  }
+
+  async #ignore(): Promise<void> {
+    try {
+      for await (const { fds } of this.channel) OwnedFd.closeAll(fds);
+    } catch {
+      // It has ended.
+    }
+  }
+
+  #understand(step: Step, { value, fds }: Message): Heard<In> {
+    const message = this.#read(value);
+    if (message === undefined) {
+      OwnedFd.closeAll(fds);
+      throw takeoverProtocol(step, this.pid, `it said ${JSON.stringify(value)?.slice(0, 80)}`);
+    }
+    this.#trace('from', message);
+    return { message, fds };
+  }
+
+  async #within<T>(promise: Promise<T>, step: Step, timeout: number): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      if (timeout === Infinity) return;
+      // After a process was stopped its timers are called before it reads what has come meanwhile.
+      timer = setTimeout(() => afterReading(() => reject(stepTimedOut(step, this.pid, timeout))), timeout);
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } catch (error) {
+      throw (error as { step?: Step }).step === undefined ? this.#gone(step, error as Error) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The channel says that its peer has ended by `ERR_FDPASSER_CLOSED` without a cause. */
+  #gone(step: Step, error: NodeJS.ErrnoException): Error {
+    const inOrder = error.code === 'ERR_FDPASSER_CLOSED' && error.cause === undefined;
+    return takeoverPeerGone(step, this.pid, inOrder ? undefined : error);
+  }
+
+  #trace(direction: string, message: In | Out): void {
+    trace('takeover: %s %s process %s', stepOf(message), direction, this.pid ?? '?');
+  }
+}
+
+/** Calls back when the event loop has looked twice at what can be read. */
+function afterReading(callback: () => void): void {
+  setImmediate(() => setImmediate(callback));
+}
+
+function stepOf(message: { type: string }): Step {
+  return message.type.toUpperCase() as Step;
+}

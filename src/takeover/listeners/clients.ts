@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2';
+import type { Server, Socket } from 'node:net';
+
+/** The largest stream identifier: "I am about to go, but go on for a moment" (RFC 9113, 6.8). */
+const ALL_STREAMS = 2 ** 31 - 1;
+
+/** Who is connected to a server, and how each is asked to leave. */
+export class Clients {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  /** `tls.TLSSocket`s, over some of those. */
+  readonly #secure = new Set<Socket>();
+  readonly #sessions = new Set<ServerHttp2Session>();
+  /** Which of those that leave need not be asked to, since they move to another process. */
+  #moves: ((socket: Socket) => boolean) | undefined;
+  #whenGone: (() => void)[] = [];
+
+  constructor(server: Server) {
+    this.#server = server;
+    server.prependListener('connection', (socket: Socket) => {
+      this.#keep(this.#sockets, socket);
+    });
+    server.prependListener('secureConnection', (socket: Socket) => this.#keep(this.#secure, socket));
+    server.prependListener('session', (session: ServerHttp2Session) => {
+      this.#keep(this.#sessions, session);
+      if (this.#moves !== undefined) goAway(session);
+    });
+  }
+
+  /**
+   * From now on each response closes its connection, unless that moves, and each session of HTTP/2 takes no new
+   * requests. Again: those that have turned out not to move are asked as well.
+   */
+  leave(moves: (socket: Socket) => boolean): void {
+    if (this.#moves === undefined) {
+      this.#server.prependListener('request', this.#closeAfter);
+      if (this.#server.listenerCount('checkContinue') > 0)
+        this.#server.prependListener('checkContinue', this.#closeAfter);
+    }
+    this.#moves = moves;
+    for (const socket of [...this.#sockets, ...this.#secure]) {
+      const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+      if (response && !moves(socket)) response.shouldKeepAlive = false;
+    }
+    for (const session of this.#sessions) goAway(session);
+  }
+
+  /** They stay after all. */
+  stay(): void {
+    this.#moves = undefined;
+    this.#server.removeListener('request', this.#closeAfter);
+    this.#server.removeListener('checkContinue', this.#closeAfter);
+  }
+
+  whenGone(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenGone.push(resolve);
+      this.#check();
+    });
+  }
+
+  cut(): void {
+    for (const session of this.#sessions) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  readonly #closeAfter = (request: IncomingMessage, response: ServerResponse | Http2ServerResponse): void => {
+    if (!('stream' in response) && !this.#moves?.(request.socket)) response.shouldKeepAlive = false;
+  };
+
+  #keep<T extends Socket | ServerHttp2Session>(set: Set<T>, client: T): void {
+    set.add(client);
+    (client as Socket).once('close', () => {
+      set.delete(client);
+      this.#check();
+    });
+  }
+
+  #check(): void {
+    if (this.#whenGone.length === 0 || this.#sockets.size > 0) return;
+    for (const resolve of this.#whenGone.splice(0)) resolve();
+  }
+}
+
+/** In two steps: what the client has sent before it reads the first is still answered. */
+function goAway(session: ServerHttp2Session): void {
+  if (session.closed || session.destroyed) return;
+  session.goaway(0, ALL_STREAMS);
+  session.ping(() => {
+    if (!session.destroyed) session.close();
+  });
+}

@@ -1,0 +1,129 @@
+import type { Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { invalidValue } from '../../common/arguments.js';
+import { builtin } from '../../common/lazy-modules.js';
+import { datagramNumber, stopReceiving } from '../../descriptor/node-internals.js';
+import { ownReceived, type OwnedFd } from '../../descriptor/owned-fd.js';
+import { checked } from '../../errors.js';
+import { addon } from '../../native/load.js';
+import type { Carried } from '../live/index.js';
+import type { Endpoint } from '../messages.js';
+import type { Inherited, Listener } from './listener.js';
+import { fits, wantedOfDatagrams, type Wanted } from './wanted.js';
+
+type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
+
+// As it was before `fdpasser/takeover/register` put its own in its place.
+const bind = (builtin.dgram.Socket.prototype as unknown as Record<'bind', () => unknown>).bind;
+
+/** `socket.bind()` as Node has it. */
+export function bindAs(socket: Socket, ...args: unknown[]): void {
+  Reflect.apply(bind, socket, args);
+}
+
+/** A `dgram.Socket`. It can send at any time; what it does not receive waits in the socket, for whoever does. */
+export class DatagramListener implements Listener {
+  readonly name: string;
+  readonly #socket: Socket;
+  readonly #args: readonly unknown[];
+  readonly #wanted: Wanted;
+  #state: State = 'unbound';
+  #inherited: OwnedFd | undefined;
+  #receiveOn: (() => void) | undefined;
+
+  /** `args` are those of `socket.bind()`, without a callback. */
+  constructor(name: string, socket: Socket, args: readonly unknown[], closed: () => void) {
+    this.name = name;
+    this.#socket = socket;
+    this.#args = args;
+    this.#wanted = wantedOfDatagrams(args);
+    socket.once('close', () => {
+      this.#state = 'closed';
+      this.#inherited?.close();
+      closed();
+    });
+  }
+
+  get transferable(): boolean {
+    return this.#wanted.kind !== 'nameless' && this.#state === 'serving';
+  }
+
+  get endpoint(): Endpoint {
+    const { address, port } = this.#socket.address();
+    return { kind: 'udp', address, port };
+  }
+
+  accepts(endpoint: Endpoint): boolean {
+    return fits(endpoint, this.#wanted);
+  }
+
+  async bind(inherited: Inherited | undefined): Promise<void> {
+    if (inherited === undefined) {
+      const listening = once(this.#socket, 'listening');
+      bindAs(this.#socket, ...this.#args);
+      await listening;
+      this.#receiveOn = stopReceiving(this.#socket);
+    } else this.#inherited = inherited.socket;
+    this.#state = 'bound';
+  }
+
+  async serve(): Promise<void> {
+    if (this.#inherited !== undefined) {
+      const listening = once(this.#socket, 'listening'); // before: it may be emitted at once
+      bindAs(this.#socket, { fd: this.#inherited.take(), exclusive: true });
+      await listening;
+    }
+    this.#inherited = undefined;
+    this.resume();
+  }
+
+  /** The program's own `bind()` has bound it. */
+  adopt(): void {
+    this.#state = 'serving';
+  }
+
+  duplicate(): OwnedFd {
+    return ownReceived(checked(addon.dup(datagramNumber(this.#socket)), 'fcntl'));
+  }
+
+  pause(): void {
+    if (this.#state !== 'serving') return;
+    this.#receiveOn = stopReceiving(this.#socket);
+    this.#state = 'paused';
+  }
+
+  resume(): void {
+    if (this.#state === 'released' || this.#state === 'closed') return;
+    this.#receiveOn?.();
+    this.#receiveOn = undefined;
+    this.#state = 'serving';
+  }
+
+  release(): void {
+    if (this.#state !== 'closed') this.#state = 'released';
+  }
+
+  readonly takesLive = false;
+
+  adoptLive(kind: string): void {
+    throw invalidValue('kind', 'left out for datagrams, which have no connections', kind);
+  }
+
+  carry(): void {
+    throw invalidValue('name', 'of a server with connections', this.name);
+  }
+
+  async *leaveLive(): AsyncGenerator<Carried, void> {}
+
+  drain(): void {}
+
+  async whenGone(): Promise<void> {}
+
+  cut(): void {}
+
+  close(): void {
+    this.#inherited?.close();
+    this.#inherited = undefined;
+    if (this.#state !== 'closed' && this.#state !== 'unbound') this.#socket.close();
+  }
+}

@@ -1,0 +1,51 @@
+import type { OwnedFd } from '../../descriptor/owned-fd.js';
+import type { Carried, Carrier } from '../live/index.js';
+import type { Json } from '../live/carried.js';
+import type { Endpoint } from '../messages.js';
+
+/** What a predecessor handed over under a name. */
+export interface Inherited {
+  socket: OwnedFd;
+  endpoint: Endpoint;
+}
+
+/**
+ * One server or datagram socket of the program, and what it listens on. Who shares the listening socket with other
+ * processes serves it, or has paused.
+ */
+export interface Listener {
+  readonly name: string;
+  /** Whether a successor can have it: it is bound, its address is no accident, and the program has not closed it. */
+  readonly transferable: boolean;
+  readonly endpoint: Endpoint;
+  /** Whether what a predecessor listens on is what this one is to listen on. */
+  accepts(endpoint: Endpoint): boolean;
+  /** Gets what to listen on, and does not accept yet. */
+  bind(inherited: Inherited | undefined): Promise<void>;
+  /** Accepts from now on. */
+  serve(): Promise<void>;
+  /** Another descriptor for a successor. */
+  duplicate(): OwnedFd;
+  /** Accepts nothing more, and keeps what it listens on. */
+  pause(): void;
+  /** Accepts again. */
+  resume(): void;
+  /** A successor has it for good: nothing of the address is this process's any more. */
+  release(): void;
+  /** Whether it can go on with live connections of a predecessor. */
+  readonly takesLive: boolean;
+  /** Goes on with one. Throws when it cannot; `fd` is then the caller's still. */
+  adoptLive(kind: string, fd: OwnedFd, state: Json): void;
+  /** How connections of the program's own protocol move. */
+  carry(carrier: Carrier): void;
+  /** Each connection that moves, when it can go. */
+  leaveLive(signal: AbortSignal): AsyncGenerator<Carried, void>;
+  /** Asks those who are connected, and do not move, to leave, as their protocol does that. */
+  drain(): void;
+  /** Resolves when nobody is connected any more. */
+  whenGone(): Promise<void>;
+  /** Ends what is still connected. */
+  cut(): void;
+  /** Closes the program's own object, and what it listens on. */
+  close(): void;
+}

@@ -1,0 +1,89 @@
+/**
+ * What takeover uses of Node's servers without its being documented, seen in Node 20, 22 and 24: nothing documented
+ * makes a server stop accepting and go on later.
+ */
+import type { Server } from 'node:net';
+import { builtin } from '../../common/lazy-modules.js';
+import { handleNumber } from '../../descriptor/node-internals.js';
+import { ownReceived, type OwnedFd } from '../../descriptor/owned-fd.js';
+import { checked } from '../../errors.js';
+import { addon } from '../../native/load.js';
+
+interface ListeningHandle {
+  readonly fd: number;
+  close(): void;
+  ref(): void;
+  unref(): void;
+  getsockname?(into: object): number;
+}
+
+interface ServerInternals {
+  _handle: ListeningHandle | null;
+  /** What `address()` of a server at a path gives. */
+  _pipeName?: string;
+  _unref: boolean;
+}
+
+const internals = (server: Server): ServerInternals => server as unknown as ServerInternals;
+
+// As they were before `fdpasser/takeover/register` put its own in their place.
+const prototype = builtin.net.Server.prototype as unknown as Record<'listen' | 'close', () => unknown>;
+const listen = prototype.listen;
+const close = prototype.close;
+
+/** `server.listen()` as Node has it. */
+export function listenAs(server: Server, ...args: unknown[]): void {
+  Reflect.apply(listen, server, args);
+}
+
+/** Stops listening, and leaves idle connections of an `http.Server` alone, which its own `close()` would cut. */
+export function closeListening(server: Server): void {
+  Reflect.apply(close, server, []);
+}
+
+/** Another descriptor of what the server listens on. */
+export function duplicateOf(server: Server): OwnedFd {
+  return ownReceived(checked(addon.dup(handleNumber(server)), 'fcntl'));
+}
+
+/** What `server.address()` says of a listener that this library bound to a path. */
+export function notePath(server: Server, path: string): void {
+  internals(server)._pipeName = path;
+}
+
+/**
+ * Stops a server from accepting: its handle is closed, and one that does nothing stands in for it, so that the server
+ * still counts as listening. `onClose` is called when the program closes the server meanwhile.
+ */
+export function stopAccepting(server: Server, onClose: () => void): void {
+  const address = server.address();
+  const handle = internals(server)._handle!;
+  const getsockname = (into: object): number => {
+    Object.assign(into, address);
+    return 0;
+  };
+  internals(server)._handle = {
+    fd: -1,
+    close: onClose,
+    ref() {},
+    unref() {},
+    ...(typeof address === 'string' ? {} : { getsockname }),
+  };
+  handle.close();
+}
+
+/**
+ * Accepts again, from a listening socket that the server owns from now on. It emits no `'listening'`, for it did
+ * before.
+ */
+export function acceptAgain(server: Server, socket: OwnedFd): void {
+  const lender = new builtin.net.Server();
+  listenAs(lender, { fd: socket.take(), exclusive: true });
+  const handle = internals(lender)._handle!;
+  const owner = Object.getOwnPropertySymbols(handle).find(({ description }) => description === 'owner_symbol')!;
+  Object.assign(handle, { [owner]: server });
+  lender.removeAllListeners();
+  internals(lender)._handle = null;
+  internals(server)._handle = handle;
+  if (internals(server)._unref) handle.unref();
+}

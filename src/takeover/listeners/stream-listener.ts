@@ -1,0 +1,221 @@
+import { once } from 'node:events';
+import { lstatSync } from 'node:fs';
+import type { AddressInfo, Server } from 'node:net';
+import { attempt } from '../../common/attempt.js';
+import { builtin } from '../../common/lazy-modules.js';
+import { ownMade, type OwnedFd } from '../../descriptor/owned-fd.js';
+import { bindPath, Place } from '../../endpoint/path.js';
+import { isAbstract } from '../../endpoint/address.js';
+import { typeNumber } from '../../native/kinds.js';
+import type { Json } from '../live/carried.js';
+import { LiveConnections, type Carried, type Carrier, type LiveSettings } from '../live/index.js';
+import type { Endpoint } from '../messages.js';
+import { Clients } from './clients.js';
+import type { Inherited, Listener } from './listener.js';
+import { acceptAgain, closeListening, duplicateOf, listenAs, notePath, stopAccepting } from './node-listening.js';
+import { fits, wantedOfServer, type Wanted } from './wanted.js';
+
+/**
+ * `'bound'` and `'paused'`: it has a descriptor of the listening socket and does not accept. `'released'`: a successor
+ * has it.
+ */
+type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
+
+/** Node's defaults. */
+const BACKLOG = 511;
+const PATH_MODE = 0o777;
+
+/** A `net.Server`, or one that is made of it: of HTTP, HTTPS, HTTP/2, TLS. */
+export class StreamListener implements Listener {
+  readonly name: string;
+  readonly #server: Server;
+  readonly #args: readonly unknown[];
+  readonly #wanted: Wanted;
+  readonly #settings: LiveSettings;
+  readonly #live: LiveConnections;
+  readonly #clients: Clients;
+  #state: State = 'unbound';
+  /** While it does not accept. */
+  #socket: OwnedFd | undefined;
+  /** The path, while it is this process's to take away. */
+  #place: Place | undefined;
+  #file: string | undefined;
+
+  /** `args` are those of `server.listen()`, without a callback. */
+  constructor(name: string, server: Server, args: readonly unknown[], settings: LiveSettings, closed: () => void) {
+    this.name = name;
+    this.#settings = settings;
+    this.#live = new LiveConnections(server, settings);
+    this.#server = server;
+    this.#args = args;
+    this.#wanted = wantedOfServer(args);
+    this.#clients = new Clients(server);
+    server.once('close', () => {
+      const { serving } = this;
+      this.#state = 'closed';
+      this.#socket?.close();
+      if (serving) this.#leavePath();
+      closed();
+    });
+  }
+
+  get transferable(): boolean {
+    return this.#wanted.kind !== 'nameless' && this.#state === 'serving' && this.#server.listening;
+  }
+
+  get serving(): boolean {
+    return this.#state === 'serving';
+  }
+
+  get endpoint(): Endpoint {
+    if (this.#wanted.kind === 'unix') {
+      const { path } = this.#wanted;
+      return { kind: 'unix', path, ...(this.#file === undefined ? {} : { file: this.#file }) };
+    }
+    const { address, port } = this.#server.address() as AddressInfo;
+    return { kind: 'tcp', address, port };
+  }
+
+  accepts(endpoint: Endpoint): boolean {
+    return fits(endpoint, this.#wanted);
+  }
+
+  async bind(inherited: Inherited | undefined): Promise<void> {
+    if (inherited !== undefined) this.#inherit(inherited);
+    else if (this.#wanted.kind === 'unix' && !isAbstract(this.#wanted.path)) this.bindPath();
+    else this.#socket = await boundBy(this.#args);
+    this.#state = 'bound';
+  }
+
+  /**
+   * Binds the path here, and not in Node, which would take it away when it closes its handle. As Node does, the mode is
+   * what the umask leaves.
+   */
+  bindPath(): void {
+    const { path } = this.#wanted as { path: string };
+    const { backlog = BACKLOG, readableAll = false, writableAll = false } = this.#options;
+    const mode = (PATH_MODE & ~process.umask()) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
+    const [fd, place] = bindPath(path, { type: typeNumber('stream'), mode, backlog });
+    this.#socket = ownMade(fd);
+    this.#place = place;
+    this.#file = fileAt(path);
+    this.#state = 'bound';
+  }
+
+  #inherit({ socket, endpoint }: Inherited): void {
+    this.#socket = socket;
+    if (endpoint.kind !== 'unix' || isAbstract(endpoint.path)) return;
+    this.#file = endpoint.file;
+    const stats = lstatSync(endpoint.path, { bigint: true, throwIfNoEntry: false });
+    if (stats !== undefined && endpoint.file === `${stats.dev}:${stats.ino}`)
+      this.#place = new Place(endpoint.path, stats);
+  }
+
+  async serve(): Promise<void> {
+    const listening = once(this.#server, 'listening');
+    this.serveNow();
+    await listening;
+  }
+
+  /** The same; `'listening'` or `'error'` is emitted soon. */
+  serveNow(): void {
+    const { backlog = BACKLOG, signal } = this.#options;
+    listenAs(this.#server, { fd: this.#socket!.take(), backlog, exclusive: true, ...(signal && { signal }) });
+    if (this.#wanted.kind === 'unix') notePath(this.#server, this.#wanted.path);
+    this.#socket = undefined;
+    this.#state = 'serving';
+  }
+
+  /** The program's own `listen()` has bound it. */
+  adopt(): void {
+    this.#state = 'serving';
+  }
+
+  duplicate(): OwnedFd {
+    return this.#socket?.dup() ?? duplicateOf(this.#server);
+  }
+
+  pause(): void {
+    if (this.#state !== 'serving') return;
+    this.#socket = duplicateOf(this.#server);
+    this.#state = 'paused';
+    stopAccepting(this.#server, () => {
+      if (this.#state === 'paused') this.#state = 'closed';
+    });
+  }
+
+  resume(): void {
+    if (this.#state !== 'paused') return;
+    acceptAgain(this.#server, this.#socket!);
+    this.#socket = undefined;
+    this.#state = 'serving';
+    this.#clients.stay();
+  }
+
+  release(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+    if (this.#state !== 'closed') this.#state = 'released';
+  }
+
+  get takesLive(): boolean {
+    return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
+  }
+
+  adoptLive(kind: string, fd: OwnedFd, state: Json): void {
+    this.#live.adopt(kind, fd, state);
+  }
+
+  carry(carrier: Carrier): void {
+    this.#live.carrier = carrier;
+  }
+
+  leaveLive(signal: AbortSignal): AsyncGenerator<Carried, void> {
+    return this.#live.leave(signal);
+  }
+
+  drain(): void {
+    this.#clients.leave((socket) => this.#live.moves(socket));
+  }
+
+  whenGone(): Promise<void> {
+    return this.#clients.whenGone();
+  }
+
+  cut(): void {
+    this.#clients.cut();
+  }
+
+  close(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+    if (this.#server.listening) closeListening(this.#server);
+  }
+
+  get #options(): { backlog?: number; readableAll?: boolean; writableAll?: boolean; signal?: AbortSignal } {
+    const [first] = this.#args;
+    if (typeof first === 'object' && first !== null) return first;
+    const backlog = this.#args.slice(1).find((value) => typeof value === 'number');
+    return backlog === undefined ? {} : { backlog };
+  }
+
+  #leavePath(): void {
+    attempt(() => this.#place?.leave());
+  }
+}
+
+/** A listening socket that Node binds for these arguments, and does not accept from. */
+async function boundBy(args: readonly unknown[]): Promise<OwnedFd> {
+  const binder = new builtin.net.Server();
+  const listening = once(binder, 'listening');
+  listenAs(binder, ...args);
+  await listening;
+  const socket = duplicateOf(binder);
+  binder.close();
+  return socket;
+}
+
+function fileAt(path: string): string | undefined {
+  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
+}

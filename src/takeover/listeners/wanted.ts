@@ -1,0 +1,61 @@
+import { resolve } from 'node:path';
+import type { Endpoint } from '../messages.js';
+import { builtin } from '../../common/lazy-modules.js';
+
+/** What a program asks a listener to listen on. */
+export type Wanted =
+  | { kind: 'tcp' | 'udp'; host: string | undefined; port: number }
+  | { kind: 'unix'; path: string }
+  /** Something that has no name: a descriptor, a handle, any port that is free. It is never inherited. */
+  | { kind: 'nameless' };
+
+const NAMELESS: Wanted = { kind: 'nameless' };
+
+/** Of the arguments of `server.listen()`. */
+export function wantedOfServer(args: readonly unknown[]): Wanted {
+  const [first, second] = args;
+  if (typeof first === 'object' && first !== null) {
+    const { path, port, host, fd } = first as { path?: unknown; port?: unknown; host?: unknown; fd?: unknown };
+    if (fd !== undefined || '_handle' in first) return NAMELESS;
+    if (typeof path === 'string' && port === undefined) return wantedPath(path);
+    return wantedPort('tcp', port, host);
+  }
+  if (typeof first === 'string' && Number.isNaN(Number(first))) return wantedPath(first);
+  return wantedPort('tcp', first, typeof second === 'string' ? second : undefined);
+}
+
+/** Of the arguments of `socket.bind()` of a datagram socket. */
+export function wantedOfDatagrams(args: readonly unknown[]): Wanted {
+  const [first, second] = args;
+  if (typeof first === 'object' && first !== null) {
+    const { port, address, fd } = first as { port?: unknown; address?: unknown; fd?: unknown };
+    return fd === undefined ? wantedPort('udp', port, address) : NAMELESS;
+  }
+  return wantedPort('udp', first, typeof second === 'string' ? second : undefined);
+}
+
+function wantedPath(path: string): Wanted {
+  return path === '' ? NAMELESS : { kind: 'unix', path: path.startsWith('\0') ? path : resolve(path) };
+}
+
+function wantedPort(kind: 'tcp' | 'udp', port: unknown, host: unknown): Wanted {
+  const number = typeof port === 'string' && port.trim() !== '' ? Number(port) : port;
+  if (typeof number !== 'number' || !Number.isInteger(number) || number <= 0) return NAMELESS;
+  return { kind, port: number, host: typeof host === 'string' && host !== '' ? host : undefined };
+}
+
+/** A name for it, the same in each version of a program. `undefined` for what is not inherited. */
+export function nameOf(wanted: Wanted): string | undefined {
+  if (wanted.kind === 'nameless') return undefined;
+  return wanted.kind === 'unix' ? `unix:${wanted.path}` : `${wanted.kind}:${wanted.host ?? '*'}:${wanted.port}`;
+}
+
+const ANY = new Set(['::', '0.0.0.0']);
+
+/** Whether what a predecessor listens on is what is wanted here. What a host's name stands for is not looked up. */
+export function fits(endpoint: Endpoint, wanted: Wanted): boolean {
+  if (endpoint.kind === 'unix') return wanted.kind === 'unix' && wanted.path === endpoint.path;
+  if (wanted.kind !== endpoint.kind || wanted.port !== endpoint.port) return false;
+  if (wanted.host === undefined) return ANY.has(endpoint.address);
+  return builtin.net.isIP(wanted.host) === 0 || wanted.host === endpoint.address;
+}

@@ -1,0 +1,111 @@
+/** What both processes say to each other: JSON over FDP1. docs/takeover.md has the order and the meaning. */
+
+import type { Json } from './live/carried.js';
+
+export const VERSION = 1;
+
+/** What a listener listens on. */
+export type Endpoint =
+  | { kind: 'tcp' | 'udp'; address: string; port: number }
+  /** `file` is the device and inode of the path, if it has one: who has the listener last takes it away. */
+  | { kind: 'unix'; path: string; file?: string };
+
+/** A listener in a MANIFEST: its descriptor has the same place among those of the message. */
+export interface Entry {
+  name: string;
+  endpoint: Endpoint;
+}
+
+export type FromSuccessor =
+  | { type: 'hello'; version: number; pid: number }
+  | { type: 'ready' }
+  /** `probation`: milliseconds until CONFIRM at the latest; null: whenever the program says. */
+  | { type: 'serving'; probation: number | null }
+  /** `live`: the listeners whose live connections this process can go on with. */
+  | { type: 'confirm'; live: string[] }
+  | { type: 'abort'; reason: string };
+
+export type FromPredecessor =
+  | { type: 'manifest'; version: number; pid: number; listeners: Entry[] }
+  | { type: 'busy'; pid: number | null }
+  | { type: 'refused'; reason: string }
+  | { type: 'commit' }
+  | { type: 'rollback'; reason: string }
+  /** With the listener of the control path. `drainTimeout`: milliseconds until BYE at the latest. */
+  | { type: 'confirmed'; drainTimeout: number }
+  /** With a connection that was accepted by the listener of that name; `kind` and `state` are of src/takeover/live. */
+  | { type: 'live'; name: string; kind: string; state: Json }
+  | { type: 'bye' };
+
+/** What a message is called in errors and documents. */
+export type Step = Uppercase<(FromSuccessor | FromPredecessor)['type']>;
+
+/** Returns the message if it is one, whoever sent it. */
+export function fromSuccessor(value: unknown): FromSuccessor | undefined {
+  if (!isRecord(value)) return undefined;
+  switch (value.type) {
+    case 'hello':
+      return isNumber(value.version) && isNumber(value.pid) ? (value as FromSuccessor) : undefined;
+    case 'serving':
+      return value.probation === null || isNumber(value.probation) ? (value as FromSuccessor) : undefined;
+    case 'abort':
+      return typeof value.reason === 'string' ? (value as FromSuccessor) : undefined;
+    case 'confirm':
+      return Array.isArray(value.live) && value.live.every(isString) ? (value as FromSuccessor) : undefined;
+    case 'ready':
+      return value as FromSuccessor;
+    default:
+      return undefined;
+  }
+}
+
+/** The same for what a predecessor sends. */
+export function fromPredecessor(value: unknown): FromPredecessor | undefined {
+  if (!isRecord(value)) return undefined;
+  switch (value.type) {
+    case 'manifest':
+      return isNumber(value.version) && isNumber(value.pid) && areEntries(value.listeners)
+        ? (value as FromPredecessor)
+        : undefined;
+    case 'busy':
+      return value.pid === null || isNumber(value.pid) ? (value as FromPredecessor) : undefined;
+    case 'refused':
+    case 'rollback':
+      return typeof value.reason === 'string' ? (value as FromPredecessor) : undefined;
+    case 'confirmed':
+      return isNumber(value.drainTimeout) ? (value as FromPredecessor) : undefined;
+    case 'live':
+      return isString(value.name) && isString(value.kind) && 'state' in value ? (value as FromPredecessor) : undefined;
+    case 'commit':
+    case 'bye':
+      return value as FromPredecessor;
+    default:
+      return undefined;
+  }
+}
+
+function areEntries(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every((entry) => isRecord(entry) && typeof entry.name === 'string' && isEndpoint(entry.endpoint))
+  );
+}
+
+function isEndpoint(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  if (value.kind === 'unix')
+    return typeof value.path === 'string' && ['undefined', 'string'].includes(typeof value.file);
+  return (value.kind === 'tcp' || value.kind === 'udp') && typeof value.address === 'string' && isNumber(value.port);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === 'string';
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}

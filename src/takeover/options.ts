@@ -1,0 +1,78 @@
+import { checkBoolean, checkInteger, checkOptions, invalidType } from '../common/arguments.js';
+import type { PeerCredentials } from '../endpoint/credentials.js';
+
+/** What moves to the successor beside the listeners. */
+export interface LiveOptions {
+  /** Keep-alive connections of `http.Server`, between two requests. Default true. */
+  http?: boolean;
+  /** WebSockets of the package `ws`, between two messages. Default true. */
+  websocket?: boolean;
+}
+
+/** All times are in milliseconds. */
+export interface TakeoverOptions {
+  /**
+   * Who may be at the other end, by the kernel's word: `true` or `false`, at once. With it the path is open to all
+   * users, and this alone decides. Default: this process's own effective user alone.
+   */
+  allow?: (peer: PeerCredentials) => boolean;
+  /**
+   * How long the old process can still come back after this one began to serve. `Infinity`: until `confirm()`. Default
+   * 10000.
+   */
+  probation?: number;
+  /** How long the other process may take for one step. Default 5000. */
+  stepTimeout?: number;
+  /** How long a successor may take from MANIFEST to READY. Default 60000. */
+  initTimeout?: number;
+  /** How long connections may go on here after a successor has taken over. Default 30000. */
+  drainTimeout?: number;
+  /** Whether live connections move to the successor, where they can. Default true. */
+  live?: boolean | LiveOptions;
+  /** Kills (SIGKILL) a predecessor that has not answered for so long. Default: never. */
+  patience?: number;
+}
+
+/** The options as the other files use them. */
+export interface Settings {
+  readonly allow: ((peer: PeerCredentials) => boolean) | undefined;
+  readonly probation: number;
+  readonly stepTimeout: number;
+  readonly initTimeout: number;
+  readonly drainTimeout: number;
+  readonly live: Required<LiveOptions>;
+  readonly patience: number | undefined;
+}
+
+/** The longest that a timer of Node waits. */
+const MAX_DELAY = 0x7fff_ffff;
+
+export function settingsOf(options: TakeoverOptions): Settings {
+  const {
+    allow,
+    probation = 10_000,
+    stepTimeout = 5000,
+    initTimeout = 60_000,
+    drainTimeout = 30_000,
+  } = checkOptions(options);
+  if (allow !== undefined && typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
+  const { live = true, patience } = options;
+  return {
+    allow,
+    probation: probation === Infinity ? Infinity : checkInteger('options.probation', probation, 0, MAX_DELAY),
+    stepTimeout: checkInteger('options.stepTimeout', stepTimeout, 1, MAX_DELAY),
+    initTimeout: checkInteger('options.initTimeout', initTimeout, 1, MAX_DELAY),
+    drainTimeout: checkInteger('options.drainTimeout', drainTimeout, 0, MAX_DELAY),
+    live: liveOf(live),
+    patience: patience === undefined ? undefined : checkInteger('options.patience', patience, 1, MAX_DELAY),
+  };
+}
+
+function liveOf(live: boolean | LiveOptions): Required<LiveOptions> {
+  if (typeof live === 'boolean') return { http: live, websocket: live };
+  if (typeof live !== 'object' || live === null) throw invalidType('options.live', 'a boolean or an object', live);
+  const { http = true, websocket = true } = live;
+  checkBoolean('options.live.http', http);
+  checkBoolean('options.live.websocket', websocket);
+  return { http, websocket };
+}

@@ -1,0 +1,60 @@
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { takenBack, takeoverProtocol } from '../errors.js';
+import type { WithSuccessor } from './control.js';
+import { VERSION, type Entry, type FromSuccessor, type Step } from './messages.js';
+import type { Settings } from './options.js';
+
+/** What the old process has to hand over. */
+export interface Estate {
+  /** The listeners, and another descriptor of each. */
+  inventory(): { listeners: Entry[]; sockets: OwnedFd[] };
+  /** Accepts nothing more, and can go on. */
+  pause(): void;
+  /** Goes on. */
+  resume(): void;
+  /** Hears nobody any more who dials the control path. Returns another descriptor of its listener. */
+  releaseControl(): OwnedFd;
+}
+
+/**
+ * The part of the old process, from MANIFEST to the successor's having everything. It decides: until the successor has
+ * taken CONFIRMED, any failure ends with ROLLBACK, and this process serves as before.
+ *
+ * Resolves with the listeners whose live connections the successor takes. Rejects with what went wrong. The
+ * conversation then goes on until the other process ends it: its end without a ROLLBACK would mean that this process
+ * had died.
+ */
+export async function handOver(successor: WithSuccessor, estate: Estate, settings: Settings): Promise<string[]> {
+  const { stepTimeout, initTimeout, drainTimeout } = settings;
+  try {
+    const { listeners, sockets } = estate.inventory();
+    const manifest = { type: 'manifest', version: VERSION, pid: process.pid, listeners } as const;
+    await successor.deliver(manifest, sockets, stepTimeout);
+    await answer(successor, 'ready', initTimeout);
+    estate.pause();
+    await successor.deliver({ type: 'commit' }, [], stepTimeout);
+    const { probation } = await answer(successor, 'serving', stepTimeout);
+    const { live } = await answer(successor, 'confirm', probation === null ? Infinity : probation + stepTimeout);
+    await successor.deliver({ type: 'confirmed', drainTimeout }, [estate.releaseControl()], stepTimeout);
+    return live;
+  } catch (error) {
+    successor.say({ type: 'rollback', reason: (error as Error).message });
+    estate.resume();
+    throw error;
+  }
+}
+
+type Answer<T> = Extract<FromSuccessor, { type: T }>;
+
+/** Waits for the successor's next word, which must be this. */
+export async function answer<T extends FromSuccessor['type']>(
+  successor: WithSuccessor,
+  type: T,
+  timeout: number,
+): Promise<Answer<T>> {
+  const step = type.toUpperCase() as Step;
+  const { message } = await successor.hear(step, timeout);
+  if (message.type === type) return message as Answer<T>;
+  if (message.type === 'abort') throw takenBack(step, successor.pid, message.reason);
+  throw takeoverProtocol(step, successor.pid, `it said ${message.type.toUpperCase()}`);
+}

@@ -1,0 +1,499 @@
+import type { Socket as DatagramSocket } from 'node:dgram';
+import { EventEmitter, once } from 'node:events';
+import type { Server } from 'node:net';
+import { attempt } from '../common/attempt.js';
+import { invalidType, invalidValue } from '../common/arguments.js';
+import { builtin } from '../common/lazy-modules.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
+import { takeoverBusy, wrongState } from '../errors.js';
+import { Control, type WithSuccessor } from './control.js';
+import { DatagramListener } from './listeners/datagram-listener.js';
+import type { Inherited, Listener } from './listeners/listener.js';
+import { StreamListener } from './listeners/stream-listener.js';
+import type { Json } from './live/carried.js';
+import type { Carrier } from './live/index.js';
+import { VERSION } from './messages.js';
+import type { Settings } from './options.js';
+import { answer, handOver } from './predecessor.js';
+import type { Succession } from './successor.js';
+import { trace } from './trace.js';
+import { upgrade, type UpgradeOptions } from './upgrade.js';
+
+/**
+ * `'initializing'`: before `ready()`. `'ready'`: waits until the old process stops accepting. `'probation'`: serves,
+ * and the old one can still come back. `'serving'`. `'handing-over'`: a successor is in its probation. `'draining'`: a
+ * successor has everything but what is connected here. `'leaving'`: the takeover was taken back, and what was accepted
+ * here goes on.
+ */
+export type ServingState =
+  | 'initializing'
+  | 'ready'
+  | 'probation'
+  | 'serving'
+  | 'handing-over'
+  | 'draining'
+  | 'drained'
+  | 'leaving'
+  | 'rolledback';
+
+/** Another process of a takeover. */
+export interface OtherProcess {
+  readonly pid: number;
+}
+
+export interface ServingEvents {
+  /** This process accepts from now on. */
+  serving: [];
+  /** A successor serves for good; this process drains. */
+  handover: [successor: OtherProcess];
+  /** A successor failed, and this process serves as before. */
+  rollback: [error: Error];
+  /** The predecessor serves again. What this process had accepted is done. */
+  rolledback: [error: Error];
+  /** Nobody is connected here any more. */
+  drained: [];
+}
+
+/** What a program says to `listen()` of its server, or to `bind()` of its datagram socket. */
+export type ListenArguments = readonly unknown[];
+
+/** Between attempts to have the control path of a process that died. Milliseconds. */
+const CONTROL_RETRY = 100;
+
+/**
+ * This process's part in serving at a control path: it has taken it over, or is the first, and hands it over in its
+ * turn.
+ */
+export class Serving extends EventEmitter<ServingEvents> {
+  readonly #path: string;
+  readonly #settings: Settings;
+  readonly #listeners = new Map<string, Listener>();
+  /** What no listener has asked for yet. */
+  readonly #inherited: Map<string, Inherited>;
+  readonly #predecessor: OtherProcess | undefined;
+  #succession: Succession | undefined;
+  #control: Control | undefined;
+  #controlRetry: NodeJS.Timeout | undefined;
+  #state: ServingState = 'initializing';
+  /** Resolves when no predecessor sends live connections. */
+  readonly #alone: Promise<void>;
+  #whenAlone: () => void = () => {};
+  readonly #carriers = new Map<string, Carrier>();
+  /** Why this process does not serve. */
+  #failure: Error | undefined;
+  #probation: NodeJS.Timeout | undefined;
+  #confirming: { resolve(): void; reject(error: Error): void }[] = [];
+  /** The successor that is on its way. */
+  #successor: WithSuccessor | undefined;
+  /** Conversations about a takeover that was taken back: only the other process ends them. */
+  readonly #past = new Set<WithSuccessor>();
+
+  /** @internal */
+  constructor(path: string, settings: Settings, succession: Succession | undefined) {
+    super();
+    this.#path = path;
+    this.#settings = settings;
+    this.#succession = succession;
+    this.#inherited = succession?.inherited ?? new Map();
+    this.#predecessor = succession && { pid: succession.pid };
+    this.#alone = succession === undefined ? Promise.resolve() : new Promise((resolve) => (this.#whenAlone = resolve));
+    if (succession === undefined) this.#control = this.#listenForSuccessors();
+    else
+      succession.follow({
+        confirmed: (control) => this.#confirmed(control),
+        returnControl: () => this.#returnControl(),
+        orphaned: () => this.#orphaned(),
+        rolledBack: (error) => void this.#leave(error),
+        live: ({ name, kind, state }, fds) => this.#adoptLive(name, kind, state, fds),
+        over: () => this.#isAlone(),
+      });
+  }
+
+  /** The process that served before this one; `undefined` for the first. */
+  get predecessor(): OtherProcess | undefined {
+    return this.#predecessor;
+  }
+
+  get state(): ServingState {
+    return this.#state;
+  }
+
+  /** @internal What is inherited and nothing has asked for. */
+  get unclaimed(): number {
+    return this.#inherited.size;
+  }
+
+  /** @internal */
+  has(name: string): boolean {
+    return this.#listeners.has(name);
+  }
+
+  /**
+   * Names what a server listens on: it is inherited if the predecessor has it under that name, or else bound anew. It
+   * listens when this process serves (`ready()`), or at once if it does already; what goes wrong then is an `'error'`
+   * of the server. `options` are those of `server.listen()`, or of `bind()` for a datagram socket. Port 0 is never
+   * inherited.
+   */
+  listen(name: string, server: Server | DatagramSocket, options?: unknown): this {
+    if (typeof name !== 'string' || name === '') throw invalidType('name', 'a string that is not empty', name);
+    if (this.#listeners.has(name)) throw invalidValue('name', 'a name that no other listener has', name);
+    this.add(name, server, options === undefined ? [] : [options]);
+    return this;
+  }
+
+  /** @internal */
+  add(name: string, server: Server | DatagramSocket, args: ListenArguments): Listener {
+    if (!['initializing', 'probation', 'serving'].includes(this.#state)) throw wrongState('listen()', this.#state);
+    const listener = this.#listenerOf(name, server, args);
+    const carrier = this.#carriers.get(name);
+    if (carrier !== undefined) listener.carry(carrier);
+    this.#listeners.set(name, listener);
+    if (this.#state !== 'initializing')
+      this.#serve([listener]).catch((error: Error) => {
+        this.#listeners.delete(name);
+        server.emit('error', error);
+      });
+    return listener;
+  }
+
+  #listenerOf(name: string, server: Server | DatagramSocket, args: ListenArguments): Listener {
+    const closed = (): void => this.#closed(name);
+    if (server instanceof builtin.dgram.Socket) return new DatagramListener(name, server, args, closed);
+    if (server instanceof builtin.net.Server)
+      return new StreamListener(name, server, args, this.#settings.live, closed);
+    throw invalidType('server', 'a net.Server, one that is made of it, or a dgram.Socket', server);
+  }
+
+  /**
+   * Resolves when this process serves: at once for the first, otherwise when the old one has stopped accepting. Rejects
+   * with `ERR_FDPASSER_ROLLED_BACK` when the old one goes on, or with what keeps a server from listening; the old one
+   * then serves as before, and this process is to end.
+   */
+  async ready(): Promise<this> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#state !== 'initializing') throw wrongState('ready()', this.#state);
+    const listeners = [...this.#listeners.values()];
+    try {
+      for (const listener of listeners) await listener.bind(this.#claim(listener));
+      this.#state = 'ready';
+      await this.#succession?.ready();
+      await Promise.all(listeners.map((listener) => listener.serve()));
+    } catch (error) {
+      await this.#giveUp(error as Error);
+      throw error;
+    }
+    this.#begin();
+    return this;
+  }
+
+  /**
+   * Ends the probation: the old process cannot come back any more. Resolves when it has agreed; rejects with
+   * `ERR_FDPASSER_ROLLED_BACK` when it had taken the takeover back meanwhile. Does nothing when this process serves for
+   * good.
+   */
+  confirm(): Promise<void> {
+    if (this.#state === 'serving' || this.#state === 'handing-over') return Promise.resolve();
+    if (this.#state !== 'probation') return Promise.reject(wrongState('confirm()', this.#state));
+    const confirmed = new Promise<void>((resolve, reject) => this.#confirming.push({ resolve, reject }));
+    clearTimeout(this.#probation);
+    const live = [...this.#listeners.values()].filter(({ takesLive }) => takesLive);
+    this.#succession?.confirm(live.map(({ name }) => name));
+    return confirmed;
+  }
+
+  /**
+   * Gives the takeover up: the old process serves again, and what was accepted here goes on until it is done. Resolves
+   * when that is so, with `'rolledback'`. Possible until this process serves for good.
+   */
+  async abort(error: Error = new Error('abort() was called')): Promise<void> {
+    if (!['initializing', 'ready', 'probation'].includes(this.#state)) throw wrongState('abort()', this.#state);
+    await this.#giveUp(error);
+  }
+
+  /**
+   * Says how connections of the program's own protocol move: those of the listener with this name. `save` is called
+   * here when this process hands over, `restore` in the successor, which calls this too. See `Carrier`.
+   */
+  carry(name: string, carrier: Carrier): this {
+    if (typeof carrier?.save !== 'function' || typeof carrier.restore !== 'function')
+      throw invalidType('carrier', 'an object with the functions save and restore', carrier);
+    this.#listeners.get(name)?.carry(carrier);
+    this.#carriers.set(name, carrier);
+    return this;
+  }
+
+  /**
+   * Starts a successor, by default the same program again, and resolves with its pid when it serves for good: this
+   * process drains then. Rejects when it does not come to that; this process then serves as before.
+   */
+  upgrade(options: UpgradeOptions = {}): Promise<OtherProcess> {
+    if (this.#state !== 'serving') return Promise.reject(wrongState('upgrade()', this.#state));
+    if (this.#successor !== undefined) return Promise.reject(takeoverBusy(this.#path, this.#successor.pid));
+    return upgrade(this, options, this.#settings.initTimeout, () => this.#successor !== undefined);
+  }
+
+  // ---- the new process
+
+  /** What the predecessor has for a listener, if it still is what the listener wants. */
+  #claim(listener: Listener): Inherited | undefined {
+    const inherited = this.#inherited.get(listener.name);
+    if (inherited === undefined || !listener.accepts(inherited.endpoint)) return undefined;
+    this.#inherited.delete(listener.name);
+    return inherited;
+  }
+
+  async #serve(listeners: readonly Listener[]): Promise<void> {
+    for (const listener of listeners) await listener.bind(this.#claim(listener));
+    await Promise.all(listeners.map((listener) => listener.serve()));
+    if (this.#state === 'serving') this.#control ??= this.#listenForSuccessors();
+  }
+
+  #begin(): void {
+    this.#state = this.#succession === undefined ? 'serving' : 'probation';
+    this.#succession?.serving();
+    const { probation } = this.#settings;
+    if (this.#state === 'serving') this.#dropUnclaimed();
+    else if (probation !== Infinity) {
+      this.#probation = setTimeout(() => void this.confirm().catch(() => {}), probation).unref();
+    }
+    trace('takeover: process %d serves', process.pid);
+    this.emit('serving');
+  }
+
+  #confirmed(control: OwnedFd): void {
+    try {
+      this.#control = Control.adopt(this.#path, control, this.#settings, (successor) => this.#greet(successor));
+    } catch (error) {
+      control.close();
+      process.emitWarning(error as Error);
+      this.#takeControl();
+    }
+    this.#servesForGood();
+  }
+
+  /** A connection of the predecessor's goes on here. */
+  #adoptLive(name: string, kind: string, state: Json, fds: OwnedFd[]): void {
+    const [fd, ...others] = fds;
+    OwnedFd.closeAll(others);
+    if (fd === undefined) return;
+    try {
+      const listener = this.#listeners.get(name);
+      if (listener === undefined) throw invalidValue('name', 'of a listener here', name);
+      listener.adoptLive(kind, fd, state);
+    } catch (error) {
+      fd.close();
+      process.emitWarning(error as Error);
+    }
+  }
+
+  /** Nothing more comes from a predecessor. */
+  #isAlone(): void {
+    this.#succession = undefined;
+    this.#whenAlone();
+  }
+
+  /** The predecessor still has it. */
+  #returnControl(): void {
+    this.#control?.release();
+    this.#control?.close();
+    this.#control = undefined;
+  }
+
+  /** The predecessor has died. */
+  #orphaned(): void {
+    this.#isAlone();
+    if (this.#state === 'leaving' || this.#state === 'rolledback') return;
+    this.#takeControl();
+    if (this.#state === 'probation') this.#servesForGood();
+  }
+
+  #servesForGood(): void {
+    clearTimeout(this.#probation);
+    if (this.#state === 'probation') this.#state = 'serving';
+    this.#dropUnclaimed();
+    for (const confirming of this.#confirming.splice(0)) confirming.resolve();
+  }
+
+  #dropUnclaimed(): void {
+    for (const { socket } of this.#inherited.values()) socket.close();
+    this.#inherited.clear();
+  }
+
+  /** Somebody who has just started may have it, and find that it cannot serve. */
+  #takeControl(): void {
+    try {
+      this.#control = this.#listenForSuccessors();
+    } catch (error) {
+      trace('takeover: %s', (error as Error).message);
+      this.#controlRetry = setTimeout(() => this.#takeControl(), CONTROL_RETRY).unref();
+    }
+  }
+
+  /** This process does not serve after all. */
+  async #giveUp(error: Error): Promise<void> {
+    if (this.#failure !== undefined) return;
+    this.#stopServing();
+    this.#succession?.abort(error);
+    await this.#leave(error);
+  }
+
+  async #leave(error: Error): Promise<void> {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#stopServing();
+    this.#state = 'leaving';
+    for (const confirming of this.#confirming.splice(0)) confirming.reject(error);
+    await this.#letGo();
+    this.#succession?.end();
+    this.#state = 'rolledback';
+    this.emit('rolledback', error);
+    this.#closeListeners();
+  }
+
+  #stopServing(): void {
+    clearTimeout(this.#probation);
+    clearTimeout(this.#controlRetry);
+    if (this.#succession !== undefined) this.#returnControl();
+    this.#control?.close();
+    this.#control = undefined;
+    this.#dropUnclaimed();
+    for (const listener of this.#listeners.values()) {
+      listener.pause();
+      listener.release();
+    }
+  }
+
+  // ---- the old process
+
+  #listenForSuccessors(): Control {
+    return Control.listen(this.#path, this.#settings, (successor) => this.#greet(successor));
+  }
+
+  /** Somebody has dialled. */
+  async #greet(successor: WithSuccessor): Promise<void> {
+    try {
+      const { version } = await answer(successor, 'hello', this.#settings.stepTimeout);
+      if (version !== VERSION) this.#refuse(successor, `it speaks version ${VERSION}, and not ${version}`);
+      else if (successor.pid === process.pid) this.#refuse(successor, 'this process serves there itself');
+      else if (this.#successor !== undefined || this.#state !== 'serving') {
+        successor.say({ type: 'busy', pid: this.#successor?.pid ?? process.pid });
+        void successor.channel.close();
+      } else void this.#handOver(successor);
+    } catch (error) {
+      successor.end();
+      throw error;
+    }
+  }
+
+  #refuse(successor: WithSuccessor, reason: string): void {
+    successor.say({ type: 'refused', reason });
+    void successor.channel.close();
+  }
+
+  async #handOver(successor: WithSuccessor): Promise<void> {
+    this.#successor = successor;
+    let live: string[];
+    try {
+      live = await handOver(successor, this.#estate(), this.#settings);
+    } catch (error) {
+      this.#tookBack(successor, error as Error);
+      return;
+    }
+    this.#state = 'draining';
+    this.#control!.close();
+    for (const listener of this.#listeners.values()) listener.release();
+    this.emit('handover', { pid: successor.pid! });
+    await this.#letGo((signal) => this.#carryAll(successor, live, signal));
+    await successor.deliver({ type: 'bye' }, [], this.#settings.stepTimeout).catch(() => {});
+    this.#succession?.end();
+    successor.end();
+    this.#endPast();
+    this.#state = 'drained';
+    trace('takeover: process %d has drained', process.pid);
+    this.emit('drained');
+    this.#closeListeners();
+  }
+
+  #estate() {
+    return {
+      inventory: () => {
+        const transferable = [...this.#listeners.values()].filter((listener) => listener.transferable);
+        const listeners = transferable.map(({ name, endpoint }) => ({ name, endpoint }));
+        return { listeners, sockets: transferable.map((listener) => listener.duplicate()) };
+      },
+      pause: () => {
+        this.#state = 'handing-over';
+        for (const listener of this.#listeners.values()) listener.pause();
+      },
+      resume: () => {
+        this.#state = 'serving';
+        for (const listener of this.#listeners.values()) listener.resume();
+        this.#control?.reopen();
+      },
+      releaseControl: () => {
+        this.#control!.release();
+        return this.#control!.duplicate();
+      },
+    };
+  }
+
+  /** Live connections move, each when it can. */
+  async #carryAll(successor: WithSuccessor, names: string[], signal: AbortSignal): Promise<void> {
+    const listeners = names.flatMap((name) => this.#listeners.get(name) ?? []);
+    await Promise.all(listeners.map((listener) => this.#carryFrom(listener, successor, signal)));
+  }
+
+  async #carryFrom(listener: Listener, successor: WithSuccessor, signal: AbortSignal): Promise<void> {
+    const ended = new AbortController();
+    for await (const { kind, state, fd, taken, kept } of listener.leaveLive(AbortSignal.any([signal, ended.signal])))
+      successor.carry({ type: 'live', name: listener.name, kind, state }, fd).then(taken, () => {
+        kept();
+        ended.abort(); // nobody takes the others either
+      });
+    listener.drain(); // those that do not move after all
+  }
+
+  #tookBack(successor: WithSuccessor, error: Error): void {
+    this.#successor = undefined;
+    this.#past.add(successor);
+    successor.whenEnded(() => this.#past.delete(successor));
+    if (this.#listeners.size === 0) this.#endPast();
+    trace('takeover: process %d serves again: %s', process.pid, error.message);
+    this.emit('rollback', error);
+  }
+
+  #endPast(): void {
+    for (const successor of this.#past) successor.end();
+  }
+
+  // ---- both
+
+  /** Asks everybody to leave, and resolves when they have gone; after `drainTimeout` they are cut. */
+  async #letGo(carry?: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const listeners = [...this.#listeners.values()];
+    const overdue = new AbortController();
+    const timer = setTimeout(() => overdue.abort(), this.#settings.drainTimeout);
+    overdue.signal.addEventListener('abort', () => listeners.forEach((listener) => listener.cut()));
+    const carried = carry?.(overdue.signal); // first: those who move are not asked to leave
+    for (const listener of listeners) listener.drain();
+    await carried;
+    if (carry !== undefined) await Promise.race([this.#alone, once(overdue.signal, 'abort')]);
+    await Promise.all(listeners.map((listener) => listener.whenGone()));
+    clearTimeout(timer);
+  }
+
+  #closeListeners(): void {
+    for (const listener of this.#listeners.values()) attempt(() => listener.close());
+  }
+
+  /** The program has closed it by itself. When that was the last, nobody can take over from here. */
+  #closed(name: string): void {
+    this.#listeners.delete(name);
+    if (this.#listeners.size > 0 || !['serving', 'probation', 'handing-over'].includes(this.#state)) return;
+    this.#control?.close();
+    this.#control = undefined;
+    this.#succession?.end();
+    this.#successor?.end();
+    this.#endPast();
+  }
+}

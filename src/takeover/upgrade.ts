@@ -1,0 +1,74 @@
+import type { ChildProcess, StdioOptions } from 'node:child_process';
+import { checkOptions } from '../common/arguments.js';
+import { builtin } from '../common/lazy-modules.js';
+import { stepTimedOut, takeoverPeerGone } from '../errors.js';
+
+/** How the successor is started. By default as this process was: same program, arguments, environment and folder. */
+export interface UpgradeOptions {
+  /** Default: Node itself, as it runs this process. */
+  command?: string;
+  /** Default: the flags of Node, the program and its arguments, as this process has them. */
+  args?: readonly string[];
+  env?: NodeJS.ProcessEnv;
+  cwd?: string;
+  /** Default `'inherit'`: the successor writes where this process writes. */
+  stdio?: StdioOptions;
+}
+
+/** What tells how an upgrade went. */
+interface Upgraded {
+  once(event: 'handover', listener: (successor: { pid: number }) => void): unknown;
+  once(event: 'rollback', listener: (error: Error) => void): unknown;
+  removeListener(event: string, listener: (...args: never[]) => void): unknown;
+}
+
+/**
+ * Starts a successor and resolves when it serves for good. Rejects with why it does not: what the old process says of
+ * the rollback, or that the process which was started ended, or did not dial within `initTimeout` (it is killed then).
+ */
+export function upgrade(
+  serving: Upgraded,
+  options: UpgradeOptions,
+  initTimeout: number,
+  underWay: () => boolean,
+): Promise<{ pid: number }> {
+  return new Promise((resolve, reject) => {
+    const child = startSuccessor(options);
+    const settle = (act: () => void): void => {
+      clearTimeout(timer);
+      serving.removeListener('handover', done);
+      serving.removeListener('rollback', failed);
+      child.removeListener('exit', ended);
+      act();
+    };
+    const done = ({ pid }: { pid: number }): void => settle(() => resolve({ pid }));
+    const failed = (error: Error): void => settle(() => reject(error));
+    const ended = (code: number | null, signal: string | null): void => {
+      const how = signal === null ? `it ended with code ${code}` : `${signal} killed it`;
+      if (!underWay()) failed(takeoverPeerGone('HELLO', child.pid, new Error(how)));
+    };
+    const timer = setTimeout(() => {
+      if (underWay()) return;
+      child.kill();
+      failed(stepTimedOut('HELLO', child.pid, initTimeout));
+    }, initTimeout);
+    serving.once('handover', done);
+    serving.once('rollback', failed);
+    child.once('exit', ended);
+    child.once('error', failed);
+  });
+}
+
+/** It lives on when this process ends. */
+function startSuccessor(options: UpgradeOptions): ChildProcess {
+  const {
+    command = process.execPath,
+    args = [...process.execArgv, ...process.argv.slice(1)],
+    env = process.env,
+    cwd = process.cwd(),
+    stdio = 'inherit',
+  } = checkOptions(options);
+  const child = builtin.childProcess.spawn(command, args, { env, cwd, stdio });
+  child.unref();
+  return child;
+}

@@ -1,0 +1,195 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import { join } from 'node:path';
+import type { TakeoverOptions } from 'fdpasser/takeover';
+import { ended, startChild, type Ended } from './child.js';
+import { inFolder, until } from './descriptors.js';
+
+/** What `children/server.ts` of the takeover tests is to do. */
+export interface ServerConfig {
+  control: string;
+  listeners: { name: string; kind: 'http' | 'net' | 'udp'; options: unknown }[];
+  options?: TakeoverOptions;
+  /** It sends itself this signal at this step. */
+  at?: { step: string; signal: NodeJS.Signals } | undefined;
+  /** It never says READY. */
+  never?: boolean;
+  /** It ends before READY. */
+  breaks?: boolean;
+}
+
+export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'state' | 'exit';
+
+export interface ServerReport {
+  event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state';
+  pid?: number | undefined;
+  code?: string | undefined;
+  step?: string | undefined;
+  message?: string;
+}
+
+/** One process that serves, or is to. */
+export class ServerChild {
+  readonly child: ChildProcess;
+  readonly end: Promise<Ended>;
+  readonly reports: ServerReport[] = [];
+  over: Ended | undefined;
+
+  constructor(config: ServerConfig, child = 'takeover/server') {
+    this.child = startChild(child, { args: [JSON.stringify(config)] });
+    this.child.on('message', (report: ServerReport) => this.reports.push(report));
+    this.end = ended(this.child).then((end) => (this.over = end));
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  told(event: ServerReport['event']): ServerReport | undefined {
+    return this.reports.find((report) => report.event === event);
+  }
+
+  /** Waits until it has told that, and fails when it ends before. */
+  async tells(event: ServerReport['event']): Promise<ServerReport> {
+    await until(() => this.told(event) !== undefined || this.over !== undefined);
+    const report = this.told(event);
+    if (report === undefined)
+      throw new Error(`no '${event}' but ${JSON.stringify(this.reports)}; ${JSON.stringify(this.over)}`);
+    return report;
+  }
+
+  command(command: ServerCommand): void {
+    this.child.send(command);
+  }
+
+  /** Waits until it was stopped by a signal, or has ended. */
+  async stopsOrEnds(): Promise<void> {
+    await until(() => this.over !== undefined || isStopped(this.pid));
+  }
+
+  kill(signal: NodeJS.Signals = 'SIGKILL'): void {
+    if (this.over === undefined) this.child.kill(signal);
+  }
+}
+
+function isStopped(pid: number): boolean {
+  try {
+    return /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** A folder with a control path, a free port, and the processes that a test starts: none outlives it. */
+export interface Site {
+  folder: string;
+  control: string;
+  port: number;
+  readonly start: (config?: Partial<ServerConfig>, child?: string) => ServerChild;
+  /** Asks at the port again and again, until the test is over. */
+  readonly load: (target?: { port: number } | { socketPath: string }) => Load;
+}
+
+/** Runs `body` with a site, by default with one HTTP server at a TCP port. */
+export async function onSite(body: (site: Site) => Promise<void>): Promise<void> {
+  await inFolder(async (folder) => {
+    const port = await freePort();
+    const control = join(folder, 'control');
+    const started: ServerChild[] = [];
+    const loads: Load[] = [];
+    const listeners: ServerConfig['listeners'] = [{ name: 'web', kind: 'http', options: { port, host: '127.0.0.1' } }];
+    try {
+      await body({
+        folder,
+        control,
+        port,
+        start: (config = {}, child) => {
+          const server = new ServerChild({ control, listeners, ...config }, child);
+          started.push(server);
+          return server;
+        },
+        load: (target = { port }) => {
+          const load = new Load(target);
+          loads.push(load);
+          return load;
+        },
+      });
+    } finally {
+      for (const server of started) server.kill();
+      await Promise.all([...started.map(({ end }) => end), ...loads.map((load) => load.stop())]);
+    }
+  });
+}
+
+/** One that nobody had a moment ago, outside of those that the system gives out by itself. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = net.createServer();
+    try {
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
+    } catch {
+      continue;
+    } finally {
+      server.close();
+    }
+    await until(() => !server.listening);
+    return port;
+  }
+}
+
+/** Asks over a connection of its own, and resolves with what was answered: the pid. */
+export function ask(
+  target: { port: number } | { socketPath: string },
+  path = '/',
+  agent: http.Agent | false = false,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = http.get({ host: '127.0.0.1', ...target, path, agent }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => resolve(text));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+  });
+}
+
+/** Asks again and again, each time over a new connection, until it is stopped. */
+export class Load {
+  readonly pids = new Set<string>();
+  readonly errors: NodeJS.ErrnoException[] = [];
+  answered = 0;
+  #stopped = false;
+  readonly #loop: Promise<void>;
+
+  constructor(target: { port: number } | { socketPath: string }) {
+    this.#loop = this.#run(target);
+  }
+
+  async #run(target: { port: number } | { socketPath: string }): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        this.pids.add(await ask(target));
+        this.answered++;
+      } catch (error) {
+        this.errors.push(error as NodeJS.ErrnoException);
+      }
+    }
+  }
+
+  /** Waits for that many more answers. */
+  async answers(count: number): Promise<void> {
+    const enough = this.answered + count;
+    await until(() => this.answered >= enough);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#loop;
+  }
+}

@@ -1,0 +1,80 @@
+import dgram from 'node:dgram';
+import http from 'node:http';
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { takeover } from 'fdpasser/takeover';
+import { actAt } from './act-at.js';
+import type { ServerCommand, ServerConfig, ServerReport } from '../../support/takeover.js';
+
+/** A server that takes over, or is the first. It tells its parent what happens, and ends by itself. */
+const config = JSON.parse(process.argv[2]!) as ServerConfig;
+if (config.at !== undefined) actAt(config.at.step, () => process.kill(process.pid, config.at!.signal));
+
+function report(value: ServerReport): void {
+  process.send?.(value);
+}
+
+/** Answers with the pid. */
+function serve(request: http.IncomingMessage, response: http.ServerResponse): void {
+  const wait = Number(new URL(request.url!, 'http://x').searchParams.get('wait') ?? 0);
+  setTimeout(() => response.end(`${process.pid}`), wait);
+}
+
+function serverOf(kind: string): net.Server | dgram.Socket {
+  switch (kind) {
+    case 'http':
+      return http.createServer({ keepAliveTimeout: 60_000 }, serve);
+    case 'net':
+      return net.createServer((socket) => {
+        socket.on('error', () => {});
+        socket.on('data', (bytes) => socket.write(`${process.pid} ${bytes.toString()}`));
+      });
+    case 'udp': {
+      const socket = dgram.createSocket('udp4');
+      socket.on('message', (bytes, from) => socket.send(`${process.pid} ${bytes.toString()}`, from.port, from.address));
+      return socket;
+    }
+    default:
+      throw new Error(kind);
+  }
+}
+
+try {
+  const serving = await takeover(config.control, config.options);
+  serving.on('serving', () => report({ event: 'serving' }));
+  serving.on('handover', ({ pid }) => report({ event: 'handover', pid }));
+  serving.on('rollback', (error) => report({ event: 'rollback', message: error.message, code: codeOf(error) }));
+  serving.on('rolledback', (error) => {
+    report({ event: 'rolledback', message: error.message, code: codeOf(error) });
+    process.exitCode = 1;
+  });
+  serving.on('drained', () => report({ event: 'drained' }));
+  for (const { name, kind, options } of config.listeners) serving.listen(name, serverOf(kind), options);
+  process.on('message', (command: ServerCommand) => {
+    const settle = (promise: Promise<unknown>): void =>
+      void promise.then(
+        () => report({ event: 'done' }),
+        (error: Error) => report({ event: 'failed', code: codeOf(error), message: error.message }),
+      );
+    if (command === 'confirm') settle(serving.confirm());
+    if (command === 'abort') settle(serving.abort());
+    if (command === 'upgrade') settle(serving.upgrade());
+    if (command === 'state') report({ event: 'state', message: serving.state });
+    if (command === 'exit') process.exit(7);
+  });
+  process.channel?.unref();
+  report({ event: 'met', ...(serving.predecessor && { pid: serving.predecessor.pid }) });
+  if (config.never) await sleep(3_600_000);
+  if (config.breaks) throw Object.assign(new Error('this version is broken'), { code: 'ERR_BROKEN' });
+  await serving.ready();
+} catch (error) {
+  const { step, pid } = error as { step?: string; pid?: number };
+  report({ event: 'failed', code: codeOf(error as Error), message: (error as Error).message, step, pid });
+  process.channel?.unref();
+  process.exitCode = 1;
+  if (config.breaks) process.exit(1);
+}
+
+function codeOf(error: Error): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}

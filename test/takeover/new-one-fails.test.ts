@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { until } from '../support/descriptors.js';
+import { ask, onSite, type ServerChild } from '../support/takeover.js';
+import { test } from '../support/test.js';
+
+/** Every step of the new process, before and after it. */
+const STEPS = [
+  'before HELLO',
+  'after HELLO',
+  'at MANIFEST',
+  'before READY',
+  'after READY',
+  'at COMMIT',
+  'before SERVING',
+  'after SERVING',
+  'before CONFIRM',
+  'after CONFIRM',
+  'at CONFIRMED',
+  'at BYE',
+];
+/**
+ * From here on the old one may have been faster than the signal. Once the new one has taken CONFIRMED, it does not come
+ * back.
+ */
+const UNDECIDED = STEPS.indexOf('after CONFIRM');
+
+for (const [index, step] of STEPS.entries()) {
+  test(`a new process killed ${step} leaves the service as it was, and the next upgrade works`, () =>
+    onSite(async ({ port, start, load }) => {
+      const options = { probation: 100 };
+      const old = start({ options });
+      await old.tells('serving');
+      const clients = load();
+      await clients.answers(5);
+      const killed = start({ options, at: { step, signal: 'SIGKILL' } });
+      assert.deepEqual((await killed.end).signal, 'SIGKILL');
+      const returns = await comesBack(index, old);
+      if (returns) {
+        await clients.answers(5);
+        assert.equal(await ask({ port }), `${old.pid}`);
+      } else await old.end; // nobody is there: a supervisor starts the next
+      const next = start({ options });
+      await next.tells('serving');
+      if (returns) await old.tells('drained');
+      await clients.answers(5);
+      await clients.stop();
+      assert.equal(await ask({ port }), `${next.pid}`);
+      assert.equal((await old.end).code, 0, 'the old process exits by itself');
+      if (!returns) return;
+      // One connection at a time: it may be the one that the killed process had accepted.
+      assert.ok(clients.errors.length <= 1, String(clients.errors));
+      for (const { code } of clients.errors) assert.notEqual(code, 'ECONNREFUSED');
+    }));
+
+  test(`a new process stopped ${step} and woken leaves one that serves, and the next upgrade works`, () =>
+    onSite(async ({ port, start, load }) => {
+      const options = { probation: 100, stepTimeout: 1500, initTimeout: 1500 };
+      const old = start({ options });
+      await old.tells('serving');
+      const clients = load();
+      await clients.answers(5);
+      const stopped = start({ options, at: { step, signal: 'SIGSTOP' } });
+      await stopped.stopsOrEnds();
+      const returns = await comesBack(index, old);
+      const waits = returns && index > STEPS.indexOf('after HELLO');
+      if (waits) await old.tells('rollback');
+      stopped.kill('SIGCONT');
+      if (waits) assert.equal((await stopped.end).code, 1);
+      else await stopped.tells('serving');
+      const before = waits ? old : stopped;
+      await clients.answers(5);
+      assert.equal(await ask({ port }), `${before.pid}`);
+      if (!waits) await old.end;
+      const next = start({ options });
+      await next.tells('serving');
+      await before.tells('drained');
+      await clients.answers(5);
+      await clients.stop();
+      assert.equal(await ask({ port }), `${next.pid}`);
+      assert.deepEqual(clients.errors, []);
+      assert.equal((await before.end).code, 0);
+    }));
+}
+
+/** Whether the old process serves after the new one failed at this step. */
+async function comesBack(index: number, old: ServerChild): Promise<boolean> {
+  if (index < UNDECIDED) return true;
+  await until(() => old.told('rollback') !== undefined || old.told('handover') !== undefined);
+  return old.told('rollback') !== undefined;
+}
