@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { FdChannel } from '../channel/channel.js';
 import { checkInteger, checkOptions, invalidType } from '../common/arguments.js';
@@ -10,7 +11,9 @@ export interface ServeOptions {
   listener?: string;
 }
 
-/** Milliseconds from one look for idle connections to the next, while a worker retires. */
+/** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
+const GRACE = 5000;
+/** Milliseconds from one look for idle connections to the next, after that. */
 const PAUSE = 100;
 
 /** This process, as a worker of its supervisor. */
@@ -23,6 +26,7 @@ export class Worker {
   #ended = 0;
   #telling = false;
   #retiring = false;
+  #idle: NodeJS.Timeout | undefined;
 
   /** @internal */
   constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>) {
@@ -87,6 +91,7 @@ export class Worker {
   #over(): void {
     this.#open--;
     this.#ended++;
+    if (this.#retiring && this.#open === 0) this.#leave();
     if (this.#telling) return;
     this.#telling = true;
     setImmediate(() => {
@@ -99,13 +104,30 @@ export class Worker {
     if (!this.#retiring) this.#channel.send(message).catch(() => {}); // the supervisor has gone
   }
 
-  /** Ends connections as they become idle, and then lets the process end. */
+  /**
+   * Lets the process end when its connections have. Each answer is now the last of its connection, and says so: to close one
+   * that is idle would reset a request that its client sends in that instant.
+   */
   #retire(): void {
     this.#retiring = true;
-    for (const server of this.#servers.values()) closeIdle(server);
-    if (this.#open === 0) void this.#channel.close().catch(() => {});
-    else setTimeout(() => this.#retire(), PAUSE);
+    for (const server of this.#servers.values()) server.prependListener('request', sayLast);
+    if (this.#open === 0) this.#leave();
+    else this.#idle = setTimeout(() => this.#closeIdle(), GRACE);
   }
+
+  #closeIdle(): void {
+    for (const server of this.#servers.values()) closeIdle(server);
+    this.#idle = setTimeout(() => this.#closeIdle(), PAUSE);
+  }
+
+  #leave(): void {
+    clearTimeout(this.#idle);
+    void this.#channel.close().catch(() => {});
+  }
+}
+
+function sayLast(request: IncomingMessage, response: ServerResponse): void {
+  if (request.httpVersionMajor === 1) response.setHeader('Connection', 'close');
 }
 
 function closeIdle(server: Server): void {

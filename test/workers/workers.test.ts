@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
@@ -40,6 +41,14 @@ class Client {
     this.socket.on('error', () => {});
     this.socket.write(`GET ${path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n`);
   }
+}
+
+/** Asks over a connection of the agent. Resolves with whether it was used before. */
+async function askKept(port: number, agent: Agent): Promise<boolean> {
+  const request = get({ port, host: '127.0.0.1', agent });
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  await once(response.resume(), 'end');
+  return request.reusedSocket;
 }
 
 const ask = (port: number, path?: string): Promise<Answer> => new Client(port, path).answer;
@@ -177,6 +186,22 @@ test('a reload replaces all workers while clients ask all the time, and nobody i
     assert.ok(answers.length > 0);
     assert.ok(workers.list.every(({ pid }) => !before.has(pid)));
     assert.ok(!before.has((await ask(port)).pid));
+  });
+});
+
+test('a reload ends kept-alive connections by an answer that says so, and resets no request', async () => {
+  await supervised({}, async (workers, port) => {
+    const agent = new Agent({ keepAlive: true });
+    const over = new AbortController();
+    const asking = Array.from({ length: 8 }, async () => {
+      let reused = 0;
+      while (!over.signal.aborted) reused += Number(await askKept(port, agent));
+      return reused;
+    });
+    for (let i = 0; i < 3; i++) await workers.reload();
+    over.abort();
+    for (const reused of await Promise.all(asking)) assert.ok(reused > 0);
+    agent.destroy();
   });
 });
 
