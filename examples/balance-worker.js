@@ -1,13 +1,10 @@
 /** A worker of balance.js: serves the connections that it is handed, until no more can come. */
 import { createServer } from 'node:http';
-import { FdChannel } from 'fdpasser';
+import { worker } from 'fdpasser/workers';
 
 const server = createServer((request, response) => {
+  console.log(`pid ${process.pid}: a request from ${request.socket.remoteAddress}`);
   response.end(`${request.url} answered by pid ${process.pid}\n`);
 });
-
-for await (const { value, fds } of FdChannel.inherit()) {
-  console.log(`pid ${process.pid}: a connection from ${value.from}`);
-  fds[0].toConnection(server);
-}
-server.closeIdleConnections();
+worker().serve(server).ready();
+process.once('SIGINT', () => {}); // a terminal sends it to all: the supervisor ends this process
