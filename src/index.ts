@@ -11,7 +11,7 @@ export { Message } from './channel/message.js';
 export type { ReplyOptions } from './channel/question.js';
 export type { ChannelEvents } from './channel/session.js';
 export type { Codec } from './channel/codec.js';
-export { OwnedFd } from './descriptor/owned-fd.js';
+export { OwnedFd, type OwnedFdOptions } from './descriptor/owned-fd.js';
 export type { NodeOwner } from './descriptor/node-object.js';
 export type { ConnectionOptions, ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';

@@ -1,6 +1,6 @@
 import { Queued } from '../common/queue.js';
 import type { Sender as Waiter } from '../descriptor/node-object.js';
-import { Outgoing } from '../descriptor/outgoing.js';
+import { outgoing, type Outgoing } from '../descriptor/outgoing.js';
 import { ownReceived } from '../descriptor/owned-fd.js';
 import { detached, noRequests, tooLarge, tooMuchUnread } from '../errors.js';
 import { addon } from '../native/load.js';
@@ -163,7 +163,7 @@ function copiesOf(fds: readonly Outgoing[]): Outgoing[] | undefined {
       for (const made of copies) made.letGo();
       return undefined;
     }
-    copies.push(new Outgoing(ownReceived(copy), 'close'));
+    copies.push(outgoing(ownReceived(copy), 'close', false));
   }
   return copies;
 }

@@ -1,4 +1,5 @@
-import { OwnedFd, ownReceived, setUnread } from '../descriptor/owned-fd.js';
+import { OwnedFd, ownReceived } from '../descriptor/owned-fd.js';
+import { ownership } from '../descriptor/ownership.js';
 import { unreadable, type FdPasserError } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 import type { Coder } from './codec.js';
@@ -168,7 +169,7 @@ export class Receiver<T> {
     const fds = this.#claim(body);
     try {
       const value = this.#coder.decode(body.value, body.own);
-      for (const { index, bytes } of body.unread) setUnread(fds[index]!, bytes);
+      for (const { index, bytes } of body.unread) ownership.setUnread(fds[index]!, bytes);
       return { value, fds };
     } catch (error) {
       OwnedFd.closeAll(fds);

@@ -1,7 +1,7 @@
 import { checkBoolean, checkOptions, invalidType } from '../common/arguments.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
-import { Outgoing, outgoingAll } from '../descriptor/outgoing.js';
+import { outgoingAll } from '../descriptor/outgoing.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import { closed, codecsDiffer, noHello, noReply, noRequests, protocolBroken, type FdPasserError } from '../errors.js';
 import type { Link } from '../wire/link.js';
@@ -90,7 +90,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
     check();
     const bytes = this.#coder.encode(value);
-    return new Departing(bytes, outgoingAll(fds, keepOpen ? 'keep' : 'return', Outgoing, check), order);
+    return new Departing(bytes, outgoingAll(fds, keepOpen ? 'keep' : 'return', false, check), order);
   }
 
   send(departing: Departing): void {

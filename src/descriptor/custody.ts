@@ -1,21 +1,20 @@
 import { unreadHere } from '../errors.js';
 import { takeOver, type FdLike } from './fd-like.js';
-import { OwnedFd, endLoan, give, giveBack, lentNumber, letOut, moveOut, share } from './owned-fd.js';
+import { OwnedFd } from './owned-fd.js';
+import { ownership } from './ownership.js';
 
-/** A descriptor taken over from a caller, to whom it can still be given back. */
+/** The socket of a link or server, taken over from a caller, to whom it can still be given back. */
 export class Custody {
   readonly #owned: OwnedFd;
-  readonly #wasNumber: boolean;
 
   /** If it throws, nothing has changed hands. `name` is the caller's argument. */
   constructor(name: string, fh: FdLike) {
-    this.#wasNumber = !(fh instanceof OwnedFd);
     this.#owned = takeOver(name, fh);
-    give(this.#owned);
+    ownership.give(this.#owned, !(fh instanceof OwnedFd));
   }
 
   get fd(): number {
-    return lentNumber(this.#owned);
+    return ownership.number(this.#owned);
   }
 
   get unread(): Buffer | undefined {
@@ -27,24 +26,18 @@ export class Custody {
     if (this.unread !== undefined) throw unreadHere(this.unread.length);
   }
 
-  /** Somebody else is about to have it as well: to close it is not to end it. */
-  share(): void {
-    share(this.#owned);
-  }
-
   close(): void {
     this.#owned.close();
-    endLoan(this.#owned);
+    ownership.endLoan(this.#owned);
   }
 
   /** The caller owns it again, in the form in which it came. */
   giveBack(): void {
-    giveBack(this.#owned);
-    if (this.#wasNumber && !this.#owned.closed) letOut(this.#owned);
+    ownership.giveBack(this.#owned);
   }
 
   /** Ends the custody with a new owner. Throws `ERR_FDPASSER_LENT`, changing nothing, while a send needs it. */
   own(): OwnedFd {
-    return moveOut(this.#owned);
+    return ownership.moveOut(this.#owned);
   }
 }

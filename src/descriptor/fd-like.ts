@@ -2,8 +2,10 @@ import { EventEmitter } from 'node:events';
 import { invalidType } from '../common/arguments.js';
 import { managedElsewhere, notOpen, notOpenNumber, ownedAlready } from '../errors.js';
 import { addon } from '../native/load.js';
+import { leaving } from './closer.js';
 import { nodeObject, type NodeOwner } from './node-object.js';
-import { leaving, lentNumber, OwnedFd, validNumber } from './owned-fd.js';
+import { OwnedFd, validNumber } from './owned-fd.js';
+import { ownership } from './ownership.js';
 
 /**
  * What can stand for a descriptor. A number, or an object with one as `fd`, is the descriptor itself: whoever hands it
@@ -26,7 +28,7 @@ export function takeOver(name: string, fh: FdLike): OwnedFd {
 
 /** The number of an open descriptor that stays its owner's, for one call. */
 export function borrow(name: string, fh: FdLike): number {
-  const fd = fh instanceof OwnedFd && !fh.closed ? lentNumber(fh) : numberIn(name, fh);
+  const fd = fh instanceof OwnedFd && !fh.closed ? ownership.number(fh) : numberIn(name, fh);
   const result = addon.check(fd);
   if (result < 0) throw notOpenNumber(result, fd);
   if (leaving.has(fd)) throw ownedAlready(fd);

@@ -1,11 +1,10 @@
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
-import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
 import { attempt } from '../common/attempt.js';
-import { checkBoolean, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
+import { checkBoolean, checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
 import {
   checked,
   closedBehind,
@@ -18,17 +17,16 @@ import {
   notOpenNumber,
 } from '../errors.js';
 import { kindOf, type Kind } from '../native/kinds.js';
-import { OTHERS, OURS, PERHAPS, type Closer } from '../native/addon.js';
-import { builtin } from '../common/lazy-modules.js';
+import { OURS, type Closer } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
-import { runtime } from '../native/runtime.js';
-import { acceptHandle, beginIdle, closeUnwarned } from './node-internals.js';
+import { become, connectTo, becomeFile, becomeSocket, becomeTerminal } from './become.js';
+import { closerOf, leaving, shut } from './closer.js';
+import { unwatch, watchForGarbage } from './garbage.js';
+import { beginIdle } from './node-internals.js';
 import { nodeObject, whenReady, type NodeObject, type NodeOwner } from './node-object.js';
+import { ownership, type Ownership } from './ownership.js';
 import { noteNumber, slotFreed } from './table.js';
-import { isReopened } from './terminal.js';
 import {
-  beginWith,
-  connectionOf,
   datagramsOf,
   isTerminal,
   readStreamOf,
@@ -36,47 +34,29 @@ import {
   socketOf,
   ttyOf,
   writeStreamOf,
-  type Close,
   type ConnectionOptions,
-  type Nature,
   type ReadStreamOptions,
   type SocketOptions,
   type WriteStreamOptions,
 } from './to-node.js';
 
-/** `'given'`: a send has it and may still give it back. `'closing'`: closed for its owner, but a send still needs it. */
-type State = 'open' | 'given' | 'closing' | 'closed';
+/**
+ * `'given'`: a send or link has it and may still give it back, as the number that it was or as this. `'closing'`: closed for
+ * its owner, but a send still needs it.
+ */
+type State = 'open' | 'given' | 'given as a number' | 'closing' | 'closed';
 
 const { EBADF, EEXIST } = constants.errno;
 
-// The queues of this library work on an OwnedFd through these; nobody else can.
-let ownReceived: (fd: number) => OwnedFd;
-let ownMade: (fd: number) => OwnedFd;
-let lend: (owned: OwnedFd) => void;
-let give: (owned: OwnedFd) => void;
-let endLoan: (owned: OwnedFd) => void;
-let giveBack: (owned: OwnedFd) => void;
-let lentNumber: (owned: OwnedFd) => number;
-let letOut: (owned: OwnedFd) => number;
-let moveOut: (owned: OwnedFd) => OwnedFd;
-let setUnread: (owned: OwnedFd, bytes: Buffer | undefined) => void;
-let share: (owned: OwnedFd) => void;
-let connectTo: (owned: OwnedFd, server: Server, begin?: (socket: Socket) => boolean) => Socket | undefined;
-let register: (owned: OwnedFd) => void;
-export {
-  ownReceived,
-  ownMade,
-  lend,
-  give,
-  endLoan,
-  giveBack,
-  lentNumber,
-  letOut,
-  moveOut,
-  setUnread,
-  share,
-  connectTo,
-};
+export interface OwnedFdOptions {
+  /** Make it close-on-exec, so that no child process has it by accident. Default: it stays as whoever made it decided. */
+  closeOnExec?: boolean;
+}
+
+const ADOPT: Names<OwnedFdOptions> = { closeOnExec: true };
+
+/** A number that the kernel has just given this thread: it needs no check, has no owner, and is close-on-exec. */
+const JUST_GIVEN: OwnedFdOptions = {};
 
 /**
  * Exactly one owner of one open descriptor.
@@ -101,11 +81,12 @@ export class OwnedFd {
    * Throws `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for what is no descriptor number, `EBADF` when nothing is open
    * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this process. The number is then still yours.
    */
-  constructor(fd: number) {
-    const isReceived = received;
-    received = false;
-    this.#closer = isReceived ? OURS : closerOf(validNumber('fd', fd));
-    if (!isReceived) adopt(fd, this.#closer);
+  constructor(fd: number, options: OwnedFdOptions = {}) {
+    if (options === JUST_GIVEN) this.#closer = OURS;
+    else {
+      this.#closer = closerOf(validNumber('fd', fd));
+      adopt(fd, this.#closer, options);
+    }
     this.#fd = fd;
     watchForGarbage(this);
   }
@@ -147,8 +128,7 @@ export class OwnedFd {
    * then as it was.
    */
   toSocket(options?: SocketOptions): Socket {
-    if (this.#closer !== OURS && this.kind === 'fifo') return this.#becomeCopy((copy) => copy.toSocket(options));
-    return this.#become((nature) => socketOf(nature, options));
+    return becomeSocket(this, (nature) => socketOf(nature, options));
   }
 
   /**
@@ -169,12 +149,12 @@ export class OwnedFd {
 
   /** Makes a server of a listening socket: it accepts from now on. It leaves the path of a Unix socket alone. */
   toServer(listener?: (socket: Socket) => void): Server {
-    return this.#become((nature) => serverOf(nature, listener));
+    return become(this, (nature) => serverOf(nature, listener));
   }
 
   /** Makes a datagram socket of a bound UDP socket: it receives from now on. */
   toDgram(listener?: (message: Buffer, from: RemoteInfo) => void): DatagramSocket {
-    return this.#become((nature) => datagramsOf(nature, listener));
+    return become(this, (nature) => datagramsOf(nature, listener));
   }
 
   /**
@@ -182,19 +162,19 @@ export class OwnedFd {
    * writing alone. It ends when the other end of the terminal hangs up.
    */
   toTty(): TtyReadStream | TtyWriteStream {
-    return this.#becomeTerminal(ttyOf);
+    return becomeTerminal(this, ttyOf);
   }
 
   /** Makes a stream of a file or device that is open for reading: an `fs.ReadStream`, or a `tty.ReadStream` of a terminal. */
   createReadStream(options?: ReadStreamOptions): Readable {
-    if (isTerminal(this.kind)) return this.#becomeTerminal((nature) => readStreamOf(nature, options));
-    return this.#becomeFile((nature, close) => readStreamOf(nature, options, close));
+    if (isTerminal(this.kind)) return becomeTerminal(this, (nature) => readStreamOf(nature, options));
+    return becomeFile(this, (nature, close) => readStreamOf(nature, options, close));
   }
 
   /** Makes a stream of a file or device that is open for writing: an `fs.WriteStream`, or a `tty.WriteStream` of a terminal. */
   createWriteStream(options?: WriteStreamOptions): Writable {
-    if (isTerminal(this.kind)) return this.#becomeTerminal((nature) => writeStreamOf(nature, options));
-    return this.#becomeFile((nature, close) => writeStreamOf(nature, options, close));
+    if (isTerminal(this.kind)) return becomeTerminal(this, (nature) => writeStreamOf(nature, options));
+    return becomeFile(this, (nature, close) => writeStreamOf(nature, options, close));
   }
 
   /**
@@ -202,8 +182,8 @@ export class OwnedFd {
    * none, and `ERR_FDPASSER_LENT` while a send with `keepOpen` still needs it.
    */
   take(): number {
-    this.#takable();
-    return letOut(this);
+    ownership.takable(this);
+    return this.#letOut();
   }
 
   /**
@@ -292,67 +272,6 @@ export class OwnedFd {
     return this.#fd;
   }
 
-  #takable(): number {
-    const fd = this.#open();
-    if (this.#loans > 0 || addon.isLent(fd)) throw lentOut(fd);
-    return fd;
-  }
-
-  /** The number becomes that of what `make` makes, which closes it by itself. */
-  #become<T>(make: (nature: Nature) => T): T {
-    addon.handOver(this.#takable());
-    try {
-      const made = make(this);
-      this.take();
-      return made;
-    } finally {
-      addon.handOver(-1);
-    }
-  }
-
-  /** The same for what has node:fs close it, which would warn of a number that is not on its list. */
-  #becomeFile<T>(make: (nature: Nature, close?: Close) => T): T {
-    if (!listsNumbers()) return this.#become(make);
-    this.#takable();
-    const closer = this.#closer;
-    const made = make(this, (fd) => {
-      const result = shut(fd, closer);
-      slotFreed();
-      return result;
-    });
-    this.#forget();
-    return made;
-  }
-
-  /** The same for a stream that may have opened its terminal once more, and leaves the number to be closed. */
-  #becomeTerminal<T>(make: (nature: Nature) => T): T {
-    if (this.#closer !== OURS) return this.#becomeCopy((copy) => copy.#becomeTerminal(make));
-    const fd = this.#takable();
-    addon.handOver(fd);
-    try {
-      const made = make(this);
-      if (isReopened(made as Socket, fd)) this.close();
-      else this.take();
-      return made;
-    } finally {
-      addon.handOver(-1);
-    }
-  }
-
-  /** The same for what closes it past node:fs, which would leave the number on that list: another takes its place. */
-  #becomeCopy<T>(make: (copy: OwnedFd) => T): T {
-    this.#takable();
-    const copy = this.dup();
-    try {
-      const made = make(copy);
-      this.close();
-      return made;
-    } catch (error) {
-      copy.close();
-      throw error;
-    }
-  }
-
   #shut(): void {
     const fd = this.#fd;
     this.#forget();
@@ -365,82 +284,101 @@ export class OwnedFd {
     if (this.#state !== 'open') leaving.delete(this.#fd);
     this.#state = 'closed';
     this.#fd = -1;
-    if (this.#registered) garbage.unregister(this);
+    if (this.#registered) unwatch(this);
+  }
+
+  #letOut(): number {
+    const fd = this.#fd;
+    addon.release(fd);
+    this.#forget();
+    return fd;
   }
 
   static {
-    ownReceived = (fd) => {
-      noteNumber(fd);
-      received = true;
-      return new this(fd); // by its own name, the bundle would give it another
+    const inside: Ownership = {
+      number: (owned) => owned.#fd,
+      closer: (owned) => owned.#closer,
+      setUnread(owned, bytes) {
+        owned.#unread = bytes;
+      },
+      lend(owned) {
+        const fd = owned.#open();
+        owned.#loans++;
+        return fd;
+      },
+      give(owned, asNumber) {
+        const fd = inside.lend(owned);
+        owned.#state = asNumber ? 'given as a number' : 'given';
+        leaving.add(fd);
+        return fd;
+      },
+      setAlone(owned, alone) {
+        owned.#alone = alone;
+      },
+      endLoan(owned) {
+        owned.#loans--;
+        if (owned.#loans > 0 || owned.#state !== 'closing') return;
+        try {
+          owned.#shut();
+        } catch (error) {
+          process.emitWarning(error as Error); // its owner has let go of it: nobody is left to throw to
+        }
+      },
+      giveBack(owned) {
+        const wasNumber = owned.#state === 'given as a number';
+        if (wasNumber || owned.#state === 'given') {
+          owned.#state = 'open';
+          leaving.delete(owned.#fd);
+        }
+        inside.endLoan(owned);
+        if (wasNumber) owned.#letOut();
+      },
+      moveOut(owned) {
+        const fd = owned.#fd;
+        if (owned.#loans > 1) throw lentOut(fd);
+        owned.#forget();
+        const moved = ownReceived(fd);
+        moved.#closer = owned.#closer;
+        moved.#alone = owned.#alone;
+        moved.#unread = owned.#unread;
+        return moved;
+      },
+      takable(owned) {
+        const fd = owned.#open();
+        if (owned.#loans > 0 || addon.isLent(fd)) throw lentOut(fd);
+        return fd;
+      },
+      forget(owned) {
+        owned.#forget();
+      },
+      watch(owned) {
+        if (owned.#state === 'closed') return undefined;
+        owned.#registered = true;
+        return { fd: owned.#fd, closer: owned.#closer };
+      },
     };
-    ownMade = (fd) => {
-      const owned = ownReceived(fd);
-      owned.#alone = true;
-      return owned;
-    };
-    share = (owned) => {
-      owned.#alone = false;
-    };
-    lend = (owned) => {
-      owned.#open();
-      owned.#loans++;
-    };
-    give = (owned) => {
-      lend(owned);
-      owned.#state = 'given';
-      leaving.add(owned.#fd);
-    };
-    endLoan = (owned) => {
-      owned.#loans--;
-      if (owned.#loans > 0 || owned.#state !== 'closing') return;
-      try {
-        owned.#shut();
-      } catch (error) {
-        process.emitWarning(error as Error); // its owner has let go of it: nobody is left to throw to
-      }
-    };
-    giveBack = (owned) => {
-      if (owned.#state === 'given') {
-        owned.#state = 'open';
-        leaving.delete(owned.#fd);
-      }
-      endLoan(owned);
-    };
-    lentNumber = (owned) => owned.#fd;
-    letOut = (owned) => {
-      const fd = owned.#fd;
-      addon.release(fd);
-      owned.#forget();
-      return fd;
-    };
-    moveOut = (owned) => {
-      const fd = owned.#fd;
-      if (owned.#loans > 1) throw lentOut(fd);
-      owned.#forget();
-      const moved = ownReceived(fd);
-      moved.#closer = owned.#closer;
-      moved.#alone = owned.#alone;
-      moved.#unread = owned.#unread;
-      return moved;
-    };
-    connectTo = (owned, server, begin = () => true) => {
-      const unread = owned.#unread;
-      const handle = owned.#become((nature) => connectionOf(nature, server));
-      return acceptHandle(server, handle, (socket) => {
-        beginWith(socket, unread);
-        return begin(socket);
-      });
-    };
-    setUnread = (owned, bytes) => {
-      owned.#unread = bytes;
-    };
-    register = (owned) => {
-      if (owned.#state === 'closed') return;
-      owned.#registered = true;
-      garbage.register(owned, { fd: owned.#fd, closer: owned.#closer }, owned);
-    };
+    Object.assign(ownership, inside);
   }
+}
+
+/** The owner of what the kernel has just given this thread. */
+export function ownReceived(fd: number): OwnedFd {
+  noteNumber(fd);
+  return new OwnedFd(fd, JUST_GIVEN);
+}
+
+/** The same for a socket that was made here, of which nobody else has anything. */
+export function ownMade(fd: number): OwnedFd {
+  const owned = ownReceived(fd);
+  ownership.setAlone(owned, true);
+  return owned;
+}
+
+export { connectTo };
+
+/** Says what its sender had read of it. */
+export function setUnread(owned: OwnedFd, bytes: Buffer | undefined): void {
+  ownership.setUnread(owned, bytes);
 }
 
 /**
@@ -485,16 +423,16 @@ function ownedAll(fds: Iterable<OwnedFd>): OwnedFd[] {
   return all;
 }
 
-/** Numbers that a send or a passer has, and will close: nobody may use them any more. */
-export const leaving = new Set<number>();
-
-/** Set for the next OwnedFd: the kernel has just given this thread its number, so it needs no check and has no owner. */
-let received = false;
-
-function adopt(fd: number, closer: Closer): void {
+function adopt(fd: number, closer: Closer, options: OwnedFdOptions): void {
+  const { closeOnExec = false } = checkOptions(options, ADOPT);
+  checkBoolean('options.closeOnExec', closeOnExec);
   const result = addon.adopt(fd, closer);
   if (result === -EEXIST) throw ownedAlready(fd);
   if (result < 0) throw notOpenNumber(result, fd);
+  if (!closeOnExec) return;
+  const marked = addon.closeOnExec(fd);
+  if (marked < 0) addon.release(fd);
+  checked(marked, 'fcntl');
 }
 
 /** A number that a descriptor could have. */
@@ -503,78 +441,4 @@ export function validNumber(name: string, fd: unknown): number {
   if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff)
     throw outOfRange(name, 'an integer >= 0 and <= 2147483647 (-1 is what a closed OwnedFd has)', fd);
   return fd;
-}
-
-/**
- * Who closes a number, that somebody else opened, when this environment ends.
- *
- * In a worker, Node keeps a list of the numbers that `fs.open` gave out there, and closes them last of all
- * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice. Nobody can
- * ask what is on it. Deno keeps one everywhere, and its `fs` takes no number but those.
- */
-function closerOf(fd: number): Closer {
-  if (runtime === 'deno') return knownToFs(fd) ? OTHERS : OURS;
-  return listsNumbers() ? PERHAPS : OURS;
-}
-
-function listsNumbers(): boolean {
-  return runtime === 'node' && !builtin.workerThreads.isMainThread;
-}
-
-function knownToFs(fd: number): boolean {
-  try {
-    fstatSync(fd);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Closes a number that is owned here; one that is lent is closed when that is over. */
-function shut(fd: number, closer: Closer): number {
-  if (closer === OURS) return addon.close(fd);
-  // Who is the last to borrow it may be in another thread, which cannot take it off this one's list.
-  if (addon.isLent(fd)) {
-    leaving.add(fd);
-    setTimeout(() => {
-      leaving.delete(fd);
-      shut(fd, closer);
-      slotFreed();
-    }, LOAN_CHECK).unref();
-    return 0;
-  }
-  // What a peer has sent may be slow to close, which fs.close would wait for: so that closes something else.
-  const vacated = addon.vacate(fd);
-  if (vacated < 0) addon.release(fd);
-  if (vacated === -EBADF) return vacated;
-  const result = closeUnwarned(fd);
-  if (vacated === 0) addon.vacated(fd);
-  return result;
-}
-
-/** Milliseconds. */
-const LOAN_CHECK = 5;
-
-const garbage = new FinalizationRegistry<{ fd: number; closer: Closer }>(({ fd, closer }) => {
-  shut(fd, closer);
-  slotFreed();
-  process.emitWarning(
-    `Descriptor ${fd} was closed because its OwnedFd was garbage-collected. Close every OwnedFd, or declare it with ` +
-      '"using"',
-    'FdPasserWarning',
-  );
-});
-
-// Registering costs more than everything else about an OwnedFd, and most are closed or passed on at once. So each waits
-// here, where it cannot be collected, until the loop turns, and only those still open then are registered.
-let fresh: OwnedFd[] = [];
-
-function watchForGarbage(owned: OwnedFd): void {
-  if (fresh.push(owned) === 1) setImmediate(registerFresh).unref();
-}
-
-function registerFresh(): void {
-  const due = fresh;
-  fresh = [];
-  for (const owned of due) register(owned);
 }

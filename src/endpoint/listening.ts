@@ -2,7 +2,8 @@ import { constants } from 'node:os';
 import { attempt } from '../common/attempt.js';
 import { Queue, Queued } from '../common/queue.js';
 import type { Custody } from '../descriptor/custody.js';
-import { lentNumber, type OwnedFd } from '../descriptor/owned-fd.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { ownership } from '../descriptor/ownership.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { SlotRetry } from '../descriptor/slot-retry.js';
 import { closed, systemError } from '../errors.js';
@@ -118,7 +119,7 @@ export class Listening<T> {
     for (let round = 0; round < ROUNDS && !this.closed; round++) {
       const first = this.#waiting.first;
       if (first === undefined) break;
-      const result = this.#attempt(lentNumber(this.socket), first);
+      const result = this.#attempt(ownership.number(this.socket), first);
       if (result >= 0) this.#retry.room();
       else if (result === -EAGAIN) break;
       else if (result !== -ECONNABORTED) {
@@ -144,7 +145,7 @@ export class Listening<T> {
     const watching = this.#waiting.length > 0 && !this.#retry.waits;
     if (watching === this.#watching) return;
     // libuv aborts when it is to watch what it cannot, and somebody else may have closed the socket.
-    const result = watching ? addon.listening(lentNumber(this.socket)) : 1;
+    const result = watching ? addon.listening(ownership.number(this.socket)) : 1;
     if (result !== 1 || addon.watchFor(this.#watch, watching ? READABLE : 0) < 0) {
       const advice = 'Something else has closed the socket';
       this.#failAll(systemError(-EBADF, 'accept', { path: this.#name, advice }));

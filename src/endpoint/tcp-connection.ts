@@ -1,7 +1,8 @@
 import { constants } from 'node:os';
 import { abortable, type Abortable } from '../common/abort.js';
 import { checkInteger } from '../common/arguments.js';
-import { endLoan, lend, lentNumber, type OwnedFd } from '../descriptor/owned-fd.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { ownership } from '../descriptor/ownership.js';
 import { checked, closed, notPeeked, systemError } from '../errors.js';
 import { READABLE, STOPPED, type Watch } from '../native/addon.js';
 import { addon } from '../native/load.js';
@@ -44,14 +45,14 @@ export class TcpConnection {
       checkInteger('n', n, 1, MOST);
       if (timeout !== undefined) checkInteger('options.timeout', timeout, 0, MAX_DELAY);
       const bytes = Buffer.allocUnsafe(n);
-      lend(this.fd);
+      ownership.lend(this.fd);
       let watch: Watch | undefined;
       let timer: NodeJS.Timeout | undefined;
       const finish = (): void => {
         this.#peeks.delete(fail);
         clearTimeout(timer);
         if (watch !== undefined) addon.unwatch(watch);
-        endLoan(this.fd);
+        ownership.endLoan(this.fd);
       };
       const fail = (error: Error): void => {
         if (!this.#peeks.has(fail)) return;
@@ -59,7 +60,7 @@ export class TcpConnection {
         reject(error);
       };
       const look = (events = 0): void => {
-        const result = addon.peekBytes(lentNumber(this.fd), bytes);
+        const result = addon.peekBytes(ownership.number(this.fd), bytes);
         if (result === -EAGAIN && events & STOPPED) addon.watchFor(watch!, READABLE);
         if (result === -EAGAIN) return;
         if (result < 0) return fail(systemError(result, 'recv'));
@@ -81,7 +82,7 @@ export class TcpConnection {
   }
 
   #watch(look: (events: number) => void): Watch {
-    const watch = addon.watch(lentNumber(this.fd), look);
+    const watch = addon.watch(ownership.number(this.fd), look);
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
     try {
       checked(addon.watchFor(watch, READABLE), 'epoll_ctl');

@@ -4,7 +4,7 @@ import type { InspectOptions } from 'node:util';
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
 import { isMeantAsFd, type FdLike } from '../descriptor/fd-like.js';
-import { BareOutgoing } from '../descriptor/outgoing.js';
+import { outgoing } from '../descriptor/outgoing.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
@@ -199,7 +199,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
     checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
     this.#session.checkSendable();
-    this.#session.enqueue(new BareOutgoing(fh, keepOpen ? 'keep' : 'close', sent));
+    this.#session.enqueue(outgoing(fh, keepOpen ? 'keep' : 'close', true, sent));
   }
 
   /**
@@ -223,10 +223,10 @@ export class FdPasser extends EventEmitter<SessionEvents> {
       const { keepOpen = false } = checkOptions(options, SEND);
       checkBoolean('options.keepOpen', keepOpen);
       this.#session.checkSendable();
-      const outgoing = new BareOutgoing(fh, keepOpen ? 'keep' : 'return', resolve, reject);
-      this.#session.enqueue(outgoing);
+      const waiting = outgoing(fh, keepOpen ? 'keep' : 'return', true, resolve, reject);
+      this.#session.enqueue(waiting);
       return (error) => {
-        if (!this.#session.withdraw(outgoing)) return;
+        if (!this.#session.withdraw(waiting)) return;
         reject(error);
         this.#session.closeIfDone();
       };

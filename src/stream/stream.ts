@@ -7,7 +7,7 @@ import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
-import { BareOutgoing, outgoingAll } from '../descriptor/outgoing.js';
+import { outgoingAll } from '../descriptor/outgoing.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { closed } from '../errors.js';
@@ -133,7 +133,7 @@ export class FdStream extends Duplex {
     const check = (): void => this.#checkWritable();
     check();
     if (fds.length > 0)
-      this.#session.attach(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', BareOutgoing, check));
+      this.#session.attach(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', true, check));
     return this.write(chunk, callback);
   }
 

@@ -3,7 +3,7 @@ import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { BareOutgoing, outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
+import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
 import { checkBoolean, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
 import { LinkOwner } from './link-owner.js';
 import { takeSocket } from './socket.js';
@@ -45,7 +45,7 @@ export function beside(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoi
   if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
   if (fds.length > MAX_FDS)
     throw outOfRange('fds.length', `<= ${MAX_FDS}, the most that one datagram carries`, fds.length);
-  return outgoingAll(fds, terms, BareOutgoing);
+  return outgoingAll(fds, terms, true);
 }
 
 /** Sends it when its turn has come, and does with the descriptors what their terms say. */

@@ -51,19 +51,29 @@ test('every descriptor that is made or received is close-on-exec, and a spawned 
   });
 });
 
+/** Node sets it on what it inherits, up to the first gap past 15. */
+const NOT_SET = 40;
+
+/** Starts a child that has `fd` at a number without close-on-exec, which it is told. */
+function startWithout(name: string, fd: number): ReturnType<typeof ended> {
+  const gap = Array.from({ length: NOT_SET - 3 }, () => 'ignore' as const);
+  const file = fileURLToPath(new URL(`children/${name}.js`, import.meta.url));
+  return ended(spawn(process.execPath, [file, `${NOT_SET}`], { stdio: ['ignore', 'pipe', 'pipe', ...gap, fd] }));
+}
+
+test('a number that is adopted is close-on-exec when that is asked for, and stays as it was otherwise', async () => {
+  const [one, other] = socketpair();
+  const end = await startWithout('adopt-without-close-on-exec', one.fd);
+  assert.deepEqual(end, { code: 0, signal: null, stdout: '', stderr: '' });
+  one.close();
+  other.close();
+});
+
 test('a socket that came without close-on-exec has it once a passer has the number', async () => {
-  // Node sets it on what it inherits, up to the first gap past 15.
-  const NUMBER = 40;
   const passer = new FdPasser();
-  const gap = Array.from({ length: NUMBER - 3 }, () => 'ignore' as const);
-  const child = spawn(
-    process.execPath,
-    [fileURLToPath(new URL('children/close-on-exec.js', import.meta.url)), `${NUMBER}`],
-    { stdio: ['ignore', 'pipe', 'pipe', ...gap, passer.peer.fd] },
-  );
+  const ending = startWithout('close-on-exec', passer.peer.fd);
   passer.iAmParent();
   passer.pushSendFh(anonymousFile());
-  const end = await ended(child);
-  assert.deepEqual(end, { code: 0, signal: null, stdout: '', stderr: '' });
+  assert.deepEqual(await ending, { code: 0, signal: null, stdout: '', stderr: '' });
   await passer.close();
 });

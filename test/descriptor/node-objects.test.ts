@@ -166,7 +166,9 @@ test('a connection that is refused with a full buffer, or at its end, loses noth
 
 test('bytes that were taken out of a connection, to go with it, come back with it', async () => {
   const internals = new URL('../../../dist/descriptor/outgoing.js', import.meta.url).href;
-  const { Outgoing } = (await import(internals)) as { Outgoing: new (fh: FdLike, terms: 'return') => Taken };
+  const { outgoing } = (await import(internals)) as {
+    outgoing: (fh: FdLike, terms: 'return', bare: boolean) => Taken;
+  };
   for (const ends of [true, false]) {
     const [client, accepted] = await connection();
     const bytes = randomBytes(ends ? 10 : 100_000);
@@ -176,13 +178,13 @@ test('bytes that were taken out of a connection, to go with it, come back with i
     accepted.on('data', (more: Buffer) => got.push(more)).pause();
     await until(() => accepted.readableLength >= Math.min(bytes.length, accepted.readableHighWaterMark));
     for (let i = 0; i < 10; i++) await turn();
-    const outgoing = new Outgoing(accepted, 'return');
-    const taken = outgoing.unread!;
+    const waiting = outgoing(accepted, 'return', false);
+    const taken = waiting.unread!;
     assert.deepEqual(taken, bytes.subarray(0, taken.length));
     assert.equal(accepted.read(), null);
     for (let i = 0; i < 10; i++) await turn();
     assert.equal(accepted.writable, true);
-    outgoing.giveBack();
+    waiting.giveBack();
     assert.equal(got.length, 0);
     accepted.resume();
     client.end();
