@@ -251,6 +251,13 @@ export function notOwned(): FdPasserError {
   );
 }
 
+export function noData(): FdPasserError {
+  return new FdPasserError(
+    'ERR_FDPASSER_NO_DATA',
+    'An OwnedFd is no data, and JSON would make nothing of it. Send it over an FdPasser, or beside a value over an FdChannel',
+  );
+}
+
 export function lentOut(fd: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_LENT',

@@ -33,6 +33,7 @@ export async function accepted(passer: FdPasser, socket: Socket, owned: OwnedFd)
   await using channel = new FdChannel<{ n: number }>(await connect('/nowhere'));
   await channel.send({ n: 1 }, [socket], { confirm: true });
   const n: number = (await channel.receive()).value.n;
+  FdChannel.spawn('child', [], { stdio: ['ignore', 'pipe', owned] }).child.kill();
   await sendDatagram('/nowhere', Buffer.of(n), [owned]);
 }
 

@@ -1,18 +1,22 @@
-/** Closes what was forgotten: an OwnedFd that is garbage-collected while it is open. */
+/** Closes what was forgotten, an OwnedFd that is garbage-collected while it is open, and tells that. */
+import { builtin } from '../common/lazy-modules.js';
 import type { Closer } from '../native/addon.js';
 import { shut } from './closer.js';
 import type { OwnedFd } from './owned-fd.js';
 import { ownership } from './ownership.js';
 import { slotFreed } from './table.js';
 
-const registry = new FinalizationRegistry<{ fd: number; closer: Closer }>(({ fd, closer }) => {
-  shut(fd, closer);
+interface Forgotten {
+  fd: number;
+  closer: Closer;
+  /** The stack of who made it, while that is traced. */
+  origin?: string | undefined;
+}
+
+const registry = new FinalizationRegistry<Forgotten>((forgotten) => {
+  shut(forgotten.fd, forgotten.closer);
   slotFreed();
-  process.emitWarning(
-    `Descriptor ${fd} was closed because its OwnedFd was garbage-collected. Close every OwnedFd, or declare it with ` +
-      '"using"',
-    'FdPasserWarning',
-  );
+  if (untold.push(forgotten) === 1) setImmediate(warn);
 });
 
 // Registering costs more than everything else about an OwnedFd, and most are closed or passed on at once. So each waits
@@ -20,6 +24,7 @@ const registry = new FinalizationRegistry<{ fd: number; closer: Closer }>(({ fd,
 let fresh: OwnedFd[] = [];
 
 export function watchForGarbage(owned: OwnedFd): void {
+  if (tracing) noteOrigin(owned);
   if (fresh.push(owned) === 1) setImmediate(registerFresh).unref();
 }
 
@@ -27,12 +32,68 @@ function registerFresh(): void {
   const due = fresh;
   fresh = [];
   for (const owned of due) {
-    const descriptor = ownership.watch(owned);
-    if (descriptor !== undefined) registry.register(owned, descriptor, owned);
+    const descriptor: Forgotten | undefined = ownership.watch(owned);
+    if (descriptor === undefined) continue;
+    if (tracing) descriptor.origin = origins.get(owned);
+    registry.register(owned, descriptor, owned);
   }
 }
 
 /** Its descriptor is closed, or has another owner. */
 export function unwatch(owned: OwnedFd): void {
   registry.unregister(owned);
+}
+
+/** Whether this process was started with `--trace-warnings` or `NODE_DEBUG=fdpasser`. */
+const tracing =
+  (process as { traceProcessWarnings?: boolean }).traceProcessWarnings === true ||
+  builtin.util.debuglog('fdpasser').enabled;
+
+const origins = new WeakMap<OwnedFd, string>();
+
+function noteOrigin(owned: OwnedFd): void {
+  const here: { stack?: string } = {};
+  Error.captureStackTrace(here, watchForGarbage);
+  origins.set(owned, here.stack!.slice(here.stack!.indexOf('\n') + 1));
+}
+
+/** Closed, and not told of yet. */
+let untold: Forgotten[] = [];
+let told = false;
+
+/** Once, or each time when somebody looks for who it was. */
+function warn(): void {
+  const closed = untold;
+  untold = [];
+  if (told && !tracing) return;
+  told = true;
+  const what =
+    closed.length === 1
+      ? `Descriptor ${closed[0]!.fd} was closed because its OwnedFd was garbage-collected`
+      : `${closed.length} descriptors (${listed(closed)}) were closed because their OwnedFds were garbage-collected`;
+  const more = tracing
+    ? ''
+    : '. With --trace-warnings or NODE_DEBUG=fdpasser each is told, with where it was made; else nothing more of this is told';
+  process.emitWarning(`${what}. Close every OwnedFd, or declare it with "using"${more}`, {
+    type: 'FdPasserWarning',
+    ...(tracing ? { detail: whereMade(closed) } : {}),
+  });
+}
+
+function whereMade(closed: Forgotten[]): string {
+  const groups = new Map<string, Forgotten[]>();
+  for (const one of closed) {
+    const group = groups.get(one.origin!);
+    if (group === undefined) groups.set(one.origin!, [one]);
+    else group.push(one);
+  }
+  return [...groups].map(([origin, group]) => `Where ${listed(group)} came from:\n${origin}`).join('\n');
+}
+
+/** As many numbers as a line holds. */
+const MOST_LISTED = 8;
+
+function listed(closed: Forgotten[]): string {
+  const numbers = closed.slice(0, MOST_LISTED).map(({ fd }) => fd);
+  return numbers.join(', ') + (closed.length > MOST_LISTED ? ', …' : '');
 }

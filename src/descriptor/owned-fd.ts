@@ -1,3 +1,4 @@
+import type { InspectOptions } from 'node:util';
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
 import { constants } from 'node:os';
 import type { Server, Socket } from 'node:net';
@@ -10,6 +11,7 @@ import {
   closedBehind,
   isOfAnotherCopy,
   lentOut,
+  noData,
   managedElsewhere,
   notOpen,
   notOwned,
@@ -50,10 +52,16 @@ const { EBADF, EEXIST } = constants.errno;
 
 export interface OwnedFdOptions {
   /** Make it close-on-exec, so that no child process has it by accident. Default: it stays as whoever made it decided. */
-  closeOnExec?: boolean;
+  closeOnExec?: boolean | undefined;
 }
 
 const ADOPT: Names<OwnedFdOptions> = { closeOnExec: true };
+
+/** Stands in the message of a DataCloneError. */
+const NOT_CLONEABLE = Symbol(
+  'an OwnedFd, which is no data: send it over an FdPasser, FdStream or FdChannel, or pass what take() gives to a worker',
+);
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
 
 /** A number that the kernel has just given this thread: it needs no check, has no owner, and is close-on-exec. */
 const JUST_GIVEN: OwnedFdOptions = {};
@@ -90,6 +98,9 @@ export class OwnedFd {
     this.#fd = fd;
     watchForGarbage(this);
   }
+
+  /** @internal What copies objects would leave an empty one. It refuses a symbol, and says these words of it. */
+  readonly notCloneable = NOT_CLONEABLE;
 
   /** The number, for borrowing: whoever gets it must not close it. `-1` once it is no longer owned here. */
   get fd(): number {
@@ -265,6 +276,29 @@ export class OwnedFd {
     } finally {
       closeThese();
     }
+  }
+
+  /** @internal `{}` would be nothing that anybody could use. */
+  toJSON(): never {
+    throw noData();
+  }
+
+  /** @internal What `console.log` shows: of a file, nothing that it would have to be asked for. */
+  [INSPECT](
+    _depth: number,
+    options: InspectOptions,
+    inspect: (value: object, options: InspectOptions) => string,
+  ): string {
+    const shown: Record<string, unknown> = {};
+    if (this.#state !== 'closed') {
+      const kind = addon.kind(this.#fd);
+      shown['fd'] = this.#fd;
+      shown['kind'] = kind < 0 ? 'not open any more' : kindOf(kind);
+    }
+    shown['state'] = this.#state === 'given as a number' ? 'given' : this.#state;
+    if (this.#loans > 0) shown['loans'] = this.#loans;
+    if (this.#unread !== undefined) shown['unread'] = this.#unread.length;
+    return `OwnedFd ${inspect(shown, options)}`;
   }
 
   #open(): number {

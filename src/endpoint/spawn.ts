@@ -10,7 +10,9 @@ import { socketpair } from './pair.js';
  * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair goes behind what
  * `stdio` names.
  */
-export interface SpawnOptions extends ChildOptions {
+export interface SpawnOptions extends Omit<ChildOptions, 'stdio'> {
+  /** As `spawn` has it; an OwnedFd, which is lent for the call, may stand there, too. */
+  stdio?: ChildOptions['stdio'] | (Stdio[number] | OwnedFd)[];
   /** `command` is a module for Node, which has an IPC channel of its own beside (`child_process.fork`). Default false. */
   fork?: boolean;
   /** `fork`'s option: flags for Node. */
@@ -53,22 +55,30 @@ export function spawnWith<T extends { destroy(): unknown }>(
   }
 }
 
-function spawned(command: string | URL, args: readonly string[], options: ChildOptions, fd: number): ChildProcess {
+function spawned(
+  command: string | URL,
+  args: readonly string[],
+  options: Given<ChildOptions>,
+  fd: number,
+): ChildProcess {
   const stdio = standardStreams(options.stdio, 'pipe');
   const file = command instanceof URL ? builtin.url.fileURLToPath(command) : command;
   return builtin.childProcess.spawn(file, args, { ...options, ...placed(stdio, options.env, fd) });
 }
 
-function forked(module: string | URL, args: readonly string[], options: ForkOptions, fd: number): ChildProcess {
+function forked(module: string | URL, args: readonly string[], options: Given<ForkOptions>, fd: number): ChildProcess {
   const stdio = standardStreams(options.stdio, options.silent ? 'pipe' : 'inherit');
   if (!stdio.includes('ipc')) stdio.push('ipc');
   return builtin.childProcess.fork(module, args, { ...options, ...placed(stdio, options.env, fd) });
 }
 
+type Given<Options> = Omit<Options, 'stdio'> & Pick<SpawnOptions, 'stdio'>;
 type Stdio = Extract<NonNullable<ChildOptions['stdio']>, readonly unknown[]>[number][];
 
-function standardStreams(given: ChildOptions['stdio'], otherwise: 'pipe' | 'inherit'): Stdio {
-  const stdio: Stdio = Array.isArray(given) ? [...given] : Array.from({ length: FIRST }, () => given ?? otherwise);
+function standardStreams(given: SpawnOptions['stdio'], otherwise: 'pipe' | 'inherit'): Stdio {
+  const stdio: Stdio = Array.isArray(given)
+    ? [...(given as Stdio)]
+    : Array.from({ length: FIRST }, () => given ?? otherwise);
   while (stdio.length < FIRST) stdio.push(otherwise);
   return stdio;
 }

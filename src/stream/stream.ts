@@ -132,8 +132,7 @@ export class FdStream extends Duplex {
       throw invalidValue('bytes', 'at least one byte, for descriptors to go with', bytes);
     const check = (): void => this.#checkWritable();
     check();
-    if (fds.length > 0)
-      this.#session.attach(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', true, check));
+    if (fds.length > 0) this.#session.attach(chunk, outgoingAll(fds, keepOpen ? 'keep' : 'return', true, check));
     return this.write(chunk, callback);
   }
 
