@@ -2,24 +2,26 @@
  * Makes one file of each entry point in `dist/bundle/`, which loads faster than a file for each source. What entry
  * points share is in files of its own, so that a program that imports several has one OwnedFd.
  */
-import { rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const outdir = join(root, 'dist/bundle');
 
+/** The entry points of the package, and what each is made of. */
+const PUBLIC = {
+  index: 'dist/index.js',
+  systemd: 'dist/systemd/index.js',
+  workers: 'dist/workers/index.js',
+  takeover: 'dist/takeover/index.js',
+};
+
 rmSync(outdir, { recursive: true, force: true });
 buildSync({
   absWorkingDir: root,
-  entryPoints: {
-    index: 'dist/index.js',
-    systemd: 'dist/systemd/index.js',
-    workers: 'dist/workers/index.js',
-    takeover: 'dist/takeover/index.js',
-    cli: 'dist/cli/cli.js',
-  },
+  entryPoints: { ...PUBLIC, cli: 'dist/cli/cli.js' },
   outdir,
   bundle: true,
   external: ['node-api-headers'], // `fdpasser build` in a clone finds headers there
@@ -30,3 +32,35 @@ buildSync({
   target: 'node20.19',
   logLevel: 'warning',
 });
+
+/*
+ * Node and Bun can require an ES module, and do. What cannot (Jest, or TypeScript under `module: node16`) gets one file for
+ * all entry points, so that they share one OwnedFd here too, and the same types as those of a CommonJS package.
+ */
+const commonjs = join(root, 'dist/commonjs');
+rmSync(commonjs, { recursive: true, force: true });
+buildSync({
+  absWorkingDir: root,
+  stdin: {
+    contents: Object.entries(PUBLIC)
+      .map(([name, file]) => `export * as ${name} from './${file}';`)
+      .join('\n'),
+    resolveDir: root,
+  },
+  outfile: 'dist/commonjs/all.js',
+  bundle: true,
+  format: 'cjs',
+  banner: { js: "const commonjsFile = require('node:url').pathToFileURL(__filename).href;" },
+  define: { 'import.meta.url': 'commonjsFile' },
+  platform: 'node',
+  target: 'node20.19',
+  logLevel: 'warning',
+});
+writeFileSync(join(commonjs, 'package.json'), '{ "type": "commonjs" }\n');
+for (const file of readdirSync(join(root, 'dist'), { encoding: 'utf8', recursive: true }))
+  if (file.endsWith('.d.ts') && !/^(?:cli|commonjs)\b/.test(file))
+    cpSync(join(root, 'dist', file), join(commonjs, file));
+for (const [name, file] of Object.entries(PUBLIC)) {
+  const to = join(commonjs, file.slice('dist/'.length));
+  writeFileSync(to, `module.exports = require('./${relative(dirname(to), join(commonjs, 'all.js'))}').${name};\n`);
+}

@@ -72,6 +72,13 @@ export function addonMissing(target: string): FdPasserError {
   );
 }
 
+export function bundledAway(): FdPasserError {
+  return addonError(
+    'fdpasser was bundled into another file, and its native core is not beside that. Mark "fdpasser" as external for the ' +
+      'bundler (esbuild: --external:fdpasser; webpack: externals; rollup: external), and ship node_modules/fdpasser with the program',
+  );
+}
+
 export function addonForbidden(cause: unknown): FdPasserError {
   return addonError(
     'fdpasser needs its native core, and this process may not load any: its permission model needs --allow-addons ' +

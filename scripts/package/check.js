@@ -148,21 +148,22 @@ check('its entry points share one OwnedFd, and have types', () => {
   run(join(folder, 'compiled'), process.execPath, 'file.js');
 });
 
-check('its types are right in a CommonJS file under nodenext', () => {
-  const folder = join(user, 'commonjs-types');
-  mkdirSync(folder);
-  writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }');
-  writeFileSync(
-    join(folder, 'file.ts'),
-    "import { FdPasser, type OwnedFd } from 'fdpasser';\n" +
-      'const passer: FdPasser = new FdPasser();\n' +
-      'const peer: OwnedFd = passer.peer;\n' +
-      'peer.close();\n' +
-      'passer.destroy();\n',
-  );
-  compileTypeScript(folder, { module: 'nodenext' });
-  run(join(folder, 'compiled'), process.execPath, 'file.js');
-});
+for (const module of ['node16', 'nodenext'])
+  check(`its types are right in a CommonJS file under ${module}`, () => {
+    const folder = join(user, `commonjs-types-${module}`);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }');
+    writeFileSync(
+      join(folder, 'file.ts'),
+      "import { FdPasser, type OwnedFd } from 'fdpasser';\n" +
+        'const passer: FdPasser = new FdPasser();\n' +
+        'const peer: OwnedFd = passer.peer;\n' +
+        'peer.close();\n' +
+        'passer.destroy();\n',
+    );
+    compileTypeScript(folder, { module });
+    run(join(folder, 'compiled'), process.execPath, 'file.js');
+  });
 
 /** With the library's own declarations checked too: a user without skipLibCheck sees their errors. */
 function compileTypeScript(folder, options) {

@@ -1,9 +1,10 @@
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
   addonBroken,
   addonForbidden,
   addonMissing,
+  bundledAway,
   coreSkipped,
   pollerFailed,
   windows,
@@ -14,9 +15,13 @@ import { builtin } from '../common/lazy-modules.js';
 import { choosePoller } from './poller.js';
 import { runtime } from './runtime.js';
 
+/** Where this code is. A bundler may have left nothing there; looking for files by a name of its own, it would copy them. */
+const here = import.meta.url as string | undefined;
+
 /** The first that loads of those that are here. */
 function load(): Addon {
   if (process.platform === 'win32') throw windows();
+  if (here === undefined) throw bundledAway();
   const broken: BrokenCore[] = [];
   for (const file of candidates()) {
     try {
@@ -28,13 +33,29 @@ function load(): Addon {
       broken.push({ file, cause: cause as Error });
     }
   }
-  throw broken.length > 0 ? addonBroken(broken) : addonMissing(target());
+  if (broken.length > 0) throw addonBroken(broken);
+  throw isBundled() ? bundledAway() : addonMissing(target());
+}
+
+/** Whether this code is in a file of somebody else's, so that what belongs to it is not beside it. */
+function isBundled(): boolean {
+  try {
+    const { name } = JSON.parse(readFileSync(beside('package.json'), 'utf8')) as { name?: unknown };
+    return name !== 'fdpasser';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
+/** The path of a file of the package, from either of the folders that hold this code. */
+function beside(name: string): string {
+  return fileURLToPath(new URL(`../../${name}`, here));
 }
 
 /** As `require` does, which takes eight times as long in Node. */
 function open(file: string): Addon {
   checkLength(file);
-  if (runtime !== 'node') return builtin.module.createRequire(import.meta.url)(file) as Addon;
+  if (runtime !== 'node') return builtin.module.createRequire(here!)(file) as Addon;
   const module = { exports: {} as Addon };
   process.dlopen(module, file);
   return module.exports;
@@ -43,7 +64,7 @@ function open(file: string): Addon {
 /** What `npx fdpasser build` made, or a build of a clone: whoever compiled one wants that. Then the package's. */
 function* candidates(): Generator<string> {
   for (const folder of [`build/${process.platform}-${process.arch}`, `prebuilds/${target()}`]) {
-    const file = fileURLToPath(new URL(`../../${folder}/fdpasser.node`, import.meta.url));
+    const file = beside(`${folder}/fdpasser.node`);
     if (existsSync(file)) yield file;
   }
 }
