@@ -314,8 +314,8 @@ function argumentsOf(
 ): { name: string; fh: Given | undefined; options: Omit<FdPasserOptions, 'fh'> } {
   if (second !== undefined || Array.isArray(first) || isMeantAsFd(first))
     return { name: 'fh', fh: first as Given, options: checkOptions(second === undefined ? {} : second, OPTIONS) };
-  const { fh, ...options } = checkOptions(first as FdPasserOptions, OPTIONS_WITH_FH);
-  return { name: 'options.fh', fh, options };
+  const options = checkOptions(first as FdPasserOptions, OPTIONS_WITH_FH);
+  return { name: 'options.fh', fh: options.fh, options };
 }
 
 function isPair(name: string, fh: Given): fh is readonly [FdLike, FdLike] {

@@ -51,7 +51,7 @@ class Trace<E extends Source> {
     this.#name = name;
     this.#channel = builtin.diagnosticsChannel.channel(`fdpasser.${name}`);
     this.#log = log;
-    this.#logs = log.enabled;
+    this.#logs = log.enabled ?? process.env['NODE_DEBUG'] !== undefined; // Bun's does not tell, and looks itself
   }
 
   /** Whether somebody looks on. */

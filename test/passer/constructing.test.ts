@@ -72,6 +72,22 @@ test('options of the wrong name are refused, and what was given stays with its o
   stream.destroy();
 });
 
+test('a passer reads options that their object inherits', async () => {
+  class Options {
+    get payload(): Uint8Array {
+      return Buffer.alloc(7);
+    }
+  }
+  const [a, b] = socketpair();
+  const one = new FdPasser(Object.assign(new Options(), { fh: a }));
+  const other = new FdPasser(b);
+  await one.send(anonymousFile());
+  (await other.receive()).close();
+  assert.equal(other.stats().bytesReceived, 7);
+  one.destroy();
+  other.destroy();
+});
+
 test('options that are undefined are as if they were left out', async () => {
   const [a, b] = socketpair();
   const none = undefined;
