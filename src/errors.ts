@@ -2,14 +2,52 @@ import { constants } from 'node:os';
 import { shown, withCode } from './common/arguments.js';
 import { builtin } from './common/lazy-modules.js';
 
+/** Those of the library's own errors. `docs/errors.md` says of each what to do. */
+export type FdPasserErrorCode =
+  | 'ERR_FDPASSER_ADDON'
+  | 'ERR_FDPASSER_BUSY'
+  | 'ERR_FDPASSER_CLOSED'
+  | 'ERR_FDPASSER_CLOSED_BEHIND'
+  | 'ERR_FDPASSER_CLUSTER'
+  | 'ERR_FDPASSER_CODEC'
+  | 'ERR_FDPASSER_DENIED'
+  | 'ERR_FDPASSER_DETACHED'
+  | 'ERR_FDPASSER_ENVIRONMENT'
+  | 'ERR_FDPASSER_GONE'
+  | 'ERR_FDPASSER_HELLO'
+  | 'ERR_FDPASSER_HTTP_BUSY'
+  | 'ERR_FDPASSER_LENT'
+  | 'ERR_FDPASSER_MANAGED'
+  | 'ERR_FDPASSER_NOT_ASKED'
+  | 'ERR_FDPASSER_NOT_A_PAIR'
+  | 'ERR_FDPASSER_NOT_OPEN'
+  | 'ERR_FDPASSER_NOT_OWNED'
+  | 'ERR_FDPASSER_NO_DATA'
+  | 'ERR_FDPASSER_NO_REPLY'
+  | 'ERR_FDPASSER_NO_REQUESTS'
+  | 'ERR_FDPASSER_OWNED'
+  | 'ERR_FDPASSER_POLLER'
+  | 'ERR_FDPASSER_PROTOCOL'
+  | 'ERR_FDPASSER_ROLLED_BACK'
+  | 'ERR_FDPASSER_RUNTIME'
+  | 'ERR_FDPASSER_STATE'
+  | 'ERR_FDPASSER_STEP_TIMEOUT'
+  | 'ERR_FDPASSER_TIMEOUT'
+  | 'ERR_FDPASSER_TLS'
+  | 'ERR_FDPASSER_TOO_LARGE'
+  | 'ERR_FDPASSER_UNREAD'
+  | 'ERR_FDPASSER_UNREADABLE'
+  | 'ERR_FDPASSER_WORKER'
+  | 'ERR_FDPASSER_WRONG_KIND';
+
 /**
  * A failure that this library found itself. `code` is stable and listed in `docs/errors.md`; failures of the operating
  * system are plain errors with Node's `code`, `errno`, `syscall` and `path` instead.
  */
 export class FdPasserError extends Error {
-  readonly code: string;
+  readonly code: FdPasserErrorCode;
 
-  constructor(code: string, message: string, options?: ErrorOptions) {
+  constructor(code: FdPasserErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = 'FdPasserError';
     this.code = code;
@@ -472,7 +510,7 @@ export class TakeoverError extends FdPasserError {
   /** The process at the other end, if it is known. */
   readonly pid: number | undefined;
 
-  constructor(code: string, step: string, pid: number | undefined, message: string, options?: ErrorOptions) {
+  constructor(code: FdPasserErrorCode, step: string, pid: number | undefined, message: string, options?: ErrorOptions) {
     super(code, message, options);
     this.name = 'TakeoverError';
     this.step = step;

@@ -9,6 +9,7 @@ export {
 } from './channel/channel.js';
 export { Message } from './channel/message.js';
 export type { ReplyOptions } from './channel/question.js';
+export type { ChannelStats } from './channel/stats.js';
 export type { ChannelEvents } from './channel/session.js';
 export type { Codec } from './channel/codec.js';
 export { OwnedFd, type OwnedFdOptions } from './descriptor/owned-fd.js';
@@ -26,7 +27,7 @@ export { TcpConnection, type PeekOptions } from './endpoint/tcp-connection.js';
 export { TcpServer } from './endpoint/tcp-server.js';
 export type { SpawnOptions } from './endpoint/spawn.js';
 export type { Kind, SocketType } from './native/kinds.js';
-export { FdPasserError } from './errors.js';
+export { FdPasserError, type FdPasserErrorCode } from './errors.js';
 export {
   FdStream,
   type FdStreamOptions,

@@ -8,6 +8,13 @@ import { builtin } from '../common/lazy-modules.js';
  */
 export type Codec = 'json' | 'bytes' | 'structured';
 
+/** A type that was named, or else what a channel has by its codec: `Bytes` where that is `'bytes'`. */
+type Carried<T, C extends Codec, Bytes> = [C] extends ['bytes'] ? (unknown extends T ? Bytes : T) : T;
+
+/** What a channel of this codec sends, and receives, where no other types are named. */
+export type Sent<T, C extends Codec> = Carried<T, C, Uint8Array>;
+export type Received<T, C extends Codec> = Carried<T, C, Buffer>;
+
 interface Coder {
   readonly name: Codec;
   /** What a hello says of it. */

@@ -1,3 +1,5 @@
+import type { InspectOptions } from 'node:util';
+import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { notAsked } from '../errors.js';
@@ -50,6 +52,12 @@ export class Message<T = unknown, Reply = unknown> {
       }
     }
     if (failures.length > 0) throw failures[0];
+  }
+
+  /** @internal */
+  [INSPECT](_depth: number, options: InspectOptions, inspect: Inspect): string {
+    const { value, fds, expectsReply } = this;
+    return inspected(this, expectsReply ? { value, fds, expectsReply } : { value, fds }, options, inspect);
   }
 }
 

@@ -64,6 +64,9 @@ export class Receiver<T> {
   /** The last message of those that wait. */
   #last: Arrived<T> | undefined;
 
+  /** Messages that came whole, since the beginning. */
+  received = 0;
+
   constructor(limits: Hello, coder: Coder, packets: boolean, listener: Listener<T>) {
     this.#limits = limits;
     this.#coder = coder;
@@ -161,6 +164,7 @@ export class Receiver<T> {
   }
 
   #claim({ fds }: Body): OwnedFd[] {
+    this.received++;
     return this.#fds.splice(0, fds).map(ownReceived);
   }
 

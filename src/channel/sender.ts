@@ -47,6 +47,8 @@ export class Sender {
   /** How many the application there has taken since the beginning. */
   #takenThere = 0;
 
+  #sent = 0;
+
   /** With `packets`, each frame is a message of the kernel's. */
   constructor(hello: Hello, packets: boolean, taken: Taken) {
     this.#hello = hello;
@@ -93,6 +95,15 @@ export class Sender {
 
   get #aboard(): number {
     return this.#load?.messages.length ?? 0;
+  }
+
+  get stats() {
+    return {
+      sent: this.#sent,
+      queued: this.#queue.length + this.#replies.length + this.#aboard,
+      untaken: this.#there,
+      requests: this.#requests.awaited,
+    };
   }
 
   /** How many messages the peer has whole and has not taken. */
@@ -253,6 +264,7 @@ export class Sender {
 
   #sentWhole(departing: Departing): void {
     const { state, kind, confirm, overdue } = departing;
+    this.#sent++;
     if (state === 'abandoned') departing.letGo();
     else if (kind !== 'request' && !confirm) departing.settle();
     else departing.state = 'sent';

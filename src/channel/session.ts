@@ -1,4 +1,4 @@
-import { checkBoolean, checkOptions, invalidType } from '../common/arguments.js';
+import { checkBoolean, checkOptions, invalidType, type Names } from '../common/arguments.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { outgoingAll } from '../descriptor/outgoing.js';
@@ -8,7 +8,7 @@ import type { Link } from '../wire/link.js';
 import { PEER_GONE } from '../wire/link-error.js';
 import type { Emitter, SessionEvents } from '../wire/link-owner.js';
 import { Session, type OnError } from '../wire/session.js';
-import { codecName, type Coder } from './codec.js';
+import { codecName, type Codec, type Coder } from './codec.js';
 import { Departing, type Order } from './departing.js';
 import { FramingError } from './frame-reader.js';
 import { REQUESTS, type Hello } from './frames.js';
@@ -17,12 +17,15 @@ import type { Message } from './message.js';
 import { Question, type Answerer, type ReplyOptions } from './question.js';
 import { Receiver, ROOM, type Arrived, type Listener } from './receiver.js';
 import { Sender } from './sender.js';
+import type { ChannelStats } from './stats.js';
 import { Taken } from './taken.js';
 
 export interface ChannelEvents extends SessionEvents {
   /** A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`) and was passed over, its descriptors closed. */
   unreadable: [FdPasserError];
 }
+
+const REPLY: Names<ReplyOptions> = { keepOpen: true };
 
 /** What a channel is made with, its options checked. */
 export interface Terms {
@@ -82,6 +85,16 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.checkSendable();
     const { peer } = this.#sender;
     if (peer !== undefined && !(peer.capabilities & REQUESTS)) throw noRequests();
+  }
+
+  get codec(): Codec {
+    return this.#coder.name;
+  }
+
+  stats(): ChannelStats {
+    const { carried, waiting, asking } = this;
+    const { received } = this.#receiver;
+    return { ...carried, ...this.#sender.stats, received, waiting, asking, unanswered: this.#unanswered };
   }
 
   /** Encodes a message and takes its descriptors over. Throws, taking nothing over, where `check` does. */
@@ -241,7 +254,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     sent: () => void,
     reject: (error: Error) => void,
   ): void {
-    const { keepOpen = false } = checkOptions(options);
+    const { keepOpen = false } = checkOptions(options, REPLY);
     const resolve = (): void => {
       this.#unanswered--;
       sent();

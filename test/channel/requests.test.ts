@@ -142,9 +142,13 @@ for (const type of TYPES) {
     const [one, other] = channels<string>({ type });
     const fd = anonymousFile();
     const before = identity(fd);
-    const asking = one.request('slow', [fd], { timeout: 20 });
+    (await ask(one, other))[Symbol.dispose](); // both have said hello: what follows departs at once
+    const refused = assert.rejects(one.request('slow', [fd], { timeout: 20 }), {
+      ...TIMEOUT,
+      message: /no reply within 20 ms/,
+    });
     const request = await other.receive();
-    await assert.rejects(asking, { ...TIMEOUT, message: /no reply within 20 ms/ });
+    await refused;
     assert.equal(identity(fd), before); // the caller's again
     closeSync(fd);
     const open = openDescriptors();
@@ -162,12 +166,15 @@ for (const type of TYPES) {
     const fd = anonymousFile();
     const file = identity(fd);
     const fds = Array<number>(1024).fill(fd);
-    // More than a socket holds, so that it stands half way.
-    const asking = channel.request('x'.repeat(4_000_000), fds, { timeout: 50, keepOpen: true });
-    const own = anonymousFile();
-    const moved = channel.request('y'.repeat(100_000), [own], { timeout: 50 });
     peer.hello({ window: 1 << 24 });
-    await Promise.all([assert.rejects(asking, TIMEOUT), assert.rejects(moved, TIMEOUT)]);
+    await channel.send('first'); // the hello is heard: what follows departs at once
+    const own = anonymousFile();
+    const asking = [
+      // More than a socket holds, so that it stands half way.
+      channel.request('x'.repeat(4_000_000), fds, { timeout: 50, keepOpen: true }),
+      channel.request('y'.repeat(100_000), [own], { timeout: 50 }),
+    ];
+    await Promise.all(asking.map((asked) => assert.rejects(asked, TIMEOUT)));
     assert.equal(identity(fd), file);
     assert.ok(isOpen(own));
     closeAll([fd, own]); // the caller's again, though they are on their way

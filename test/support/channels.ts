@@ -10,14 +10,16 @@ export type Type = (typeof TYPES)[number];
 
 /** Two channels that talk to each other. */
 export function channels<T = unknown>(options: FdChannelOptions & { type?: Type } = {}): [FdChannel<T>, FdChannel<T>] {
-  const [a, b] = socketpair({ type: options.type ?? 'stream' });
-  return [new FdChannel<T>(a, options), new FdChannel<T>(b, options)];
+  const { type = 'stream', ...own } = options;
+  const [a, b] = socketpair({ type });
+  return [new FdChannel<T>(a, own), new FdChannel<T>(b, own)];
 }
 
 /** A channel, and at its other end whatever a test puts on the wire. */
 export function channelAndPeer<T = unknown>(options: FdChannelOptions & { type?: Type } = {}): [FdChannel<T>, RawPeer] {
-  const [a, b] = socketpair({ type: options.type ?? 'stream' });
-  return [new FdChannel<T>(a, options), new RawPeer(b)];
+  const { type = 'stream', ...own } = options;
+  const [a, b] = socketpair({ type });
+  return [new FdChannel<T>(a, own), new RawPeer(b)];
 }
 
 /** What a generous peer says first. */
