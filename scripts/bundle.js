@@ -21,7 +21,7 @@ const PUBLIC = {
 rmSync(outdir, { recursive: true, force: true });
 buildSync({
   absWorkingDir: root,
-  entryPoints: { ...PUBLIC, cli: 'dist/cli/cli.js' },
+  entryPoints: { ...PUBLIC, cli: 'dist/cli/cli.js', 'takeover-register': 'dist/takeover/register.js' },
   outdir,
   bundle: true,
   external: ['node-api-headers'], // `fdpasser build` in a clone finds headers there

@@ -78,6 +78,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   /** Resolves when no predecessor sends live connections. */
   readonly #alone: Promise<void>;
   #whenAlone: () => void = () => {};
+  #closesListeners = true;
   readonly #carriers = new Map<string, Carrier>();
   /** Why this process does not serve. */
   #failure: Error | undefined;
@@ -118,9 +119,14 @@ export class Serving extends EventEmitter<ServingEvents> {
     return this.#state;
   }
 
-  /** @internal What is inherited and nothing has asked for. */
-  get unclaimed(): number {
-    return this.#inherited.size;
+  /** @internal Whether something is inherited that no listener has asked for. */
+  wantsMore(): boolean {
+    return [...this.#inherited.keys()].some((name) => !this.#listeners.has(name));
+  }
+
+  /** @internal The program closes its servers by itself when they have drained. */
+  keepListeners(): void {
+    this.#closesListeners = false;
   }
 
   /** @internal */
@@ -411,7 +417,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#state = 'drained';
     trace('takeover: process %d has drained', process.pid);
     this.emit('drained');
-    this.#closeListeners();
+    if (this.#closesListeners) this.#closeListeners();
   }
 
   #estate() {

@@ -1,0 +1,120 @@
+/**
+ * `node --import fdpasser/takeover/register app.js`, with the control path in `FDPASSER_TAKEOVER`: takeover for a program
+ * that knows nothing of it. It takes part from its first `listen()` or `bind()` of something that has a name.
+ */
+import type { Socket as DatagramSocket } from 'node:dgram';
+import type { Server } from 'node:net';
+import { builtin } from '../common/lazy-modules.js';
+import { bindAs } from './listeners/datagram-listener.js';
+import { listenAs } from './listeners/node-listening.js';
+import { nameOf, wantedOfDatagrams, wantedOfServer } from './listeners/wanted.js';
+import type { Serving } from './serving.js';
+import { takeover } from './takeover.js';
+
+const VARIABLE = 'FDPASSER_TAKEOVER';
+/** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
+const SETTLE = 1000;
+/** How long a program has to end after its SIGTERM handler was called. Milliseconds. */
+const GRACE = 30_000;
+
+type Listening = (this: Server | DatagramSocket, ...args: unknown[]) => Server | DatagramSocket;
+
+/** A server that is to listen. */
+interface Asked {
+  name: string;
+  server: Server | DatagramSocket;
+  args: unknown[];
+}
+
+class Registration {
+  readonly #path: string;
+  readonly #asked: Asked[] = [];
+  #begun = false;
+  #serving: Serving | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Returns `false` for what does not take part. */
+  listen(name: string | undefined, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
+    if (name === undefined || this.#serving?.has(name) || this.#asked.some((asked) => asked.name === name))
+      return false;
+    const callback = args.at(-1);
+    if (typeof callback === 'function') server.once('listening', callback as () => void);
+    const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
+    if (this.#serving === undefined) {
+      this.#asked.push(asked);
+      this.#begin();
+    } else this.#add(this.#serving, asked);
+    return true;
+  }
+
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    Reflect.deleteProperty(process.env, VARIABLE); // children of this process do not take over from it
+    takeover(this.#path).then(
+      (serving) => this.#take(serving),
+      (error: Error) => this.#fail(error),
+    );
+  }
+
+  #take(serving: Serving): void {
+    this.#serving = serving;
+    serving.keepListeners();
+    serving.on('drained', endAsTold);
+    serving.on('rolledback', (error) => {
+      process.stderr.write(`${error.message}\n`);
+      process.exit(1);
+    });
+    for (const asked of this.#asked.splice(0)) this.#add(serving, asked);
+  }
+
+  #add(serving: Serving, { name, server, args }: Asked): void {
+    try {
+      serving.add(name, server, args);
+    } catch (error) {
+      server.emit('error', error as Error);
+      return;
+    }
+    if (serving.state !== 'initializing') return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ready(serving), serving.wantsMore() ? SETTLE : 0);
+  }
+
+  #ready(serving: Serving): void {
+    serving.ready().catch(() => {}); // 'rolledback' tells
+  }
+
+  #fail(error: Error): void {
+    for (const { server } of this.#asked.splice(0)) server.emit('error', error);
+  }
+}
+
+/** As the program expects: by its own handler of SIGTERM if it has one. */
+function endAsTold(): void {
+  if (process.listenerCount('SIGTERM') === 0) process.exit(0);
+  process.kill(process.pid, 'SIGTERM');
+  setTimeout(() => {}, 1000); // nothing else may keep this process until the signal has come
+  setTimeout(() => process.exit(0), GRACE).unref();
+}
+
+/** Puts a method in the place of one of Node's. */
+function replaceMethod(prototype: object, name: string, method: Listening): void {
+  Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
+}
+
+const path = process.env[VARIABLE];
+if (path !== undefined && path !== '' && builtin.workerThreads.isMainThread) {
+  const registration = new Registration(path);
+  replaceMethod(builtin.net.Server.prototype, 'listen', function (...args) {
+    if (!registration.listen(nameOf(wantedOfServer(args)), this, args)) listenAs(this as Server, ...args);
+    return this;
+  });
+  replaceMethod(builtin.dgram.Socket.prototype, 'bind', function (...args) {
+    if (!registration.listen(nameOf(wantedOfDatagrams(args)), this, args)) bindAs(this as DatagramSocket, ...args);
+    return this;
+  });
+}

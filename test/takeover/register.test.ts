@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ended, type Ended } from '../support/child.js';
+import { until } from '../support/descriptors.js';
+import { ask, onSite, type Site } from '../support/takeover.js';
+import { test } from '../support/test.js';
+
+const REGISTER = fileURLToPath(new URL('../../../dist/bundle/takeover-register.js', import.meta.url));
+
+/** Programs that know nothing of takeover. They answer with their pid. */
+const PROGRAMS = {
+  'app.cjs': `const http = require('node:http');
+const port = Number(process.argv[2]);
+http.createServer((request, response) => response.end(String(process.pid))).listen(port, '127.0.0.1', () => console.log('listens'));
+`,
+  'app.mjs': `import { createServer } from 'node:http';
+const answer = (request, response) => response.end(String(process.pid));
+const second = createServer(answer);
+createServer(answer).listen({ port: Number(process.argv[2]), host: '127.0.0.1' }, () => console.log('listens'));
+setTimeout(() => second.listen(process.argv[3]), 100); // later, and at a path
+`,
+  'handles-sigterm.cjs': `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
+server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
+process.on('SIGTERM', () => server.close((error) => process.exit(error ? 9 : 5)));
+`,
+};
+
+/** One of them, while it runs. */
+class Plain {
+  readonly child: ChildProcess;
+  readonly end: Promise<Ended>;
+  #said = '';
+
+  constructor({ folder, control, port }: Site, name: keyof typeof PROGRAMS, register = true) {
+    const script = join(folder, name);
+    writeFileSync(script, PROGRAMS[name]);
+    const flags = register ? ['--import', REGISTER] : [];
+    const args = [...flags, script, `${port}`, join(folder, 'path')];
+    const env = { ...process.env, FDPASSER_TAKEOVER: control };
+    this.child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child.stdout!.on('data', (chunk: unknown) => (this.#said += String(chunk)));
+    this.end = ended(this.child);
+  }
+
+  get pid(): string {
+    return `${this.child.pid}`;
+  }
+
+  async listens(): Promise<void> {
+    await until(() => this.#said.includes('listens') || this.child.exitCode !== null);
+    assert.match(this.#said, /listens/);
+  }
+}
+
+/** Runs two of them one after the other while a client asks. */
+async function replaced(site: Site, name: keyof typeof PROGRAMS, body: (old: Plain, heir: Plain) => Promise<void>) {
+  const started: Plain[] = [];
+  try {
+    const old = new Plain(site, name);
+    started.push(old);
+    await old.listens();
+    const clients = site.load();
+    await clients.answers(5);
+    const heir = new Plain(site, name);
+    started.push(heir);
+    await heir.listens();
+    await clients.answers(5);
+    assert.equal(await ask({ port: site.port }), heir.pid);
+    await body(old, heir);
+    await clients.stop();
+    assert.deepEqual(clients.errors, []);
+  } finally {
+    for (const { child } of started) child.kill('SIGKILL');
+    await Promise.all(started.map(({ end }) => end));
+  }
+}
+
+test('an unmodified CommonJS program is replaced without an error, and ends with 0', () =>
+  onSite((site) =>
+    replaced(site, 'app.cjs', async (old) => {
+      assert.deepEqual(await old.end, { code: 0, signal: null, stdout: 'listens\n', stderr: '' });
+    }),
+  ));
+
+test('an unmodified ESM program is replaced with its second server, which listens later at a path', () =>
+  onSite((site) =>
+    replaced(site, 'app.mjs', async (old, heir) => {
+      assert.equal((await old.end).code, 0);
+      assert.equal(await ask({ socketPath: join(site.folder, 'path') }), heir.pid);
+    }),
+  ));
+
+test("a drained program ends by its own handler of SIGTERM, which finds its server's close() in order", () =>
+  onSite((site) =>
+    replaced(site, 'handles-sigterm.cjs', async (old) => {
+      assert.equal((await old.end).code, 5);
+    }),
+  ));
+
+test('the same program without register cannot be started beside itself', () =>
+  onSite(async (site) => {
+    const old = new Plain(site, 'app.cjs', false);
+    await old.listens();
+    const heir = new Plain(site, 'app.cjs', false);
+    assert.match((await heir.end).stderr, /EADDRINUSE/);
+    old.child.kill('SIGKILL');
+    await old.end;
+  }));
