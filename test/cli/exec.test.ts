@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { until } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const web = fileURLToPath(new URL('children/web.js', import.meta.url));
@@ -190,6 +191,7 @@ test('several workers serve one socket, and all of them are replaced', async () 
 });
 
 test('a program that says nothing is up after the interval, and one of another language finds its socket', async () => {
+  needs('python3');
   const python = `
 import socket, os
 assert os.environ['LISTEN_PID'] == str(os.getpid()) and os.environ['LISTEN_FDS'] == '1', os.environ
@@ -253,6 +255,7 @@ test('one that runs on after SIGTERM is killed, and SIGUSR2 is passed on', async
 });
 
 test('a service manager has one pid, whose state it is told, and what it passes is passed on', async () => {
+  needs('python3');
   using folder = new Folder();
   const manager = fileURLToPath(new URL('../../../test/python/manager.py', import.meta.url));
   writeFileSync(folder.at('behaviour'), 'managed');

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Folder, command } from '../support/command.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /** Opens one of each kind, and prints their numbers. It goes when its input ends. */
@@ -82,6 +83,7 @@ class Opener {
 }
 
 test('inspect tells the kind of whatever a process has open, the addresses of sockets, and what lies in them', async () => {
+  needs('python3', 'setpriv');
   await using opener = new Opener();
   const { numbers, ports } = await opener.told();
   const { pid } = opener.child;
@@ -121,6 +123,7 @@ test('inspect tells the kind of whatever a process has open, the addresses of so
 });
 
 test('inspect for people writes no control character that a stranger has put into a name', async () => {
+  needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();
   const { code, stdout } = await command(['inspect', `${opener.child.pid}`]);
@@ -130,6 +133,7 @@ test('inspect for people writes no control character that a stranger has put int
 });
 
 test('inspect tells who listens at a path, by whatever name that was bound, or at an abstract name', async () => {
+  needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();
   const { pid } = opener.child;
@@ -152,6 +156,7 @@ test('inspect tells who listens at a path, by whatever name that was bound, or a
 });
 
 test('inspect tells what there is not, and what may not be looked at', async () => {
+  needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();
   for (const [target, says] of [

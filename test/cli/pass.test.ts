@@ -6,6 +6,7 @@ import { FdChannel } from '#dist/index.js';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { until } from '../support/descriptors.js';
+import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /** What a script of bash writes, in a new folder. */
@@ -132,6 +133,7 @@ test('a signal while recv waits takes the path away and ends it, and one for its
 test(
   'another user cannot send',
   async () => {
+    needs('setpriv');
     assert.match(
       await output(`
         chmod 755 .; echo > file

@@ -6,6 +6,7 @@ import { delimiter } from 'node:path';
 /** What some tests talk to or are started by, and the package of Debian and Ubuntu that has it. */
 const PACKAGES = {
   'dbus-daemon': 'dbus',
+  haproxy: 'haproxy',
   perl: 'perl',
   'IO::FDPass of Perl': 'libio-fdpass-perl',
   prlimit: 'util-linux',
