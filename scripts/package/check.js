@@ -11,7 +11,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { targets } from './targets.js';
 
-const LARGEST = 512 * 1024;
+const LARGEST = 640 * 1024;
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
@@ -203,6 +203,13 @@ check("a process of musl gets musl's core; one that does not load is named, with
     message,
     /does not load here: .*libc\.so.*prebuilds\/linux-\w+-musl\/fdpasser\.node.*"npx fdpasser build"/,
   );
+});
+
+check('npx fdpasser passes a file from one shell to another', () => {
+  const shell =
+    'npx --offline fdpasser recv socket -- cat {} & npx --offline fdpasser send --timeout 60 socket file && wait';
+  writeFileSync(join(user, 'file'), 'passed');
+  assert.equal(run(user, 'sh', '-c', shell), 'passed');
 });
 
 check('npx fdpasser build compiles a core from the package alone, and the example runs with it', () => {

@@ -131,6 +131,7 @@ test('SIGHUP replaces the program', async () => {
   await service.up(1);
   service.behave('two');
   service.child.kill('SIGHUP');
+  await service.says(/\d+ has ended/);
   await service.up(2);
   assert.match(await service.ask(), /^two /);
 });

@@ -1,5 +1,5 @@
 /** What is said at the control path, over an FdChannel. */
-import { FdChannel, listen, type FdServer, type OwnedFd } from '../../index.js';
+import { FdChannel, listen, type FdServer } from '../../index.js';
 import { Failure, socketPath } from '../command.js';
 import type { Supervisor } from './supervisor.js';
 
@@ -10,20 +10,21 @@ type Answer = { progress: string } | { done: true } | { failed: string };
 /** Does what those ask who connect to `path`: processes of the same user. */
 export function serveControl(path: string, supervisor: Supervisor): FdServer {
   const server = listen(socketPath(path));
-  void accept(server, supervisor);
+  accept(server, supervisor).catch((error: Error) =>
+    console.error(`fdpasser: Nobody can ask any more: ${error.message}.`),
+  );
   return server;
 }
 
 async function accept(server: FdServer, supervisor: Supervisor): Promise<void> {
-  for await (const connection of server) void answer(connection, supervisor);
+  for await (const connection of server) void answer(new FdChannel(connection, { maxFds: 1 }), supervisor);
 }
 
-async function answer(connection: OwnedFd, supervisor: Supervisor): Promise<void> {
-  const channel = new FdChannel(connection, { maxFds: 1 });
+async function answer(channel: FdChannel, supervisor: Supervisor): Promise<void> {
   const tell = (text: Answer): Promise<void> => channel.send(text).catch(() => {}); // who asked may have gone
   try {
     const { value } = await channel.receive();
-    if ((value as Request | undefined)?.ask !== 'reload') throw new Failure('It understands "reload" alone');
+    if ((value as Request | null)?.ask !== 'reload') throw new Failure('It understands "reload" alone');
     await supervisor.replace((progress) => void tell({ progress }));
     await tell({ done: true });
   } catch (error) {
