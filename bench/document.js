@@ -21,7 +21,7 @@ function document(figures, targets, rounds) {
   const { cores, arch, linux, node } = machine();
   return `# Benchmarks
 
-\`npm run bench\` measures all of this and writes this document and its plots: what changes here is changed in \`bench/\`.
+\`npm run bench\` measures all of this and writes this document and its plots. To change the text, change it in \`bench/\`.
 This run: ${cores} cores, ${arch}, Linux ${linux}, Node ${node}. Other machines give other figures. The ratios change
 less, so the targets are ratios.
 
@@ -45,10 +45,9 @@ by Valgrind where it is installed. V8 runs without other threads there, and had 
 they do not show what the kernel does.
 
 - **C** is \`bench/ceiling.c\`: non-blocking, with epoll, one plain \`sendmsg\` or \`recvmsg\` a message. It calls epoll
-  only when there is nothing to do. It is what the kernel gives to a program that takes no care: this receiver would lose
-  descriptors when its table is full.
+  only when there is nothing to do. This is the most that the kernel allows. It takes no care: this receiver would lose descriptors when its table is full.
 - **C with the same care** looks at up to 64 messages, or 1024 descriptors, with \`MSG_PEEK\`, takes them without their
-  descriptors, and asks \`SO_LINGER\` before each close: what it takes to lose nothing and to be held up by nobody.
+  descriptors, and asks \`SO_LINGER\` before each close: so it loses nothing, and no peer can hold it up.
 - **FdPasser** sends by \`pushSendFh(fd, { keepOpen: true })\`. It keeps 1024 pushed, or 64 messages where those are more,
   and pushes as many again when the last was sent. It receives by \`pushRecvFh\`, up to 4096 pushed, with a callback that
   closes the OwnedFd. Received in bulk, \`receiveMany\` gives up to 1024 at a time, and \`OwnedFd.closeAll\` closes them.
@@ -112,7 +111,7 @@ ${othersTable(figures)}
 
 - **Kept open**: the receiver keeps what it gets, while two files at a time are opened and closed by the thread pool. A
   turn of the event loop is what lies between two calls of \`setImmediate\`. In C, with one more thread that sleeps, it is
-  the longest that one message took; that is what growing the descriptor table costs who does not see to it.
+  the longest that one message took; so long the growth of the descriptor table stops a program that does not prevent it.
 - **Queued at once**: used heap and external memory, after a collection, before and after as many \`pushSendFh\`.
 - **Idle ones**: their other ends are open in another process. Memory outside the heap is resident memory that is not
   V8's. Wake-ups are voluntary context switches of all threads in half a second in which one timer is waited for.
