@@ -43,6 +43,7 @@ const CONTEXT = `
     const server: http.Server & library.FdServer;
     const socket: netModule.Socket;
     const serve: (...given: unknown[]) => void;
+    const workerFor: (...given: unknown[]) => library.FdPasser;
   }
 `;
 
