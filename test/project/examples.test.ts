@@ -19,16 +19,6 @@ const CONTEXT = `
   import type * as readlineModule from 'node:readline';
 
   declare global {
-    const FdChannel: typeof library.FdChannel;
-    const FdPasser: typeof library.FdPasser;
-    const FdServer: typeof library.FdServer;
-    const FdStream: typeof library.FdStream;
-    const OwnedFd: typeof library.OwnedFd;
-    const connect: typeof library.connect;
-    const listen: typeof library.listen;
-    const sendDatagram: typeof library.sendDatagram;
-    const socketpair: typeof library.socketpair;
-
     const fstatSync: typeof fs.fstatSync;
     const openSync: typeof fs.openSync;
     const spawn: typeof childProcess.spawn;
@@ -63,11 +53,27 @@ function documents(): string[] {
   return ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...pages].filter((name) => name.endsWith('.md'));
 }
 
+/** What the package exports, from each of its entry points, as if every example had imported it. */
+async function exported(): Promise<string> {
+  const { exports } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as { exports: Record<string, unknown> };
+  const entries = Object.keys(exports).filter((name) => !name.includes('json'));
+  const names = entries.map(async (name) => {
+    const entry = name.replace('.', 'fdpasser');
+    const all = Object.keys((await import(entry)) as object);
+    return all.map((one) => `declare const ${one}: typeof import('${entry}').${one};\n`);
+  });
+  return [...new Set((await Promise.all(names)).flat())].join('');
+}
+
+// Before the tests, since the import opens descriptors.
+const EXPORTED = await exported();
+
 /** Writes down each example under the name of its document and line. Returns how many there are. */
 function unpack(extra: Record<string, string> = {}): number {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
   writeFileSync(`${place}/context.d.ts`, CONTEXT);
+  writeFileSync(`${place}/exported.d.ts`, EXPORTED);
   writeFileSync(`${place}/tsconfig.json`, JSON.stringify({ compilerOptions: OPTIONS, include: ['*'] }));
   for (const [name, code] of Object.entries(extra)) writeFileSync(`${place}/${name}`, code);
   let count = 0;
