@@ -2,7 +2,7 @@
  * Makes one file of each entry point in `dist/bundle/`, which loads faster than a file for each source. What entry
  * points share is in files of its own, so that a program that imports several has one OwnedFd.
  */
-import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
@@ -49,6 +49,8 @@ buildSync({
   },
   outfile: 'dist/commonjs/all.js',
   bundle: true,
+  minifyWhitespace: true, // the package holds all of this twice
+  minifySyntax: true,
   format: 'cjs',
   banner: { js: "const commonjsFile = require('node:url').pathToFileURL(__filename).href;" },
   define: { 'import.meta.url': 'commonjsFile' },
@@ -59,8 +61,14 @@ buildSync({
 writeFileSync(join(commonjs, 'package.json'), '{ "type": "commonjs" }\n');
 for (const file of readdirSync(join(root, 'dist'), { encoding: 'utf8', recursive: true }))
   if (file.endsWith('.d.ts') && !/^(?:cli|commonjs)\b/.test(file))
-    cpSync(join(root, 'dist', file), join(commonjs, file));
+    copyTypes(join(root, 'dist', file), join(commonjs, file));
 for (const [name, file] of Object.entries(PUBLIC)) {
   const to = join(commonjs, file.slice('dist/'.length));
   writeFileSync(to, `module.exports = require('./${relative(dirname(to), join(commonjs, 'all.js'))}').${name};\n`);
+}
+
+/** Without the comments, which are most of them: editors show those of the other copy. */
+function copyTypes(from, to) {
+  mkdirSync(dirname(to), { recursive: true });
+  writeFileSync(to, readFileSync(from, 'utf8').replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));
 }
