@@ -415,19 +415,28 @@ export function setUnread(owned: OwnedFd, bytes: Buffer | undefined): void {
   ownership.setUnread(owned, bytes);
 }
 
+/** Who has a say in a departure. */
+export interface Witness {
+  /** Runs in the last moment before it departs, and may throw what keeps it here. */
+  last?(): void;
+  /** Runs in the first moment after that. */
+  departed?(): void;
+}
+
 /**
  * The descriptor of what is held, in the moment in which it can depart; it has departed then. Rejects, and it is given back,
- * when it cannot be sent, or with what `last` throws, which runs in that moment.
+ * when it cannot be sent, or with what `last` throws.
  */
-export async function departing(node: NodeObject, last = (): void => {}): Promise<OwnedFd> {
+export async function departing(node: NodeObject, witness: Witness = {}): Promise<OwnedFd> {
   try {
     return await whenReady(node, () => {
       const { refusal } = node;
       if (refusal !== undefined) throw refusal;
-      last();
+      witness.last?.();
       const copy = duplicateOf(node);
       setUnread(copy, node.unread);
       node.depart();
+      witness.departed?.();
       return copy;
     });
   } catch (error) {

@@ -281,13 +281,12 @@ export class Serving extends EventEmitter<ServingEvents> {
   #adoptLive(name: string, kind: string, state: Json, fds: OwnedFd[]): void {
     const [fd, ...others] = fds;
     OwnedFd.closeAll(others);
-    if (fd === undefined) return;
     try {
       const listener = this.#listeners.get(name);
       if (listener === undefined) throw invalidValue('name', 'of a listener here', name);
       listener.adoptLive(kind, fd, state);
     } catch (error) {
-      fd.close();
+      fd?.close();
       process.emitWarning(error as Error);
     }
   }

@@ -4,33 +4,55 @@ import { once } from 'node:events';
 import { Agent, request as requestHttp, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { socketpair } from 'fdpasser';
-import { ended, message, startChild, type Ended } from './child.js';
+import { ended, startChild, type Ended } from './child.js';
 
-/** One of two processes that move live connections to each other. */
+type Said = Record<string, unknown>;
+
+/** One of two processes that move live connections to each other: a program that calls `serveAndMove`. */
 export class LiveProcess {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
   readonly port: Promise<number>;
+  /** What it has said by itself. */
+  readonly said: Said[] = [];
+  readonly #asked = new Map<string, (value: unknown) => void>();
 
-  constructor(name: string, peer: { readonly fd: number }) {
-    this.child = startChild(name, { peer });
+  constructor(name: string, peer: { readonly fd: number }, env: Record<string, string>) {
+    this.child = startChild(name, { peer, env });
     this.ended = ended(this.child);
-    this.port = message<{ port: number }>(this.child).then(({ port }) => port);
+    this.port = this.#answer('port');
+    this.child.on('message', (said: Said) => {
+      for (const [name, value] of Object.entries(said)) {
+        this.#asked.get(name)?.(value);
+        if (!this.#asked.delete(name)) this.said.push(said);
+        return;
+      }
+    });
   }
 
   get pid(): number {
     return this.child.pid!;
   }
 
-  /** How many have moved, when all have that could. */
-  async leave(): Promise<number> {
-    this.child.send('leave');
-    return (await message<{ moved: number }>(this.child)).moved;
+  /** Says something of the program's own, and resolves with the answer. */
+  ask<T>(command: string, name: string): Promise<T> {
+    const answer = this.#answer<T>(name);
+    this.child.send(command);
+    return answer;
   }
 
-  async connections(): Promise<number> {
-    this.child.send('count');
-    return (await message<{ connections: number }>(this.child)).connections;
+  /** Moves all that can. Resolves with how many have. */
+  leave(): Promise<number> {
+    return this.ask('leave', 'moved');
+  }
+
+  connections(): Promise<number> {
+    return this.ask('count', 'connections');
+  }
+
+  /** Does what a server does that knows no better. */
+  closeNaively(): Promise<boolean> {
+    return this.ask('close naively', 'closed');
   }
 
   async close(): Promise<void> {
@@ -38,16 +60,21 @@ export class LiveProcess {
     const { code, signal, stderr } = await this.ended;
     assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
   }
+
+  #answer<T>(name: string): Promise<T> {
+    return new Promise((resolve) => this.#asked.set(name, resolve as (value: unknown) => void));
+  }
 }
 
 /** Runs `body` with two processes of that program. */
 export async function withTwo(
   name: string,
   body: (one: LiveProcess, other: LiveProcess) => Promise<void>,
+  env: Record<string, string> = {},
 ): Promise<void> {
   const [a, b] = socketpair();
-  const one = new LiveProcess(name, a);
-  const other = new LiveProcess(name, b);
+  const one = new LiveProcess(name, a, env);
+  const other = new LiveProcess(name, b, env);
   a.close();
   b.close();
   try {

@@ -35,7 +35,7 @@ export interface Listener {
   /** Whether it can go on with live connections of a predecessor. */
   readonly takesLive: boolean;
   /** Goes on with one. Throws when it cannot; `fd` is then the caller's still. */
-  adoptLive(kind: string, fd: OwnedFd, state: Json): void;
+  adoptLive(kind: string, fd: OwnedFd | undefined, state: Json): void;
   /** How connections of the program's own protocol move. */
   carry(carrier: Carrier): void;
   /** Each connection that moves, when it can go. */

@@ -162,7 +162,7 @@ export class StreamListener implements Listener {
     return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
   }
 
-  adoptLive(kind: string, fd: OwnedFd, state: Json): void {
+  adoptLive(kind: string, fd: OwnedFd | undefined, state: Json): void {
     this.#live.adopt(kind, fd, state);
   }
 
@@ -176,6 +176,7 @@ export class StreamListener implements Listener {
 
   drain(): void {
     this.#clients.leave((socket) => this.#live.moves(socket));
+    this.#live.dismiss();
   }
 
   whenGone(): Promise<void> {

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
-import type { NodeObject } from '../../descriptor/node-object.js';
-import { nodeObject } from '../../descriptor/node-object.js';
+import { nodeObject, type NodeObject } from '../../descriptor/node-object.js';
 import { departing, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 
 /** What `JSON.stringify` writes whole. */
@@ -11,8 +10,11 @@ export interface Carried {
   /** For `adopt` in the other process, with `state`. */
   readonly kind: string;
   readonly state: Json;
-  /** With what was read here and not consumed as its `unread`. A send of it closes it. */
-  readonly fd: OwnedFd;
+  /**
+   * With what was read here and not consumed as its `unread`. A send of it closes it. `undefined` for what follows a
+   * connection that was taken: bytes that were written to it here after it had departed.
+   */
+  readonly fd: OwnedFd | undefined;
   /** The other process has it: its object ends here. */
   readonly taken: () => void;
   /** The other process does not have it, and never will: its object works on. */
@@ -24,15 +26,21 @@ export interface Connection {
   readonly kind: string;
   readonly socket: Socket;
   /** Waits, while nothing is read, until what the program does with what it has read is likely to be done. */
-  settled(): Promise<void>;
+  settled?(): Promise<void>;
   /** What the other process must know, asked for in the last moment. Throws `NotNow` or `Never`. */
   state(): Json;
   /** What the program has consumed and the other process must read once more. */
-  again(): Buffer | undefined;
-  /** Resolves when `NotNow` may be true no more. */
-  whenIdle(): Promise<void>;
-  /** It has moved: the object ends. */
-  leave(node: NodeObject): void;
+  again?(): Buffer | undefined;
+  /** Nothing that is written to the socket leaves any more. */
+  departed?(): void;
+  /** Calls back, once, when `NotNow` may be true no more. */
+  whenIdle?(callback: () => void): void;
+  /** It cannot move. */
+  stays?(): void;
+  /** It has moved: the object ends. Returns what the other process must know yet, one after the other. */
+  leave(node: NodeObject): Json[];
+  /** It has not moved: the object works on. */
+  stay(node: NodeObject): void;
 }
 
 /** A connection cannot move in the middle of this. */
@@ -41,19 +49,19 @@ export class NotNow extends Error {}
 /** A connection cannot move. */
 export class Never extends Error {}
 
-/**
- * Has a connection depart. Rejects with what keeps it here: it is then as before. Nothing is lost if it is asked for again
- * when `whenIdle` has resolved, after `NotNow` and `ERR_FDPASSER_HTTP_BUSY`.
- */
-export async function depart(connection: Connection): Promise<Carried> {
+/** Has a connection depart. Rejects with what keeps it here: it is then as before. */
+export async function depart(connection: Connection, follows: (state: Json) => void): Promise<Carried> {
   const node = nodeObject(connection.socket)!;
   node.hold();
+  await connection.settled?.();
   let state: Json = null;
   let again: Buffer | undefined;
-  await connection.settled();
-  const fd = await departing(node, () => {
-    state = connection.state();
-    again = connection.again();
+  const fd = await departing(node, {
+    last() {
+      state = connection.state();
+      again = connection.again?.();
+    },
+    departed: () => connection.departed?.(),
   });
   if (again !== undefined) setUnread(fd, Buffer.concat([again, fd.unread ?? Buffer.alloc(0)]));
   return {
@@ -62,11 +70,11 @@ export async function depart(connection: Connection): Promise<Carried> {
     fd,
     taken() {
       fd.close();
-      connection.leave(node);
+      for (const late of connection.leave(node)) follows(late);
     },
     kept() {
       fd.close();
-      node.giveBack();
+      connection.stay(node);
     },
   };
 }

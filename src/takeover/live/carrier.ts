@@ -29,26 +29,19 @@ export class ProgramConnection implements Connection {
     this.#carrier = carrier;
   }
 
-  settled(): Promise<void> {
-    return Promise.resolve();
-  }
-
   state(): Json {
     const value = this.#carrier.save(this.socket);
     if (value === undefined) throw new Never('save() returned undefined');
     return value;
   }
 
-  again(): undefined {
-    return undefined;
-  }
-
-  whenIdle(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  leave(node: NodeObject): void {
+  leave(node: NodeObject): Json[] {
     node.close();
+    return [];
+  }
+
+  stay(node: NodeObject): void {
+    node.giveBack();
   }
 }
 

@@ -1,13 +1,15 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { invalidValue } from '../../common/arguments.js';
 import { isReadByHttp, replace } from '../../descriptor/node-internals.js';
-import type { OwnedFd } from '../../descriptor/owned-fd.js';
+import { connectTo, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { runtime } from '../../native/runtime.js';
 import type { Carried, Connection, Json } from './carried.js';
 import { adoptForProgram, ProgramConnection, type Carrier } from './carrier.js';
 import { Departures } from './departures.js';
 import { adoptHttp, HttpConnection } from './http.js';
+import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
+import { ServedWebSocket } from './websocket.js';
 
 /** What moves, where it can. */
 export interface LiveSettings {
@@ -15,24 +17,31 @@ export interface LiveSettings {
   readonly websocket: boolean;
 }
 
+/** Of an `'upgrade'`. */
+type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
+
 /** Those who are connected to one server, and may move to another process. */
 export class LiveConnections {
   readonly #server: Server;
   readonly #settings: LiveSettings;
   readonly #sockets = new Set<Socket>();
   readonly #http = new WeakMap<Socket, HttpConnection>();
+  readonly #webSockets = new Map<Socket, ServedWebSocket>();
+  /** Those that came from another process, by what they are called there. */
+  readonly #arrived = new Map<string, ServedWebSocket>();
   #departures: Departures | undefined;
-  /** For a server of the program's own protocol, from `serving.carry`. */
+  #dismissing = false;
+  /** For a server of the program's own protocol. */
   carrier: Carrier | undefined;
 
-  /** Knows those who connect from now on. Of TLS, of HTTP/2, in Bun and in Deno none can move. */
+  /** Knows those who connect from now on. */
   constructor(server: Server, settings: LiveSettings) {
     this.#server = server;
     this.#settings = settings;
-    if (runtime !== 'node' || 'setSecureContext' in server) return;
     const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
     replace(server, 'emit', (event: string, ...args: unknown[]) => {
       if (event === 'connection') this.#keep(args[0] as Socket);
+      else if (event === 'upgrade') this.#upgraded(args as UpgradeArguments);
       else if (this.#departures !== undefined && ANSWERED.has(event)) this.#answering(args[1] as ServerResponse);
       return emit(event, ...args);
     });
@@ -45,25 +54,41 @@ export class LiveConnections {
 
   /**
    * Each connection when it can go: idle ones at once, busy ones when they are idle, in no order. Ends when none is left that
-   * could, or is aborted: what was not yielded then stays as it was.
+   * could, or is aborted: what was not yielded then stays as it was. WebSockets that cannot move are dismissed.
+   *
+   * What is yielded without a descriptor follows a connection that was taken, and goes the same way.
    */
   leave(signal: AbortSignal): AsyncGenerator<Carried, void> {
     this.#departures = new Departures();
-    for (const socket of this.#sockets) this.#offer(socket);
+    for (const socket of new Set([...this.#sockets, ...this.#webSockets.keys()])) this.#offer(socket);
     return this.#departures.all(signal);
   }
 
   /**
-   * Goes on with a connection that another process yielded. `fd` is the server's then. Throws as `toConnection` does, and
-   * `ERR_INVALID_ARG_VALUE` for a kind that does not move here; it is then the caller's as before.
+   * Asks the client of each WebSocket that does not move to connect anew: a close frame with the code 1012, "service
+   * restart", now and when a new one begins.
    */
-  adopt(kind: string, fd: OwnedFd, state: Json): void {
-    if (kind === 'http') adoptHttp(this.#server, fd, state);
+  dismiss(): void {
+    this.#dismissing = true;
+    for (const socket of this.#webSockets.keys()) this.#dismissUnlessMoving(socket);
+  }
+
+  /**
+   * Goes on with what another process yielded. `fd` is the server's then. Throws as `toConnection` does, and
+   * `ERR_INVALID_ARG_VALUE` for what does not move here; it is then the caller's as before.
+   */
+  adopt(kind: string, fd: OwnedFd | undefined, state: Json): void {
+    if (kind === 'late websocket') this.#forward(state);
+    else if (fd === undefined) throw invalidValue('fd', 'a connection', fd);
+    else if (kind === 'http') adoptHttp(this.#server, fd, state);
+    else if (kind === 'websocket') this.#rejoin(fd, state);
     else if (kind === 'program' && this.carrier !== undefined) {
       const socket = adoptForProgram(this.#server, fd, this.carrier, state);
       if (socket !== undefined) this.#keep(socket);
     } else throw invalidValue('kind', 'of a connection that moves here', kind);
   }
+
+  // ---- what there is
 
   #keep(socket: Socket): void {
     this.#sockets.add(socket);
@@ -71,13 +96,42 @@ export class LiveConnections {
     if (this.#departures !== undefined) process.nextTick(() => this.#offer(socket));
   }
 
-  #offer(socket: Socket): void {
-    const connection = this.#connectionOf(socket);
-    if (connection !== undefined) this.#departures?.offer(connection);
+  #upgraded(args: UpgradeArguments): void {
+    const [request, socket, head] = args;
+    if (!asksForWebSocket(request)) return;
+    const webSocket = this.#webSockets.get(socket) ?? this.#begin(new ServedWebSocket(socket, upgradeOf(request)));
+    webSocket.upgraded();
+    if (head.length > 0) {
+      socket.unshift(head); // to be read like the rest
+      args[2] = Buffer.alloc(0);
+    }
+    this.#offer(socket);
   }
 
+  #begin(webSocket: ServedWebSocket): ServedWebSocket {
+    const { socket } = webSocket;
+    this.#webSockets.set(socket, webSocket);
+    socket.once('close', () => this.#webSockets.delete(socket));
+    return webSocket;
+  }
+
+  #offer(socket: Socket): void {
+    const departures = this.#departures?.over === false ? this.#departures : undefined;
+    const connection = departures && this.#connectionOf(socket);
+    if (connection !== undefined) departures!.offer(connection);
+    if (departures !== undefined || this.#dismissing) this.#dismissUnlessMoving(socket);
+  }
+
+  #dismissUnlessMoving(socket: Socket): void {
+    if (!this.moves(socket)) this.#webSockets.get(socket)?.dismiss();
+  }
+
+  /** `undefined` when it cannot move. */
   #connectionOf(socket: Socket): Connection | undefined {
+    if (runtime !== 'node' || 'setSecureContext' in this.#server) return undefined; // the latter: TLS
     if (this.carrier !== undefined) return new ProgramConnection(socket, this.carrier);
+    const webSocket = this.#webSockets.get(socket);
+    if (webSocket !== undefined) return this.#settings.websocket ? webSocket : undefined;
     if (!this.#settings.http || !isReadByHttp(socket)) return undefined;
     let connection = this.#http.get(socket);
     if (connection === undefined) this.#http.set(socket, (connection = new HttpConnection(socket)));
@@ -88,6 +142,34 @@ export class LiveConnections {
   #answering(response: ServerResponse): void {
     const { socket } = response;
     if (socket !== null) this.#http.get(socket)?.answering(response); // the others wait behind one that has it
+  }
+
+  // ---- what comes
+
+  /** The server is asked the request of a WebSocket once more. */
+  #rejoin(fd: OwnedFd, state: Json): void {
+    const { key, request, response } = (state ?? {}) as Record<string, Json | undefined>;
+    const upgrade = readUpgrade(request);
+    if (upgrade === undefined || typeof key !== 'string' || typeof response !== 'string')
+      throw invalidValue('state', 'that of a WebSocket', state);
+    const { unread } = fd;
+    setUnread(fd, Buffer.concat([requestBytes(upgrade), unread ?? Buffer.alloc(0)]));
+    try {
+      connectTo(fd, this.#server, (socket) => {
+        this.#arrived.set(key, this.#begin(new ServedWebSocket(socket, upgrade, response)));
+        socket.once('close', () => this.#arrived.delete(key));
+        return true;
+      });
+    } catch (error) {
+      setUnread(fd, unread);
+      throw error;
+    }
+  }
+
+  #forward(state: Json): void {
+    const { key, bytes, more } = (state ?? {}) as Record<string, Json | undefined>;
+    if (typeof key !== 'string' || typeof bytes !== 'string') throw invalidValue('state', 'that of a WebSocket', state);
+    this.#arrived.get(key)?.forward(Buffer.from(bytes, 'base64'), more === true);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { depart, NotNow, type Carried, type Connection } from './carried.js';
+import { depart, NotNow, type Carried, type Connection, type Json } from './carried.js';
 
 /** How many stand still at once: more would wait for longer, fewer would leave the successor without work. */
 const WINDOW = 16;
@@ -13,6 +13,10 @@ export class Departures {
   #places = WINDOW;
   #wake = (): void => {};
   #over = false;
+
+  get over(): boolean {
+    return this.#over;
+  }
 
   /** Whether it may go yet. */
   has(socket: Socket): boolean {
@@ -71,12 +75,13 @@ export class Departures {
 
   async #depart(connection: Connection): Promise<void> {
     try {
-      this.#ready.push(this.#placed(await depart(connection), connection));
+      const carried = await depart(connection, (state) => this.#follow(connection, state));
+      this.#ready.push(this.#placed(carried, connection));
       if (this.#over) this.#stop();
     } catch (error) {
       this.#freePlace();
-      if (!isForNow(error as Error)) this.#gone(connection.socket, connection);
-      else void connection.whenIdle().then(() => this.#enqueue(connection));
+      if (isForNow(error as Error)) connection.whenIdle?.(() => this.#enqueue(connection));
+      else this.#stays(connection);
     }
     this.#wake();
   }
@@ -91,9 +96,18 @@ export class Departures {
     return { ...carried, taken: settle(carried.taken), kept: settle(carried.kept) };
   }
 
+  #follow({ kind }: Connection, state: Json): void {
+    this.#ready.push({ kind: `late ${kind}`, state, fd: undefined, taken() {}, kept() {} });
+  }
+
   #freePlace(): void {
     this.#places++;
     this.#start();
+  }
+
+  #stays(connection: Connection): void {
+    this.#gone(connection.socket, connection);
+    connection.stays?.();
   }
 
   #gone(socket: Socket, connection = this.#left.get(socket)): void {

@@ -16,25 +16,15 @@ export class HttpConnection implements Connection {
     this.socket = socket;
   }
 
-  settled(): Promise<void> {
-    return Promise.resolve();
-  }
-
   state(): Json {
     if (!isReadByHttp(this.socket)) throw new Never('it was upgraded');
     return { idle: !isUntouched(this.socket) };
   }
 
-  again(): undefined {
-    return undefined;
-  }
-
-  whenIdle(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-      const response = responseOf(this.socket);
-      if (response !== undefined) this.answering(response);
-    });
+  whenIdle(callback: () => void): void {
+    this.#wake = callback;
+    const response = responseOf(this.socket);
+    if (response !== undefined) this.answering(response);
   }
 
   /** A request has been read whose response is this. Either may be over first. */
@@ -45,12 +35,17 @@ export class HttpConnection implements Connection {
     response.req.once('close', () => this.#wake());
   }
 
-  leave(node: NodeObject): void {
+  leave(node: NodeObject): Json[] {
     node.close();
+    return [];
+  }
+
+  stay(node: NodeObject): void {
+    node.giveBack();
   }
 }
 
-export function adoptHttp(server: Server, fd: OwnedFd, state: unknown): void {
+export function adoptHttp(server: Server, fd: OwnedFd, state: Json): void {
   const socket = connectTo(fd, server);
-  if (socket !== undefined && (state as { idle?: unknown } | null)?.idle === true) beginIdle(socket, server);
+  if (socket !== undefined && (state as { idle?: Json } | null)?.idle === true) beginIdle(socket, server);
 }

@@ -7,10 +7,10 @@
  *
  *     for await (const { kind, state, fd, taken, kept } of live.leave(signal)) {
  *       try {
- *         await channel.send({ type: 'live', name, kind, state }, [fd], { confirm: true });
+ *         await channel.send({ type: 'live', name, kind, state }, fd ? [fd] : [], { confirm: true });
  *       } catch {
  *         kept(); // nobody else has it
- *         break;
+ *         continue; // or break, if the channel is closed
  *       }
  *       taken();
  *     }

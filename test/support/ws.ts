@@ -1,0 +1,34 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage, Server } from 'node:http';
+import { createRequire } from 'node:module';
+
+/** What the tests use of the package ws, which brings no types. */
+export interface WebSocket extends EventEmitter<{
+  open: [];
+  message: [data: Buffer, isBinary: boolean];
+  ping: [data: Buffer];
+  pong: [data: Buffer];
+  close: [code: number, reason: Buffer];
+  error: [error: Error];
+}> {
+  readonly readyState: number;
+  send(data: Buffer | string, options?: { binary?: boolean; fin?: boolean; compress?: boolean }): void;
+  ping(data?: string): void;
+  close(code?: number): void;
+  terminate(): void;
+}
+
+interface WebSocketServer extends EventEmitter<{ connection: [webSocket: WebSocket, request: IncomingMessage] }> {
+  close(): void;
+}
+
+const ws = createRequire(import.meta.url)('ws') as {
+  WebSocket: new (url: string, options?: { perMessageDeflate?: boolean | object }) => WebSocket;
+  WebSocketServer: new (options: {
+    server: Server;
+    perMessageDeflate?: boolean | object;
+    verifyClient?: () => boolean;
+  }) => WebSocketServer;
+};
+
+export const { WebSocket, WebSocketServer } = ws;

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { Frames, closeFrame } from '#dist/takeover/live/frames.js';
+import { Random } from '../../support/random.js';
+import { frame } from '../../support/raw-websocket.js';
+import { test } from '../../support/test.js';
+
+interface Expected {
+  bytes: Buffer;
+  /** Where frames end, and how many may be answered by then. */
+  ends: Map<number, number>;
+  /** From where on what came before a position has to be there again. */
+  readonly heldFrom: (position: number) => Buffer;
+}
+
+/** Messages whole and in pieces, with control frames between. */
+function anything(random: Random): Expected {
+  const frames: { bytes: Buffer; final: boolean; control: boolean; pong: boolean }[] = [];
+  const add = (opcode: number, final: boolean, length: number): void => {
+    const bytes = frame(opcode, random.bytes(length), { final, masked: random.once(2) });
+    frames.push({ bytes, final, control: opcode >= 8, pong: opcode === 10 });
+  };
+  for (let i = 0; i < 20; i++) {
+    const pieces = 1 + random.below(random.of([1, 1, 4]));
+    for (let piece = 0; piece < pieces; piece++) {
+      while (random.once(4)) add(random.of([9, 10]), true, random.below(126));
+      add(piece === 0 ? 2 : 0, piece === pieces - 1, random.below(random.of([1, 126, 300, 66_000])));
+    }
+  }
+  const ends = new Map<number, number>([[0, 0]]);
+  let at = 0;
+  let asked = 0;
+  const starts = frames.map(({ bytes, pong }) => {
+    const start = at;
+    at += bytes.length;
+    if (!pong) asked++;
+    ends.set(at, asked);
+    return start;
+  });
+  const heldFrom = (position: number): Buffer => {
+    let held: Buffer[] = [];
+    for (const [i, { bytes, final, control }] of frames.entries()) {
+      const start = starts[i]!;
+      if (start >= position) break;
+      if (start + bytes.length > position) held.push(bytes.subarray(0, position - start));
+      else if (!control) held = final ? [] : [...held, bytes];
+    }
+    return Buffer.concat(held);
+  };
+  return { bytes: Buffer.concat(frames.map(({ bytes }) => bytes)), ends, heldFrom };
+}
+
+test('frames are counted however they are cut, and what is not whole is held as it came', () => {
+  const random = new Random(Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31)));
+  for (let round = 0; round < 20; round++) {
+    const { bytes, ends, heldFrom } = anything(random);
+    const frames = new Frames(true);
+    let at = 0;
+    while (at < bytes.length) {
+      const size = 1 + random.below(random.of([1, 3, 200, 50_000]));
+      const chunk = Buffer.from(bytes.subarray(at, at + size));
+      const rest = frames.endIn(chunk);
+      const end = [...ends.keys()].find((each) => each >= at)!;
+      assert.equal(rest, Math.min(end - at, chunk.length), `seed ${random.seed}`);
+      frames.push(chunk);
+      chunk.fill(0); // as one who unmasks in its place
+      at = Math.min(at + size, bytes.length);
+      assert.equal(frames.between, ends.has(at), `seed ${random.seed}`);
+      assert.ok(frames.held!.equals(heldFrom(at)), `seed ${random.seed} at ${at}`);
+      if (frames.between) assert.equal(frames.asked, ends.get(at));
+    }
+  }
+});
+
+test('of a message of more than a megabyte nothing is held, and of the next all', () => {
+  const frames = new Frames(true);
+  frames.push(frame(2, Buffer.alloc(600_000), { final: false }));
+  assert.equal(frames.held!.length, 600_014);
+  frames.push(frame(0, Buffer.alloc(600_000), { final: false }));
+  assert.equal(frames.held, undefined);
+  frames.push(frame(0, Buffer.alloc(1)));
+  assert.equal(frames.held!.length, 0);
+  frames.push(frame(2, Buffer.alloc(5)).subarray(0, 3));
+  assert.equal(frames.held!.length, 3);
+});
+
+test('nothing counts after a close frame', () => {
+  const frames = new Frames(true);
+  frames.push(Buffer.concat([closeFrame(1012, 'why', 'client'), Buffer.from('anything')]));
+  assert.ok(frames.closing);
+  assert.ok(frames.between);
+  assert.equal(frames.held!.length, 0);
+});

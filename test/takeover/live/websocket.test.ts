@@ -1,0 +1,313 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { withTwo, type LiveProcess } from '../../support/live.js';
+import { until } from '../../support/descriptors.js';
+import { frame, RawWebSocket } from '../../support/raw-websocket.js';
+import { Random } from '../../support/random.js';
+import { test } from '../../support/test.js';
+import { WebSocket } from '../../support/ws.js';
+
+const CLIENTS = 20;
+
+/** A client that sends one message after the other, four at a time, and has each echoed. */
+class Echoed {
+  readonly webSocket: InstanceType<typeof WebSocket>;
+  answers = 0;
+  pongs = 0;
+  pings = 0;
+  by: number | undefined;
+  readonly errors: string[] = [];
+  ended: number | undefined;
+  readonly #random: Random;
+  readonly #waiting: Buffer[] = [];
+  #stopped = false;
+
+  constructor(port: number, seed: number) {
+    this.#random = new Random(seed);
+    this.webSocket = new WebSocket(`ws://127.0.0.1:${port}/${seed}`, { perMessageDeflate: false });
+    this.webSocket.on('open', () => this.#fill());
+    this.webSocket.on('pong', () => this.pongs++);
+    this.webSocket.on('error', (error) => this.errors.push(error.message));
+    this.webSocket.on('close', (code) => (this.ended = code));
+    this.webSocket.on('message', (data) => {
+      const expected = this.#waiting.shift();
+      const colon = data.indexOf(':');
+      if (expected === undefined || !expected.equals(data.subarray(colon + 1)))
+        this.errors.push(`'${data.toString('latin1', 0, 40)}' and not '${expected?.toString('latin1', 0, 20)}'`);
+      this.by = Number(data.toString('latin1', 0, colon));
+      this.answers++;
+      this.#fill();
+    });
+  }
+
+  /** Sends nothing more, and waits for what is due. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await until(() => this.#waiting.length === 0 || this.errors.length > 0 || this.ended !== undefined);
+    this.webSocket.close();
+    if (this.ended === undefined) await once(this.webSocket, 'close');
+  }
+
+  #fill(): void {
+    while (this.#waiting.length < 4 && !this.#stopped && this.ended === undefined) this.#send();
+  }
+
+  #send(): void {
+    const random = this.#random;
+    const bytes = Buffer.alloc(random.below(random.of([1, 130, 5000, 70_000, 200_000])), random.below(256));
+    this.#waiting.push(bytes);
+    if (!random.once(4)) this.webSocket.send(bytes);
+    else {
+      let at = 0;
+      while (!random.once(3)) {
+        const end = at + random.below(bytes.length - at + 1);
+        this.webSocket.send(bytes.subarray(at, end), { fin: false, binary: true });
+        at = end;
+        if (random.once(2)) this.#ping();
+      }
+      this.webSocket.send(bytes.subarray(at), { fin: true, binary: true });
+    }
+    if (random.once(5)) this.#ping();
+  }
+
+  #ping(): void {
+    this.pings++;
+    this.webSocket.ping('p');
+  }
+}
+
+/** How the old process's program sees that one has moved. */
+const MOVED = { ended: 1012, reason: 'moved to another process', pushed: 0 };
+
+/** How the program of a process has seen its WebSockets end. */
+function endings({ said }: LiveProcess): object[] {
+  return said.filter((each) => 'ended' in each);
+}
+
+async function echoing(one: LiveProcess): Promise<Echoed[]> {
+  const port = await one.port;
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 20)) * CLIENTS;
+  const clients = Array.from({ length: CLIENTS }, (_, i) => new Echoed(port, seed + i));
+  await until(() => clients.every(({ answers }) => answers > 10));
+  return clients;
+}
+
+test('WebSockets of an unmodified program move under load, and each frame is there once and in order', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const clients = await echoing(one);
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+      [one, other],
+    ] as const) {
+      assert.equal(await from.leave(), CLIENTS);
+      const before = clients.map(({ answers }) => answers);
+      await until(() =>
+        clients.every(
+          ({ answers, by, errors }, i) => (answers > before[i]! + 10 && by === to.pid) || errors.length > 0,
+        ),
+      );
+      assert.deepEqual(
+        clients.flatMap(({ errors }) => errors),
+        [],
+      );
+      assert.equal(await to.connections(), CLIENTS);
+      assert.equal(await from.connections(), 0);
+      await until(() => endings(from).length === CLIENTS);
+      for (const ending of endings(from)) assert.deepEqual(ending, MOVED);
+      from.said.length = 0;
+    }
+    for (const client of clients) await client.stop();
+    for (const { errors, ended, pings, pongs } of clients) {
+      assert.deepEqual({ errors, ended }, { errors: [], ended: 1005 });
+      assert.equal(pongs, pings);
+    }
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('all WebSockets of a process that ends are broken, where none moves', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const clients = await echoing(one);
+    one.child.kill('SIGTERM');
+    await until(() => clients.every(({ ended }) => ended === 1006));
+    await other.close();
+  });
+});
+
+test('a program that answers later answers every message', async () => {
+  await withTwo(
+    'takeover/live-websocket',
+    async (one, other) => {
+      const clients = await echoing(one);
+      assert.equal(await one.leave(), CLIENTS);
+      assert.equal(await other.leave(), CLIENTS);
+      for (const client of clients) await client.stop();
+      assert.deepEqual(
+        clients.flatMap(({ errors }) => errors),
+        [],
+      );
+      await Promise.all([one.close(), other.close()]);
+    },
+    { SLOW: '1' },
+  );
+});
+
+test('what a program sends by itself until it hears that its WebSocket has moved reaches the client', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const port = await one.port;
+    const clients = await Promise.all(Array.from({ length: 10 }, () => new RawWebSocket(port).open()));
+    for (const { socket } of clients) socket.write(frame(1, 'push'));
+    await until(() => clients.every(({ frames }) => frames.length > 20));
+    assert.equal(await one.leave(), 10);
+    await until(() => endings(one).length === 10);
+    const pushed = endings(one).reduce((sum, each) => sum + (each as { pushed: number }).pushed, 0);
+    for (const { socket } of clients) socket.write(frame(1, 'last'));
+    await until(() => clients.every(({ frames }) => frames.at(-1)!.payload === `${other.pid}:last`));
+    for (const { frames, socket } of clients) {
+      assert.deepEqual(
+        frames.slice(0, -1).map(({ payload }) => payload),
+        Array.from({ length: frames.length - 1 }, (_, i) => String(i)),
+      );
+      socket.destroy();
+    }
+    assert.equal(
+      clients.reduce((sum, { frames }) => sum + frames.length - 1, 0),
+      pushed,
+    );
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('a message in pieces of which some are read, with a ping between, is there once and whole', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    client.socket.write(Buffer.concat([frame(1, 'first'), frame(1, 'sec', { final: false }), frame(9, 'ping')]));
+    assert.deepEqual(await client.messages(2), [`${one.pid}:first`, 'ping']);
+    assert.equal(await one.leave(), 1);
+    const rest = Buffer.concat([frame(0, 'o', { final: false }), frame(10, 'pong'), frame(0, 'nd'), frame(1, 'third')]);
+    for (const byte of rest) client.socket.write(Buffer.of(byte));
+    assert.deepEqual(await client.messages(2), [`${other.pid}:second`, `${other.pid}:third`]);
+    await until(() => endings(one).length === 1);
+    assert.deepEqual(endings(one), [MOVED]);
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('a frame that its client leaves half sent moves as it is', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    const half = frame(2, Buffer.alloc(100_000, 'h'));
+    client.socket.write(Buffer.concat([frame(1, 'begun'), half.subarray(0, 70_000)]));
+    assert.deepEqual(await client.messages(1), [`${one.pid}:begun`]);
+    assert.equal(await one.leave(), 1);
+    client.socket.write(half.subarray(70_000));
+    assert.deepEqual(await client.messages(1), [`${other.pid}:${'h'.repeat(100_000)}`]);
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('frames that come right behind the request, and while the WebSocket moves, are answered by either process', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = new RawWebSocket(await one.port);
+    client.socket.write(frame(1, 'head'));
+    await client.open();
+    const leaving = one.leave();
+    for (let i = 0; i < 200; i++) client.socket.write(frame(1, String(i)));
+    assert.equal(await leaving, 1);
+    const answers = await client.messages(201);
+    assert.deepEqual(
+      answers.map((answer) => answer.split(':')[1]),
+      ['head', ...Array.from({ length: 200 }, (_, i) => String(i))],
+    );
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+const DEFLATE = 'permessage-deflate';
+const NO_CONTEXT = '; server_no_context_takeover; client_no_context_takeover';
+
+test('a compressed WebSocket with a context is dismissed, and one without moves', async () => {
+  await withTwo(
+    'takeover/live-websocket',
+    async (one, other) => {
+      const port = await one.port;
+      const stateful = await new RawWebSocket(port, { 'Sec-WebSocket-Extensions': DEFLATE }).open();
+      const stateless = await new RawWebSocket(port, { 'Sec-WebSocket-Extensions': DEFLATE + NO_CONTEXT }).open();
+      assert.match(stateless.response, /server_no_context_takeover; client_no_context_takeover/);
+      const leaving = one.leave();
+      assert.equal(await stateful.closed(), 1012);
+      assert.equal(await leaving, 1);
+      stateless.socket.write(frame(1, 'still'));
+      assert.deepEqual(await stateless.messages(1), [`${other.pid}:still`]);
+      await until(() => endings(one).length === 2);
+      assert.deepEqual(
+        endings(one).map((each) => (each as { ended: number }).ended),
+        [1012, 1012],
+      );
+      stateless.socket.destroy();
+      await Promise.all([one.close(), other.close()]);
+    },
+    { DEFLATE: 'true' },
+  );
+});
+
+test('a client whose request the new program refuses is asked to connect anew', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    await other.ask('refuse', 'refusing');
+    assert.equal(await one.leave(), 1);
+    assert.equal(await client.closed(), 1012);
+    assert.deepEqual(client.frames.length, 1);
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('a WebSocket that its client is closing is left to close', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    client.socket.write(frame(8, Buffer.of(3, 232)));
+    await until(() => client.frames.length === 1);
+    assert.equal(await one.leave(), 0);
+    assert.equal(await client.closed(), 1000);
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('the program of the new process sees the request that the WebSocket began with', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    assert.equal(await one.leave(), 1);
+    await until(() => other.said.length === 1);
+    assert.deepEqual(other.said, [{ connected: '/raw', host: 'here' }]);
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('WebSockets of a process whose successor dies go on there', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const clients = await echoing(one);
+    const leaving = one.leave();
+    other.child.kill('SIGKILL');
+    const moved = await leaving;
+    const stayed = clients.filter(({ ended }) => ended === undefined);
+    await until(
+      () =>
+        clients.filter(({ ended }) => ended === 1006).length === moved || stayed.every(({ answers }) => answers > 10),
+    );
+    const left = clients.filter(({ ended }) => ended === undefined);
+    const before = left.map(({ answers }) => answers);
+    await until(() => left.every(({ answers, ended }, i) => answers > before[i]! + 10 || ended !== undefined));
+    assert.deepEqual(
+      clients.flatMap(({ errors }) => errors),
+      [],
+    );
+    for (const client of clients) await client.stop();
+    assert.equal(clients.filter(({ ended }) => ended === 1006).length, moved);
+    await one.close();
+  });
+});
