@@ -92,7 +92,7 @@ int fdp_tcp_listen(const char *text, int port, int flags, int backlog) {
 }
 
 int fdp_tcp_name(int socket, struct fdp_address *name) {
-  union address address;
+  union address address = {0};
   socklen_t size = sizeof address;
   return getsockname(socket, &address.any, &size) ? -errno : describe(&address, name);
 }
@@ -121,7 +121,7 @@ int fdp_accept_many(int listener, int most, int32_t *fd, struct fdp_address *pee
   if (error)
     return error;
   for (int i = 0; i < most; i++) {
-    union address address;
+    union address address = {0};
     socklen_t size = sizeof address;
     int next = fdp_next_connection(listener, &address.any, &size);
     if (next < 0 && is_passed_over(-next))
