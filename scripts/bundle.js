@@ -34,8 +34,8 @@ buildSync({
 });
 
 /*
- * Node and Bun can require an ES module, and do. What cannot (Jest, or TypeScript under `module: node16`) gets one file for
- * all entry points, so that they share one OwnedFd here too, and the same types as those of a CommonJS package.
+ * Node and Bun can require an ES module, and do. What cannot (Jest, or TypeScript under `module: node16`) gets one file
+ * for all entry points, so that they share one OwnedFd here too, and the same types as those of a CommonJS package.
  */
 const commonjs = join(root, 'dist/commonjs');
 rmSync(commonjs, { recursive: true, force: true });

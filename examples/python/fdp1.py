@@ -314,7 +314,7 @@ class Channel:
             raise ValueError(f"the peer takes at most {most_bytes} bytes and {most_fds} descriptors")
 
     def _send_frames(self, body, fds, flag):
-        """Sends a message, which is counted unless it is a reply. It is not any more when the first system call fails."""
+        """Sends a message, which is counted unless it is a reply. If the first system call fails, it is not counted."""
         begun = False
         try:
             for frame, count in _frames(body, len(fds), flag):

@@ -25,11 +25,17 @@ export interface FdChannelOptions<C extends Codec = Codec> {
   maxMessageBytes?: number | undefined;
   /** The most descriptors to receive in one message, and in all messages that nobody has taken yet. Default 1024. */
   maxFds?: number | undefined;
-  /** How many bytes of messages, 8 more for each, may be here that nobody has taken yet; then the peer waits. Default 65536. */
+  /**
+   * How many bytes of messages, 8 more for each, may be here that nobody has taken yet; then the peer waits. Default
+   * 65536.
+   */
   highWaterMark?: number | undefined;
   /** How long to wait for the peer's first word, in milliseconds. Default 10000. */
   helloTimeout?: number | undefined;
-  /** Called once when the channel shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
+  /**
+   * Called once when the channel shuts down by itself: with the error, or with `undefined` when the peer ended in
+   * order.
+   */
   onError?: OnError | undefined;
 }
 
@@ -52,8 +58,8 @@ export interface ChannelSendOptions extends Abortable {
   /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
   keepOpen?: boolean | undefined;
   /**
-   * Resolve only when the application at the other end has taken the message. `signal` does not end that wait: `destroy()`
-   * does, or the end of the peer.
+   * Resolve only when the application at the other end has taken the message. `signal` does not end that wait:
+   * `destroy()` does, or the end of the peer.
    */
   confirm?: boolean | undefined;
 }
@@ -77,8 +83,8 @@ const MAX_DELAY = 0x7fff_ffff;
  * Messages with descriptors beside them, in order, both ways, over an AF_UNIX stream or seqpacket socket.
  *
  * Both ends say hello first, so that a program that speaks something else is found out. Each then receives by itself as
- * much as the other's limits allow, so that two that only send never wait for each other for ever; what nobody has taken
- * waits here, and beyond `highWaterMark` bytes or `maxFds` descriptors with the sender.
+ * much as the other's limits allow, so that two that only send never wait for each other for ever; what nobody has
+ * taken waits here, and beyond `highWaterMark` bytes or `maxFds` descriptors with the sender.
  *
  * The event loop lives on while something is waited for: a send, a confirmation, a reply, a receive.
  *
@@ -89,8 +95,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   #warnedOfLate = false;
 
   /**
-   * Takes over one end of a connected AF_UNIX stream or seqpacket socket. Throws, taking nothing over, as `FdPasser` does,
-   * and `ERR_INVALID_ARG_VALUE` for a datagram socket.
+   * Takes over one end of a connected AF_UNIX stream or seqpacket socket. Throws, taking nothing over, as `FdPasser`
+   * does, and `ERR_INVALID_ARG_VALUE` for a datagram socket.
    */
   constructor(fh: FdLike, options: FdChannelOptions<C> = {}) {
     super();
@@ -114,7 +120,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
 
   /**
    * Starts a child process that has the other end: it calls `FdChannel.inherit()`. `child_process.spawn` starts it, or
-   * `fork`, and an `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
+   * `fork`, and an `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of
+   * descriptors.
    */
   static spawn<Send = unknown, Receive = Send, C extends Codec = Codec>(
     command: string | URL,
@@ -127,8 +134,9 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * In a child process: the channel over the socket that its parent gave. It is the one that `spawn` of this library says
-   * in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by default 3.
+   * In a child process: the channel over the socket that its parent gave. It is the one that `spawn` of this library
+   * says in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by
+   * default 3.
    */
   static inherit<Send = unknown, Receive = Send, C extends Codec = Codec>(
     fd?: number,
@@ -143,8 +151,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
    *
    * Resolves at that moment. Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only before the message began to be
    * sent), `ERR_FDPASSER_TOO_LARGE` for the peer's limits, or the system's error. The descriptors are then still the
-   * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message; once that is
-   * under way only `destroy()`, or the end of the peer, ends the wait.
+   * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message; once that
+   * is under way only `destroy()`, or the end of the peer, ends the wait.
    */
   send(value: Sent<Send, C>, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
     return abortable(options, (resolve, reject) => {
@@ -160,13 +168,13 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Sends a value and descriptors, and resolves with the reply, whose descriptors are the caller's to close. Takes those
-   * given over: they stay open here until then, and are closed when it resolves, unless `keepOpen`.
+   * Sends a value and descriptors, and resolves with the reply, whose descriptors are the caller's to close. Takes
+   * those given over: they stay open here until then, and are closed when it resolves, unless `keepOpen`.
    *
    * Rejects with `ERR_FDPASSER_NO_REPLY` when the peer drops the request, `ERR_FDPASSER_TIMEOUT`, an `AbortError`,
-   * `ERR_FDPASSER_NO_REQUESTS` when the peer knows none, `ERR_FDPASSER_UNREADABLE` for a reply that the codec cannot read, and
-   * as `send` with `confirm`. The descriptors are then still the caller's; the peer may have its copies. A reply that comes
-   * later is dropped, its descriptors closed.
+   * `ERR_FDPASSER_NO_REQUESTS` when the peer knows none, `ERR_FDPASSER_UNREADABLE` for a reply that the codec cannot
+   * read, and as `send` with `confirm`. The descriptors are then still the caller's; the peer may have its copies. A
+   * reply that comes later is dropped, its descriptors closed.
    */
   request(
     value: Sent<Send, C>,
@@ -210,7 +218,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   /**
    * The next message; its descriptors are the caller's to close. The peer's `confirm` resolves with this.
    *
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no message is lost by it), or the error that broke the channel.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no message is lost by it), or the error that broke the
+   * channel.
    */
   async receive(options: Abortable = {}): Promise<Message<Received<Receive, C>, Sent<Send, C>>> {
     const { message } = await this.#session.receive(options);
@@ -227,14 +236,16 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Sends what is queued and waits for what is to be confirmed, then closes. Nothing more is received: whoever waits for
-   * that is refused at once, and messages that nobody took are dropped, their descriptors closed.
+   * Sends what is queued and waits for what is to be confirmed, then closes. Nothing more is received: whoever waits
+   * for that is refused at once, and messages that nobody took are dropped, their descriptors closed.
    */
   close(): Promise<void> {
     return this.#session.close();
   }
 
-  /** Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again. */
+  /**
+   * Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again.
+   */
   destroy(error?: Error): void {
     this.#session.destroy(error);
   }

@@ -3,8 +3,8 @@ import { invalidType, invalidValue } from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
 
 /**
- * How values become bytes. `'json'`: whatever `JSON.stringify` takes, and `undefined`. `'bytes'`: a Buffer or Uint8Array,
- * as it is. `'structured'`: whatever `v8.serialize` takes, for peers that are Node and trusted.
+ * How values become bytes. `'json'`: whatever `JSON.stringify` takes, and `undefined`. `'bytes'`: a Buffer or
+ * Uint8Array, as it is. `'structured'`: whatever `v8.serialize` takes, for peers that are Node and trusted.
  */
 export type Codec = 'json' | 'bytes' | 'structured';
 
@@ -22,7 +22,10 @@ interface Coder {
   /** The longest value to receive unless told otherwise: what it takes to decode one stops the event loop. */
   readonly mostBytes: number;
   encode(value: unknown): Buffer;
-  /** With `own`, nobody else has the bytes; otherwise they may be overwritten later. Throws when they are not what `encode` makes. */
+  /**
+   * With `own`, nobody else has the bytes; otherwise they may be overwritten later. Throws when they are not what
+   * `encode` makes.
+   */
   decode(bytes: Buffer, own: boolean): unknown;
 }
 

@@ -40,8 +40,8 @@ export interface Order {
 /** A message on its way out. Its value is encoded once, when it comes here. */
 export class Departing extends Queued {
   /**
-   * `'aboard'`: part of a shipment. `'abandoned'`: the same, but its sender waits no more. `'sent'`: the kernel has it whole.
-   * `'settled'`: its sender was told what became of it.
+   * `'aboard'`: part of a shipment. `'abandoned'`: the same, but its sender waits no more. `'sent'`: the kernel has it
+   * whole. `'settled'`: its sender was told what became of it.
    */
   state: 'queued' | 'aboard' | 'abandoned' | 'sent' | 'settled' = 'queued';
   /** How many its channel had queued before. */
@@ -129,9 +129,9 @@ export class Departing extends Queued {
   }
 
   /**
-   * Its sender waits no more, but its shipment cannot go without it: copies of its descriptors travel, and they themselves
-   * are its sender's again. Returns what travels in place of what; `undefined` when no copies can be made, and nothing has
-   * changed then.
+   * Its sender waits no more, but its shipment cannot go without it: copies of its descriptors travel, and they
+   * themselves are its sender's again. Returns what travels in place of what; `undefined` when no copies can be made,
+   * and nothing has changed then.
    */
   abandon(error: Error): readonly Outgoing[] | undefined {
     const copies = copiesOf(this.fds);

@@ -19,8 +19,8 @@ export class Draft {
   }
 
   /**
-   * Adds a frame, or a hello. On a stream, its descriptors may travel before it, so that many frames go in one message of
-   * the kernel's.
+   * Adds a frame, or a hello. On a stream, its descriptors may travel before it, so that many frames go in one message
+   * of the kernel's.
    */
   add(pieces: readonly Buffer[], fds: readonly Outgoing[]): void {
     const last = this.#marks.at(-1);

@@ -110,9 +110,8 @@ export class FrameReader {
   }
 
   /**
-   * Takes bytes in and returns what is whole now. Keeps no reference to them, but what it returns may be a view of them.
-   * Throws a `FramingError` at the first thing wrong;
-   * `found` then has what was whole before it.
+   * Takes bytes in and returns what is whole now. Keeps no reference to them, but what it returns may be a view of
+   * them. Throws a `FramingError` at the first thing wrong; `found` then has what was whole before it.
    */
   push(bytes: Buffer, found: Incoming[] = []): Incoming[] {
     const continued = this.#rest.length > 0;

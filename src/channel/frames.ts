@@ -21,8 +21,8 @@ export const TAKEN = 2;
 export const DECLINED = 3;
 
 /**
- * Flags of a part: more parts of this message follow; its body has the unread bytes of its sockets; it asks for a reply,
- * or is one, and its body begins with the number of the request.
+ * Flags of a part: more parts of this message follow; its body has the unread bytes of its sockets; it asks for a
+ * reply, or is one, and its body begins with the number of the request.
  */
 export const MORE = 1;
 export const UNREAD = 2;
@@ -36,7 +36,10 @@ export const REQUESTS = 1;
 export interface Hello {
   codec: number;
   capabilities: number;
-  /** What this side receives: bytes of the value and descriptors of one message, and bytes of messages that nobody has taken yet. */
+  /**
+   * What this side receives: bytes of the value and descriptors of one message, and bytes of messages that nobody has
+   * taken yet.
+   */
   maxMessageBytes: number;
   maxFds: number;
   window: number;
@@ -48,7 +51,10 @@ export interface Unread {
   bytes: Buffer;
 }
 
-/** One frame as it goes on the wire, in pieces that are one after the other, and how many descriptors go with its first byte. */
+/**
+ * One frame as it goes on the wire, in pieces that are one after the other, and how many descriptors go with its first
+ * byte.
+ */
 export interface Frame {
   pieces: Buffer[];
   fds: number;
@@ -84,7 +90,9 @@ function encodeNumber(type: number, number: number): Buffer {
   return bytes;
 }
 
-/** What a message counts against the window: its body, and a header, so that messages without a body are not endless. */
+/**
+ * What a message counts against the window: its body, and a header, so that messages without a body are not endless.
+ */
 export function windowSize(body: number): number {
   return HEADER_BYTES + body;
 }

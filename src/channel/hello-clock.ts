@@ -1,6 +1,6 @@
 /**
- * How long the peer may take to say its first word. It stands still while what the peer sent finds no room here: that may be
- * the word. What comes then may be something else, and so it goes on.
+ * How long the peer may take to say its first word. It stands still while what the peer sent finds no room here: that
+ * may be the word. What comes then may be something else, and so it goes on.
  */
 export class HelloClock {
   readonly #look: () => void;

@@ -5,7 +5,9 @@ import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { notAsked } from '../errors.js';
 import type { Question, ReplyOptions } from './question.js';
 
-/** A message received, and its descriptors, which are the receiver's to close. `Reply` is what it may be replied with. */
+/**
+ * A message received, and its descriptors, which are the receiver's to close. `Reply` is what it may be replied with.
+ */
 export class Message<T = unknown, Reply = unknown> {
   readonly value: T;
   readonly fds: OwnedFd[];
@@ -25,8 +27,8 @@ export class Message<T = unknown, Reply = unknown> {
   }
 
   /**
-   * Replies to a request. Takes the descriptors over: they are closed here once the kernel has the reply, unless `keepOpen`.
-   * Resolves then.
+   * Replies to a request. Takes the descriptors over: they are closed here once the kernel has the reply, unless
+   * `keepOpen`. Resolves then.
    *
    * Rejects with `ERR_FDPASSER_NOT_ASKED` when this is no request or has its reply, with `ERR_FDPASSER_CLOSED`,
    * `ERR_FDPASSER_TOO_LARGE` for the peer's limits, what the codec has against the value, or the system's error. The
@@ -38,8 +40,8 @@ export class Message<T = unknown, Reply = unknown> {
   }
 
   /**
-   * Closes the descriptors that were not taken out, handed on or closed: for `using`. Whoever sent a request that has no
-   * reply yet hears that there is none.
+   * Closes the descriptors that were not taken out, handed on or closed: for `using`. Whoever sent a request that has
+   * no reply yet hears that there is none.
    */
   [Symbol.dispose](): void {
     this.#question?.drop();

@@ -21,8 +21,8 @@ export interface Answerer {
 }
 
 /**
- * A request of the peer's, which is answered once: by a reply, or by word that there is none. A reply that is refused leaves
- * it open; `'last'` is one under way that nobody can follow with another.
+ * A request of the peer's, which is answered once: by a reply, or by word that there is none. A reply that is refused
+ * leaves it open; `'last'` is one under way that nobody can follow with another.
  */
 export class Question {
   readonly #answerer: Answerer;

@@ -33,7 +33,9 @@ export interface Listener<T> {
   passedOver(error: FdPasserError, taken: number): void;
   /** The peer sent a request of this number. */
   requested(number: number): Question;
-  /** The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none. */
+  /**
+   * The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none.
+   */
   answered(number: number): Departing | undefined;
   /** A reply, or why it cannot be read. */
   replied(request: Departing, reply: Message | Error): void;
@@ -43,7 +45,9 @@ export interface Listener<T> {
 
 /** What one receive takes, unless a frame needs more: a peer can put very many messages into a few bytes. */
 const SHORT = 8192;
-/** Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it. */
+/**
+ * Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it.
+ */
 export const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
 
 /** The receiving half of a channel: puts messages together, and holds the peer to its window. */
@@ -86,7 +90,10 @@ export class Receiver<T> {
     return this.#reader.unfinished;
   }
 
-  /** The batch and the room hold so many of the kernel's messages. Throws at the first thing wrong, after what was right. */
+  /**
+   * The batch and the room hold so many of the kernel's messages. Throws at the first thing wrong, after what was
+   * right.
+   */
   read(messages: number): void {
     for (let i = 0, next = 0; i < messages; i++) {
       const end = next + batch.count[i]!;

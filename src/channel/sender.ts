@@ -16,7 +16,9 @@ interface Load {
 
 /** About how many bytes one shipment has, if no single message has more. */
 const SHIPMENT_BYTES = 65_536;
-/** So many words that a request has no reply wait, at most, before nothing more is received: a peer may read nothing. */
+/**
+ * So many words that a request has no reply wait, at most, before nothing more is received: a peer may read nothing.
+ */
 const MOST_DECLINED = 4096;
 const NONE: number[] = [];
 
@@ -31,7 +33,9 @@ export class Sender {
   /** How many were ever queued. */
   #queued = 0;
   readonly #queue = new Queue<Departing>();
-  /** Replies wait for no window, since who asked takes them at once: two that only ask would else wait for each other. */
+  /**
+   * Replies wait for no window, since who asked takes them at once: two that only ask would else wait for each other.
+   */
   readonly #replies = new Queue<Departing>();
   /** Requests of the peer's that nobody replies to, of which it is to hear. */
   #declined: number[] = NONE;
@@ -160,7 +164,9 @@ export class Sender {
     return this.#load!.shipment.rest;
   }
 
-  /** Describes them in the batch, and returns how many they are. `link` is told when what is first in line gets ready. */
+  /**
+   * Describes them in the batch, and returns how many they are. `link` is told when what is first in line gets ready.
+   */
   fill(link: Link): number {
     this.#load ??= this.#prepare(link);
     return this.#load?.shipment.fill() ?? 0;
@@ -183,8 +189,8 @@ export class Sender {
     const messages: Load['messages'] = [];
     for (let next = this.#next(link); next && draft.length < SHIPMENT_BYTES; next = this.#next(link)) {
       this.#lineOf(next).remove(next);
-      // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several calls
-      // of the kernel is looked at first, and those of the next do not travel with its last.
+      // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several
+      // calls of the kernel is looked at first, and those of the next do not travel with its last.
       const several = next.fds.length > FRAME_FDS;
       const bad = several ? next.badDescriptor() : undefined;
       if (bad !== undefined) {
@@ -300,7 +306,9 @@ export class Sender {
     this.#lineOf(departing).unshift(departing);
   }
 
-  /** The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none. */
+  /**
+   * The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none.
+   */
   answered(number: number): Departing | undefined {
     return this.#requests.answered(number);
   }

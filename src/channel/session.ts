@@ -21,7 +21,9 @@ import type { ChannelStats } from './stats.js';
 import { Taken } from './taken.js';
 
 export interface ChannelEvents extends SessionEvents {
-  /** A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`) and was passed over, its descriptors closed. */
+  /**
+   * A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`) and was passed over, its descriptors closed.
+   */
   unreadable: [FdPasserError];
 }
 
@@ -131,8 +133,8 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   /**
-   * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of this
-   * direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
+   * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of
+   * this direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
    */
   override closeIfDone(): void {
     super.closeIfDone();

@@ -19,8 +19,8 @@ export class Taken {
   }
 
   /**
-   * The application has run since: it runs after all that is queued for a tick. Told before that, a peer would believe what
-   * is not so if this process died in between.
+   * The application has run since: it runs after all that is queued for a tick. Told before that, a peer would believe
+   * what is not so if this process died in between.
    */
   count(): void {
     this.#count = (this.#count + this.#handedOut) >>> 0;

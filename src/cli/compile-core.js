@@ -1,6 +1,6 @@
 /**
- * Compiles the C core: the one place that knows its sources and flags. `npx fdpasser build`, scripts/build-native.js and
- * scripts/package/prebuild.js do it. It is JavaScript because it runs before TypeScript is compiled.
+ * Compiles the C core: the one place that knows its sources and flags. `npx fdpasser build`, scripts/build-native.js
+ * and scripts/package/prebuild.js do it. It is JavaScript because it runs before TypeScript is compiled.
  *
  * FDPASSER_INTERFACE: bsd44, bsd43 or sysv, instead of what interface.js finds.
  * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.

@@ -15,7 +15,10 @@ export function checkInherited(fd: number): void {
   if (process.platform === 'linux' && fd > 2 && isNodes(fd)) throw notGiven(fd);
 }
 
-/** Node has open what it waits with, pipes of which it has both ends, and /dev/null, which is the same whoever opened it. */
+/**
+ * Node has open what it waits with, pipes of which it has both ends, and /dev/null, which is the same whoever opened
+ * it.
+ */
 function isNodes(fd: number): boolean {
   const link = readlinkSync(`/proc/self/fd/${fd}`);
   if (!link.startsWith('pipe:')) return link.startsWith('anon_inode:');

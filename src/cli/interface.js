@@ -42,7 +42,9 @@ function complaint(compiler, program, flags) {
   return status === 0 ? undefined : stderr.trim() || `it ended with ${signal ?? status}, and says nothing`;
 }
 
-/** The interface's name, and the flags to compile the core with for it. `compiler` is a command and its first arguments. */
+/**
+ * The interface's name, and the flags to compile the core with for it. `compiler` is a command and its first arguments.
+ */
 export function findInterface(compiler, wanted = process.env.FDPASSER_INTERFACE) {
   if (wanted !== undefined && !INTERFACES.some(({ name }) => name === wanted))
     throw new Error(`FDPASSER_INTERFACE is "${wanted}", and must be bsd44, bsd43 or sysv`);

@@ -48,7 +48,9 @@ function passSignalsOn(child: ChildProcess): () => void {
   return () => PASSED_ON.forEach((signal) => process.off(signal, passOn));
 }
 
-/** Ctrl-C and Ctrl-\ go to all processes in the foreground of a terminal: a program that is passed them has them twice. */
+/**
+ * Ctrl-C and Ctrl-\ go to all processes in the foreground of a terminal: a program that is passed them has them twice.
+ */
 export function isFromTerminal(signal: NodeJS.Signals): boolean {
   return (signal === 'SIGINT' || signal === 'SIGQUIT') && isInForeground();
 }

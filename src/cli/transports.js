@@ -1,4 +1,7 @@
-/** The files of native/transport/ that carry descriptors, and the names by which they are told: the one choice between them. */
+/**
+ * The files of native/transport/ that carry descriptors, and the names by which they are told: the one choice between
+ * them.
+ */
 
 const SOCKETS = ['endpoint', 'options', 'socket'];
 const ONE_BY_ONE = ['look', 'one-by-one', 'reserve'];

@@ -22,8 +22,8 @@ function isSignal(value: unknown): value is AbortSignal {
 }
 
 /**
- * A promise that `options.signal` can abort; it rejects with whatever is wrong with the options, too. `begin` is given what
- * settles it, for later, and returns what is called with the `AbortError` when the signal aborts before that.
+ * A promise that `options.signal` can abort; it rejects with whatever is wrong with the options, too. `begin` is given
+ * what settles it, for later, and returns what is called with the `AbortError` when the signal aborts before that.
  */
 export function abortable<T>(
   options: Abortable,
@@ -52,7 +52,8 @@ export function abortable<T>(
       stop = onAbort(signal, cancel);
       if (signal?.aborted) cancel(aborted(signal)); // by code of the caller's, which `begin` ran
     } catch (error) {
-      // Its frames are few, and the caller's should be among them. What a value's own code threw, a toJSON say, stays as it is.
+      // Its frames are few, and the caller's should be among them. What a value's own code threw, a toJSON say, stays
+      // as it is.
       if (isNativeError(error) && 'code' in error) Error.captureStackTrace(error, abortable);
       throw error;
     }

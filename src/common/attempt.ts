@@ -1,4 +1,7 @@
-/** Does one step of an ending, which goes on whatever fails in it. Nobody is left to throw to: that is a process warning. */
+/**
+ * Does one step of an ending, which goes on whatever fails in it. Nobody is left to throw to: that is a process
+ * warning.
+ */
 export function attempt(step: () => void): void {
   try {
     step();

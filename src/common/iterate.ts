@@ -1,6 +1,6 @@
 /**
- * An iterator over what `next` brings, until `ended`. Where `failure` tells what broke the source, it throws that, whatever
- * `next` says of a source that is closed. Leaving the loop takes back a `next` that is still pending, so that
+ * An iterator over what `next` brings, until `ended`. Where `failure` tells what broke the source, it throws that,
+ * whatever `next` says of a source that is closed. Leaving the loop takes back a `next` that is still pending, so that
  * nothing is lost that a later one could bring.
  */
 export function iterate<T>(

@@ -2,14 +2,16 @@ import type { Cluster } from 'node:cluster';
 
 /**
  * Node's modules that few programs need, loaded when one does: importing them here would more than double what it takes
- * to load this library. `util` and `module` are loaded, but importing them reads all that they export, and so loads more.
+ * to load this library. `util` and `module` are loaded, but importing them reads all that they export, and so loads
+ * more.
  */
 export const builtin = {
   get childProcess() {
     return process.getBuiltinModule('node:child_process');
   },
   get cluster(): Cluster {
-    return process.getBuiltinModule('node:cluster') as unknown as Cluster; // its exports, which the types have as default
+    // Its exports, which the types have as default.
+    return process.getBuiltinModule('node:cluster') as unknown as Cluster;
   },
   get crypto() {
     return process.getBuiltinModule('node:crypto');

@@ -9,7 +9,10 @@ const SMALLEST = 16;
 /** A ring larger than this is given up when it is empty. */
 const WORTH_KEEPING = 4096;
 
-/** First in, first out, with removal from anywhere, each in constant time. What is removed leaves a gap, passed over later. */
+/**
+ * First in, first out, with removal from anywhere, each in constant time. What is removed leaves a gap, passed over
+ * later.
+ */
 export class Queue<T extends Queued> {
   /** Its length is a power of two, or 0 before there was anything. */
   #ring: (T | undefined)[] = NONE;

@@ -1,6 +1,6 @@
 /**
- * How an OwnedFd becomes one of Node's own objects: the descriptor has one owner at every moment, and is still the OwnedFd's if
- * anything throws.
+ * How an OwnedFd becomes one of Node's own objects: the descriptor has one owner at every moment, and is still the
+ * OwnedFd's if anything throws.
  */
 import type { Server, Socket } from 'node:net';
 import { OURS } from '../native/addon.js';

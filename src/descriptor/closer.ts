@@ -1,4 +1,6 @@
-/** Closes a number by the party that must do it: this library, or node:fs where the runtime keeps a list of its numbers. */
+/**
+ * Closes a number by the party that must do it: this library, or node:fs where the runtime keeps a list of its numbers.
+ */
 import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { builtin } from '../common/lazy-modules.js';
@@ -17,8 +19,8 @@ export const leaving = new Set<number>();
  * Who closes a number, that somebody else opened, when this environment ends.
  *
  * In a worker, Node keeps a list of the numbers that `fs.open` gave out there, and closes them last of all
- * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice. Nobody can
- * ask what is on it. Deno keeps one everywhere, and its `fs` takes no number but those.
+ * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice.
+ * Nobody can ask what is on it. Deno keeps one everywhere, and its `fs` takes no number but those.
  */
 export function closerOf(fd: number): Closer {
   if (runtime === 'deno') return knownToFs(fd) ? OTHERS : OURS;
@@ -39,7 +41,9 @@ function knownToFs(fd: number): boolean {
   }
 }
 
-/** Closes a number that is owned here, and returns 0 or a negative errno; one that is lent is closed when that is over. */
+/**
+ * Closes a number that is owned here, and returns 0 or a negative errno; one that is lent is closed when that is over.
+ */
 export function shut(fd: number, closer: Closer): number {
   if (closer === OURS) return addon.close(fd);
   // Who is the last to borrow it may be in another thread, which cannot take it off this one's list.

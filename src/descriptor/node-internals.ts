@@ -188,7 +188,9 @@ export function stopTimer(socket: Socket): () => void {
   };
 }
 
-/** Whether a `tls.TLSSocket` over it has begun to read or write: that has put its own property in place of the handle's. */
+/**
+ * Whether a `tls.TLSSocket` over it has begun to read or write: that has put its own property in place of the handle's.
+ */
 export function isUsedByTls(socket: Socket): boolean {
   const { _handle: handle } = internals(socket);
   const reading = handle === null ? undefined : Object.getOwnPropertyDescriptor(handle, 'reading');
@@ -225,8 +227,8 @@ export function responseOf(socket: Socket): ServerResponse | undefined {
 }
 
 /**
- * Whether HTTP/2 is spoken over it, an HTTP/1 parser has seen part of a request, or a response is still due. Of an upgraded
- * or tunnelled connection HTTP has let go.
+ * Whether HTTP/2 is spoken over it, an HTTP/1 parser has seen part of a request, or a response is still due. Of an
+ * upgraded or tunnelled connection HTTP has let go.
  */
 export function isBusyWithHttp(socket: Socket): boolean {
   const { parser, _httpMessage: message, server } = internals(socket);
@@ -346,8 +348,8 @@ type Doing = '_write' | '_writev' | '_final' | '_destroy';
 type Callback = (error?: Error | null) => void;
 
 /**
- * A stream whose descriptor departs: nothing here writes to it, ends it or closes it. What is asked for meanwhile is done
- * when the stream is back. Its methods are replaced for so long, so that no listener can be in the way.
+ * A stream whose descriptor departs: nothing here writes to it, ends it or closes it. What is asked for meanwhile is
+ * done when the stream is back. Its methods are replaced for so long, so that no listener can be in the way.
  */
 export class Departure {
   readonly #stream: Socket | ReadStream | WriteStream;
@@ -431,8 +433,9 @@ export function openHandle(fd: number): Handle {
 }
 
 /**
- * Gives a server a connection as the kernel does. `begin` has it before any listener; no listener has it if it returns false.
- * `undefined` when the server has dropped and closed it. What a listener throws is an uncaught exception, as it is in Node.
+ * Gives a server a connection as the kernel does. `begin` has it before any listener; no listener has it if it returns
+ * false. `undefined` when the server has dropped and closed it. What a listener throws is an uncaught exception, as it
+ * is in Node.
  */
 export function acceptHandle(server: Server, handle: Handle, begin: (socket: Socket) => boolean): Socket | undefined {
   acceptor ??= acceptorOfNode();
@@ -485,8 +488,8 @@ interface Parser {
 const PARSED = ['kOnMessageBegin', 'kOnHeaders', 'kOnHeadersComplete', 'kOnBody', 'kOnMessageComplete'] as const;
 
 /**
- * Has an `http.Server` hold its new connection for one between two requests: it closes that with the idle ones, and when
- * `keepAliveTimeout` is over. To be so, its parser must have seen a request; nobody else sees this one.
+ * Has an `http.Server` hold its new connection for one between two requests: it closes that with the idle ones, and
+ * when `keepAliveTimeout` is over. To be so, its parser must have seen a request; nobody else sees this one.
  */
 export function beginIdle(socket: Socket, server: HttpServer): void {
   const parser = internals(socket).parser as Parser | null | undefined;
@@ -571,8 +574,8 @@ export function isFileHandle(value: object): value is FileHandle {
 }
 
 /**
- * Has `fs` close a number that a worker's list may or may not have; returns 0 or a negative errno. Node would warn of one that
- * is not on it, by calling this function.
+ * Has `fs` close a number that a worker's list may or may not have; returns 0 or a negative errno. Node would warn of
+ * one that is not on it, by calling this function.
  */
 export function closeUnwarned(fd: number): number {
   const restore = replace(process, 'emitWarning', () => {});

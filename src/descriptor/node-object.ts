@@ -43,8 +43,8 @@ export interface Sender {
 /**
  * The descriptor of one of Node's own objects. Making this changes nothing there.
  *
- * From `hold` on nothing here reads from it, times it out or gives it to somebody else; from `depart` on nothing writes to it
- * or closes it either. What is asked for meanwhile waits for `giveBack`.
+ * From `hold` on nothing here reads from it, times it out or gives it to somebody else; from `depart` on nothing writes
+ * to it or closes it either. What is asked for meanwhile waits for `giveBack`.
  */
 export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
   readonly object: T;
@@ -102,7 +102,8 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
       return;
     }
     if (this.fd >= 0 && addon.isLent(this.fd)) {
-      setTimeout(() => this.close(), LOAN_CHECK).unref(); // by its number, in whatever thread: nothing tells when that is over
+      // By its number, in whatever thread: nothing tells when that is over.
+      setTimeout(() => this.close(), LOAN_CHECK).unref();
       return;
     }
     held.delete(this.object);

@@ -13,14 +13,14 @@ import { slotFreed } from './table.js';
 const { EEXIST } = constants.errno;
 
 /**
- * What becomes of a descriptor: `'keep'` leaves it open, `'close'` closes it whether it was sent or not, `'return'` closes
- * it once sent and gives it back to its owner if it was not.
+ * What becomes of a descriptor: `'keep'` leaves it open, `'close'` closes it whether it was sent or not, `'return'`
+ * closes it once sent and gives it back to its owner if it was not.
  */
 export type Terms = 'keep' | 'close' | 'return';
 
 /**
- * A descriptor that waits to be sent. There is one class for each way to keep its number from being used again meanwhile: an
- * OwnedFd does that, one of Node's objects is held, and a number that its owner lends is noted.
+ * A descriptor that waits to be sent. There is one class for each way to keep its number from being used again
+ * meanwhile: an OwnedFd does that, one of Node's objects is held, and a number that its owner lends is noted.
  */
 export interface Outgoing extends Queued {
   /** For when the kernel has it, and it is closed here. */
@@ -31,8 +31,8 @@ export interface Outgoing extends Queued {
   /** -1 when what was lent is not open any more: the kernel refuses that as `EBADF`. */
   readonly number: number;
   /**
-   * Whether it can be sent, or refused, now; if not, `sender` is told when that may have changed. What was written to it
-   * here must leave this process first. Whatever stands behind it waits, too.
+   * Whether it can be sent, or refused, now; if not, `sender` is told when that may have changed. What was written to
+   * it here must leave this process first. Whatever stands behind it waits, too.
    */
   ready(sender: Sender): boolean;
   /** Why it must not be sent after all, once it is ready. */
@@ -42,8 +42,8 @@ export interface Outgoing extends Queued {
   /** Bytes of a socket that were read already, here or before it came here: they must go with it. */
   readonly unread: Buffer | undefined;
   /**
-   * Its message begins to leave, though the kernel may take it, or the peer confirm it, only later. From now on nothing here
-   * may touch the connection.
+   * Its message begins to leave, though the kernel may take it, or the peer confirm it, only later. From now on nothing
+   * here may touch the connection.
    */
   depart(): void;
 
@@ -56,8 +56,8 @@ export interface Outgoing extends Queued {
 }
 
 /**
- * Has a descriptor wait to be sent. A `bare` wire carries no bytes which were read already: the descriptor is refused while
- * there are any. If this throws, nothing has changed hands.
+ * Has a descriptor wait to be sent. A `bare` wire carries no bytes which were read already: the descriptor is refused
+ * while there are any. If this throws, nothing has changed hands.
  */
 export function outgoing(
   fh: FdLike,
@@ -89,8 +89,9 @@ function begin(
 }
 
 /**
- * Takes several over, or none: if it throws, which says which was at fault, nothing has changed hands. `check` throws when it
- * is too late for them, since what an object says of its descriptor may be code of its owner's, which does anything.
+ * Takes several over, or none: if it throws, which says which was at fault, nothing has changed hands. `check` throws
+ * when it is too late for them, since what an object says of its descriptor may be code of its owner's, which does
+ * anything.
  */
 export function outgoingAll(
   fds: readonly FdLike[],
@@ -170,8 +171,8 @@ class OutgoingOwned implements Outgoing {
 }
 
 /**
- * A number that its owner lends and goes on using. As long as it is lent, in whatever thread, this library closes it nowhere:
- * whoever hands the number over meanwhile has it closed when the last loan is over.
+ * A number that its owner lends and goes on using. As long as it is lent, in whatever thread, this library closes it
+ * nowhere: whoever hands the number over meanwhile has it closed when the last loan is over.
  */
 class OutgoingLoan implements Outgoing {
   place = 0;

@@ -1,6 +1,6 @@
 /**
- * What a full descriptor table keeps from being received, and how that is told to those who listen to nothing: by a process
- * warning, once.
+ * What a full descriptor table keeps from being received, and how that is told to those who listen to nothing: by a
+ * process warning, once.
  */
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { MAX_FDS } from '../native/addon.js';

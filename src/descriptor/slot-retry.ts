@@ -4,7 +4,10 @@ import { forgetSlot, whenSlotFreed, type SlotWaiter } from './table.js';
 const FIRST = 50;
 const LATER = 500;
 
-/** Tries again what found no free slot: when this library has closed a descriptor in this thread, and now and then by itself. */
+/**
+ * Tries again what found no free slot: when this library has closed a descriptor in this thread, and now and then by
+ * itself.
+ */
 export class SlotRetry implements SlotWaiter {
   readonly #again: () => void;
   #timer: NodeJS.Timeout | undefined;

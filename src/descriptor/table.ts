@@ -23,8 +23,8 @@ export function noteNumber(fd: number): void {
 }
 
 /**
- * Sees to it that the table grows soon, in the background, so that receives find it large enough. Not at once: a process
- * that ends meanwhile would wait for that.
+ * Sees to it that the table grows soon, in the background, so that receives find it large enough. Not at once: a
+ * process that ends meanwhile would wait for that.
  */
 export function prepareTable(): void {
   if (prepared) return;

@@ -155,7 +155,10 @@ export function ttyOf({ fd, kind }: Nature): TtyReadStream | TtyWriteStream {
   return (access & READ) !== 0 ? readTerminal(fd, {}) : writeTerminal(fd);
 }
 
-/** One of which the runtime makes a stream that is not a file's: a read that waits would hold one of the few threads for those. */
+/**
+ * One of which the runtime makes a stream that is not a file's: a read that waits would hold one of the few threads for
+ * those.
+ */
 export function isTerminal(kind: Kind): boolean {
   return kind === 'tty' && runtime === 'node';
 }
@@ -193,7 +196,10 @@ const ANSWERS = new Set([
   'zfs',
 ]);
 
-/** The type of the file system that a fifo has a name in; `undefined` for a pipe, and where nothing tells. It is not asked. */
+/**
+ * The type of the file system that a fifo has a name in; `undefined` for a pipe, and where nothing tells. It is not
+ * asked.
+ */
 function fileSystemOf(fd: number): string | undefined {
   try {
     if (readlinkSync(`/proc/self/fd/${fd}`).startsWith('pipe:')) return undefined;

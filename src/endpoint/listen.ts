@@ -32,16 +32,18 @@ export interface TcpListenOptions {
   backlog?: number;
   /** Of an IPv6 address: take no connections of IPv4. Default false. */
   ipv6Only?: boolean;
-  /** Let others of this user listen there too; the kernel shares the connections out. Linux and FreeBSD. Default false. */
+  /**
+   * Let others of this user listen there too; the kernel shares the connections out. Linux and FreeBSD. Default false.
+   */
   reusePort?: boolean;
 }
 
 /**
- * Listens for TCP connections, which are accepted as `OwnedFd`s with the address of their peer. Whoever can reach the port
- * can connect.
+ * Listens for TCP connections, which are accepted as `OwnedFd`s with the address of their peer. Whoever can reach the
+ * port can connect.
  *
- * Throws `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below 1024), `EOPNOTSUPP` (`reusePort` of a system that does not
- * share connections out), `EMFILE`, or an argument error.
+ * Throws `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below 1024), `EOPNOTSUPP` (`reusePort` of a system that does
+ * not share connections out), `EMFILE`, or an argument error.
  */
 export function listen(options: TcpListenOptions): TcpServer;
 /**

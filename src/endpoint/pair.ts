@@ -6,7 +6,8 @@ import { typeNumber, type SocketType } from '../native/kinds.js';
 
 /**
  * Makes a connected pair of AF_UNIX sockets (socketpair(2)), close-on-exec and blocking, as programs that inherit one
- * expect; an `FdPasser` made from it sets both to non-blocking unless told not to. Throws `EMFILE` or `ENFILE` when there is no room for them.
+ * expect; an `FdPasser` made from it sets both to non-blocking unless told not to. Throws `EMFILE` or `ENFILE` when
+ * there is no room for them.
  */
 export function socketpair(options: { type?: SocketType } = {}): [OwnedFd, OwnedFd] {
   checked(addon.pair(typeNumber(checkOptions(options).type ?? 'stream')), 'socketpair');

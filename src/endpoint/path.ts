@@ -56,8 +56,8 @@ export function placeOf(path: string): Place | undefined {
 }
 
 /**
- * Binds the path and listens, replacing a dead socket. Of processes that replace the same one at the same time, one comes
- * first.
+ * Binds the path and listens, replacing a dead socket. Of processes that replace the same one at the same time, one
+ * comes first.
  */
 export function bindPath(path: string, bind: Bind): [fd: number, place: Place] {
   checkPermission(path);
@@ -92,8 +92,8 @@ function checkPermission(path: string): void {
 }
 
 /**
- * Looks who is at the path, and gives it its whole mode: of that with which it was bound the umask took bits away. Returns
- * `undefined` when the socket has lost its path.
+ * Looks who is at the path, and gives it its whole mode: of that with which it was bound the umask took bits away.
+ * Returns `undefined` when the socket has lost its path.
  */
 function settle(path: string, mode: number, mark: number): Place | undefined {
   const bound = mode & ~mark;

@@ -19,8 +19,8 @@ export function fdpasserServer(path: string, backlog?: number): FdServer {
 }
 
 /**
- * `server.accept()`, also of any listening descriptor, which is borrowed: from a socket that was inherited, say. `FdServer.from`
- * makes a server of it, which can stop waiting.
+ * `server.accept()`, also of any listening descriptor, which is borrowed: from a socket that was inherited, say.
+ * `FdServer.from` makes a server of it, which can stop waiting.
  */
 export async function fdpasserAccept(listener: FdServer | FdLike): Promise<OwnedFd> {
   if (listener instanceof FdServer) return listener.accept();

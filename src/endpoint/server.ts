@@ -15,8 +15,8 @@ import { placeOf, type Place } from './path.js';
 
 export interface ServerOptions {
   /**
-   * Who may connect, by the kernel's word: `true` or `false`, at once. Others are closed at once, having received nothing.
-   * Default: this process's own effective user alone.
+   * Who may connect, by the kernel's word: `true` or `false`, at once. Others are closed at once, having received
+   * nothing. Default: this process's own effective user alone.
    */
   allow?: (peer: PeerCredentials) => boolean;
 }
@@ -32,8 +32,8 @@ const { EINVAL } = constants.errno;
 const PACE = 5;
 
 /**
- * A listening AF_UNIX socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is asked
- * to; the rest waits in the kernel's backlog.
+ * A listening AF_UNIX socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is
+ * asked to; the rest waits in the kernel's backlog.
  */
 export class FdServer {
   /** As given to `listen`, or to whoever bound the socket. */
@@ -57,12 +57,12 @@ export class FdServer {
   }
 
   /**
-   * A server over a listening socket that was received, inherited or came from a service manager. It owns the descriptor
-   * from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket. `close` leaves the
-   * path alone, which is whoever's who bound it, unless `ownsPath`.
+   * A server over a listening socket that was received, inherited or came from a service manager. It owns the
+   * descriptor from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket.
+   * `close` leaves the path alone, which is whoever's who bound it, unless `ownsPath`.
    *
-   * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no AF_UNIX socket), `EINVAL` (it does not listen), `EEXIST` (something else in this
-   * thread watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
+   * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no AF_UNIX socket), `EINVAL` (it does not listen), `EEXIST` (something else in
+   * this thread watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
    */
   static from(fd: FdLike, options: AdoptOptions = {}): FdServer {
     const allow = checkAllow(checkOptions(options));
@@ -88,11 +88,11 @@ export class FdServer {
   }
 
   /**
-   * The next connection, close-on-exec and non-blocking; yours to close. (Of a datagram socket, a duplicate of the socket:
-   * give it to one passer.) Keeps the event loop alive while it waits.
-   * While there is no free descriptor slot, connections wait in the backlog and are accepted when there is one.
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error: `EINVAL` when
-   * somebody who shares the socket has shut it down.
+   * The next connection, close-on-exec and non-blocking; yours to close. (Of a datagram socket, a duplicate of the
+   * socket: give it to one passer.) Keeps the event loop alive while it waits. While there is no free descriptor slot,
+   * connections wait in the backlog and are accepted when there is one. Rejects with `ERR_FDPASSER_CLOSED`, an
+   * `AbortError` (no connection is lost by it), or the system's error: `EINVAL` when somebody who shares the socket has
+   * shut it down.
    */
   accept(options: Abortable = {}): Promise<OwnedFd> {
     return abortable(options, (resolve, reject) => {
@@ -105,8 +105,8 @@ export class FdServer {
   }
 
   /**
-   * Connections as they come, until the server is closed. (A datagram socket has none: another duplicate of it each time,
-   * every few milliseconds. Call `accept` once for that.)
+   * Connections as they come, until the server is closed. (A datagram socket has none: another duplicate of it each
+   * time, every few milliseconds. Call `accept` once for that.)
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
     const next = this.#hasConnections ? (signal: AbortSignal) => this.accept({ signal }) : this.#paced();
@@ -130,9 +130,9 @@ export class FdServer {
   }
 
   /**
-   * Takes the listening socket out, for another process or `FdServer.from`: it listens on, what waits in its backlog waits
-   * on, and its path stays, for whoever adopts it with `ownsPath`. This server is closed.
-   * Throws `ERR_FDPASSER_CLOSED`.
+   * Takes the listening socket out, for another process or `FdServer.from`: it listens on, what waits in its backlog
+   * waits on, and its path stays, for whoever adopts it with `ownsPath`. This server is closed. Throws
+   * `ERR_FDPASSER_CLOSED`.
    */
   detach(): OwnedFd {
     this.#listening.checkOpen();
@@ -141,8 +141,8 @@ export class FdServer {
   }
 
   /**
-   * Stops listening; connections already accepted go on. Removes the path if it still is this server's own. Closing again
-   * does nothing.
+   * Stops listening; connections already accepted go on. Removes the path if it still is this server's own. Closing
+   * again does nothing.
    */
   close(): void {
     if (!this.#listening.stop()) return;

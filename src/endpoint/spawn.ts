@@ -7,13 +7,15 @@ import { builtin } from '../common/lazy-modules.js';
 import { socketpair } from './pair.js';
 
 /**
- * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair goes behind what
- * `stdio` names.
+ * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair goes behind
+ * what `stdio` names.
  */
 export interface SpawnOptions extends Omit<ChildOptions, 'stdio'> {
   /** As `spawn` has it; an OwnedFd, which is lent for the call, may stand there, too. */
   stdio?: ChildOptions['stdio'] | (Stdio[number] | OwnedFd)[];
-  /** `command` is a module for Node, which has an IPC channel of its own beside (`child_process.fork`). Default false. */
+  /**
+   * `command` is a module for Node, which has an IPC channel of its own beside (`child_process.fork`). Default false.
+   */
   fork?: boolean;
   /** `fork`'s option: flags for Node. */
   execArgv?: string[];
@@ -27,8 +29,8 @@ const VARIABLE = 'FDPASSER_FD';
 const FIRST = 3;
 
 /**
- * Makes something of one end of a new pair, which `use` takes over, and starts a child with the other. The child's end is
- * closed here. If anything throws, no child was started and nothing is open.
+ * Makes something of one end of a new pair, which `use` takes over, and starts a child with the other. The child's end
+ * is closed here. If anything throws, no child was started and nothing is open.
  */
 export function spawnWith<T extends { destroy(): unknown }>(
   command: string | URL,
@@ -92,8 +94,8 @@ function placed(
 }
 
 /**
- * The descriptor that the parent gave: what `spawn` of this library says in the environment, else 3. What it says is for
- * one `inherit`, and for no child of this process: `use` takes the descriptor over, and then it is taken out.
+ * The descriptor that the parent gave: what `spawn` of this library says in the environment, else 3. What it says is
+ * for one `inherit`, and for no child of this process: `use` takes the descriptor over, and then it is taken out.
  */
 export function inherited<T>(given: number | undefined, use: (fd: number) => T): T {
   const text = process.env[VARIABLE];

@@ -32,12 +32,12 @@ export class TcpConnection {
   }
 
   /**
-   * The first bytes that came, at most `n` (1 to 65536), as soon as there are any; none when the other end has ended without
-   * one. They stay in the kernel, so that whoever gets the descriptor reads them.
+   * The first bytes that came, at most `n` (1 to 65536), as soon as there are any; none when the other end has ended
+   * without one. They stay in the kernel, so that whoever gets the descriptor reads them.
    *
    * While it waits, `fd` is lent: it cannot be taken out, and its closing waits. Rejects with `ERR_FDPASSER_TIMEOUT`,
-   * `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_CLOSED` (`close()` was called meanwhile), an `AbortError`, or the system's error:
-   * `ECONNRESET`; `EEXIST` when something else in this thread watches the descriptor.
+   * `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_CLOSED` (`close()` was called meanwhile), an `AbortError`, or the system's
+   * error: `ECONNRESET`; `EEXIST` when something else in this thread watches the descriptor.
    */
   peek(n: number, options: PeekOptions = {}): Promise<Buffer> {
     return abortable(options, (resolve, reject) => {

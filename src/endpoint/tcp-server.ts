@@ -22,8 +22,8 @@ const { EAFNOSUPPORT, EINVAL } = constants.errno;
 const addresses = Buffer.alloc(MOST * ADDRESS_BYTES);
 
 /**
- * A listening TCP socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is asked to; the
- * rest waits in the kernel's backlog.
+ * A listening TCP socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is asked
+ * to; the rest waits in the kernel's backlog.
  */
 export class TcpServer {
   readonly #listening: Listening<TcpConnection[]>;
@@ -41,11 +41,11 @@ export class TcpServer {
   }
 
   /**
-   * A server over a listening TCP socket that was received, inherited or came from a service manager. It owns the descriptor
-   * from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket.
+   * A server over a listening TCP socket that was received, inherited or came from a service manager. It owns the
+   * descriptor from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket.
    *
-   * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no TCP socket), `EINVAL` (it does not listen), `EEXIST` (something else in this thread
-   * watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
+   * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no TCP socket), `EINVAL` (it does not listen), `EEXIST` (something else in this
+   * thread watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
    */
   static from(fd: FdLike): TcpServer {
     const socket = new Custody('fd', fd);
@@ -97,8 +97,8 @@ export class TcpServer {
   }
 
   /**
-   * Takes the listening socket out, for another process or `TcpServer.from`: it listens on, and what waits in its backlog
-   * waits on. This server is closed. Throws `ERR_FDPASSER_CLOSED`.
+   * Takes the listening socket out, for another process or `TcpServer.from`: it listens on, and what waits in its
+   * backlog waits on. This server is closed. Throws `ERR_FDPASSER_CLOSED`.
    */
   detach(): OwnedFd {
     this.#listening.checkOpen();

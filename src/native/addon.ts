@@ -60,7 +60,10 @@ export interface Addon {
   closeAlone(fd: number): number;
   /** As `close` for so many in the batch's descriptors, without word of any that was not open. */
   closeAll(count: number): void;
-  /** Closes what is open there, and puts a file in its place for somebody to close by the number, who then says `vacated`. */
+  /**
+   * Closes what is open there, and puts a file in its place for somebody to close by the number, who then says
+   * `vacated`.
+   */
   vacate(fd: number): number;
   vacated(fd: number): void;
 
@@ -91,8 +94,8 @@ export interface Addon {
   growTable(slots: number): number;
 
   /**
-   * Before anything is watched: the poller that has a thread, which then runs, or libuv's. `woken` is told that the thread
-   * has something to `deliver`, and not again before that was called.
+   * Before anything is watched: the poller that has a thread, which then runs, or libuv's. `woken` is told that the
+   * thread has something to `deliver`, and not again before that was called.
    */
   usePoller(thread: boolean, woken: () => void): number;
   deliver(): void;

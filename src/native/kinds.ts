@@ -26,8 +26,8 @@ const KINDS = [
 ] as const;
 
 /**
- * What an open file is. `'symlink'` is one that was opened itself, with `O_PATH`; `'socket'` is a socket of any other family
- * or type, or the path of one that was opened with `O_PATH`; `'anonymous'` has no file behind it at all
+ * What an open file is. `'symlink'` is one that was opened itself, with `O_PATH`; `'socket'` is a socket of any other
+ * family or type, or the path of one that was opened with `O_PATH`; `'anonymous'` has no file behind it at all
  * (eventfd, epoll, pidfd, …). A memfd is a `'file'`.
  */
 export type Kind = (typeof KINDS)[number];

@@ -15,7 +15,10 @@ import { builtin } from '../common/lazy-modules.js';
 import { choosePoller } from './poller.js';
 import { runtime } from './runtime.js';
 
-/** Where this code is. A bundler may have left nothing there; looking for files by a name of its own, it would copy them. */
+/**
+ * Where this code is. A bundler may have left nothing there; looking for files by a name of its own, it would copy
+ * them.
+ */
 const here = import.meta.url as string | undefined;
 
 /** The first that loads of those that are here. */
@@ -70,8 +73,8 @@ function* candidates(): Generator<string> {
 }
 
 /**
- * Throws when a file of ELF is shorter than it says. The system's loader would map what is not there, and the process would
- * die of SIGBUS. Linkers put the table of sections last.
+ * Throws when a file of ELF is shorter than it says. The system's loader would map what is not there, and the process
+ * would die of SIGBUS. Linkers put the table of sections last.
  */
 function checkLength(file: string): void {
   const header = beginning(file);
@@ -124,8 +127,8 @@ export const addon: Addon = load();
 const deliver = (): void => addon.deliver();
 
 /**
- * Node and Bun call again, without letting the loop turn, as long as the poller's thread has something new. Deno lets it
- * turn, and its `setImmediate` is slow.
+ * Node and Bun call again, without letting the loop turn, as long as the poller's thread has something new. Deno lets
+ * it turn, and its `setImmediate` is slow.
  */
 const woken = runtime === 'deno' ? deliver : (): void => void setImmediate(deliver);
 

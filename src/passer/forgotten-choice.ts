@@ -1,6 +1,7 @@
 /**
- * Nothing is sent or received on a pair before one of its sides is chosen. Where that is forgotten two processes wait for
- * each other without a word, so a process warning tells when something has waited for long, or when the process becomes idle.
+ * Nothing is sent or received on a pair before one of its sides is chosen. Where that is forgotten two processes wait
+ * for each other without a word, so a process warning tells when something has waited for long, or when the process
+ * becomes idle.
  */
 import { sideNotChosen } from '../errors.js';
 

@@ -30,7 +30,9 @@ export interface FdPasserOptions {
   fh?: FdLike | readonly [FdLike, FdLike] | undefined;
   /** Leave the sockets' O_NONBLOCK as it is. The passer never blocks either way. */
   dontSetNonblocking?: boolean | undefined;
-  /** Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order. */
+  /**
+   * Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order.
+   */
   onError?: OnError | undefined;
   /** How many descriptors one message may carry, 1 to 253, for a peer known to take several. Default 1. */
   batch?: number | undefined;
@@ -87,8 +89,8 @@ const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
 /**
  * Passes descriptors to, and takes them from, the process at the other end of an AF_UNIX socket.
  *
- * Two queues, one each way, both in order and neither blocking. A descriptor is received only when one was asked for. The
- * event loop lives on while something waits to be sent or received, not for an idle passer.
+ * Two queues, one each way, both in order and neither blocking. A descriptor is received only when one was asked for.
+ * The event loop lives on while something waits to be sent or received, not for an idle passer.
  *
  * When the peer ends or the socket breaks, what the peer had sent can still be received; after that the passer closes:
  * descriptors not sent are closed or, from `send`, given back, promises reject, and `onError` is called.
@@ -97,12 +99,12 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   readonly #session: PasserSession;
 
   /**
-   * Takes over `fh`: one end of a connected AF_UNIX socket, or both ends of a pair. Without `fh`, it makes a new stream pair.
-   * `fh` can stand among the options, too.
+   * Takes over `fh`: one end of a connected AF_UNIX socket, or both ends of a pair. Without `fh`, it makes a new stream
+   * pair. `fh` can stand among the options, too.
    *
    * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` for an option that there is not,
-   * `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open, `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket,
-   * `EINVAL` for one that listens, `EMFILE` when there is no room for a new pair.
+   * `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open, `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX
+   * socket, `EINVAL` for one that listens, `EMFILE` when there is no room for a new pair.
    */
   constructor(fh: FdLike | readonly [FdLike, FdLike], options?: Omit<FdPasserOptions, 'fh'>);
   constructor(options?: FdPasserOptions);
@@ -129,8 +131,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
 
   /**
    * Starts a child process that has the other end: it calls `FdPasser.inherit()`, or receives at the descriptor that
-   * `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an `'error'` of `child` tells that it
-   * could not. Throws as they do, and `EMFILE` for want of descriptors.
+   * `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an `'error'` of `child`
+   * tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
    */
   static spawn(
     command: string | URL,
@@ -143,9 +145,9 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * In a child process: the passer over the socket that its parent gave. It is the one that `spawn` of this library says
-   * in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by default 3.
-   * Throws as the constructor does.
+   * In a child process: the passer over the socket that its parent gave. It is the one that `spawn` of this library
+   * says in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by
+   * default 3. Throws as the constructor does.
    */
   static inherit(fd?: number, options: Omit<FdPasserOptions, 'fh'> = {}): FdPasser {
     return inherited(fd, (fh) => new this(fh, options));
@@ -153,8 +155,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
 
   /**
    * The other end of a passer made from a pair, to name in `spawn`'s `stdio`. Open until `iAmParent` or `iAmChild`.
-   * Throws `ERR_FDPASSER_NOT_A_PAIR` after these, and when the passer was made from one descriptor; `ERR_FDPASSER_CLOSED`
-   * when the passer is closed.
+   * Throws `ERR_FDPASSER_NOT_A_PAIR` after these, and when the passer was made from one descriptor;
+   * `ERR_FDPASSER_CLOSED` when the passer is closed.
    */
   get peer(): OwnedFd {
     const { peer } = this.#pair;
@@ -179,17 +181,17 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * Queues a descriptor to be sent, at the end of the current tick if the peer's buffer has room. It is the passer's from
-   * now on: closed once it was sent, or if it cannot be. With `keepOpen` it stays the caller's, who must leave it open
-   * until `sent` is called; an OwnedFd takes care of that by itself.
+   * Queues a descriptor to be sent, at the end of the current tick if the peer's buffer has room. It is the passer's
+   * from now on: closed once it was sent, or if it cannot be. With `keepOpen` it stays the caller's, who must leave it
+   * open until `sent` is called; an OwnedFd takes care of that by itself.
    *
-   * `sent` is called when the kernel has it, and it is closed here unless it is lent; the peer may not have received it yet.
-   * One of Node's own objects is closed as it closes itself. A connection is sent when what was written to it has left
-   * this process, and what was pushed later waits for that; if it closes by itself before, it is not sent.
+   * `sent` is called when the kernel has it, and it is closed here unless it is lent; the peer may not have received it
+   * yet. One of Node's own objects is closed as it closes itself. A connection is sent when what was written to it has
+   * left this process, and what was pushed later waits for that; if it closes by itself before, it is not sent.
    *
    * Throws `ERR_FDPASSER_CLOSED`, `EBADF`, `ERR_FDPASSER_OWNED`, `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_MANAGED`,
-   * `ERR_FDPASSER_NOT_OPEN`, `ERR_FDPASSER_UNREAD`, `ERR_FDPASSER_TLS`, `ERR_FDPASSER_HTTP_BUSY` or an argument error; the
-   * descriptor is then still the caller's.
+   * `ERR_FDPASSER_NOT_OPEN`, `ERR_FDPASSER_UNREAD`, `ERR_FDPASSER_TLS`, `ERR_FDPASSER_HTTP_BUSY` or an argument error;
+   * the descriptor is then still the caller's.
    */
   pushSendFh(fh: FdLike, sent?: () => void): void;
   pushSendFh(fh: FdLike, options: { keepOpen?: boolean | undefined }, sent?: () => void): void;
@@ -236,8 +238,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   /**
    * The next descriptor, which is the caller's to close.
    *
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no descriptor is lost by it: the next `receive` gets it), or the
-   * error that broke the passer.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no descriptor is lost by it: the next `receive` gets it), or
+   * the error that broke the passer.
    */
   receive(options: Abortable = {}): Promise<OwnedFd> {
     return this.#session.receive(options);

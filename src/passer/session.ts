@@ -60,7 +60,9 @@ export class PasserSession extends Session<OwnedFd> {
     }
   }
 
-  /** Throws, giving it back, when it is too late: the code of its owner, which said what it is, may have closed this. */
+  /**
+   * Throws, giving it back, when it is too late: the code of its owner, which said what it is, may have closed this.
+   */
   enqueue(outgoing: Outgoing): void {
     try {
       this.checkSendable();

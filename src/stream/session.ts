@@ -47,7 +47,9 @@ export class StreamSession extends LinkOwner {
   #unread: Buffer | undefined;
   /** How much came so far, as `readableLength` counts it: in characters where there is an encoding. */
   #came = 0;
-  /** Descriptors that nobody listened for when they came, and how much had come before: they wait until more is read. */
+  /**
+   * Descriptors that nobody listened for when they came, and how much had come before: they wait until more is read.
+   */
   #unheard: { at: number; fds: OwnedFd[] }[] = [];
   /** What broke the connection, kept until what was received before has been read. */
   #fate: Error | undefined;

@@ -49,9 +49,9 @@ const HIGH_WATER_MARK = 65_536;
  * Bytes with descriptors beside them, for the protocols that have both (D-Bus, Wayland, PipeWire, vhost-user): a Duplex
  * over an AF_UNIX stream socket that leaves the peer's protocol as it is.
  *
- * `'fds'` is emitted with the descriptors that came along, in order, never later than the bytes they travelled with. They
- * are the listener's to close; without a listener they are closed. The descriptors of one `writeWithFds` arrive with its
- * first byte. A slow reader stops the peer, and nothing is lost: neither bytes nor descriptors.
+ * `'fds'` is emitted with the descriptors that came along, in order, never later than the bytes they travelled with.
+ * They are the listener's to close; without a listener they are closed. The descriptors of one `writeWithFds` arrive
+ * with its first byte. A slow reader stops the peer, and nothing is lost: neither bytes nor descriptors.
  *
  * When the peer goes while something waits to be written, whoever reads gets what it had sent first and the error then.
  */
@@ -59,8 +59,8 @@ export class FdStream extends Duplex {
   readonly #session: StreamSession;
 
   /**
-   * Takes over a connected AF_UNIX stream socket. Throws, taking nothing over, as `FdPasser` does, and `ERR_INVALID_ARG_VALUE`
-   * for a packet socket.
+   * Takes over a connected AF_UNIX stream socket. Throws, taking nothing over, as `FdPasser` does, and
+   * `ERR_INVALID_ARG_VALUE` for a packet socket.
    */
   constructor(fh: FdLike, options: FdStreamOptions = {}) {
     const {
@@ -84,9 +84,9 @@ export class FdStream extends Duplex {
   }
 
   /**
-   * Starts a child process that has the other end: it calls `FdStream.inherit()`, or speaks the protocol at the descriptor
-   * that `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an `'error'` of `child` tells that
-   * it could not. Throws as they do, and `EMFILE` for want of descriptors.
+   * Starts a child process that has the other end: it calls `FdStream.inherit()`, or speaks the protocol at the
+   * descriptor that `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an
+   * `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
    */
   static spawn(
     command: string | URL,
@@ -104,12 +104,13 @@ export class FdStream extends Duplex {
   }
 
   /**
-   * Writes bytes with descriptors beside them, 1 to 253, and returns like `write()`. The descriptors are taken over: closed
-   * once the kernel has them, or when the stream is destroyed before. With `keepOpen` they stay the caller's, who leaves
-   * them open until `callback` is called.
+   * Writes bytes with descriptors beside them, 1 to 253, and returns like `write()`. The descriptors are taken over:
+   * closed once the kernel has them, or when the stream is destroyed before. With `keepOpen` they stay the caller's,
+   * who leaves them open until `callback` is called.
    *
    * Throws, taking nothing over, for no bytes, too many descriptors or a bad one (as `FdPasser` does), and
-   * `ERR_FDPASSER_CLOSED` once the stream has ended. One that turns bad before its bytes are written destroys the stream.
+   * `ERR_FDPASSER_CLOSED` once the stream has ended. One that turns bad before its bytes are written destroys the
+   * stream.
    */
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[], callback?: Written): boolean;
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[], options?: WriteWithFdsOptions, callback?: Written): boolean;

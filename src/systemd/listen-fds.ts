@@ -8,19 +8,23 @@ import { wholeNumber } from './environment.js';
 const FIRST = 3;
 /** More than the kernel lets any process have open: NR_OPEN_MAX in Linux's fs/file.c. */
 const MOST = 2 ** 30;
-/** The file system of pidfds since Linux 6.9, whose inodes tell processes apart for good (PID_FS_MAGIC in linux/magic.h). */
+/**
+ * The file system of pidfds since Linux 6.9, whose inodes tell processes apart for good (PID_FS_MAGIC in
+ * linux/magic.h).
+ */
 const PIDFS = 0x50494446;
 
 /**
- * The descriptors that a service manager passed to this process: its sockets, and what it kept for the service (`store`).
- * They come by name, as `FileDescriptorName=` gives them, and in the order passed where several have one name. Where the
- * manager gives no names, all are under `'unknown'`. The map is empty when nothing was passed to this process.
+ * The descriptors that a service manager passed to this process: its sockets, and what it kept for the service
+ * (`store`). They come by name, as `FileDescriptorName=` gives them, and in the order passed where several have one
+ * name. Where the manager gives no names, all are under `'unknown'`. The map is empty when nothing was passed to this
+ * process.
  *
- * They are yours from now on, and close-on-exec. `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES` leave
- * the environment, so that no child takes them for its own: a second call finds nothing. See sd_listen_fds(3).
+ * They are yours from now on, and close-on-exec. `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES`
+ * leave the environment, so that no child takes them for its own: a second call finds nothing. See sd_listen_fds(3).
  *
- * Throws `ERR_FDPASSER_ENVIRONMENT` when the variables contradict each other, `EBADF` when a descriptor is not open, and
- * `ERR_FDPASSER_OWNED` when one has an owner already. No descriptor has changed hands then.
+ * Throws `ERR_FDPASSER_ENVIRONMENT` when the variables contradict each other, `EBADF` when a descriptor is not open,
+ * and `ERR_FDPASSER_OWNED` when one has an owner already. No descriptor has changed hands then.
  */
 export function listenFds(): Map<string, OwnedFd[]> {
   const found = new Map<string, OwnedFd[]>();

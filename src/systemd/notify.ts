@@ -22,11 +22,11 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Tells the service manager about this service: `await notify({ READY: 1 })`. Of a `RELOADING`, `MONOTONIC_USEC` is told
- * by itself.
+ * Tells the service manager about this service: `await notify({ READY: 1 })`. Of a `RELOADING`, `MONOTONIC_USEC` is
+ * told by itself.
  *
- * Resolves with `true` when the manager's queue has it, and with `false` when no manager listens (`NOTIFY_SOCKET` is not
- * set). What is told one after the other arrives in that order.
+ * Resolves with `true` when the manager's queue has it, and with `false` when no manager listens (`NOTIFY_SOCKET` is
+ * not set). What is told one after the other arrives in that order.
  *
  * Rejects with `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for what is no assignment, with
  * `ERR_FDPASSER_ENVIRONMENT` for a `NOTIFY_SOCKET` that is no AF_UNIX address, and as `sendDatagram` does.
@@ -53,9 +53,9 @@ export async function unstore(name: string): Promise<boolean> {
 }
 
 /**
- * Resolves when the manager has taken everything that this process told it before; with `false` when no manager listens.
- * A process that tells something and ends at once needs that: the manager may not find out any more whose word it was.
- * See sd_notify_barrier(3).
+ * Resolves when the manager has taken everything that this process told it before; with `false` when no manager
+ * listens. A process that tells something and ends at once needs that: the manager may not find out any more whose word
+ * it was. See sd_notify_barrier(3).
  *
  * Rejects with `ERR_FDPASSER_TIMEOUT`, and as `notify` does.
  */

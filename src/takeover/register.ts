@@ -1,6 +1,6 @@
 /**
- * `node --import fdpasser/takeover/register app.js`, with the control path in `FDPASSER_TAKEOVER`: takeover for a program
- * that knows nothing of it. It takes part from its first `listen()` or `bind()` of something that has a name.
+ * `node --import fdpasser/takeover/register app.js`, with the control path in `FDPASSER_TAKEOVER`: takeover for a
+ * program that knows nothing of it. It takes part from its first `listen()` or `bind()` of something that has a name.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';

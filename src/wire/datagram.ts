@@ -19,13 +19,13 @@ export interface DatagramOptions extends Abortable {
 const NO_BYTES = new Uint8Array(0);
 
 /**
- * Sends one datagram, with descriptors beside its bytes, to the socket at `path`: what systemd's `$NOTIFY_SOCKET` takes,
- * say. A path that starts with NUL, or with `@` as that variable has it, is an abstract name; a file of that name is
- * `./@name`. Waits while the receiver's queue is full.
+ * Sends one datagram, with descriptors beside its bytes, to the socket at `path`: what systemd's `$NOTIFY_SOCKET`
+ * takes, say. A path that starts with NUL, or with `@` as that variable has it, is an abstract name; a file of that
+ * name is `./@name`. Waits while the receiver's queue is full.
  *
- * Resolves when the receiver's queue has it; the descriptors are closed here then, unless `keepOpen`. Rejects as `connect`
- * does, with `EMSGSIZE` for more bytes than a datagram takes, with `ERR_FDPASSER_UNREAD` for a socket with unread bytes,
- * or with an `AbortError`; the descriptors are then still the caller's.
+ * Resolves when the receiver's queue has it; the descriptors are closed here then, unless `keepOpen`. Rejects as
+ * `connect` does, with `EMSGSIZE` for more bytes than a datagram takes, with `ERR_FDPASSER_UNREAD` for a socket with
+ * unread bytes, or with an `AbortError`; the descriptors are then still the caller's.
  */
 export async function sendDatagram(
   path: string,

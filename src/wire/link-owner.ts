@@ -21,8 +21,8 @@ export interface Emitter {
 }
 
 /**
- * What stands on a link: it has the queues, and is told what became of them. The methods are the link's to call; those that
- * are not abstract do what is usual.
+ * What stands on a link: it has the queues, and is told what became of them. The methods are the link's to call; those
+ * that are not abstract do what is usual.
  */
 export abstract class LinkOwner {
   /** Once it was started. */
@@ -64,12 +64,18 @@ export abstract class LinkOwner {
     return false;
   }
 
-  /** The kernel will have nothing more, though something may still be there to receive. Returns whether that loses anything. */
+  /**
+   * The kernel will have nothing more, though something may still be there to receive. Returns whether that loses
+   * anything.
+   */
   abstract cannotSend(error: Error): boolean;
 
   // ---- receiving
 
-  /** Where received bytes go: those of each message to a stretch of `stride` bytes, of which the room has a whole number. */
+  /**
+   * Where received bytes go: those of each message to a stretch of `stride` bytes, of which the room has a whole
+   * number.
+   */
   abstract get room(): Uint8Array;
   abstract get stride(): number;
   /** How many more descriptors, or messages, are asked for. */
@@ -83,7 +89,10 @@ export abstract class LinkOwner {
   /** The batch and the room hold that many messages. Their descriptors are the owner's from now on. */
   abstract received(messages: number): void;
 
-  /** No slot is free for what the peer sent. It waits in the kernel. Calls `unheard` if the application does not listen to that. */
+  /**
+   * No slot is free for what the peer sent. It waits in the kernel. Calls `unheard` if the application does not listen
+   * to that.
+   */
   exhausted(unheard: () => void): void {
     process.nextTick(() => {
       if (this.emitter?.emit('exhausted') !== true) unheard();
@@ -106,6 +115,9 @@ export abstract class LinkOwner {
     return true;
   }
 
-  /** The link is over, its socket closed: the peer ended in order, or an error broke it. Everything it had sent was received. */
+  /**
+   * The link is over, its socket closed: the peer ended in order, or an error broke it. Everything it had sent was
+   * received.
+   */
   abstract ended(error: Error | undefined): void;
 }

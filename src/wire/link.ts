@@ -50,7 +50,10 @@ export class Link {
   #sendTimer: NodeJS.Timeout | undefined;
   #lookTimer: NodeJS.Timeout | undefined;
 
-  /** `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next turn. */
+  /**
+   * `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next
+   * turn.
+   */
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
   /** Made when something waits for the first time. */
   #retry: SlotRetry | undefined;
@@ -65,7 +68,9 @@ export class Link {
   /** What broke the connection, kept until all that was sent before has been received. */
   #fate: Error | undefined;
 
-  /** Takes the socket over. If it throws (as `checkSocket`, or `EEXIST` when this loop watches it already), it does not. */
+  /**
+   * Takes the socket over. If it throws (as `checkSocket`, or `EEXIST` when this loop watches it already), it does not.
+   */
   constructor(socket: Custody, owner: LinkOwner) {
     this.#socket = socket;
     this.#fd = socket.fd;
@@ -331,7 +336,8 @@ export class Link {
         return;
       case EAGAIN:
         this.#notFull();
-        // A receive does not tell the end of datagrams, which is there when somebody who shares the socket shut it down.
+        // A receive does not tell the end of datagrams, which is there when somebody who shares the socket shut it
+        // down.
         if (this.#datagrams && this.#look() === 0) this.#endOfPeer();
         return;
       case EMFILE:
@@ -416,7 +422,10 @@ export class Link {
     else this.#endOfBoth();
   }
 
-  /** The peer sends nothing more. Unless it is gone, it may have closed one direction alone: what waits to be sent still goes. */
+  /**
+   * The peer sends nothing more. Unless it is gone, it may have closed one direction alone: what waits to be sent still
+   * goes.
+   */
   #endOfBoth(): void {
     if (!this.#owner.mayStillSend()) this.#over(this.#fate);
     else this.#endIfHungUp();
@@ -433,7 +442,10 @@ export class Link {
     process.nextTick(() => this.#over(linkError(-EBADF, 'recvmsg')));
   }
 
-  /** Whether the number is a socket still, which somebody else may have closed. libuv aborts when it is to watch what it cannot. */
+  /**
+   * Whether the number is a socket still, which somebody else may have closed. libuv aborts when it is to watch what it
+   * cannot.
+   */
   get #isSocket(): boolean {
     return addon.socketType(this.#fd) >= 0;
   }

@@ -22,14 +22,14 @@ class Receiver<T> extends Queued {
 }
 
 /**
- * `'closing'`: `close` was called and something is still to be sent. `'ending'`: the wire is over, but what was received
- * still waits for someone.
+ * `'closing'`: `close` was called and something is still to be sent. `'ending'`: the wire is over, but what was
+ * received still waits for someone.
  */
 type State = 'open' | 'closing' | 'ending' | 'closed';
 
 /**
- * What a passer and a channel have inside: who waits for the next item received, what was received before anyone asked, and
- * how it all ends.
+ * What a passer and a channel have inside: who waits for the next item received, what was received before anyone asked,
+ * and how it all ends.
  */
 export abstract class Session<T> extends LinkOwner {
   readonly #onError: OnError | undefined;
@@ -41,7 +41,9 @@ export abstract class Session<T> extends LinkOwner {
   #unreported: Error | undefined;
   #inOrder = false;
   #told = false;
-  /** What `close` returns. Nothing that the application does to the `'close'` event or in it keeps it from resolving. */
+  /**
+   * What `close` returns. Nothing that the application does to the `'close'` event or in it keeps it from resolving.
+   */
   #whenClosed: Promise<void> | undefined;
   #resolveClosed: (() => void) | undefined;
 
@@ -273,7 +275,9 @@ export abstract class Session<T> extends LinkOwner {
     else this.#shutDown(true);
   }
 
-  /** The wire is over because of what came last. That is told at once; what was received before can still be asked for. */
+  /**
+   * The wire is over because of what came last. That is told at once; what was received before can still be asked for.
+   */
   protected broken(error: Error): void {
     if (this.#stashed() === 0) {
       this.fail(error);

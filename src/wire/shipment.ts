@@ -45,8 +45,8 @@ export class Shipment {
   }
 
   /**
-   * Describes the next messages in the batch, up to the first whose descriptors may not go yet; returns how many. `first`
-   * tells whether that message would be the first of these.
+   * Describes the next messages in the batch, up to the first whose descriptors may not go yet; returns how many.
+   * `first` tells whether that message would be the first of these.
    */
   fill(mayGo: (fds: Outgoing[], first: boolean) => boolean = () => true): number {
     let messages = 0;

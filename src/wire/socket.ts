@@ -16,8 +16,8 @@ export interface Terms {
 }
 
 /**
- * Takes over one end of a connected AF_UNIX socket, close-on-exec from now on, for `use` to build on. If anything throws, the
- * caller owns it as before. `name` is the caller's argument.
+ * Takes over one end of a connected AF_UNIX socket, close-on-exec from now on, for `use` to build on. If anything
+ * throws, the caller owns it as before. `name` is the caller's argument.
  */
 export function takeSocket<R>(
   name: string,
@@ -40,8 +40,8 @@ export function takeSocket<R>(
 }
 
 /**
- * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no AF_UNIX
- * socket, `EINVAL` for one that listens.
+ * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no
+ * AF_UNIX socket, `EINVAL` for one that listens.
  */
 export function checkSocket(fd: number): SocketType {
   const advice = `Descriptor ${fd} is not one end of a connected AF_UNIX socket`;

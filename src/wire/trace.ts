@@ -1,7 +1,7 @@
 /**
  * What links do, for those who look on: on the channels `fdpasser.send`, `fdpasser.receive`, `fdpasser.wait` and
- * `fdpasser.end` of `node:diagnostics_channel`, and with `NODE_DEBUG=fdpasser` on standard error. Where nobody looks on,
- * each costs a look at a flag.
+ * `fdpasser.end` of `node:diagnostics_channel`, and with `NODE_DEBUG=fdpasser` on standard error. Where nobody looks
+ * on, each costs a look at a flag.
  */
 import type { Channel } from 'node:diagnostics_channel';
 import type { DebugLogger } from 'node:util';

@@ -19,18 +19,18 @@ export interface SuperviseOptions {
   /** How many workers. Default: as many as this process may use processors. */
   count?: number;
   /**
-   * Who gets a connection: the least busy, one after the other, or by a string: the same string, the same worker, as long as
-   * that takes connections. Of the strings only those of a worker that went move. Default `'busy'`.
+   * Who gets a connection: the least busy, one after the other, or by a string: the same string, the same worker, as
+   * long as that takes connections. Of the strings only those of a worker that went move. Default `'busy'`.
    */
   pick?: 'busy' | 'turn' | ((connection: Picked) => string);
   /**
-   * Look at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until` says
-   * that they are enough (default: at the first), for at most `timeout` milliseconds (default 5000).
+   * Look at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until`
+   * says that they are enough (default: at the first), for at most `timeout` milliseconds (default 5000).
    */
   peek?: { bytes?: number; until?: (first: Buffer) => boolean; timeout?: number };
   /**
-   * Milliseconds that a worker may say nothing while it starts, or while a connection waits for it. Then it is killed, since
-   * only its death gives a connection back for certain. Default 10000.
+   * Milliseconds that a worker may say nothing while it starts, or while a connection waits for it. Then it is killed,
+   * since only its death gives a connection back for certain. Default 10000.
    */
   patience?: number;
   /** The longest wait, in milliseconds, before a worker that ends again and again is started anew. Default 30000. */

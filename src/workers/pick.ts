@@ -6,8 +6,8 @@ export function leastBusy(able: readonly Member[]): Member {
 }
 
 /**
- * Rendezvous hashing: each worker has a score with each string, and the highest takes it. So when one goes, its strings alone
- * move, and they come back to whoever takes its slot.
+ * Rendezvous hashing: each worker has a score with each string, and the highest takes it. So when one goes, its strings
+ * alone move, and they come back to whoever takes its slot.
  */
 export function sameFor(key: string, able: readonly Member[]): Member {
   const seed = hash(key, 0x811c_9dc5);

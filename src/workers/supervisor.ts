@@ -35,8 +35,8 @@ export interface SupervisorEvents {
 const IN_HAND = 64;
 
 /**
- * Accepts connections and hands each to one of its workers. A connection is the supervisor's until the worker has confirmed
- * it, so that a worker that dies or stops strands nobody.
+ * Accepts connections and hands each to one of its workers. A connection is the supervisor's until the worker has
+ * confirmed it, so that a worker that dies or stops strands nobody.
  */
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #settings: Settings;
@@ -81,8 +81,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   /**
    * Replaces the workers one after another: each goes when the one that follows is ready. Resolves when all have been
-   * replaced. Rejects with `ERR_FDPASSER_WORKER` when one does not get ready; that one's predecessor serves on, and so do
-   * the workers whose turn had not come. One reload at a time: a second waits for the first.
+   * replaced. Rejects with `ERR_FDPASSER_WORKER` when one does not get ready; that one's predecessor serves on, and so
+   * do the workers whose turn had not come. One reload at a time: a second waits for the first.
    */
   reload(): Promise<void> {
     const reload = this.#reloading.then(async () => {
@@ -103,8 +103,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Stops accepting, hands over what was accepted, and lets the workers end: resolves when they have, at the latest when
-   * their time to retire is over. Closing again resolves with that.
+   * Stops accepting, hands over what was accepted, and lets the workers end: resolves when they have, at the latest
+   * when their time to retire is over. Closing again resolves with that.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -223,8 +223,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 }
 
 /**
- * Starts workers, and returns what hands them connections. `file` is a module that calls `worker()`; a relative one begins at
- * the working directory. Throws `ENOENT` when it is not there, and argument errors.
+ * Starts workers, and returns what hands them connections. `file` is a module that calls `worker()`; a relative one
+ * begins at the working directory. Throws `ENOENT` when it is not there, and argument errors.
  */
 export function supervise(file: string | URL, options: SuperviseOptions = {}): Supervisor {
   return new Supervisor(file, options);

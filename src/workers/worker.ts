@@ -105,8 +105,8 @@ export class Worker {
   }
 
   /**
-   * Lets the process end when its connections have. Each answer is now the last of its connection, and says so: to close one
-   * that is idle would reset a request that its client sends in that instant.
+   * Lets the process end when its connections have. Each answer is now the last of its connection, and says so: to
+   * close one that is idle would reset a request that its client sends in that instant.
    */
   #retire(): void {
     this.#retiring = true;

@@ -260,7 +260,8 @@ for (const type of TYPES) {
 
   test(`Python gets replies to its requests, or hears why not, over a ${type} socket`, async () => {
     const [channel, python] = pair<string>(type, {}, { window: 1000 });
-    for (let i = 0; i < 10; i++) await channel.send(''.padEnd(90, 'x')); // nobody takes these, and replies come all the same
+    // Nobody takes these, and replies come all the same.
+    for (let i = 0; i < 10; i++) await channel.send(''.padEnd(90, 'x'));
     python.tell('request', 'one');
     python.tell('request', 'two');
     const requests = new Map<string, Message<string, string>>();

@@ -6,7 +6,10 @@ import { test } from '../support/test.js';
 
 const text = readFileSync(fileURLToPath(new URL('../../../docs/command.md', import.meta.url)), 'utf8');
 
-/** Examples of the document: each command after `$ `, and `> ` for its further lines, with what it writes. `…` is anything. */
+/**
+ * Examples of the document: each command after `$ `, and `> ` for its further lines, with what it writes. `…` is
+ * anything.
+ */
 for (const [index, [, example]] of [...text.matchAll(/^```console\n(.*?)^```$/gms)].entries())
   test(`example ${index + 1} of docs/command.md writes what stands there: ${example!.split('\n')[0]}`, async () => {
     using folder = new Folder();

@@ -33,7 +33,9 @@ async function answer(channel: FdChannel, supervisor: Supervisor): Promise<void>
   await channel.close();
 }
 
-/** Has the program at `path` replaced, and tells how it goes. Resolves when that is done, and rejects when it failed. */
+/**
+ * Has the program at `path` replaced, and tells how it goes. Resolves when that is done, and rejects when it failed.
+ */
 export async function askReload(path: string, tell: (text: string) => void): Promise<void> {
   const channel = await FdChannel.connect(socketPath(path));
   await channel.send({ ask: 'reload' } satisfies Request);

@@ -58,8 +58,8 @@ export class Supervisor {
   }
 
   /**
-   * Starts the program anew and, when the new one is up, tells the old one to end. Resolves when that has ended. Rejects
-   * with a `Failure` when the new one does not get up: the old one goes on.
+   * Starts the program anew and, when the new one is up, tells the old one to end. Resolves when that has ended.
+   * Rejects with a `Failure` when the new one does not get up: the old one goes on.
    */
   async replace(tell: Tell): Promise<void> {
     if (this.#state !== 'serving') throw new Failure(`The program is ${this.#state} already`);

@@ -49,7 +49,8 @@ function openSocket(
   details: UnixDetails | undefined,
   peers: Map<number, number[]>,
 ): Open {
-  if (known === undefined) return { fd, kind: 'socket', name: link }; // of a namespace or family that /proc tells nothing of
+  // It is of a namespace or family that /proc tells nothing of.
+  if (known === undefined) return { fd, kind: 'socket', name: link };
   const name = known.local ?? link;
   if (!known.kind.startsWith('unix-')) return { fd, kind: known.kind, name, socket: known };
   const socket = { ...known, ...queueOf(known, details) };

@@ -25,7 +25,9 @@ const SHOW = 0x02 | 0x04 | 0x10 | 0x40;
 /** Their attributes. */
 const [VFS, PEER, RQLEN, UID] = [1, 2, 4, 7];
 
-/** Of all Unix sockets in the network namespace of this process, by their inodes. Empty where the kernel does not tell. */
+/**
+ * Of all Unix sockets in the network namespace of this process, by their inodes. Empty where the kernel does not tell.
+ */
 export function unixDetails(): Map<number, UnixDetails> {
   const found = new Map<number, UnixDetails>();
   const fd = addon.diagSocket();

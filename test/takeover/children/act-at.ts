@@ -20,7 +20,8 @@ export function actAt(step: string, act: () => void): void {
     const due = stepOf(args[0]) === wanted;
     if (due && when === 'before') once();
     const sent = send.apply(this, args);
-    if (due && when === 'after') setImmediate(() => setImmediate(once)); // the kernel has it, and nobody may have read it
+    // The kernel has it, and nobody may have read it.
+    if (due && when === 'after') setImmediate(() => setImmediate(once));
     return sent;
   };
   methods.receive = async function (...args) {
