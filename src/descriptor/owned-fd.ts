@@ -43,15 +43,17 @@ import {
 } from './to-node.js';
 
 /**
- * `'given'`: a send or link has it and may still give it back, as the number that it was or as this. `'closing'`: closed for
- * its owner, but a send still needs it.
+ * `'given'`: a send or link has it and may still give it back, as the number that it was or as this. `'closing'`:
+ * closed for its owner, but a send still needs it.
  */
 type State = 'open' | 'given' | 'given as a number' | 'closing' | 'closed';
 
 const { EBADF, EEXIST } = constants.errno;
 
 export interface OwnedFdOptions {
-  /** Make it close-on-exec, so that no child process has it by accident. Default: it stays as whoever made it decided. */
+  /**
+   * Make it close-on-exec, so that no child process has it by accident. Default: it stays as whoever made it decided.
+   */
   closeOnExec?: boolean | undefined;
 }
 
@@ -69,9 +71,10 @@ const JUST_GIVEN: OwnedFdOptions = {};
 /**
  * Exactly one owner of one open descriptor.
  *
- * Whoever has the OwnedFd closes it, hands it to a passer (which closes it once it is sent) or takes the number out. One
- * that is garbage-collected while it is open is closed then, with a process warning. It is close-on-exec unless whoever
- * made the number decided otherwise, and works with whatever takes an object with an `fd`, such as `spawn`'s `stdio`.
+ * Whoever has the OwnedFd closes it, hands it to a passer (which closes it once it is sent) or takes the number out.
+ * One that is garbage-collected while it is open is closed then, with a process warning. It is close-on-exec unless
+ * whoever made the number decided otherwise, and works with whatever takes an object with an `fd`, such as `spawn`'s
+ * `stdio`.
  */
 export class OwnedFd {
   #fd: number;
@@ -143,9 +146,9 @@ export class OwnedFd {
   }
 
   /**
-   * Makes a connection of a server, as if that had accepted it: the server emits `'connection'`, counts it and ends it, and its
-   * options, `maxConnections` among them, hold. `unread` are the first bytes to read; TLS begins here. The server need not
-   * listen. `undefined` when it drops the connection, which is closed then, too.
+   * Makes a connection of a server, as if that had accepted it: the server emits `'connection'`, counts it and ends it,
+   * and its options, `maxConnections` among them, hold. `unread` are the first bytes to read; TLS begins here. The
+   * server need not listen. `undefined` when it drops the connection, which is closed then, too.
    *
    * Throws `ERR_FDPASSER_CLOSED` when the server is closed, `ERR_INVALID_ARG_TYPE` for what is no server,
    * `ERR_FDPASSER_RUNTIME` in Bun and Deno, and otherwise as `toSocket`; this is then as it was.
@@ -169,20 +172,26 @@ export class OwnedFd {
   }
 
   /**
-   * Makes a `tty.ReadStream` of a terminal, which can be written to as well, or a `tty.WriteStream` of one that is open for
-   * writing alone. It ends when the other end of the terminal hangs up.
+   * Makes a `tty.ReadStream` of a terminal, which can be written to as well, or a `tty.WriteStream` of one that is open
+   * for writing alone. It ends when the other end of the terminal hangs up.
    */
   toTty(): TtyReadStream | TtyWriteStream {
     return becomeTerminal(this, ttyOf);
   }
 
-  /** Makes a stream of a file or device that is open for reading: an `fs.ReadStream`, or a `tty.ReadStream` of a terminal. */
+  /**
+   * Makes a stream of a file or device that is open for reading: an `fs.ReadStream`, or a `tty.ReadStream` of a
+   * terminal.
+   */
   createReadStream(options?: ReadStreamOptions): Readable {
     if (isTerminal(this.kind)) return becomeTerminal(this, (nature) => readStreamOf(nature, options));
     return becomeFile(this, (nature, close) => readStreamOf(nature, options, close));
   }
 
-  /** Makes a stream of a file or device that is open for writing: an `fs.WriteStream`, or a `tty.WriteStream` of a terminal. */
+  /**
+   * Makes a stream of a file or device that is open for writing: an `fs.WriteStream`, or a `tty.WriteStream` of a
+   * terminal.
+   */
   createWriteStream(options?: WriteStreamOptions): Writable {
     if (isTerminal(this.kind)) return becomeTerminal(this, (nature) => writeStreamOf(nature, options));
     return becomeFile(this, (nature, close) => writeStreamOf(nature, options, close));
@@ -198,8 +207,8 @@ export class OwnedFd {
   }
 
   /**
-   * Another descriptor of the same open file, close-on-exec, with an owner of its own: position and flags are shared, and
-   * `unread` is the same. Throws `EMFILE` when the table is full, `ERR_FDPASSER_NOT_OWNED` when this is closed.
+   * Another descriptor of the same open file, close-on-exec, with an owner of its own: position and flags are shared,
+   * and `unread` is the same. Throws `EMFILE` when the table is full, `ERR_FDPASSER_NOT_OWNED` when this is closed.
    */
   dup(): OwnedFd {
     const copy = ownReceived(checked(addon.dup(this.#open()), 'fcntl'));
@@ -227,11 +236,12 @@ export class OwnedFd {
   }
 
   /**
-   * Takes the descriptor out of one of Node's own objects, which is closed as if it were sent: what was written to it leaves
-   * first, what was read from it and not consumed is `unread`, and the path of a Unix server stays. The number is another.
+   * Takes the descriptor out of one of Node's own objects, which is closed as if it were sent: what was written to it
+   * leaves first, what was read from it and not consumed is `unread`, and the path of a Unix server stays. The number
+   * is another.
    *
-   * Rejects with `ERR_INVALID_ARG_TYPE` for anything else, with what a send of it would reject with, and with `EMFILE` when
-   * the table is full. The object then works as before.
+   * Rejects with `ERR_INVALID_ARG_TYPE` for anything else, with what a send of it would reject with, and with `EMFILE`
+   * when the table is full. The object then works as before.
    */
   static async detach(object: NodeOwner): Promise<OwnedFd> {
     const node = ownerOf(object);
@@ -242,9 +252,9 @@ export class OwnedFd {
   }
 
   /**
-   * Another descriptor of what one of Node's own objects has, close-on-exec. The object goes on, and of a connection each byte
-   * goes to whoever reads first. Throws `ERR_INVALID_ARG_TYPE` for anything else, `ERR_FDPASSER_NOT_OPEN` when it has none,
-   * `ERR_FDPASSER_TLS` for a TLS connection, and `EMFILE` when the table is full.
+   * Another descriptor of what one of Node's own objects has, close-on-exec. The object goes on, and of a connection
+   * each byte goes to whoever reads first. Throws `ERR_INVALID_ARG_TYPE` for anything else, `ERR_FDPASSER_NOT_OPEN`
+   * when it has none, `ERR_FDPASSER_TLS` for a TLS connection, and `EMFILE` when the table is full.
    */
   static duplicate(object: NodeOwner): OwnedFd {
     return duplicateOf(ownerOf(object));
@@ -424,8 +434,8 @@ export interface Witness {
 }
 
 /**
- * The descriptor of what is held, in the moment in which it can depart; it has departed then. Rejects, and it is given back,
- * when it cannot be sent, or with what `last` throws.
+ * The descriptor of what is held, in the moment in which it can depart; it has departed then. Rejects, and it is given
+ * back, when it cannot be sent, or with what `last` throws.
  */
 export async function departing(node: NodeObject, witness: Witness = {}): Promise<OwnedFd> {
   try {

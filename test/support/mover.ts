@@ -12,8 +12,8 @@ interface Live {
 }
 
 /**
- * Makes of this process one that moves the live connections of a server to whoever is at the other end of descriptor 3, and
- * goes on with those that come from there. Its parent says what it does: see `LiveProcess`.
+ * Makes of this process one that moves the live connections of a server to whoever is at the other end of descriptor 3,
+ * and goes on with those that come from there. Its parent says what it does: see `LiveProcess`.
  */
 export async function serveAndMove(server: Server, carrier?: Carrier): Promise<void> {
   const live = new LiveConnections(server, { http: true, websocket: true });

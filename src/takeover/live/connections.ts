@@ -47,14 +47,18 @@ export class LiveConnections {
     });
   }
 
-  /** Whether this connection moves once it can, from `leave` on. Of the others each is to be asked to leave by its protocol. */
+  /**
+   * Whether this connection moves once it can, from `leave` on. Of the others each is to be asked to leave by its
+   * protocol.
+   */
   moves(socket: Socket): boolean {
     return this.#departures?.has(socket) === true;
   }
 
   /**
-   * Each connection when it can go: idle ones at once, busy ones when they are idle, in no order. Ends when none is left that
-   * could, or is aborted: what was not yielded then stays as it was. WebSockets that cannot move are dismissed.
+   * Each connection when it can go: idle ones at once, busy ones when they are idle, in no order. Ends when none is
+   * left that could, or is aborted: what was not yielded then stays as it was. WebSockets that cannot move are
+   * dismissed.
    *
    * What is yielded without a descriptor follows a connection that was taken, and goes the same way.
    */

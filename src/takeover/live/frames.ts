@@ -51,7 +51,9 @@ export class Frames {
     return this.#lost ? undefined : Buffer.concat([...this.#message, ...this.#frame]);
   }
 
-  /** How many of these bytes are left of the frame that they begin in the middle of; all, if it does not end in them. */
+  /**
+   * How many of these bytes are left of the frame that they begin in the middle of; all, if it does not end in them.
+   */
   endIn(chunk: Buffer): number {
     if (this.between) return 0;
     const size = headSize(this.#head, this.#headLength);

@@ -45,7 +45,8 @@ export function isAnswer(response: string, expected: string): boolean {
 }
 
 /**
- * Whether nothing of a message is needed to read the next (RFC 7692, 7.1.1): it is not compressed, or each message is by itself.
+ * Whether nothing of a message is needed to read the next (RFC 7692, 7.1.1): it is not compressed, or each message is
+ * by itself.
  */
 export function isStateless(response: string): boolean {
   const extensions = header(response, 'sec-websocket-extensions');

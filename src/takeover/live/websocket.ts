@@ -170,7 +170,8 @@ export class ServedWebSocket implements Connection {
 
   leave(node: NodeObject): Json[] {
     const late = this.#wholeMessages();
-    // As its client would end it. It is closed when the program has heard that; in the middle of a frame it cannot be told.
+    // As its client would end it. It is closed when the program has heard that; in the middle of a frame it cannot be
+    // told.
     if (this.#in.between) this.#emit('data', closeFrame(RESTART, MOVED, 'client'));
     setImmediate(() => setImmediate(() => node.close()));
     return parts(late, MOST_LATE).map((bytes, i, { length }) => {

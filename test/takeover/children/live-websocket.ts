@@ -1,7 +1,7 @@
 /**
- * A server of the package ws, as its manual has it, and what `serveAndMove` says. It echoes, with its pid before; "push" has
- * it send numbers until the end. In the environment: DEFLATE, an option of ws; SLOW: it answers later; REFUSE: the request
- * of a client that comes a second time.
+ * A server of the package ws, as its manual has it, and what `serveAndMove` says. It echoes, with its pid before;
+ * "push" has it send numbers until the end. In the environment: DEFLATE, an option of ws; SLOW: it answers later;
+ * REFUSE: the request of a client that comes a second time.
  */
 import { createServer } from 'node:http';
 import { serveAndMove } from '../../support/mover.js';
