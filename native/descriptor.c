@@ -11,8 +11,9 @@
 #include <libproc.h>
 #endif
 #ifdef __linux__
-#include <linux/netlink.h>
 #include <sys/syscall.h>
+/* Of linux/netlink.h, which not every C library comes with. */
+enum { SOCK_DIAG = 4 };
 #endif
 
 int fdp_domain(int fd) {
@@ -105,7 +106,7 @@ int fdp_nonblocking(int fd, int flag) {
 
 int fdp_diag_socket(void) {
 #ifdef __linux__
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, SOCK_DIAG);
   return fd < 0 ? -errno : fd;
 #else
   return -ENOSYS;

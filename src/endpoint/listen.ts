@@ -54,7 +54,10 @@ export function listen(options: TcpListenOptions): TcpServer;
  */
 export function listen(path: string, options?: ListenOptions): FdServer;
 export function listen(at: string | TcpListenOptions, options: ListenOptions = {}): FdServer | TcpServer {
-  return typeof at === 'object' && at !== null ? listenTcp(at) : listenPath(at, options);
+  if (typeof at === 'string') return listenPath(at, options);
+  if (typeof at !== 'object' || at === null || !('port' in at))
+    throw invalidType('path', 'a string, or an object with a port', at);
+  return listenTcp(at);
 }
 
 function listenPath(path: string, options: ListenOptions): FdServer {
