@@ -12,6 +12,8 @@ import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
 
 const VARIABLE = 'FDPASSER_TAKEOVER';
+/** Its `probation`, in milliseconds. */
+const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
 /** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
 const SETTLE = 1000;
 /** How long a program has to end after its SIGTERM handler was called. Milliseconds. */
@@ -54,8 +56,10 @@ class Registration {
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    Reflect.deleteProperty(process.env, VARIABLE); // children of this process do not take over from it
-    takeover(this.#path).then(
+    const { [PROBATION]: probation } = process.env;
+    // Children of this process do not take over from it.
+    for (const name of [VARIABLE, PROBATION]) Reflect.deleteProperty(process.env, name);
+    takeover(this.#path, probation ? { probation: Number(probation) } : {}).then(
       (serving) => this.#take(serving),
       (error: Error) => this.#fail(error),
     );

@@ -12,6 +12,7 @@ import type { Inherited, Listener } from './listeners/listener.js';
 import { StreamListener } from './listeners/stream-listener.js';
 import type { Json } from './live/carried.js';
 import type { Carrier } from './live/index.js';
+import { tellReady, tellReloading, tellStopping } from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
 import { answer, handOver } from './predecessor.js';
@@ -258,8 +259,10 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#state = this.#succession === undefined ? 'serving' : 'probation';
     this.#succession?.serving();
     const { probation } = this.#settings;
-    if (this.#state === 'serving') this.#dropUnclaimed();
-    else if (probation !== Infinity) {
+    if (this.#state === 'serving') {
+      this.#dropUnclaimed();
+      tellReady();
+    } else if (probation !== Infinity) {
       this.#probation = setTimeout(() => void this.confirm().catch(() => {}), probation).unref();
     }
     trace('takeover: process %d serves', process.pid);
@@ -314,7 +317,10 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   #servesForGood(): void {
     clearTimeout(this.#probation);
-    if (this.#state === 'probation') this.#state = 'serving';
+    if (this.#state === 'probation') {
+      this.#state = 'serving';
+      tellReady();
+    }
     this.#dropUnclaimed();
     for (const confirming of this.#confirming.splice(0)) confirming.resolve();
   }
@@ -397,6 +403,7 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   async #handOver(successor: WithSuccessor): Promise<void> {
     this.#successor = successor;
+    tellReloading();
     let live: string[];
     try {
       live = await handOver(successor, this.#estate(), this.#settings);
@@ -464,6 +471,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     successor.whenEnded(() => this.#past.delete(successor));
     if (this.#listeners.size === 0) this.#endPast();
     trace('takeover: process %d serves again: %s', process.pid, error.message);
+    tellReady();
     this.emit('rollback', error);
   }
 
@@ -500,5 +508,6 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#succession?.end();
     this.#successor?.end();
     this.#endPast();
+    setImmediate(() => this.#listeners.size === 0 && tellStopping()); // unless it listens anew in its 'close'
   }
 }
