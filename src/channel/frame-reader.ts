@@ -1,4 +1,5 @@
 import {
+  CLOSING,
   FRAME_BYTES,
   FRAME_FDS,
   HEADER_BYTES,
@@ -35,7 +36,8 @@ export type Incoming =
   | { type: 'message'; body: Body }
   | { type: 'request' | 'reply'; number: number; body: Body }
   | { type: 'declined'; number: number }
-  | { type: 'taken'; count: number };
+  | { type: 'taken'; count: number }
+  | { type: 'closing' };
 
 /** The peer broke the protocol, or speaks another. */
 export class FramingError extends Error {}
@@ -43,6 +45,8 @@ export class FramingError extends Error {}
 const EMPTY = Buffer.alloc(0);
 const ASKING = REQUEST | REPLY;
 const FLAGS = MORE | UNREAD | ASKING;
+/** Frames that are no part of a message. */
+const WORDS: Readonly<Record<number, string>> = { [TAKEN]: 'TAKEN', [DECLINED]: 'DECLINED', [CLOSING]: 'CLOSING' };
 
 /** Bytes that come bit by bit: appended by doubling, so that many short bits cost no more than a few long ones. */
 class Pile {
@@ -156,19 +160,21 @@ export class FrameReader {
     const flags = bytes.readUInt8(1);
     const fds = bytes.readUInt16LE(2);
     const length = bytes.readUInt32LE(4);
-    if (type !== PART && type !== TAKEN && type !== DECLINED)
-      throw new FramingError(`it sent a frame of the unknown type ${type}`);
+    const name = WORDS[type];
+    if (type !== PART && name === undefined) throw new FramingError(`it sent a frame of the unknown type ${type}`);
     if (flags & ~FLAGS) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
     if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
     if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
-    if (type !== PART && (length !== NUMBER_BYTES || fds !== 0 || flags !== 0))
-      throw new FramingError(`it sent a bad ${type === TAKEN ? 'TAKEN' : 'DECLINED'} frame`);
+    const due = type === CLOSING ? 0 : NUMBER_BYTES;
+    if (type !== PART && (length !== due || fds !== 0 || flags !== 0))
+      throw new FramingError(`it sent a bad ${name} frame`);
     if (type === PART) this.#bound(length, fds, flags);
     if (bytes.length < HEADER_BYTES + length) return 0;
 
     const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
     if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
     else if (type === DECLINED) found.push({ type: 'declined', number: payload.readUInt32LE(0) });
+    else if (type === CLOSING) found.push({ type: 'closing' });
     else this.#part(payload, flags, fds, found);
     return HEADER_BYTES + length;
   }

@@ -19,6 +19,7 @@ export const NUMBER_BYTES = 4;
 export const PART = 1;
 export const TAKEN = 2;
 export const DECLINED = 3;
+export const CLOSING = 4;
 
 /**
  * Flags of a part: more parts of this message follow; its body has the unread bytes of its sockets; it asks for a
@@ -31,6 +32,8 @@ export const REPLY = 8;
 
 /** What a hello says that its sender understands beside version 1: requests, replies and DECLINED. */
 export const REQUESTS = 1;
+/** And CLOSING. */
+export const CLOSES = 2;
 
 /** What each side says first. */
 export interface Hello {
@@ -80,6 +83,11 @@ export function encodeTaken(count: number): Buffer {
 /** Says that the request of this number gets no reply. */
 export function encodeDeclined(request: number): Buffer {
   return encodeNumber(DECLINED, request);
+}
+
+/** Says that the application takes no message any more. */
+export function encodeClosing(): Buffer {
+  return encodeHeader(CLOSING, 0, 0, 0);
 }
 
 function encodeNumber(type: number, number: number): Buffer {

@@ -28,6 +28,8 @@ export interface Listener<T> {
   greeted(hello: Hello): void;
   /** The application there has taken so many messages in all. */
   told(count: number): void;
+  /** The application there takes no message any more. */
+  closes(): void;
   arrived(message: Arrived<T>): void;
   /** One was passed over, and that many count as taken at once. */
   passedOver(error: FdPasserError, taken: number): void;
@@ -119,6 +121,9 @@ export class Receiver<T> {
         return;
       case 'taken':
         this.#listener.told(incoming.count);
+        return;
+      case 'closing':
+        this.#listener.closes();
         return;
       case 'message':
         this.#arrived(incoming.body);

@@ -4,7 +4,7 @@ import type { Shipment } from '../wire/shipment.js';
 import type { Departing } from './departing.js';
 import { Draft } from './draft.js';
 import { FramingError } from './frame-reader.js';
-import { encodeDeclined, encodeHello, FRAME_FDS, type Hello } from './frames.js';
+import { CLOSES, encodeClosing, encodeDeclined, encodeHello, FRAME_FDS, type Hello } from './frames.js';
 import { Requests } from './requests.js';
 import type { Taken } from './taken.js';
 
@@ -39,6 +39,8 @@ export class Sender {
   readonly #replies = new Queue<Departing>();
   /** Requests of the peer's that nobody replies to, of which it is to hear. */
   #declined: number[] = NONE;
+  /** `'due'`: the peer is to hear that nothing of its own is taken any more, before what waits for its window. */
+  #closing: 'no' | 'due' | 'told' = 'no';
   #load: Load | undefined;
   /** So many messages go one by one: a descriptor of one of them made the kernel refuse them all. */
   #singly = 0;
@@ -139,6 +141,11 @@ export class Sender {
     this.#declined.push(request);
   }
 
+  /** Nothing of the peer's is taken any more. The end of this direction tells that, but what waits comes first. */
+  close(): void {
+    if (this.#closing === 'no') this.#closing = 'due';
+  }
+
   /** Nobody waits for the reply to a request that has departed any more. */
   abandon(request: Departing, error: Error): void {
     if (request.state === 'sent') request.giveBack(error);
@@ -181,8 +188,16 @@ export class Sender {
     if (word !== undefined) draft.add([word], []);
     for (const request of this.#declined) draft.add([encodeDeclined(request)], []);
     this.#declined = NONE;
+    if (this.#tellsClosing) {
+      this.#closing = 'told';
+      draft.add([encodeClosing()], []);
+    }
     const messages = this.#takeAboard(draft, link);
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
+  }
+
+  get #tellsClosing(): boolean {
+    return this.#closing === 'due' && this.#queue.length > 0 && ((this.#peer?.capabilities ?? 0) & CLOSES) !== 0;
   }
 
   #takeAboard(draft: Draft, link: Link): Load['messages'] {

@@ -46,8 +46,11 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   readonly #clock: HelloClock;
   /** `'closing'`: `close` was called. `'heard'`: and the peer was told that nothing of its own is taken any more. */
   #ours: 'open' | 'closing' | 'heard' = 'open';
-  /** `'ended'`: the peer takes and sends nothing more, but may wait to hear what is taken. `'gone'`: the socket is. */
-  #theirs: 'open' | 'ended' | 'gone' = 'open';
+  /**
+   * `'closing'`: the peer takes nothing more. `'ended'`: it sends nothing more either, but may wait to hear what is
+   * taken. `'gone'`: the socket is.
+   */
+  #theirs: 'open' | 'closing' | 'ended' | 'gone' = 'open';
   /** The peer went before all messages were sent, or taken. */
   #cutShort = false;
   /** Requests of the peer's that it has no answer to yet. */
@@ -228,6 +231,14 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.closeIfDone();
   }
 
+  /** What it has may still be confirmed or replied to. */
+  closes(): void {
+    this.#theirs = 'closing';
+    this.#cutShort ||= this.#sender.unsent;
+    this.#sender.dropQueue(peerClosed());
+    this.closeIfDone();
+  }
+
   arrived(message: Arrived<T>): void {
     this.put(message);
   }
@@ -341,6 +352,8 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
 
   protected override closing(): void {
     this.#ours = 'closing';
+    this.#sender.close();
+    this.link?.send();
     super.closing();
   }
 

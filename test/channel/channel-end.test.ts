@@ -70,6 +70,22 @@ for (const type of TYPES) {
     for (const fd of fds) closeSync(fd);
   });
 
+  test(`two channels that close while both wait for the window do not wait for each other, over a ${type} socket`, async () => {
+    const [one, other] = channels<string>({ type, highWaterMark: 1 });
+    await Promise.all([one.send('fills it'), other.send('fills it')]);
+    const fds = [anonymousFile(), anonymousFile()] as const;
+    const waiting = [
+      one.send('waits', [fds[0]]),
+      other.request('waits', [fds[1]]),
+      one.send('waits, too', [], { confirm: true }),
+    ];
+    const outcomes = Promise.allSettled(waiting);
+    await Promise.all([one.close(), other.close()]);
+    for (const outcome of await outcomes)
+      assert.equal(outcome.status === 'rejected' && outcome.reason.code, CLOSED.code);
+    for (const fd of fds) closeSync(fd);
+  });
+
   test(`messages that wait when their sender closes can be taken, and are confirmed, over a ${type} socket`, async () => {
     const [one, other] = channels<number>({ type });
     const sends = [1, 2, 3].map((i) => one.send(i, [anonymousFile()], { confirm: true }));

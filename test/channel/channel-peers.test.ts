@@ -61,6 +61,7 @@ const BROKEN: [what: RegExp, pieces: Uint8Array[]][] = [
   [/bad TAKEN/, [hello, frame(2, 0, 0, 3)]],
   [/bad TAKEN/, [hello, frame(2, 1, 0, 4)]],
   [/bad DECLINED/, [hello, frame(3, 0, 0, 3)]],
+  [/bad CLOSING/, [hello, frame(4, 0, 0, 4)]],
   [/request or a reply without its number/, [hello, frame(PART, 4, 0, 3)]],
   [/request that is a reply/, [hello, frame(PART, 12, 0, 4)]],
   [/answered a request number 0, which it was not sent/, [hello, frame(PART, 8, 0, 4)]],
