@@ -138,6 +138,8 @@ const HARMLESS = new Set([
   'pthread_cond_signal',
   'pthread_cond_timedwait',
   'pthread_mutex_lock',
+  'inet_ntop',
+  'inet_pton',
   'nanosleep',
   'pthread_mutex_trylock',
   'pthread_mutex_unlock',
