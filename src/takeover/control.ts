@@ -33,16 +33,16 @@ const MAX_DELAY = 0x7fff_ffff;
 /** How many who have not said what they want are heard at a time. The others wait in the backlog. */
 const MOST_SILENT = 64;
 const BACKLOG = 511;
+/** Milliseconds that whoever finds a path at which nobody listens waits for a successor there. */
+const SUCCESSION = 300;
+const PAUSE = 20;
 
 /**
  * Asks for a conversation with whoever serves at the path. `undefined` when nobody does. Rejects with `EACCES` for a
  * process that may not be there.
  */
 export async function dial(path: string, { allow, stepTimeout }: Settings): Promise<WithPredecessor | undefined> {
-  const socket = await connect(path, { timeout: stepTimeout }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') return undefined;
-    throw error;
-  });
+  const socket = await reach(path, stepTimeout);
   if (socket === undefined) return undefined;
   try {
     const peer = peerCredentials(socket);
@@ -56,6 +56,25 @@ export async function dial(path: string, { allow, stepTimeout }: Settings): Prom
   } catch (error) {
     socket.close();
     throw error;
+  }
+}
+
+/**
+ * `undefined` when nobody listens there. Where somebody did, a successor may be about to take the path in the place of
+ * one who has just died.
+ */
+async function reach(path: string, timeout: number): Promise<OwnedFd | undefined> {
+  const deadline = performance.now() + SUCCESSION;
+  for (;;) {
+    try {
+      return await connect(path, { timeout });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return undefined;
+      if (code !== 'ECONNREFUSED') throw error;
+      if (isAbstract(path) || performance.now() > deadline) return undefined;
+      await builtin.timers.setTimeout(PAUSE);
+    }
   }
 }
 

@@ -58,8 +58,8 @@ export interface ServingEvents {
 /** What a program says to `listen()` of its server, or to `bind()` of its datagram socket. */
 export type ListenArguments = readonly unknown[];
 
-/** Between attempts to have the control path of a process that died. Milliseconds. */
-const CONTROL_RETRY = 100;
+/** Milliseconds between attempts to have the control path of a process that died: the kernel may be closing it. */
+const CONTROL_RETRY = 20;
 
 /**
  * This process's part in serving at a control path: it has taken it over, or is the first, and hands it over in its
