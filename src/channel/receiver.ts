@@ -67,6 +67,7 @@ export class Receiver<T> {
   #waiting = 0;
   #waitingBytes = 0;
   #waitingFds = 0;
+  #closed = false;
   /** The last message of those that wait. */
   #last: Arrived<T> | undefined;
 
@@ -105,8 +106,9 @@ export class Receiver<T> {
     try {
       this.#reader.push(ROOM.subarray(0, batch.size[0]), found);
     } finally {
-      for (const incoming of found) this.#take(incoming);
+      for (const incoming of found) if (!this.#closed) this.#take(incoming);
     }
+    if (this.#closed) return;
     if (!this.#packets) this.stride = Math.min(Math.max(this.#reader.missing, SHORT), ROOM.length);
     const { size, fds, isReply } = this.#reader.pending;
     if (size > 0 && !isReply) this.#checkWindow(size, fds);
@@ -222,8 +224,9 @@ export class Receiver<T> {
       throw new FramingError('it sent more than the window allows');
   }
 
-  /** Closes what no message has claimed. */
+  /** Closes what no message has claimed. What else came in the same receive comes too late. */
   close(): void {
+    this.#closed = true;
     for (const fd of this.#fds.splice(0)) addon.close(fd);
   }
 }

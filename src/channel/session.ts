@@ -215,7 +215,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
       broken = error instanceof FramingError ? protocolBroken(error.message) : (error as Error);
     }
     this.deliver();
-    if (broken !== undefined) this.broken(broken);
+    if (broken !== undefined && this.#theirs !== 'gone') this.broken(broken);
   }
 
   greeted(hello: Hello): void {

@@ -165,9 +165,10 @@ export abstract class Session<T> extends LinkOwner {
     return receiver;
   }
 
-  /** Takes in what was received; `deliver` hands it out. */
+  /** Takes in what was received, for `deliver` to hand out. Once `close` was called, it comes too late. */
   protected put(item: T): void {
-    this.#stash.push(item);
+    if (this.#state === 'closing') attempt(() => this.discard(item));
+    else this.#stash.push(item);
   }
 
   protected deliver(): void {

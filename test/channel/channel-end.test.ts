@@ -4,6 +4,7 @@ import { closeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, socketpair } from 'fdpasser';
 import { encodeHello, encodeTaken } from '#dist/channel/frames.js';
+import { addon } from '#dist/native/load.js';
 import { channelAndPeer, channels, HELLO, TYPES } from '../support/channels.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, identity, until } from '../support/descriptors.js';
@@ -21,6 +22,37 @@ function watched(): { said: (Error | undefined)[]; onError: (error: Error | unde
 function json(value: unknown, fds = 0): Buffer {
   return encodeMessage(Buffer.from(JSON.stringify(value)), fds, false)[0]!.bytes;
 }
+
+test('a closing channel drops what comes meanwhile, and closes when the peer ends', async () => {
+  const [channel, peer] = channelAndPeer();
+  peer.hello({ window: 1 });
+  await channel.send('fills the window');
+  const refused = assert.rejects(channel.send('waits'), CLOSED);
+  const whenClosed = channel.close();
+  const [kept, sent] = socketpair();
+  peer.send(json('late', 1), [sent.fd]);
+  sent.close();
+  await until(() => addon.pending(kept.fd) === 0); // nobody holds the other end any more, and the channel still waits
+  peer.close();
+  await Promise.all([refused, whenClosed]);
+  kept.close();
+});
+
+test('a channel that a confirmation lets close reports no error of what comes right behind that', async () => {
+  const { said, onError } = watched();
+  const [channel, peer] = channelAndPeer({ onError });
+  peer.hello();
+  const confirmed = channel.send('last', [], { confirm: true });
+  await until(() => peer.receive().includes('last'));
+  const whenClosed = channel.close();
+  const fd = anonymousFile();
+  peer.send(Buffer.concat([encodeTaken(1), json('late', 1)]), [fd]);
+  await Promise.all([confirmed, whenClosed]);
+  await nextTurn();
+  assert.deepEqual(said, []);
+  closeSync(fd);
+  peer.close();
+});
 
 for (const type of TYPES) {
   test(`what arrived is still received after the peer closed, over a ${type} socket`, async () => {
