@@ -221,11 +221,12 @@ export class Serving extends EventEmitter<ServingEvents> {
    * Says how connections of the program's own protocol move: those of the listener with this name. `save` is called
    * here when this process hands over, `restore` in the successor, which calls this too. See `Carrier`.
    */
-  carry(name: string, carrier: Carrier): this {
+  carry<T extends Json>(name: string, carrier: Carrier<T>): this {
     if (typeof carrier?.save !== 'function' || typeof carrier.restore !== 'function')
       throw invalidType('carrier', 'an object with the functions save and restore', carrier);
-    this.#listeners.get(name)?.carry(carrier);
-    this.#carriers.set(name, carrier);
+    const restorer = carrier as unknown as Carrier; // what it restores is what another version of it saved
+    this.#listeners.get(name)?.carry(restorer);
+    this.#carriers.set(name, restorer);
     return this;
   }
 
@@ -458,11 +459,13 @@ export class Serving extends EventEmitter<ServingEvents> {
   async #carryFrom(listener: Listener, successor: WithSuccessor, signal: AbortSignal): Promise<void> {
     const ended = new AbortController();
     for await (const { kind, state, fd, taken, kept } of listener.leaveLive(AbortSignal.any([signal, ended.signal])))
-      successor.carry({ type: 'live', name: listener.name, kind, state }, fd).then(taken, () => {
+      successor.carry({ type: 'live', name: listener.name, kind, state }, fd).then(taken, (error) => {
+        trace('takeover: a connection stays: %s', (error as Error).message);
         kept();
-        ended.abort(); // nobody takes the others either
+        if ((error as NodeJS.ErrnoException).code === 'ERR_FDPASSER_CLOSED') ended.abort(); // nobody takes the others
+        listener.drain(); // this one does not move after all
       });
-    listener.drain(); // those that do not move after all
+    listener.drain(); // nor do those that are left
   }
 
   #tookBack(successor: WithSuccessor, error: Error): void {

@@ -11,7 +11,7 @@ import { inFolder, until } from './descriptors.js';
 /** What `children/server.ts` of the takeover tests is to do. */
 export interface ServerConfig {
   control: string;
-  listeners: { name: string; kind: 'http' | 'net' | 'udp'; options: unknown }[];
+  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter'; options: unknown }[];
   options?: TakeoverOptions;
   /** It sends itself this signal at this step. */
   at?: { step: string; signal: NodeJS.Signals } | undefined;
@@ -21,7 +21,7 @@ export interface ServerConfig {
   breaks?: boolean;
 }
 
-export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'state' | 'exit';
+export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'exit';
 
 export interface ServerReport {
   event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state';

@@ -184,6 +184,7 @@ export class StreamListener implements Listener {
   }
 
   cut(): void {
+    this.#live.dismissAll();
     this.#clients.cut();
   }
 

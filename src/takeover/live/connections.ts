@@ -77,6 +77,12 @@ export class LiveConnections {
     for (const socket of this.#webSockets.keys()) this.#dismissUnlessMoving(socket);
   }
 
+  /** The same, whatever is under way: the connections end now. */
+  dismissAll(): void {
+    this.#dismissing = true;
+    for (const webSocket of this.#webSockets.values()) webSocket.dismiss(true);
+  }
+
   /**
    * Goes on with what another process yielded. `fd` is the server's then. Throws as `toConnection` does, and
    * `ERR_INVALID_ARG_VALUE` for what does not move here; it is then the caller's as before.

@@ -84,6 +84,7 @@ export class ServedWebSocket implements Connection {
   #parts: Buffer[] = [];
   readonly #write: Writing['_write'];
   readonly #emit: Emit;
+  /** While it has departed: have what is written leave again. */
   #restores: (() => void)[] = [];
 
   constructor(socket: Socket, request: Upgrade, expected?: string) {
@@ -104,10 +105,13 @@ export class ServedWebSocket implements Connection {
     this.#changed();
   }
 
-  /** Asks the client to connect anew. The program sees that as an end with this code. */
-  dismiss(): void {
+  /**
+   * Asks the client to connect anew, when no message is being written; `atOnce`: between two frames. The program sees
+   * that as an end with this code.
+   */
+  dismiss(atOnce = false): void {
     this.#dismissing = true;
-    this.#changed();
+    this.#changed(atOnce);
   }
 
   /** Sends on what the program of another process had written, when the last part of it is there. */
@@ -169,7 +173,7 @@ export class ServedWebSocket implements Connection {
   }
 
   leave(node: NodeObject): Json[] {
-    const late = this.#wholeMessages();
+    const late = Buffer.concat([...this.#forwarded.splice(0), this.#wholeMessages()]);
     // As its client would end it. It is closed when the program has heard that; in the middle of a frame it cannot be
     // told.
     if (this.#in.between) this.#emit('data', closeFrame(RESTART, MOVED, 'client'));
@@ -180,9 +184,10 @@ export class ServedWebSocket implements Connection {
   }
 
   stay(node: NodeObject): void {
-    for (const restore of this.#restores) restore();
+    for (const restore of this.#restores.splice(0)) restore();
     for (const bytes of this.#late.splice(0))
       this.#pass([{ chunk: bytes, encoding: 'buffer' }], () => this.#send(bytes));
+    this.#changed();
     node.giveBack();
   }
 
@@ -310,17 +315,23 @@ export class ServedWebSocket implements Connection {
 
   // ---- what waits for a moment
 
-  /** Something was read or written. */
-  #changed(): void {
-    const connected = this.#stage === 'open' || (this.#stage === 'asked' && this.#expected !== undefined);
-    if (connected && this.#rests && !this.#out.closing && !this.socket.destroyed) {
-      for (const bytes of this.#forwarded.splice(0)) this.#send(bytes);
-      if (this.#dismissing) {
+  /** Something was read or written. While it has departed nothing is sent: it may be another process's. */
+  #changed(atOnce = false): void {
+    if (this.#isSendable) {
+      if (this.#rests) for (const bytes of this.#forwarded.splice(0)) this.#send(bytes);
+      if (this.#dismissing && (this.#rests || atOnce)) {
         this.#stage = 'dismissed';
         this.#send(closeFrame(RESTART, 'service restart', 'server'));
       }
     }
     if (this.#waiting?.isOver() === true) this.#wake();
+  }
+
+  /** Whether the client would understand a frame that is this class's own. */
+  get #isSendable(): boolean {
+    if (this.#restores.length > 0 || this.socket.destroyed) return false;
+    const connected = this.#stage === 'open' || (this.#stage === 'asked' && this.#expected !== undefined);
+    return connected && this.#out.between && !this.#out.closing;
   }
 
   /** Calls back when something is so, or after so many milliseconds. */

@@ -34,10 +34,31 @@ function serverOf(kind: string): net.Server | dgram.Socket {
       socket.on('message', (bytes, from) => socket.send(`${process.pid} ${bytes.toString()}`, from.port, from.address));
       return socket;
     }
+    case 'counter':
+      return net.createServer((socket) => count(socket, { count: 0, big: '' }));
     default:
       throw new Error(kind);
   }
 }
+
+/** What the process knows of a connection that counts its lines: `big` is too much to be sent in one message. */
+type Counted = { count: number; big: string };
+
+const counted = new WeakMap<net.Socket, Counted>();
+
+function count(socket: net.Socket, state: Counted): void {
+  counted.set(socket, state);
+  socket.on('error', () => {});
+  socket.on('data', (bytes) => {
+    if (bytes.toString() === 'big') state.big = 'b'.repeat(2 << 20);
+    socket.write(`${process.pid} ${++state.count}`);
+  });
+}
+
+const carrier = {
+  save: (socket: net.Socket) => ({ ...counted.get(socket)! }),
+  restore: (state: Counted, socket: net.Socket) => count(socket, state),
+};
 
 try {
   const serving = await takeover(config.control, config.options);
@@ -49,16 +70,20 @@ try {
     process.exitCode = 1;
   });
   serving.on('drained', () => report({ event: 'drained' }));
-  for (const { name, kind, options } of config.listeners) serving.listen(name, serverOf(kind), options);
+  for (const { name, kind, options } of config.listeners) {
+    serving.listen(name, serverOf(kind), options);
+    if (kind === 'counter') serving.carry(name, carrier);
+  }
   process.on('message', (command: ServerCommand) => {
-    const settle = (promise: Promise<unknown>): void =>
+    const settle = (promise: Promise<{ pid: number } | void>): void =>
       void promise.then(
-        () => report({ event: 'done' }),
+        (successor) => report({ event: 'done', pid: successor?.pid }),
         (error: Error) => report({ event: 'failed', code: codeOf(error), message: error.message }),
       );
     if (command === 'confirm') settle(serving.confirm());
     if (command === 'abort') settle(serving.abort());
     if (command === 'upgrade') settle(serving.upgrade());
+    if (command === 'upgrade to nothing') settle(serving.upgrade({ args: ['--eval', 'process.exit(3)'] }));
     if (command === 'state') report({ event: 'state', message: serving.state });
     if (command === 'exit') process.exit(7);
   });
