@@ -6,7 +6,7 @@
  * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findInterface } from './interface.js';
@@ -79,10 +79,21 @@ export function compileHere(flags, prove = () => {}) {
     prove(unproven);
     renameSync(unproven, output);
   } catch (error) {
-    rmSync(made ?? unproven, { recursive: true, force: true });
+    rmSync(unproven, { force: true });
+    if (made !== undefined) leave(folder, made);
     throw error;
   }
   return output;
+}
+
+/** Takes the folder away, and those above it up to `topmost`, unless another build has put something there. */
+function leave(folder, topmost) {
+  try {
+    rmdirSync(folder);
+  } catch {
+    return;
+  }
+  if (folder !== topmost) leave(dirname(folder), topmost);
 }
 
 /** A command and its first arguments. */

@@ -156,6 +156,15 @@ for (const [key, value] of [
     assert.deepEqual(await it.import(), LOADED);
   });
 
+test('a build that fails leaves what another build made meanwhile', async () => {
+  using it = new Package(prebuilt);
+  assert.equal(
+    (await it.build('printf whole > "${output%/*}/fdpasser.node"; printf half > "$output"; exit 1')).code,
+    1,
+  );
+  assert.deepEqual(it.built.toSorted(), [name, `${name}/fdpasser.node`]);
+});
+
 test('whoever imports while a core is compiled gets a whole one', async () => {
   using it = new Package(compiled);
   const building = it.build(
