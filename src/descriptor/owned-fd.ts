@@ -29,6 +29,7 @@ import { nodeObject, whenReady, type NodeObject, type NodeOwner } from './node-o
 import { ownership, type Ownership } from './ownership.js';
 import { noteNumber, slotFreed } from './table.js';
 import {
+  CONNECTION,
   datagramsOf,
   isTerminal,
   readStreamOf,
@@ -154,7 +155,7 @@ export class OwnedFd {
    * `ERR_FDPASSER_RUNTIME` in Bun and Deno, and otherwise as `toSocket`; this is then as it was.
    */
   toConnection(server: Server, options: ConnectionOptions = {}): Socket | undefined {
-    const { idle = false } = checkOptions(options);
+    const { idle = false } = checkOptions(options, CONNECTION);
     checkBoolean('options.idle', idle);
     const socket = connectTo(this, server);
     if (idle && socket !== undefined) beginIdle(socket, server);

@@ -16,7 +16,7 @@ import {
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
-import { invalidType, invalidValue } from '../common/arguments.js';
+import { invalidType, invalidValue, type Names } from '../common/arguments.js';
 import { checked, closed, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
 import { builtin } from '../common/lazy-modules.js';
@@ -36,6 +36,8 @@ export interface ConnectionOptions {
   /** An HTTP connection between two requests: `closeIdleConnections` and `keepAliveTimeout` end it. Default false. */
   idle?: boolean;
 }
+
+export const CONNECTION: Names<ConnectionOptions> = { idle: true };
 
 export interface ReadStreamOptions {
   /** First and last byte to read. Without `start` it reads from, and moves, the position that all holders share. */

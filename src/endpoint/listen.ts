@@ -1,5 +1,12 @@
 import { constants } from 'node:os';
-import { checkBoolean, checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  invalidType,
+  invalidValue,
+  type Names,
+} from '../common/arguments.js';
 import { Custody } from '../descriptor/custody.js';
 import { ownMade } from '../descriptor/owned-fd.js';
 import { checked, systemError } from '../errors.js';
@@ -37,6 +44,8 @@ export interface TcpListenOptions {
    */
   reusePort?: boolean;
 }
+
+const TCP: Names<TcpListenOptions> = { port: true, host: true, backlog: true, ipv6Only: true, reusePort: true };
 
 /**
  * Listens for TCP connections, which are accepted as `OwnedFd`s with the address of their peer. Whoever can reach the
@@ -89,7 +98,7 @@ function bindAbstract(path: string, { type, mode, backlog }: Bind): number {
 const { EAFNOSUPPORT, EADDRNOTAVAIL, EINVAL } = constants.errno;
 
 function listenTcp(options: TcpListenOptions): TcpServer {
-  const { port, host, backlog = 511, ipv6Only = false, reusePort = false } = options;
+  const { port, host, backlog = 511, ipv6Only = false, reusePort = false } = checkOptions(options, TCP);
   checkInteger('options.port', port, 0, 0xffff);
   checkInteger('options.backlog', backlog, 0, 0x7fffffff);
   checkBoolean('options.ipv6Only', ipv6Only);

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
-import { abortable, type Abortable } from '../common/abort.js';
-import { checkInteger } from '../common/arguments.js';
+import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
+import { checkInteger, checkOptions, type Names } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { ownership } from '../descriptor/ownership.js';
 import { checked, closed, notPeeked, systemError } from '../errors.js';
@@ -12,6 +12,8 @@ export interface PeekOptions extends Abortable {
   /** How long to wait for the first byte, in milliseconds. Default: no limit. */
   timeout?: number;
 }
+
+const PEEK: Names<PeekOptions> = { ...ABORTABLE, timeout: true };
 
 const { EAGAIN } = constants.errno;
 /** What a peek copies at most. */
@@ -41,7 +43,7 @@ export class TcpConnection {
    */
   peek(n: number, options: PeekOptions = {}): Promise<Buffer> {
     return abortable(options, (resolve, reject) => {
-      const { timeout } = options;
+      const { timeout } = checkOptions(options, PEEK);
       checkInteger('n', n, 1, MOST);
       if (timeout !== undefined) checkInteger('options.timeout', timeout, 0, MAX_DELAY);
       const bytes = Buffer.allocUnsafe(n);

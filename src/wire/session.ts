@@ -50,7 +50,7 @@ export abstract class Session<T> extends LinkOwner {
   readonly #receivers = new Queue<Receiver<T>>();
   /** How many they take together, at most. */
   #asked = 0;
-  #stash: T[] = [];
+  #stash: (T | undefined)[] = [];
   /** How many of the stash were handed out already. */
   #unstashed = 0;
   #delivering = false;
@@ -207,9 +207,10 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   #unstash(): T {
-    const item = this.#stash[this.#unstashed++]!;
-    if (this.#stashed() === 0) {
-      this.#stash = [];
+    const item = this.#stash[this.#unstashed]!;
+    this.#stash[this.#unstashed++] = undefined; // what was handed out can be garbage
+    if (2 * this.#unstashed >= this.#stash.length) {
+      this.#stash = this.#stash.slice(this.#unstashed);
       this.#unstashed = 0;
     }
     return item;

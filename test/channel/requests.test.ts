@@ -246,6 +246,19 @@ async function ask(one: FdChannel<string>, other: FdChannel<string>): Promise<Me
   return asking;
 }
 
+test('the asker of a request that is forgotten hears so while another message waits behind it', async () => {
+  const [one, other] = channels<string>();
+  let forgotten = false;
+  const refused = assert.rejects(one.request('forgotten'), NO_REPLY).then(() => (forgotten = true));
+  await one.send('waits');
+  await until(() => other.stats().waiting === 2);
+  await other.receive();
+  await collectUntil(() => forgotten);
+  await refused;
+  assert.equal((await other.receive()).value, 'waits');
+  await Promise.all([one.close(), other.close()]);
+});
+
 test('the asker of a request that is disposed of, forgotten or unreadable hears that there is no reply', async () => {
   const [one, other] = channels<string>();
   const fd = anonymousFile();

@@ -235,6 +235,7 @@ test('what is no connection, no server or no option is refused, and stays its ow
   assert.throws(() => seq.toConnection(server), { code: 'ERR_FDPASSER_WRONG_KIND' });
   assert.throws(() => a.toConnection({} as never), { code: 'ERR_INVALID_ARG_TYPE' });
   assert.throws(() => a.toConnection(server, { idle: 1 } as never), { code: 'ERR_INVALID_ARG_TYPE' });
+  assert.throws(() => a.toConnection(server, { idel: true } as never), { code: 'ERR_INVALID_ARG_VALUE' });
   const socket = a.toConnection(server)!; // of the family of Unix, to whatever server
   const peer = b.toSocket();
   peer.write('x');

@@ -133,6 +133,7 @@ test('listen refuses a port, a host and a backlog that are none', () => {
   assert.throws(() => listen({ port: 0, host: 'localhost' }), { code: 'ERR_INVALID_ARG_VALUE' });
   assert.throws(() => listen({ port: 0, backlog: -1 }), { code: 'ERR_OUT_OF_RANGE' });
   assert.throws(() => listen({} as { port: number }), { code: 'ERR_INVALID_ARG_TYPE' });
+  assert.throws(() => listen({ port: 0, ipv6only: true } as never), { message: /no option "ipv6only"/ });
 });
 
 test('TCP connections wait in the backlog while the table is full, and all are accepted later', async () => {
