@@ -1,6 +1,7 @@
 /**
  * `node --import fdpasser/takeover/register app.js`, with the control path in `FDPASSER_TAKEOVER`: takeover for a
  * program that knows nothing of it. It takes part from its first `listen()` or `bind()` of something that has a name.
+ * No process that it starts takes part: such a one could take over from it.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';
@@ -12,6 +13,8 @@ import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
 
 const VARIABLE = 'FDPASSER_TAKEOVER';
+/** What becomes of it in the environment of the program: a worker of `node:cluster` is refused by it. */
+const TAKEN = 'FDPASSER_TAKEOVER_TAKEN';
 /** Its `probation`, in milliseconds. */
 const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
 /** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
@@ -57,8 +60,6 @@ class Registration {
     if (this.#begun) return;
     this.#begun = true;
     const { [PROBATION]: probation } = process.env;
-    // Children of this process do not take over from it.
-    for (const name of [VARIABLE, PROBATION]) Reflect.deleteProperty(process.env, name);
     takeover(this.#path, probation ? { probation: Number(probation) } : {}).then(
       (serving) => this.#take(serving),
       (error: Error) => this.#fail(error),
@@ -110,8 +111,19 @@ function replaceMethod(prototype: object, name: string, method: Listening): void
   Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
 }
 
-const path = process.env[VARIABLE];
-if (path !== undefined && path !== '' && builtin.workerThreads.isMainThread) {
+/** The control path, if this process is to take part; it is this process's alone from now on. */
+function takePath(): string | undefined {
+  const { [VARIABLE]: path, [TAKEN]: taken } = process.env;
+  if (!builtin.workerThreads.isMainThread) return undefined;
+  if (builtin.cluster.isWorker) return path ?? taken; // its listen() fails
+  for (const name of [VARIABLE, TAKEN]) Reflect.deleteProperty(process.env, name);
+  if (path === undefined || path === '') return undefined;
+  process.env[TAKEN] = path;
+  return path;
+}
+
+const path = takePath();
+if (path !== undefined) {
   const registration = new Registration(path);
   replaceMethod(builtin.net.Server.prototype, 'listen', function (...args) {
     if (!registration.listen(nameOf(wantedOfServer(args)), this, args)) listenAs(this as Server, ...args);

@@ -26,6 +26,35 @@ setTimeout(() => second.listen(process.argv[3]), 100); // later, and at a path
 server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
 process.on('SIGTERM', () => server.close((error) => process.exit(error ? 9 : 5)));
 `,
+  'starts-itself.cjs': `const answer = (request, response) => response.end(String(process.pid));
+const server = require('node:http').createServer(answer);
+process.on('disconnect', () => process.exit());
+if (process.send) server.listen(process.argv[3], () => process.send('child listens'));
+else {
+  const child = require('node:child_process').fork(__filename, process.argv.slice(2)); // before this one listens
+  child.on('message', () => server.listen(process.argv[2], '127.0.0.1', () => console.log('listens')));
+}
+`,
+  'starts-another.cjs': `const answer = (request, response) => response.end(String(process.pid));
+const server = require('node:http').createServer(answer);
+process.on('disconnect', () => process.exit());
+if (process.send) process.on('message', () => server.listen(process.argv[3], () => console.log('child listens')));
+else {
+  const child = require('node:child_process').fork(__filename, process.argv.slice(2)); // before this one listens
+  server.listen(process.argv[2], '127.0.0.1', () => child.send('listen'));
+}
+`,
+  'cluster.cjs': `const cluster = require('node:cluster');
+if (cluster.isPrimary) cluster.fork();
+else {
+  const server = require('node:http').createServer();
+  server.on('error', (error) => {
+    console.log(error.code + ' listens not');
+    process.exit(0);
+  });
+  server.listen(process.argv[2], '127.0.0.1', () => console.log('a worker'));
+}
+`,
 };
 
 /** One of them, while it runs. */
@@ -108,4 +137,28 @@ test('the same program without register cannot be started beside itself', () =>
     assert.match((await heir.end).stderr, /EADDRINUSE/);
     old.child.kill('SIGKILL');
     await old.end;
+  }));
+
+for (const name of ['starts-itself.cjs', 'starts-another.cjs'] as const)
+  test(`a process that a program started before it listened does not take over from it: ${name}`, () =>
+    onSite(async (site) => {
+      const program = new Plain(site, name);
+      try {
+        await program.listens();
+        const child = await ask({ socketPath: join(site.folder, 'path') });
+        assert.notEqual(child, program.pid);
+        assert.equal(await ask({ port: site.port }), program.pid);
+        assert.equal(await ask({ socketPath: join(site.folder, 'path') }), child);
+      } finally {
+        program.child.kill('SIGKILL');
+        await program.end;
+      }
+    }));
+
+test('a worker of node:cluster is refused', () =>
+  onSite(async (site) => {
+    const program = new Plain(site, 'cluster.cjs');
+    const { code, stdout } = await program.end;
+    assert.equal(stdout, 'ERR_FDPASSER_CLUSTER listens not\n');
+    assert.equal(code, 0);
   }));

@@ -26,8 +26,9 @@ class Shop {
   stdout = '';
 
   constructor({ control, port }: Site, register: boolean) {
+    const env = { FDPASSER_TAKEOVER: control, FDPASSER_TAKEOVER_PROBATION: '500' };
     const execArgv = register ? ['--import', REGISTER] : [];
-    this.child = startChild('takeover/shop', { args: [`${port}`], execArgv, env: { FDPASSER_TAKEOVER: control } });
+    this.child = startChild('takeover/shop', { args: [`${port}`], execArgv, env });
     this.child.stdout!.on('data', (text: unknown) => (this.stdout += String(text)));
     this.end = ended(this.child);
   }
