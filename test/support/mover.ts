@@ -40,7 +40,10 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
   process.on('message', (command: string) => {
     if (command === 'leave') void leave();
     else if (command === 'count') server.getConnections((_, connections) => process.send!({ connections }));
-    else if (command === 'close') {
+    else if (command === 'dismiss all') {
+      live.dismissAll();
+      process.send!({ dismissed: true });
+    } else if (command === 'close') {
       end.abort();
       server.close();
       void channel.close();
@@ -53,5 +56,9 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   process.send!({ port: (server.address() as AddressInfo).port });
-  for await (const { value, fds } of channel) live.adopt(value.kind, fds[0], value.state);
+  try {
+    for await (const { value, fds } of channel) live.adopt(value.kind, fds[0], value.state);
+  } catch (error) {
+    process.send!({ broken: (error as Error).message }); // the other has died: the server goes on
+  }
 }

@@ -75,7 +75,8 @@ export class ServerChild {
   }
 }
 
-function isStopped(pid: number): boolean {
+/** Whether a signal has stopped it. */
+export function isStopped(pid: number): boolean {
   try {
     return /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {

@@ -1,7 +1,7 @@
 /**
  * A server of the package ws, as its manual has it, and what `serveAndMove` says. It echoes, with its pid before;
- * "push" has it send numbers until the end. In the environment: DEFLATE, an option of ws; SLOW: it answers later;
- * REFUSE: the request of a client that comes a second time.
+ * "push" has it send numbers until the end, "half" a message that it does not end. In the environment: DEFLATE, an
+ * option of ws; SLOW: it answers later; REFUSE: the request of a client that comes a second time.
  */
 import { createServer } from 'node:http';
 import { serveAndMove } from '../../support/mover.js';
@@ -25,6 +25,10 @@ webSockets.on('connection', (webSocket, request) => {
   let pushed = 0;
   let pushing: NodeJS.Timeout | undefined;
   webSocket.on('message', (data, isBinary) => {
+    if (data.toString() === 'half') {
+      webSocket.send('half a message', { fin: false });
+      return;
+    }
     if (data.toString() === 'push') {
       pushing = setInterval(() => {
         if (webSocket.readyState === OPEN) webSocket.send(String(pushed++));

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
 import { frame, RawWebSocket } from '../../support/raw-websocket.js';
 import { Random } from '../../support/random.js';
+import { isStopped } from '../../support/takeover.js';
 import { test } from '../../support/test.js';
 import { WebSocket } from '../../support/ws.js';
 
@@ -309,5 +311,66 @@ test('WebSockets of a process whose successor dies go on there', async () => {
     for (const client of clients) await client.stop();
     assert.equal(clients.filter(({ ended }) => ended === 1006).length, moved);
     await one.close();
+  });
+});
+
+/** Waits until each client was answered by `pid` since, or has ended. */
+async function settledOn(pid: number, clients: Echoed[]): Promise<void> {
+  const before = clients.map(({ answers }) => answers);
+  await until(() => clients.every(({ answers, by, ended }, i) => ended ?? (by === pid && answers > before[i]! + 10)));
+}
+
+test('each WebSocket of a process that is killed while they move has moved whole, or ends', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const clients = await echoing(one);
+    one.child.send('leave');
+    await until(() => other.said.length >= CLIENTS / 2);
+    one.child.kill('SIGKILL');
+    await one.ended;
+    await until(() => clients.every(({ ended, by }) => ended === 1006 || by === other.pid));
+    const moved = clients.filter(({ ended }) => ended === undefined);
+    assert.ok(moved.length >= 1);
+    await settledOn(other.pid, moved);
+    assert.equal(await other.connections(), moved.length);
+    for (const client of clients) await client.stop();
+    assert.deepEqual(
+      clients.flatMap(({ errors }) => errors),
+      [],
+    );
+    await other.close();
+  });
+});
+
+for (const stopped of ['old', 'new'] as const)
+  test(`WebSockets that move while the ${stopped} process is stopped and woken belong to one process each`, async () => {
+    await withTwo('takeover/live-websocket', async (one, other) => {
+      const clients = await echoing(one);
+      const { child } = stopped === 'old' ? one : other;
+      const leaving = one.leave();
+      await until(() => other.said.length >= 3);
+      child.kill('SIGSTOP');
+      await until(() => isStopped(child.pid!));
+      await sleep(200); // the other does what it can alone
+      child.kill('SIGCONT');
+      assert.equal(await leaving, CLIENTS);
+      await settledOn(other.pid, clients);
+      assert.equal(await one.connections(), 0);
+      assert.equal(await other.connections(), CLIENTS);
+      for (const client of clients) await client.stop();
+      for (const { errors, ended } of clients) assert.deepEqual({ errors, ended }, { errors: [], ended: 1005 });
+      await Promise.all([one.close(), other.close()]);
+    });
+  });
+
+test('a client that still waits for the rest of a message when its time is over is asked to connect anew', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    client.socket.write(frame(1, 'half'));
+    await until(() => client.frames.length === 1);
+    const leaving = one.leave();
+    await one.ask('dismiss all', 'dismissed');
+    assert.equal(await client.closed(), 1012);
+    assert.equal(await leaving, 0);
+    await Promise.all([one.close(), other.close()]);
   });
 });
