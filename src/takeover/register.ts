@@ -5,6 +5,7 @@
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';
+import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
 import { bindAs } from './listeners/datagram-listener.js';
 import { listenAs } from './listeners/node-listening.js';
@@ -44,7 +45,12 @@ class Registration {
 
   /** Returns `false` for what does not take part. */
   listen(name: string | undefined, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
-    if (name === undefined || this.#serving?.has(name) || this.#asked.some((asked) => asked.name === name))
+    if (
+      name === undefined ||
+      isOfThisProcess(name) ||
+      this.#serving?.has(name) ||
+      this.#asked.some((asked) => asked.name === name)
+    )
       return false;
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
@@ -96,6 +102,12 @@ class Registration {
   #fail(error: Error): void {
     for (const { server } of this.#asked.splice(0)) server.emit('error', error);
   }
+}
+
+/** A path in whose file name its pid stands, as what tsx listens on: no successor asks for it. */
+function isOfThisProcess(name: string): boolean {
+  const words = basename(name).split(/[^\dA-Za-z]+/);
+  return name.startsWith('unix:') && words.includes(`${process.pid}`);
 }
 
 /** As the program expects: by its own handler of SIGTERM if it has one. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -9,56 +9,19 @@ import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
+import { Service } from '../support/service.js';
 import { test } from '../support/test.js';
 
 const web = fileURLToPath(new URL('children/web.js', import.meta.url));
 
-/** `fdpasser exec` with a server, in a folder of its own. It is ended when it is disposed of. */
-class Service {
-  readonly folder = new Folder();
-  readonly child: ChildProcess;
-  readonly end: ReturnType<typeof ended>;
-  stderr = '';
-
+/** It serves over a socket of exec. */
+class OverSocket extends Service {
   constructor(behaviour: string, options: readonly string[] = ['--notify'], program = [process.execPath, web]) {
-    this.behave(behaviour);
-    const own = ['--listen', 'web=./web', '--control', 'control', '--status-file', 'status', '--interval', '0.1'];
-    this.child = this.folder.start(['exec', ...own, ...options, '--', ...program]);
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
-    this.end = ended(this.child);
-  }
-
-  behave(behaviour: string): void {
-    writeFileSync(this.folder.at('behaviour'), behaviour);
-  }
-
-  /** `GENERATION:PID` of each that serves. */
-  get status(): string[] {
-    const file = this.folder.at('status');
-    return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : [];
-  }
-
-  async up(generation: number, workers = 1): Promise<void> {
-    await until(() => this.status.length === workers && this.status.every((line) => line.startsWith(`${generation}:`)));
-  }
-
-  reload(): ReturnType<typeof ended> {
-    return ended(this.folder.start(['reload', 'control']));
+    super(behaviour, ['--listen', 'web=./web', ...options], program);
   }
 
   ask(path = '/'): Promise<string> {
     return ask(this.folder.at('web'), path);
-  }
-
-  /** Waits until the text comes on standard error, as often as `times`. */
-  async says(text: RegExp, times = 1): Promise<void> {
-    await until(() => (this.stderr.match(new RegExp(text, 'g'))?.length ?? 0) >= times);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill('SIGTERM');
-    await this.end;
-    this.folder[Symbol.dispose]();
   }
 }
 
@@ -95,7 +58,7 @@ function load(socketPath: string): { stop: () => Promise<{ answered: number; fai
 }
 
 test('ten replacements under load fail no request and keep the pid, and a plain restart fails some', async () => {
-  await using service = new Service('first');
+  await using service = new OverSocket('first');
   await service.up(1);
   const { pid } = service.child;
   const clients = load(service.folder.at('web'));
@@ -127,7 +90,7 @@ test('ten replacements under load fail no request and keep the pid, and a plain 
 });
 
 test('SIGHUP replaces the program', async () => {
-  await using service = new Service('one');
+  await using service = new OverSocket('one');
   await service.up(1);
   service.behave('two');
   service.child.kill('SIGHUP');
@@ -142,7 +105,7 @@ for (const [behaviour, why] of [
   ['mute', 'it was not up within 3 s'],
 ] as const)
   test(`a new version that is ${behaviour} is rolled back, which reload says, and the old one serves on`, async () => {
-    await using service = new Service('good', ['--notify', '--start-timeout', '3']);
+    await using service = new OverSocket('good', ['--notify', '--start-timeout', '3']);
     await service.up(1);
     const [before] = service.status;
     service.behave(behaviour);
@@ -157,7 +120,7 @@ for (const [behaviour, why] of [
   });
 
 test('of two who ask at the same time one is told that it is under way', async () => {
-  await using service = new Service('one');
+  await using service = new OverSocket('one');
   await service.up(1);
   const told = await Promise.all([service.reload(), service.reload()]);
   const codes = told.map(({ code }) => code).toSorted((a, b) => a! - b!);
@@ -166,7 +129,7 @@ test('of two who ask at the same time one is told that it is under way', async (
 });
 
 test('a program that crashes is started again, ever more slowly while it does not get up, and no connection is refused', async () => {
-  await using service = new Service('good');
+  await using service = new OverSocket('good');
   await service.up(1);
   const [before] = service.status;
   await assert.rejects(service.ask('/crash'));
@@ -182,7 +145,7 @@ test('a program that crashes is started again, ever more slowly while it does no
 });
 
 test('several workers serve one socket, and all of them are replaced', async () => {
-  await using service = new Service('one', ['--notify', '--workers', '3']);
+  await using service = new OverSocket('one', ['--notify', '--workers', '3']);
   await service.up(1, 3);
   const before = service.status;
   assert.equal(new Set(before).size, 3);
@@ -204,7 +167,7 @@ while True:
     connection.sendall(b'HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\nPython')
     connection.close()
 `;
-  await using service = new Service('', [], ['python3', '-c', python]);
+  await using service = new OverSocket('', [], ['python3', '-c', python]);
   await service.up(1);
   assert.equal(await service.ask(), 'Python');
 });
@@ -217,7 +180,7 @@ test('exec ends as its program does, whether that ends by itself or was told to'
     ['one', undefined, 'SIGINT', 130],
     ['one', undefined, 'SIGQUIT', 131],
   ] as const) {
-    await using service = new Service(behaviour);
+    await using service = new OverSocket(behaviour);
     await service.up(1);
     if (path !== undefined) await service.ask(path).catch(() => {});
     if (signal !== undefined) service.child.kill(signal);
@@ -237,14 +200,14 @@ test('a first version that does not get up ends exec with its code', async () =>
     ['killed', 137, 60],
     ['mute', 125, 1],
   ] as const) {
-    await using service = new Service(behaviour, ['--notify', '--start-timeout', `${seconds}`]);
+    await using service = new OverSocket(behaviour, ['--notify', '--start-timeout', `${seconds}`]);
     assert.equal((await service.end).code, code);
     assert.match(service.stderr, /^fdpasser: The program was not started: it .*\n/);
   }
 });
 
 test('one that runs on after SIGTERM is killed, and SIGUSR2 is passed on', async () => {
-  await using service = new Service('stubborn', ['--notify', '--stop-timeout', '1']);
+  await using service = new OverSocket('stubborn', ['--notify', '--stop-timeout', '1']);
   await service.up(1);
   const heard = once(service.child.stdout!, 'data');
   service.child.kill('SIGUSR2');
@@ -284,7 +247,7 @@ test('a service manager has one pid, whose state it is told, and what it passes 
 });
 
 for (const [args, says] of [
-  [['--', 'true'], /^fdpasser: --listen is missing, and no service manager passed a socket\.\n/],
+  [['--workers', '2', '--', 'true'], /^fdpasser: --workers needs --listen: one process takes over from one\.\n/],
   [['--listen', '80'], /^fdpasser: CMD is missing: write it after --\.\n/],
   [['--listen', 'nothing', '--', 'true'], /^fdpasser: --listen nothing must be PORT, HOST:PORT, a path .*\n/],
   [['--listen', '99999', '--', 'true'], /^fdpasser: --listen 99999 must be /],

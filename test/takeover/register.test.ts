@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -128,6 +129,32 @@ test("a drained program ends by its own handler of SIGTERM, which finds its serv
       assert.equal((await old.end).code, 5);
     }),
   ));
+
+test('a process that listens at a path of its pid, as tsx does, leaves the takeover to the one that it starts', () =>
+  onSite(async (site) => {
+    const script = join(site.folder, 'between.cjs');
+    writeFileSync(
+      script,
+      `const server = require('node:net').createServer().listen(\`${site.folder}/\${process.pid}.pipe\`, () => {
+        require('node:child_process').spawn(process.execPath, [process.argv[2], process.argv[3]], { stdio: 'inherit' });
+        server.unref();
+      });`,
+    );
+    const app = join(site.folder, 'app.cjs');
+    writeFileSync(app, PROGRAMS['app.cjs']);
+    const env = { ...process.env, FDPASSER_TAKEOVER: site.control, NODE_OPTIONS: `--import ${REGISTER}` };
+    const between = spawn(process.execPath, [script, app, `${site.port}`], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const end = ended(between);
+    await once(between.stdout, 'data');
+    const first = await ask({ port: site.port });
+    assert.notEqual(first, `${between.pid}`);
+    const heir = new Plain(site, 'app.cjs');
+    await heir.listens();
+    assert.equal(await ask({ port: site.port }), heir.pid);
+    process.kill(Number(first), 'SIGKILL');
+    heir.child.kill('SIGKILL');
+    await Promise.all([end, heir.end]);
+  }));
 
 test('the same program without register cannot be started beside itself', () =>
   onSite(async (site) => {

@@ -10,21 +10,26 @@ import { Supervisor } from '../exec/supervisor.js';
 import type { Plan } from '../exec/worker.js';
 import { isFromTerminal, PROGRAM_FAILURE } from '../program.js';
 
-export const help = `usage: fdpasser exec --listen [NAME=]ADDRESS… [OPTIONS] -- CMD [ARG…]
+export const help = `usage: fdpasser exec [OPTIONS] -- CMD [ARG…]
+       fdpasser exec --listen [NAME=]ADDRESS… [OPTIONS] -- CMD [ARG…]
 
-Listens, and runs a server over the sockets: descriptors 3, 4 and so on, with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES
-as systemd sets them (sd_listen_fds(3), or listenFds of fdpasser/systemd). SIGHUP, or "fdpasser reload", replaces the
-program without a refused connection: the new one is started beside the old one, and when it is up the old one is told
-to end with SIGTERM. One that does not get up is ended, and the old one goes on. The pid of exec stays.
+Runs a server. SIGHUP, or "fdpasser reload", replaces it without a refused connection: the new one is started beside the
+old one, which ends when the new one is up. One that does not get up is ended, and the old one goes on. The pid of exec
+stays.
+
+CMD is a program of Node that knows nothing of this, or npm or a shell that starts one: the new one takes over what the
+old one listens on. With --listen it may be in any language, and gets its sockets as descriptors 3, 4 and so on, with
+LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES as systemd sets them (sd_listen_fds(3), or listenFds of fdpasser/systemd).
 
   --listen [NAME=]ADDRESS   PORT, HOST:PORT, a path with a /, or an abstract @NAME; several times. Before these come
                             sockets that a service manager passed
-  --workers N               so many processes over the same sockets. Default 1
+  --workers N               with --listen: so many processes over the same sockets. Default 1
   --control PATH            where "fdpasser reload PATH" asks
   --status-file FILE        has a line GENERATION:PID for each process that serves
-  --notify                  a program is up when it says READY=1 (sd_notify(3)), and not before
-  --interval SECONDS        else, one that says nothing is up after so long. A program that crashes is started again after
-                            so long, and after twice as long each time that it does not get up. Default 1
+  --notify                  with --listen: a program is up when it says READY=1 (sd_notify(3)), and not before
+  --interval SECONDS        else, one that says nothing is up after so long; without --listen, one that has served for
+                            so long. A program that crashes is started again after so long, and after twice as long
+                            each time that it does not get up. Default 1
   --start-timeout SECONDS   one that is not up after so long is given up. Default 60
   --stop-timeout SECONDS    one that runs so long after SIGTERM is killed. Default 30
 
@@ -50,19 +55,20 @@ export async function run(args: readonly string[]): Promise<number> {
   const { own, program } = splitProgram(args);
   const { values } = parseArgs({ args: own, options: OPTIONS });
   if (program.length === 0) throw new Misuse('CMD is missing: write it after --');
-  const plan = {
+  const given = {
     program,
     workers: count(values.workers),
-    notify: values.notify,
     interval: milliseconds('interval', values.interval)!,
     startTimeout: milliseconds('start-timeout', values['start-timeout'])!,
     stopTimeout: milliseconds('stop-timeout', values['stop-timeout'])!,
   };
   const sockets = await openSockets(values.listen ?? []);
-  if (sockets.length === 0) throw new Misuse('--listen is missing, and no service manager passed a socket');
+  const takesOver = sockets.length === 0;
+  if (takesOver && given.workers > 1) throw new Misuse('--workers needs --listen: one process takes over from one');
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-exec-'));
   try {
-    return await supervise({ ...plan, sockets, folder }, values.control, new StatusFile(values['status-file']));
+    const plan = { ...given, takesOver, notify: takesOver || values.notify, sockets, folder };
+    return await supervise(plan, values.control, new StatusFile(values['status-file']));
   } finally {
     for (const { held } of sockets) held.close();
     rmSync(folder, { recursive: true, force: true });

@@ -14,26 +14,30 @@ export class NotifySocket {
   readonly #socket: OwnedFd;
   readonly #watch: Watch;
   readonly #room = Buffer.alloc(LONGEST);
+  readonly #heard: (assignments: string[]) => void;
 
   constructor(path: string, heard: (assignments: string[]) => void) {
+    this.#heard = heard;
     this.#server = listen(path, { type: 'dgram' });
     this.#socket = ownMade(checked(addon.dup(this.#server.fd), 'fcntl')); // the server watches its own
-    const watch = addon.watch(this.#socket.fd, () => this.#read(heard));
+    const watch = addon.watch(this.#socket.fd, () => this.#read());
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
     this.#watch = watch;
     checked(addon.watchFor(watch, READABLE), 'epoll_ctl');
   }
 
   /** Descriptors that come beside the words are dropped by the kernel. */
-  #read(heard: (assignments: string[]) => void): void {
+  #read(): void {
     try {
-      for (;;) heard(this.#room.toString('utf8', 0, readSync(this.#socket.fd, this.#room)).split('\n'));
+      for (;;) this.#heard(this.#room.toString('utf8', 0, readSync(this.#socket.fd, this.#room)).split('\n'));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
     }
   }
 
+  /** What was said before is still heard. */
   close(): void {
+    this.#read();
     addon.unwatch(this.#watch);
     this.#socket.close();
     this.#server.close();

@@ -11,8 +11,8 @@ export type Tell = (text: string) => void;
 const LONGEST_PAUSE = 60_000;
 
 /**
- * Keeps a program running over sockets that outlive it: whatever becomes of the program, connections wait and are not
- * refused. A new one takes over when it is up; one that does not get up changes nothing.
+ * Keeps a program running. A new one takes over when it is up; one that does not get up changes nothing. Over sockets
+ * that outlive the program, connections wait and are not refused, whatever becomes of it.
  */
 export class Supervisor {
   readonly #plan: Plan;
@@ -69,11 +69,12 @@ export class Supervisor {
     try {
       old = await this.#startGeneration();
     } catch (error) {
+      await Promise.all(this.#current.map((worker) => worker.staysOrEnds()));
       throw new Failure(`Rolled back: ${(error as Error).message}. ${named(this.#current)} serves on`);
     } finally {
       this.#settle();
     }
-    tell(`${named(this.#current)} serves, and ${named(old)} is told to end`);
+    tell(`${named(this.#current)} serves, and ${named(old)} ${this.#plan.takesOver ? 'drains' : 'is told to end'}`);
     await this.#drain(old, tell);
   }
 
@@ -110,7 +111,7 @@ export class Supervisor {
     let left = old.length;
     await Promise.all(
       old.map(async (worker) => {
-        await worker.stop(this.#plan.stopTimeout, 'SIGTERM');
+        await worker.leave();
         left--;
         tell(`${worker.pid} has ended${left === 0 ? '' : `; ${left} of ${old.length} are left`}`);
       }),
@@ -147,7 +148,7 @@ export class Supervisor {
     this.#current = this.#current.filter((other) => other !== worker);
     if (served || (this.#state === 'starting' && !worker.isToldToEnd)) this.#code ??= code;
     if (this.#state === 'ending') this.#overIfNoneRuns();
-    else if (served && code === 0) this.#endedByItself(worker);
+    else if (served && code === 0 && !worker.isHandingOver) this.#endedByItself(worker);
     else if (served) this.#crashed(worker, code);
   }
 

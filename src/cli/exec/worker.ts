@@ -1,16 +1,24 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Failure } from '../command.js';
 import { exitCode, notStarted } from '../program.js';
+import { familyOf } from './family.js';
+import { launch } from './launch.js';
 import { NotifySocket } from './notify-socket.js';
 import type { Socket } from './sockets.js';
 
 /** What runs, and how it is seen to. Times are in milliseconds. */
 export interface Plan {
   readonly program: readonly string[];
+  /** What the program listens on. */
   readonly sockets: readonly Socket[];
+  /** Without sockets, a new one takes over the listeners of the old one by `fdpasser/takeover/register`. */
+  readonly takesOver: boolean;
   readonly workers: number;
-  /** A program that says nothing is up after so long; the shortest pause before one that crashed is started again. */
+  /**
+   * A program that says nothing is up after so long, and the old one can come back for so long after a takeover; the
+   * shortest pause before one that crashed is started again.
+   */
   readonly interval: number;
   /** It is up when it says READY=1, and not before. */
   readonly notify: boolean;
@@ -18,39 +26,43 @@ export interface Plan {
   readonly startTimeout: number;
   /** One that still runs so long after it was told to end is killed. */
   readonly stopTimeout: number;
-  /** For the sockets on which programs say READY=1. */
+  /** For the sockets on which programs say READY=1, and the control path of takeovers. */
   readonly folder: string;
 }
 
-/** exec of the shell keeps the pid, which LISTEN_PID must be. */
-const WITH_OWN_PID = 'export LISTEN_PID=$$; exec "$@"';
-
-/** Variables that concern this process alone. */
-const OWN = new Set(['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC']);
+/** For so long a process drains after a takeover: `drainTimeout` of `fdpasser/takeover`. */
+const DRAIN_TIMEOUT = 30_000;
 
 /** One process of the program. */
 export class Worker {
+  readonly #plan: Plan;
   readonly #child: ChildProcess;
   /** Resolves when it can serve. Rejects with a `Failure` when it ends before, or takes too long. */
   readonly up: Promise<void>;
   /** Resolves with its exit code, as a shell has it. */
   readonly ended: Promise<number>;
+  /** What listens, where something stands between: npm, or a shell. */
+  #main: number | undefined;
+  #ready!: () => void;
   #told = false;
+  #handingOver = false;
+  #stays: () => void = () => {};
 
   /** Starts it. `name` is one that no other has. */
   constructor(plan: Plan, name: string) {
+    this.#plan = plan;
     const path = `${plan.folder}/${name}`;
-    let ready: (() => void) | undefined;
-    const said = new Promise<void>((resolve) => (ready = resolve));
-    const hear = new NotifySocket(path, (assignments) => assignments.includes('READY=1') && ready?.());
+    const said = new Promise<void>((resolve) => (this.#ready = resolve));
+    const hear = new NotifySocket(path, (assignments) => this.#hear(assignments));
     this.#child = launch(plan, path);
     this.ended = endOf(this.#child).finally(() => hear.close());
     this.up = waitUntilUp(plan, said, this.ended);
     this.up.catch(() => {}); // perhaps nobody asks any more
   }
 
+  /** Of what serves. */
   get pid(): number {
-    return this.#child.pid ?? -1;
+    return this.#main ?? this.#child.pid ?? -1;
   }
 
   /** Whether it ends because it was told to. */
@@ -58,11 +70,41 @@ export class Worker {
     return this.#told;
   }
 
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+  /** Whether another one takes over from it, and it has not come back. */
+  get isHandingOver(): boolean {
+    return this.#handingOver;
   }
 
-  /** Tells it to end, unless the terminal has done that, and resolves when it has. It is killed after `timeout`. */
+  /** Resolves when it serves again after a takeover that failed, or has ended. */
+  async staysOrEnds(): Promise<void> {
+    if (this.#handingOver) await Promise.race([new Promise<void>((resolve) => (this.#stays = resolve)), this.ended]);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    for (const pid of this.#hearers(signal)) kill(pid, signal);
+  }
+
+  /**
+   * A signal is for what serves, and what stands between ends with that. Before, nobody knows which that will be: all
+   * of them are ended, so that none takes over later.
+   */
+  #hearers(signal: NodeJS.Signals): number[] {
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return [];
+    if (!this.#plan.takesOver) return [pid];
+    const family = familyOf(pid);
+    if (signal === 'SIGKILL') return family;
+    if (this.#main !== undefined && family.includes(this.#main)) return [this.#main];
+    return signal === 'SIGUSR1' || signal === 'SIGUSR2' ? [] : family;
+  }
+
+  /** It was replaced: it ends, by itself where another one has taken over from it. */
+  leave(): Promise<void> {
+    const { takesOver, stopTimeout } = this.#plan;
+    return takesOver ? this.stop(DRAIN_TIMEOUT + stopTimeout) : this.stop(stopTimeout, 'SIGTERM');
+  }
+
+  /** Tells it to end, unless it knows that, and resolves when it has. It is killed after `timeout`. */
   async stop(timeout: number, signal?: NodeJS.Signals): Promise<void> {
     this.#told = true;
     if (signal !== undefined) this.signal(signal);
@@ -73,19 +115,28 @@ export class Worker {
     await this.ended;
     clearTimeout(timer);
   }
+
+  /** `fdpasser/takeover` says which process serves, and READY when the old one cannot come back any more. */
+  #hear(assignments: readonly string[]): void {
+    if (assignments.includes('RELOADING=1')) this.#handingOver = true;
+    if (!assignments.includes('READY=1')) return;
+    if (this.#plan.takesOver) {
+      const main = Number(assignments.find((line) => /^MAINPID=\d+$/.test(line))?.slice('MAINPID='.length));
+      if (!(main > 1)) return; // the program's own, which may come before
+      this.#main = main;
+    }
+    this.#handingOver = false;
+    this.#stays();
+    this.#ready();
+  }
 }
 
-function launch({ program, sockets }: Plan, notifySocket: string): ChildProcess {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !OWN.has(name)));
-  return spawn('/bin/sh', ['-c', WITH_OWN_PID, 'sh', ...program], {
-    stdio: ['inherit', 'inherit', 'inherit', ...sockets.map(({ held }) => held.fd)],
-    env: {
-      ...env,
-      NOTIFY_SOCKET: notifySocket,
-      LISTEN_FDS: `${sockets.length}`,
-      LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':'),
-    },
-  });
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') process.emitWarning(error as Error); // it has just ended
+  }
 }
 
 async function endOf(child: ChildProcess): Promise<number> {
@@ -93,7 +144,7 @@ async function endOf(child: ChildProcess): Promise<number> {
     const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     return exitCode(code, signal);
   } catch (error) {
-    return notStarted('/bin/sh', error as Error);
+    return notStarted(child.spawnfile, error as Error);
   }
 }
 

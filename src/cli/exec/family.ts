@@ -1,0 +1,25 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** A process, those that it has started, and those that they have. Elsewhere than on Linux it alone. */
+export function familyOf(pid: number): number[] {
+  const family = [pid];
+  if (process.platform !== 'linux') return family;
+  const parents = parentsOfAll();
+  for (const one of family) for (const [child, parent] of parents) if (parent === one) family.push(child);
+  return family;
+}
+
+/** See /proc/pid/stat in proc(5). */
+function parentsOfAll(): Map<number, number> {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
+    } catch {
+      // it has ended
+    }
+  }
+  return parents;
+}

@@ -1,0 +1,37 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import type { Plan } from './worker.js';
+
+/** exec of the shell keeps the pid, which LISTEN_PID must be. */
+const WITH_OWN_PID = 'export LISTEN_PID=$$; exec "$@"';
+
+/** Variables that concern this process alone. */
+const OWN = new Set(['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC']);
+
+/** Starts the program of the plan. It says at `notifySocket` how it gets on. */
+export function launch(plan: Plan, notifySocket: string): ChildProcess {
+  const foreign = Object.entries(process.env).filter(([name]) => !OWN.has(name));
+  const env = { ...Object.fromEntries(foreign), NOTIFY_SOCKET: notifySocket };
+  return plan.takesOver ? launchHeir(plan, env) : launchOverSockets(plan, env);
+}
+
+/** With the sockets as its descriptors 3, 4 and so on. */
+function launchOverSockets({ program, sockets }: Plan, env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn('/bin/sh', ['-c', WITH_OWN_PID, 'sh', ...program], {
+    stdio: ['inherit', 'inherit', 'inherit', ...sockets.map(({ held }) => held.fd)],
+    env: { ...env, LISTEN_FDS: `${sockets.length}`, LISTEN_FDNAMES: sockets.map(({ name }) => name).join(':') },
+  });
+}
+
+/** It takes over from the one that serves, or is the first: it, or what it starts. */
+function launchHeir({ program, folder, interval }: Plan, env: NodeJS.ProcessEnv): ChildProcess {
+  const { NODE_OPTIONS: options = '' } = env;
+  return spawn(program[0]!, program.slice(1), {
+    stdio: 'inherit',
+    env: {
+      ...env,
+      NODE_OPTIONS: `${options} --import ${import.meta.resolve('fdpasser/takeover/register')}`.trimStart(),
+      FDPASSER_TAKEOVER: `${folder}/takeover`,
+      FDPASSER_TAKEOVER_PROBATION: `${Math.round(interval)}`,
+    },
+  });
+}

@@ -1,0 +1,21 @@
+/** A server that knows nothing of fdpasser. What it does is in the file `behaviour` of its folder. */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+
+const behaviour = readFileSync('behaviour', 'utf8');
+if (behaviour === 'broken') process.exit(9);
+if (behaviour === 'mute') setInterval(() => {}, 1000);
+else serve();
+
+function serve(): void {
+  const server = createServer((request, response) => {
+    if (request.url === '/crash') process.exit(3);
+    if (request.url === '/leave') process.exit(0);
+    response.end(`${behaviour} ${process.pid}`);
+  });
+  server.listen(Number(process.env['PORT']), '127.0.0.1', () => {
+    if (behaviour === 'short-lived') process.exit(8);
+  });
+  process.on('SIGUSR2', () => process.stdout.write(`USR2 ${process.pid}\n`));
+  if (behaviour === 'code') process.on('SIGTERM', () => server.close(() => process.exit(7)));
+}

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ended } from '../support/child.js';
+import { Folder } from '../support/command.js';
+import { until } from '../support/descriptors.js';
+import { Service } from '../support/service.js';
+import { ask, freePort, Load } from '../support/takeover.js';
+import { test } from '../support/test.js';
+
+const app = fileURLToPath(new URL('children/app.js', import.meta.url));
+const node = `'${process.execPath}' '${app}'`;
+
+/** How the program is started: by itself, and with others between. */
+const STARTS = {
+  node: [process.execPath, app],
+  'sh -c': ['sh', '-c', `PORT=$PORT ${node}; exit $?`],
+  'npm start': ['npm', 'start', '--silent'],
+};
+
+type Start = keyof typeof STARTS;
+
+/** A program that knows nothing of fdpasser: it listens at a port by itself. */
+class Unmodified extends Service {
+  readonly port: number;
+
+  private constructor(behaviour: string, port: number, start: Start, options: readonly string[]) {
+    super(behaviour, options, ['env', `PORT=${port}`, ...STARTS[start]], (folder) =>
+      writeFileSync(folder.at('package.json'), JSON.stringify({ scripts: { start: node } })),
+    );
+    this.port = port;
+  }
+
+  static async start(behaviour: string, start: Start = 'node', options: readonly string[] = []): Promise<Unmodified> {
+    const service = new Unmodified(behaviour, await freePort(), start, options);
+    try {
+      await until(() => service.status.length === 1 || service.child.exitCode !== null);
+      assert.equal(service.child.exitCode, null, service.stderr);
+      return service;
+    } catch (error) {
+      await service[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** That serves. */
+  get pid(): number {
+    return Number(this.status[0]!.split(':')[1]);
+  }
+
+  ask(path = '/'): Promise<string> {
+    return ask({ port: this.port }, path);
+  }
+}
+
+for (const start of Object.keys(STARTS) as Start[])
+  test(`five replacements under load of an unmodified program, started by ${start}, fail no request`, async () => {
+    await using service = await Unmodified.start('version 1', start);
+    const { pid } = service.child;
+    const load = new Load({ port: service.port });
+    try {
+      await load.answers(5);
+      for (let version = 2; version <= 6; version++) {
+        const before = service.pid;
+        service.behave(`version ${version}`);
+        const { code, stdout, stderr } = await service.reload();
+        assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, stdout);
+        assert.equal(stdout.split('\n')[0], `${service.pid} serves, and ${before} drains.`);
+        assert.equal(await service.ask(), `version ${version} ${service.pid}`);
+        await load.answers(5);
+        assert.ok(!isRunning(before), 'the old one has ended');
+      }
+    } finally {
+      await load.stop();
+    }
+    assert.deepEqual(load.errors, []);
+    assert.equal(load.pids.size, 6);
+    assert.equal(service.child.pid, pid);
+    assert.equal(service.child.exitCode, null);
+  });
+
+test('a plain restart of the same program fails some of them', async () => {
+  using folder = new Folder();
+  writeFileSync(folder.at('behaviour'), 'plain');
+  const port = await freePort();
+  const start = () =>
+    spawn(process.execPath, [app], { cwd: folder.path, env: { ...process.env, PORT: `${port}` }, stdio: 'ignore' });
+  let child = start();
+  const load = new Load({ port });
+  try {
+    await load.answers(5);
+    const before = load.errors.length; // when it had not begun to listen
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    child = start();
+    await load.answers(5);
+    assert.ok(load.errors.slice(before).some(({ code }) => code === 'ECONNREFUSED'));
+  } finally {
+    await load.stop();
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+test('SIGHUP replaces the program', async () => {
+  await using service = await Unmodified.start('one');
+  service.behave('two');
+  service.child.kill('SIGHUP');
+  await service.says(/\d+ has ended/);
+  await service.up(2);
+  assert.match(await service.ask(), /^two /);
+});
+
+for (const [behaviour, start, why] of [
+  ['broken', 'node', 'it ended with 9 before it was up'],
+  ['broken', 'npm start', 'it ended with 9 before it was up'],
+  ['short-lived', 'node', 'it ended with 8 before it was up'],
+  ['mute', 'node', 'it was not up within 8 s'],
+  ['mute', 'sh -c', 'it was not up within 8 s'],
+] as const)
+  test(`a new version, started by ${start}, that is ${behaviour} is rolled back, which reload says`, async () => {
+    await using service = await Unmodified.start('good', start, ['--start-timeout', behaviour === 'mute' ? '8' : '60']);
+    const { pid } = service;
+    service.behave(behaviour);
+    const { code, stderr } = await service.reload();
+    assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: Rolled back: ${why}. ${pid} serves on.\n` });
+    assert.equal(await service.ask(), `good ${pid}`);
+    assert.equal(service.pid, pid);
+    service.behave('better');
+    assert.equal((await service.reload()).code, 0);
+    assert.match(await service.ask(), /^better /);
+  });
+
+test('a program that crashes is started again', async () => {
+  await using service = await Unmodified.start('good');
+  const crash = async (): Promise<number> => {
+    const { pid } = service;
+    await assert.rejects(service.ask('/crash'));
+    return pid;
+  };
+  const first = await crash();
+  await until(() => service.pid !== first);
+  assert.match(await service.ask(), /^good \d+$/);
+  service.behave('broken');
+  const second = await crash();
+  await service.says(/started again in 0\.8 s/);
+  const pauses = [...service.stderr.matchAll(/started again in ([\d.]+) s/g)].map(([, seconds]) => seconds);
+  assert.deepEqual(pauses, ['0.1', '0.1', '0.2', '0.4', '0.8']);
+  service.behave('mended');
+  await until(() => service.pid !== second);
+  assert.match(await service.ask(), /^mended /);
+});
+
+for (const start of Object.keys(STARTS) as Start[])
+  test(`exec ends as the program does that is started by ${start}, which gets its signals and leaves nothing`, async () => {
+    for (const [behaviour, path, signal, code] of [
+      ['one', '/leave', undefined, 0],
+      ['code', undefined, 'SIGTERM', 7],
+      ['one', undefined, 'SIGTERM', 143],
+      ['one', undefined, 'SIGINT', 130],
+    ] as const) {
+      await using service = await Unmodified.start(behaviour, start);
+      const { pid } = service;
+      const heard = once(service.child.stdout!, 'data');
+      service.child.kill('SIGUSR2');
+      assert.equal(`${(await heard)[0]}`, `USR2 ${pid}\n`);
+      if (path !== undefined) await service.ask(path).catch(() => {});
+      if (signal !== undefined) service.child.kill(signal);
+      assert.equal((await service.end).code, code, service.stderr);
+      assert.ok(!isRunning(pid));
+      const left = readdirSync(service.folder.path).toSorted();
+      assert.deepEqual(left, ['behaviour', 'fdpasser', 'package.json']);
+    }
+  });
+
+test('a first version that does not get up ends exec with its code', async () => {
+  using folder = new Folder();
+  for (const [program, code] of [
+    [['sh', '-c', 'exit 9'], 9],
+    [['./nonesuch'], 127],
+    [['sleep', '60'], 125],
+  ] as const) {
+    const end = await ended(folder.start(['exec', '--start-timeout', '0.3', '--', ...program]));
+    assert.equal(end.code, code);
+    assert.match(end.stderr, /^fdpasser: The program was not started: it .*\n/m);
+  }
+});
