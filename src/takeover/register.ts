@@ -1,10 +1,12 @@
 /**
  * `node --import fdpasser/takeover/register app.js`, with the control path in `FDPASSER_TAKEOVER`: takeover for a
  * program that knows nothing of it. It takes part from its first `listen()` or `bind()` of something that has a name.
- * No process that it starts takes part: such a one could take over from it.
+ * No process that it starts takes part: such a one could take over from it. `fdpasser exec` cannot know which of the
+ * processes that it starts will listen: there the first that does takes part, and no other.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';
+import { closeSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
 import { bindAs } from './listeners/datagram-listener.js';
@@ -16,6 +18,8 @@ import { takeover } from './takeover.js';
 const VARIABLE = 'FDPASSER_TAKEOVER';
 /** What becomes of it in the environment of the program: a worker of `node:cluster` is refused by it. */
 const TAKEN = 'FDPASSER_TAKEOVER_TAKEN';
+/** A file that nobody has made: of all processes that have this variable, who makes it takes part. */
+const CLAIM = 'FDPASSER_TAKEOVER_CLAIM';
 /** Its `probation`, in milliseconds. */
 const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
 /** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
@@ -35,6 +39,8 @@ interface Asked {
 class Registration {
   readonly #path: string;
   readonly #asked: Asked[] = [];
+  /** Whether this process takes part; not known before it listens, where others may be the first. */
+  #takesPart: boolean | undefined;
   #begun = false;
   #serving: Serving | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -52,6 +58,8 @@ class Registration {
       this.#asked.some((asked) => asked.name === name)
     )
       return false;
+    this.#takesPart ??= claims(process.env[CLAIM]);
+    if (!this.#takesPart) return false;
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
@@ -123,11 +131,23 @@ function replaceMethod(prototype: object, name: string, method: Listening): void
   Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
 }
 
+/** Whether this process is the first that asks. */
+function claims(file: string | undefined): boolean {
+  if (!file) return true;
+  try {
+    closeSync(openSync(file, 'wx'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The control path, if this process is to take part; it is this process's alone from now on. */
 function takePath(): string | undefined {
   const { [VARIABLE]: path, [TAKEN]: taken } = process.env;
   if (!builtin.workerThreads.isMainThread) return undefined;
   if (builtin.cluster.isWorker) return path ?? taken; // its listen() fails
+  if (process.env[CLAIM]) return path;
   for (const name of [VARIABLE, TAKEN]) Reflect.deleteProperty(process.env, name);
   if (path === undefined || path === '') return undefined;
   process.env[TAKEN] = path;

@@ -142,7 +142,12 @@ test('a process that listens at a path of its pid, as tsx does, leaves the takeo
     );
     const app = join(site.folder, 'app.cjs');
     writeFileSync(app, PROGRAMS['app.cjs']);
-    const env = { ...process.env, FDPASSER_TAKEOVER: site.control, NODE_OPTIONS: `--import ${REGISTER}` };
+    const env = {
+      ...process.env,
+      FDPASSER_TAKEOVER: site.control,
+      NODE_OPTIONS: `--import ${REGISTER}`,
+      FDPASSER_TAKEOVER_CLAIM: join(site.folder, 'claim'),
+    };
     const between = spawn(process.execPath, [script, app, `${site.port}`], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     const end = ended(between);
     await once(between.stdout, 'data');

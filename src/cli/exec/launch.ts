@@ -11,7 +11,9 @@ const OWN = new Set(['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC']);
 export function launch(plan: Plan, notifySocket: string): ChildProcess {
   const foreign = Object.entries(process.env).filter(([name]) => !OWN.has(name));
   const env = { ...Object.fromEntries(foreign), NOTIFY_SOCKET: notifySocket };
-  return plan.takesOver ? launchHeir(plan, env) : launchOverSockets(plan, env);
+  return plan.takesOver
+    ? launchHeir(plan, { ...env, FDPASSER_TAKEOVER_CLAIM: `${notifySocket}.claim` })
+    : launchOverSockets(plan, env);
 }
 
 /** With the sockets as its descriptors 3, 4 and so on. */
