@@ -7,7 +7,8 @@ import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { until } from '../support/descriptors.js';
 import { Service } from '../support/service.js';
-import { ask, freePort, Load } from '../support/takeover.js';
+import { freePort } from '../support/connection.js';
+import { ask, Load } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const app = fileURLToPath(new URL('children/app.js', import.meta.url));

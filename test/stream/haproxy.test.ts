@@ -3,9 +3,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
-import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
+import { freePort } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
@@ -44,14 +44,6 @@ function listeners(port: number): string[] {
     .map((line) => line.trim().split(/\s+/))
     .filter((fields) => fields[1] === local && fields[3] === '0A')
     .map((fields) => fields[9]!);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return port;
 }
 
 /** Asks one after the other until it is stopped. */

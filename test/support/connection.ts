@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { FdPasser } from 'fdpasser';
 import { ended, startChild } from './child.js';
 
@@ -59,12 +59,21 @@ export async function reads(socket: Socket, text: string): Promise<void> {
   }
 }
 
-/** A port of this machine that nobody has, for a program that cannot be asked which it took. */
+/**
+ * A port of this machine that nobody has, for a program that cannot be asked which it took. It is not among those that
+ * the system gives out by itself, which somebody else could get in the next moment.
+ */
 export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const probe = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(probe, 'listening');
+    } catch {
+      continue;
+    }
+    probe.close();
+    await once(probe, 'close');
+    return port;
+  }
 }

@@ -1,11 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import net from 'node:net';
 import { join } from 'node:path';
 import type { TakeoverOptions } from 'fdpasser/takeover';
 import { ended, startChild, type Ended } from './child.js';
+import { freePort } from './connection.js';
 import { inFolder, until } from './descriptors.js';
 
 /** What `children/server.ts` of the takeover tests is to do. */
@@ -123,24 +122,6 @@ export async function onSite(body: (site: Site) => Promise<void>): Promise<void>
       await Promise.all([...started.map(({ end }) => end), ...loads.map((load) => load.stop())]);
     }
   });
-}
-
-/** One that nobody had a moment ago, outside of those that the system gives out by itself. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = net.createServer();
-    try {
-      server.listen(port, '127.0.0.1');
-      await once(server, 'listening');
-    } catch {
-      continue;
-    } finally {
-      server.close();
-    }
-    await until(() => !server.listening);
-    return port;
-  }
 }
 
 /** Asks over a connection of its own, and resolves with what was answered: the pid. */

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../support/descriptors.js';
-import { ask, freePort, onSite } from '../support/takeover.js';
+import { freePort } from '../support/connection.js';
+import { ask, onSite } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const OPTIONS = { probation: 100 };
