@@ -118,6 +118,19 @@ static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0);
     return result(env, (expression));                                             \
   }
 
+/* The same for `name(number, bytes)`. */
+#define OF_INTEGER_AND_BYTES(name, number, data, length, expression)                \
+  static napi_value name(napi_env env, napi_callback_info info) {                   \
+    struct call call;                                                               \
+    int32_t number;                                                                 \
+    uint8_t *data;                                                                  \
+    size_t length;                                                                  \
+    if (!open_call(env, info, &call) || !integer(env, call.argument[0], &number) || \
+        !bytes(env, call.argument[1], &data, &length))                              \
+      return NULL;                                                                  \
+    return result(env, (expression));                                               \
+  }
+
 /* ---- transport -------------------------------------------------------------------------------------------------- */
 
 OF_INTEGER(socket_type_of, fd, fdp_socket_type(fd))
@@ -179,16 +192,7 @@ static napi_value receive_batch(napi_env env, napi_callback_info info) {
   return result(env, received);
 }
 
-static napi_value single(napi_env env, napi_callback_info info) {
-  struct call call;
-  int32_t socket;
-  uint8_t *data;
-  size_t length;
-  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &socket) ||
-      !bytes(env, call.argument[1], &data, &length))
-    return NULL;
-  return result(env, fdp_single(socket, data, length));
-}
+OF_INTEGER_AND_BYTES(single, socket, data, length, fdp_single(socket, data, length))
 
 /* ---- endpoints -------------------------------------------------------------------------------------------------- */
 
@@ -242,16 +246,7 @@ static int accept_into(struct addon *addon, int listener) {
 
 OF_INTEGER(accept_from, fd, accept_into(addon, fd))
 
-static napi_value name_of(napi_env env, napi_callback_info info) {
-  struct call call;
-  int32_t fd;
-  uint8_t *name;
-  size_t room;
-  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
-      !bytes(env, call.argument[1], &name, &room))
-    return NULL;
-  return result(env, fdp_name(fd, (char *)name, room));
-}
+OF_INTEGER_AND_BYTES(name_of, fd, name, room, fdp_name(fd, (char *)name, room))
 
 static napi_value set_mode(napi_env env, napi_callback_info info) {
   struct call call;
@@ -301,16 +296,8 @@ static napi_value tcp_listen(napi_env env, napi_callback_info info) {
   return result(env, owned(call.addon, fdp_tcp_listen((char *)address, port, flags, backlog)));
 }
 
-static napi_value tcp_name(napi_env env, napi_callback_info info) {
-  struct call call;
-  int32_t fd;
-  uint8_t *into;
-  size_t room;
-  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
-      !bytes(env, call.argument[1], &into, &room))
-    return NULL;
-  return result(env, room < sizeof(struct fdp_address) ? -EINVAL : fdp_tcp_name(fd, (struct fdp_address *)into));
-}
+OF_INTEGER_AND_BYTES(tcp_name, fd, into, room,
+                     room < sizeof(struct fdp_address) ? -EINVAL : fdp_tcp_name(fd, (struct fdp_address *)into))
 
 static_assert(sizeof(struct fdp_address) == 50, "src/native/addon.ts has this number");
 
@@ -334,16 +321,7 @@ static napi_value accept_many(napi_env env, napi_callback_info info) {
   return result(env, accepted);
 }
 
-static napi_value peek_bytes(napi_env env, napi_callback_info info) {
-  struct call call;
-  int32_t fd;
-  uint8_t *into;
-  size_t room;
-  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd) ||
-      !bytes(env, call.argument[1], &into, &room))
-    return NULL;
-  return result(env, fdp_peek_bytes(fd, into, room));
-}
+OF_INTEGER_AND_BYTES(peek_bytes, fd, into, room, fdp_peek_bytes(fd, into, room))
 
 /* ---- descriptors ------------------------------------------------------------------------------------------------ */
 
