@@ -16,9 +16,11 @@ const PASSED_ON = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2
  * promise. Resolves with the exit code as a shell has it.
  */
 export async function runProgram([name, ...args]: readonly string[], fds: readonly number[]): Promise<number> {
-  const child = spawn(name!, args, { stdio: ['inherit', 'inherit', 'inherit', ...fds] });
-  const stop = passSignalsOn(child);
+  let child: ChildProcess;
+  // Before there is a program: it may provoke a signal as soon as it runs, even before spawn() has returned.
+  const stop = passSignalsOn(() => child);
   try {
+    child = spawn(name!, args, { stdio: ['inherit', 'inherit', 'inherit', ...fds] });
     return await new Promise((resolve) => {
       child.once('error', (error) => resolve(notStarted(name!, error)));
       child.once('exit', (code, signal) => resolve(exitCode(code, signal)));
@@ -40,9 +42,9 @@ export function notStarted(name: string, error: NodeJS.ErrnoException): number {
 }
 
 /** Until the function that it returns is called. */
-function passSignalsOn(child: ChildProcess): () => void {
+function passSignalsOn(child: () => ChildProcess): () => void {
   const passOn = (signal: NodeJS.Signals): void => {
-    if (!isFromTerminal(signal)) child.kill(signal);
+    if (!isFromTerminal(signal)) child().kill(signal);
   };
   for (const signal of PASSED_ON) process.on(signal, passOn);
   return () => PASSED_ON.forEach((signal) => process.off(signal, passOn));

@@ -7,8 +7,8 @@ import { test } from '../support/test.js';
 const text = readFileSync(fileURLToPath(new URL('../../../docs/command.md', import.meta.url)), 'utf8');
 
 /**
- * Examples of the document: each command after `$ `, and `> ` for its further lines, with what it writes. `…` is
- * anything.
+ * Examples of the document: each command after `$ `, and `> ` for its further lines, with what it writes. `…` stands
+ * for any text, and alone in a line for any number of lines.
  */
 for (const [index, [, example]] of [...text.matchAll(/^```console\n(.*?)^```$/gms)].entries())
   test(`example ${index + 1} of docs/command.md writes what stands there: ${example!.split('\n')[0]}`, async () => {
@@ -17,7 +17,8 @@ for (const [index, [, example]] of [...text.matchAll(/^```console\n(.*?)^```$/gm
       .map(([lines]) => `code=$?; printf '%s' ${quoted(lines)}; (exit $code)\n${lines.replaceAll(/^[$>] /gm, '')}`)
       .join('');
     const { stdout } = await folder.shell(script);
-    assert.match(stdout, new RegExp(`^${example!.split('…').map(escaped).join('[^]*?')}$`), stdout);
+    const expected = escaped(example!).replaceAll(/^…\n/gm, '(?:.*\n)*?').replaceAll('…', '[^]*?');
+    assert.match(stdout, new RegExp(`^${expected}$`), stdout);
   });
 
 /** Each section "fdpasser NAME" begins with a block of the command's usage. */

@@ -82,11 +82,11 @@ function count(text: string): number {
 
 async function supervise(plan: Plan, control: string | undefined, status: StatusFile): Promise<number> {
   const supervisor = new Supervisor(plan, status);
-  const server = control === undefined ? undefined : serveControl(control, supervisor);
   process.on('SIGHUP', () => supervisor.reload());
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => supervisor.signal(signal));
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)
     process.on(signal, () => supervisor.end(isFromTerminal(signal) ? undefined : signal));
+  const server = control === undefined ? undefined : serveControl(control, supervisor);
   try {
     return await supervisor.run();
   } finally {
