@@ -9,21 +9,22 @@ export interface Abortable {
 
 export const ABORTABLE: Names<Abortable> = { signal: true };
 
-/** Throws when the signal is none, or was aborted already. */
+/** Throws if the value is no AbortSignal, or if it is aborted already. */
 export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal === undefined) return;
   if (!isSignal(signal)) throw invalidType('options.signal', 'an AbortSignal', signal);
   if (signal.aborted) throw aborted(signal);
 }
 
-/** One of another realm (a `vm` context, Jest) is no instance of this one's class. */
+/** Looks at the members, because a signal of another realm (a `vm` context, Jest) is no instance of our AbortSignal. */
 function isSignal(value: unknown): value is AbortSignal {
   return typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
 }
 
 /**
- * A promise that `options.signal` can abort; it rejects with whatever is wrong with the options, too. `begin` is given
- * what settles it, for later, and returns what is called with the `AbortError` when the signal aborts before that.
+ * Returns a promise that `options.signal` can abort. It also rejects if the options are invalid. `begin` starts the
+ * work. It is given the two functions that settle the promise, and returns the function that cancels the work. That one
+ * is called with the `AbortError` if the signal aborts before the promise is settled.
  */
 export function abortable<T>(
   options: Abortable,
@@ -50,20 +51,23 @@ export function abortable<T>(
       );
       if (settled) return;
       stop = onAbort(signal, cancel);
-      if (signal?.aborted) cancel(aborted(signal)); // by code of the caller's, which `begin` ran
+      // `begin` may run code of the caller's, which may abort the signal.
+      if (signal?.aborted) cancel(aborted(signal));
     } catch (error) {
-      // Its frames are few, and the caller's should be among them. What a value's own code threw, a toJSON say, stays
-      // as it is.
+      // A stack trace keeps few frames, so this one begins at the caller. An error without a code was thrown by the
+      // caller's own code (a toJSON, say), and stays as it is.
       if (isNativeError(error) && 'code' in error) Error.captureStackTrace(error, abortable);
       throw error;
     }
   });
 }
 
-/** Whom each signal cancels. It has one listener, since Node warns of more than ten. */
+/**
+ * The functions that each signal calls when it aborts. A signal gets one listener, because Node warns of more than ten.
+ */
 const cancels = new WeakMap<AbortSignal, Set<(error: Error) => void>>();
 
-/** Calls `cancel` with the `AbortError` when the signal aborts, until the function it returns is called. */
+/** Calls `cancel` with the `AbortError` when the signal aborts. The function returned ends this. */
 export function onAbort(signal: AbortSignal | undefined, cancel: (error: Error) => void): () => void {
   if (signal === undefined) return () => {};
   const waiting = cancels.get(signal) ?? listenTo(signal);

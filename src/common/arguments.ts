@@ -20,10 +20,13 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
   return withCode(new RangeError(message), 'ERR_OUT_OF_RANGE');
 }
 
-/** The names of all options of a kind, each `true`. The type sees to it that none is missing. */
+/** The names of all options in `T`, each with `true`. The compiler refuses a list in which one is missing. */
 export type Names<T> = Readonly<Record<keyof T, true>>;
 
-/** Returns options that are an object, or throws; with `names`, also for an option that has none of these. */
+/**
+ * Returns the options if they are an object, and throws otherwise. With `names`, it also throws if the options have a
+ * name that is not among them.
+ */
 export function checkOptions<T extends object>(options: T, names?: Names<T>): T {
   if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
   if (names !== undefined) for (const name in options) if (!Object.hasOwn(names, name)) throw noOption(name, names);
@@ -39,7 +42,7 @@ export function checkBoolean(name: string, value: boolean): void {
   if (typeof value !== 'boolean') throw invalidType(name, 'a boolean', value);
 }
 
-/** Returns the value if it is an integer within these bounds. */
+/** Returns the value if it is an integer within these bounds, and throws otherwise. */
 export function checkInteger(name: string, value: number, least: number, most: number): number {
   if (typeof value !== 'number') throw invalidType(name, 'a number', value);
   if (!Number.isInteger(value) || value < least || value > most)
@@ -47,6 +50,7 @@ export function checkInteger(name: string, value: number, least: number, most: n
   return value;
 }
 
+/** How a message shows a value that was passed in. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'object' && value !== null) return `an instance of ${value.constructor?.name ?? 'Object'}`;

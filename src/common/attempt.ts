@@ -1,6 +1,6 @@
 /**
- * Does one step of an ending, which goes on whatever fails in it. Nobody is left to throw to: that is a process
- * warning.
+ * Does one step of closing something. The next steps must be done even if this one fails, and there is no caller to
+ * throw to. So an error becomes a process warning.
  */
 export function attempt(step: () => void): void {
   try {

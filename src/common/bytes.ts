@@ -3,8 +3,8 @@ import { invalidType } from './arguments.js';
 import { detached } from '../errors.js';
 
 /**
- * A view of a caller's Buffer or Uint8Array, also of one from another realm (a `vm` context, Jest). Throws
- * `ERR_INVALID_ARG_TYPE` for anything else, and `ERR_FDPASSER_DETACHED` when its bytes are there no more.
+ * Returns a view of a caller's Buffer or Uint8Array, which may come from another realm (a `vm` context, Jest). Throws
+ * `ERR_INVALID_ARG_TYPE` for anything else, and `ERR_FDPASSER_DETACHED` if its bytes are no longer there.
  */
 export function viewOf(name: string, value: Uint8Array, expected = 'a Buffer or Uint8Array'): Buffer {
   if (!isUint8Array(value)) throw invalidType(name, expected, value);
@@ -12,7 +12,7 @@ export function viewOf(name: string, value: Uint8Array, expected = 'a Buffer or 
   return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }
 
-/** Whether the bytes were transferred elsewhere, or their buffer was made too short for them. */
+/** Whether the bytes were transferred elsewhere, or their buffer was made too short to hold them. */
 export function isGone(bytes: Uint8Array): boolean {
   if (bytes.length > 0) return false;
   try {
@@ -23,6 +23,6 @@ export function isGone(bytes: Uint8Array): boolean {
   }
 }
 
-// Looks at the array itself: no property of it tells an empty one from one whose bytes are gone.
-// oxlint-disable-next-line typescript/unbound-method -- it is called with an array
+// `keys` throws if the bytes are gone. The properties of such an array are the same as those of an empty one.
+// oxlint-disable-next-line typescript/unbound-method -- it is called with an array as `this`
 const { keys } = Uint8Array.prototype;

@@ -1,7 +1,7 @@
 /**
- * An iterator over what `next` brings, until `ended`. Where `failure` tells what broke the source, it throws that,
- * whatever `next` says of a source that is closed. Leaving the loop takes back a `next` that is still pending, so that
- * nothing is lost that a later one could bring.
+ * An iterator over what `next` brings. If `next` fails, the iterator ends when `ended` returns true, and otherwise
+ * throws the error that `failure` returns, or that of `next` if there is none. When the loop is left, a pending `next`
+ * is aborted, so that what it would have taken is left for a later one.
  */
 export function iterate<T>(
   next: (signal: AbortSignal) => Promise<T>,

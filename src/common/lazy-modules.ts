@@ -1,16 +1,16 @@
 import type { Cluster } from 'node:cluster';
 
 /**
- * Node's modules that few programs need, loaded when one does: importing them here would more than double what it takes
- * to load this library. `util` and `module` are loaded, but importing them reads all that they export, and so loads
- * more.
+ * Modules of Node that few programs need, each loaded at its first use. Importing them here would more than double the
+ * time that this library takes to load. Node has loaded `util` and `module` already, but an import of them reads all
+ * their exports, and that loads more modules.
  */
 export const builtin = {
   get childProcess() {
     return process.getBuiltinModule('node:child_process');
   },
   get cluster(): Cluster {
-    // Its exports, which the types have as default.
+    // The types declare what the module exports as its default export.
     return process.getBuiltinModule('node:cluster') as unknown as Cluster;
   },
   get crypto() {

@@ -1,23 +1,23 @@
-/** What can stand in a queue. */
+/** The base class of what a queue holds. */
 export class Queued {
-  /** Where in the ring, when it stands in one. */
+  /** Its place in the ring, while it is in a queue. */
   place = 0;
 }
 
 const NONE: never[] = [];
 const SMALLEST = 16;
-/** A ring larger than this is given up when it is empty. */
+/** A ring of more places than this is replaced by a small one when it becomes empty. */
 const WORTH_KEEPING = 4096;
 
 /**
- * First in, first out, with removal from anywhere, each in constant time. What is removed leaves a gap, passed over
- * later.
+ * A queue: first in, first out. Removal from any place is possible too, and each operation takes constant time on
+ * average. What is removed leaves a gap, which is skipped later.
  */
 export class Queue<T extends Queued> {
-  /** Its length is a power of two, or 0 before there was anything. */
+  /** Its length is a power of two, or 0 until something is added. */
   #ring: (T | undefined)[] = NONE;
   #mask = -1;
-  // Places, of which the lowest bits count: of the first in line, and behind the last.
+  // The place of the first item, and the place behind the last one. Their lowest bits are the index in the ring.
   #head = 0;
   #tail = 0;
   #length = 0;
@@ -30,7 +30,7 @@ export class Queue<T extends Queued> {
     return this.#next(this.#head);
   }
 
-  /** The one behind `item`. */
+  /** The item behind `item`. */
   after(item: T): T | undefined {
     return this.#next(item.place + 1);
   }
@@ -54,11 +54,11 @@ export class Queue<T extends Queued> {
     return item;
   }
 
-  /** Takes an item out, wherever it stands; false when it does not stand in this queue. */
+  /** Takes an item out, wherever it is. Returns false if it is not in this queue. */
   remove(item: T): boolean {
     if (this.#ring[item.place & this.#mask] !== item) return false;
     this.#clear(item.place);
-    // A gap at either end is passed over now, and not again at each look.
+    // A gap at either end is skipped here once, so that no later search has to skip it.
     while (this.#tail > this.#head && this.#ring[(this.#tail - 1) & this.#mask] === undefined) this.#tail--;
     while (this.#tail > this.#head && this.#ring[this.#head & this.#mask] === undefined) this.#head++;
     return true;
@@ -84,7 +84,7 @@ export class Queue<T extends Queued> {
     if (this.#length === 0 && this.#mask >= WORTH_KEEPING) this.#renew(SMALLEST);
   }
 
-  /** Closes the gaps, in a larger ring unless they were many. */
+  /** Closes the gaps. The ring doubles if at least half of its places hold items, and keeps its size otherwise. */
   #makeRoom(): void {
     const size = this.#ring.length;
     this.#renew(Math.max(SMALLEST, this.#length * 2 > this.#mask ? size * 2 : size));
@@ -94,7 +94,7 @@ export class Queue<T extends Queued> {
     const ring = emptyRing<T>(size);
     let tail = 0;
     for (let item = this.first; item !== undefined; item = this.after(item)) ring[tail++] = item;
-    // Places are read while the items are gone through, and so changed only after.
+    // The loop above reads the places, so they are changed only after it.
     for (let place = 0; place < tail; place++) ring[place]!.place = place;
     this.#ring = ring;
     this.#mask = size - 1;

@@ -1,15 +1,18 @@
 /**
- * The addon as TypeScript sees it: `native/addon.c`, function for function. What each does, and who owns what after it,
- * stands in `native/fdpasser.h`.
+ * The types of what `native/addon.c` exports, function by function. `native/fdpasser.h` says what each function does,
+ * and who owns what afterwards.
  *
  * A function that returns a number returns a negative errno when it fails.
  */
 export interface Addon {
-  /** `struct fdp_batch`: what sends and receives carry. One a thread, used by one call at a time. */
+  /**
+   * `struct fdp_batch`: the descriptors and sizes that one call takes or returns. Each thread has one, which is used by
+   * one call at a time.
+   */
   readonly batch: ArrayBuffer;
 
   socketType(socket: number): number;
-  /** Returns what `detach` needs. */
+  /** Sets the options that receiving needs. Returns what `detach` needs to put them back. */
   attach(socket: number): number;
   detach(socket: number, attached: number): void;
   send(socket: number, bytes: Uint8Array, messages: number): number;
@@ -27,53 +30,61 @@ export interface Addon {
   single(socket: number, bytes: Uint8Array): number;
   endSending(socket: number): number;
 
-  /** Leaves both ends in the batch's descriptors. */
+  /** Writes both ends to the descriptors of the batch. */
   pair(type: number): number;
   listen(type: number, name: Uint8Array, mode: number, backlog: number): number;
   connect(type: number, name: Uint8Array): number;
   accept(listener: number): number;
   name(socket: number, into: Uint8Array): number;
-  /** The address ends with a NUL. `flags`: `IPV6_ONLY` and `REUSE_PORT`. */
+  /** The address ends with a NUL. `flags` combines `IPV6_ONLY` and `REUSE_PORT`. */
   tcpListen(address: Uint8Array, port: number, flags: number, backlog: number): number;
-  /** Leaves one `struct fdp_address` in the bytes. */
+  /** Writes one `struct fdp_address` to the bytes. */
   tcpName(socket: number, into: Uint8Array): number;
-  /** Leaves connections in the batch's descriptors, and their addresses in the bytes. */
+  /** Writes the connections to the descriptors of the batch, and their addresses to the bytes. */
   acceptMany(listener: number, most: number, into: Uint8Array): number;
-  /** Fills the bytes with the first ones that wait to be read, which go on waiting. */
+  /** Copies the first bytes that wait to be read, and leaves them unread. */
   peekBytes(socket: number, into: Uint8Array): number;
   /** The path ends with a NUL. */
   setMode(path: Uint8Array, bound: number, mode: number): number;
   /** The name of the file ends with a NUL. */
   lock(file: Uint8Array): number;
-  /** Leaves pid, uid and gid in the batch's descriptors. */
+  /** Writes pid, uid and gid to the first three descriptors of the batch. */
   peer(socket: number): number;
 
-  /** Takes ownership of an open number; `-EEXIST` when it has an owner in this process. */
+  /** Takes ownership of an open number. `-EEXIST`: it has an owner in this process. */
   adopt(fd: number, closer: Closer): number;
   /** Gives up ownership, leaving the descriptor open. */
   release(fd: number): void;
-  /** An object of the runtime is about to own it, and `release` follows. -1: it does not come to that. */
+  /**
+   * Says that an object of the runtime is about to own the number, and that `release` will follow. -1 takes that back.
+   */
   handOver(fd: number): void;
-  /** Closes a descriptor and gives up its ownership. One that is lent is closed when the last loan is over. */
+  /** Closes a descriptor and gives up its ownership. If it is lent, it is closed when the last loan ends. */
   close(fd: number): number;
-  /** The same of a socket that nobody else has: its peer, or its name, is free of it at once. */
+  /**
+   * Does the same for a socket that no other process and no duplicate shares. Its peer is told, or its name is free,
+   * before this returns.
+   */
   closeAlone(fd: number): number;
-  /** As `close` for so many in the batch's descriptors, without word of any that was not open. */
+  /**
+   * Does what `close` does for the first `count` descriptors of the batch. It reports no error for one that is not
+   * open.
+   */
   closeAll(count: number): void;
   /**
-   * Closes what is open there, and puts a file in its place for somebody to close by the number, who then says
-   * `vacated`.
+   * Closes what is open at the number, and puts another file in its place, which somebody then closes by the number.
+   * `vacated` says that this was done.
    */
   vacate(fd: number): number;
   vacated(fd: number): void;
 
-  /** Borrows a number: its owner's close waits. Returns its identity; `-EEXIST` when its owner has let go of it. */
+  /** Borrows a number, so that its owner's close waits. Returns its identity. `-EEXIST`: its owner has let go of it. */
   lend(fd: number): number;
-  /** Whether that closed it. `identity` is what `lend` returned. */
+  /** Ends a loan. Returns 1 if that closed the number, 0 otherwise. `identity` is what `lend` returned. */
   endLoan(fd: number, identity: number): number;
-  /** In any thread. */
+  /** Returns 1 if any thread of the process borrows the number, 0 otherwise. */
   isLent(fd: number): number;
-  /** Of the file that is open there: equal for the same file. */
+  /** Returns the identity of the file that is open at the number: the same for the same file, another for another. */
   identity(fd: number): number;
 
   check(fd: number): number;
@@ -85,17 +96,18 @@ export interface Addon {
   closeOnExec(fd: number): number;
   setNonblocking(fd: number): number;
   setBlocking(fd: number): number;
-  /** A new descriptor for this process itself; `-ENOSYS` where there is none. */
+  /** Returns a new descriptor that stands for this process (pidfd_open(2)). `-ENOSYS`: the system has none. */
   pidfd(): number;
-  /** A new socket to ask the kernel of sockets with; `-ENOSYS` where there is none. */
+  /** Returns a new socket for asking the kernel about sockets (sock_diag(7)). `-ENOSYS`: the system has none. */
   diagSocket(): number;
 
   tableSlots(): number;
   growTable(slots: number): number;
 
   /**
-   * Before anything is watched: the poller that has a thread, which then runs, or libuv's. `woken` is told that the
-   * thread has something to `deliver`, and not again before that was called.
+   * Chooses the poller, before anything is watched: the one with a thread of its own, which this starts, or libuv's.
+   * The thread's poller calls `woken` when there is something to `deliver`, and calls it again only after `deliver` was
+   * called.
    */
   usePoller(thread: boolean, woken: () => void): number;
   deliver(): void;
@@ -105,7 +117,7 @@ export interface Addon {
   unwatch(watch: Watch): void;
 }
 
-/** A watched descriptor; of no use after `unwatch`. */
+/** A watched descriptor. It must not be used after `unwatch`. */
 export interface Watch {
   readonly opaque: unique symbol;
 }
@@ -115,12 +127,12 @@ export const READABLE = 1;
 export const WRITABLE = 2;
 export const STOPPED = 4;
 
-/** Flags of `tcpListen`, and the bytes of one `struct fdp_address`, as in `native/fdpasser.h`. */
+/** Flags of `tcpListen`, and the size of one `struct fdp_address` in bytes, as in `native/fdpasser.h`. */
 export const IPV6_ONLY = 1;
 export const REUSE_PORT = 2;
 export const ADDRESS_BYTES = 50;
 
-/** What may be done with a descriptor, as in `native/fdpasser.h`. */
+/** The directions in which a descriptor is open, as in `native/fdpasser.h`. */
 export const READ = 1;
 export const WRITE = 2;
 

@@ -26,25 +26,25 @@ const KINDS = [
 ] as const;
 
 /**
- * What an open file is. `'symlink'` is one that was opened itself, with `O_PATH`; `'socket'` is a socket of any other
- * family or type, or the path of one that was opened with `O_PATH`; `'anonymous'` has no file behind it at all
- * (eventfd, epoll, pidfd, …). A memfd is a `'file'`.
+ * What an open file is. Three kinds need a word: `'symlink'` is a symbolic link that was itself opened, with `O_PATH`.
+ * `'socket'` is a socket of another family or type, or a socket's path that was opened with `O_PATH`. `'anonymous'` has
+ * no file behind it (eventfd, epoll, pidfd and the like). A memfd is a `'file'`.
  */
 export type Kind = (typeof KINDS)[number];
 
-/** The number of the option `type` for the core. */
+/** The number by which the core knows the option `type`. Throws `ERR_INVALID_ARG_VALUE` if there is no such type. */
 export function typeNumber(type: SocketType): number {
   const number = SOCKET_TYPES.indexOf(type);
   if (number < 0) throw invalidValue('options.type', SOCKET_TYPES.map((name) => `'${name}'`).join(' or '), type);
   return number;
 }
 
-/** The type that the core told. */
+/** The type for a number that the core returned. */
 export function typeOf(number: number): SocketType {
   return SOCKET_TYPES[number]!;
 }
 
-/** The kind that the core told. */
+/** The kind for a number that the core returned. */
 export function kindOf(number: number): Kind {
   return KINDS[number]!;
 }

@@ -16,12 +16,12 @@ import { choosePoller } from './poller.js';
 import { runtime } from './runtime.js';
 
 /**
- * Where this code is. A bundler may have left nothing there; looking for files by a name of its own, it would copy
- * them.
+ * The URL of this file, or undefined where a bundler has removed it. It is used by this name alone, because bundlers
+ * copy the files that they find named beside `import.meta.url`.
  */
 const here = import.meta.url as string | undefined;
 
-/** The first that loads of those that are here. */
+/** Loads the first core that is here and can be loaded. */
 function load(): Addon {
   if (process.platform === 'win32') throw windows();
   if (here === undefined) throw bundledAway();
@@ -40,7 +40,7 @@ function load(): Addon {
   throw isBundled() ? bundledAway() : addonMissing(target());
 }
 
-/** Whether this code is in a file of somebody else's, so that what belongs to it is not beside it. */
+/** Whether this code was bundled into a file of another package, so that the core is not beside it. */
 function isBundled(): boolean {
   try {
     const { name } = JSON.parse(readFileSync(beside('package.json'), 'utf8')) as { name?: unknown };
@@ -50,12 +50,12 @@ function isBundled(): boolean {
   }
 }
 
-/** The path of a file of the package, from either of the folders that hold this code. */
+/** The path of a file of the package. Both folders that hold this code are two levels below the package's own. */
 function beside(name: string): string {
   return fileURLToPath(new URL(`../../${name}`, here));
 }
 
-/** As `require` does, which takes eight times as long in Node. */
+/** Loads a core. In Node, `process.dlopen` takes an eighth of the time that `require` takes. */
 function open(file: string): Addon {
   checkLength(file);
   if (runtime !== 'node') return builtin.module.createRequire(here!)(file) as Addon;
@@ -64,7 +64,10 @@ function open(file: string): Addon {
   return module.exports;
 }
 
-/** What `npx fdpasser build` made, or a build of a clone: whoever compiled one wants that. Then the package's. */
+/**
+ * The files that may be the core. First comes what `npx fdpasser build` or a build of a clone has made, because whoever
+ * compiled a core wants that one. Then comes the one in the package.
+ */
 function* candidates(): Generator<string> {
   for (const folder of [`build/${process.platform}-${process.arch}`, `prebuilds/${target()}`]) {
     const file = beside(`${folder}/fdpasser.node`);
@@ -73,12 +76,13 @@ function* candidates(): Generator<string> {
 }
 
 /**
- * Throws when a file of ELF is shorter than it says. The system's loader would map what is not there, and the process
- * would die of SIGBUS. Linkers put the table of sections last.
+ * Throws if an ELF file is shorter than its header says. The system's loader would map what is not there, and the
+ * process would die of SIGBUS. The table of sections is what linkers put last, so its end is the end of the file.
  */
 function checkLength(file: string): void {
   const header = beginning(file);
-  if (header.length < 64 || header.toString('latin1', 0, 4) !== '\x7fELF') return; // the loader says what is wrong
+  // Of any other file the loader itself says what is wrong.
+  if (header.length < 64 || header.toString('latin1', 0, 4) !== '\x7fELF') return;
   const view = new DataView(header.buffer, header.byteOffset);
   const wide = header[4] === 2;
   const little = header[5] === 1;
@@ -89,15 +93,16 @@ function checkLength(file: string): void {
   if (is < whole) throw new Error(`the file is cut short, at ${is} of its ${whole} bytes`);
 }
 
-/** Cores differ by system, processor and, on Linux, C library. */
+/** The folder of the core for this process. There is one for each system, processor and, on Linux, C library. */
 function target(): string {
   const { platform, arch } = process;
   return platform === 'linux' ? `linux-${arch}-${libc()}` : `${platform}-${arch}`;
 }
 
 /**
- * The C library of this process. Its program file names the loader that belongs to it near the beginning; reading that
- * takes a fraction of a millisecond. Where it cannot be read, or tells nothing, Node's report does, in some.
+ * The C library of this process. The program's file names the matching loader near its beginning, and reading that
+ * takes a fraction of a millisecond. If the file cannot be read, or does not name the loader, Node's report is asked,
+ * which takes some milliseconds.
  */
 function libc(): 'glibc' | 'musl' {
   const loader = /\/ld-(linux|musl)-/.exec(beginning(process.execPath).toString('latin1'))?.[1];
@@ -106,7 +111,7 @@ function libc(): 'glibc' | 'musl' {
   return report.header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
 }
 
-/** Empty where it cannot be read. */
+/** The first bytes of a file. Empty if it cannot be read. */
 function beginning(file: string): Buffer {
   const bytes = Buffer.alloc(4096);
   try {
@@ -117,7 +122,7 @@ function beginning(file: string): Buffer {
       closeSync(fd);
     }
   } catch {
-    return Buffer.alloc(0); // the permission model may forbid it
+    return Buffer.alloc(0); // Node's permission model may forbid it.
   }
 }
 
@@ -127,8 +132,8 @@ export const addon: Addon = load();
 const deliver = (): void => addon.deliver();
 
 /**
- * Node and Bun call again, without letting the loop turn, as long as the poller's thread has something new. Deno lets
- * it turn, and its `setImmediate` is slow.
+ * Node and Bun call a thread's function again and again as long as the thread has something new, and the event loop
+ * does not turn. `setImmediate` lets it turn. Deno lets it turn by itself, and its `setImmediate` is slow.
  */
 const woken = runtime === 'deno' ? deliver : (): void => void setImmediate(deliver);
 
@@ -137,7 +142,10 @@ if (started < 0) throw pollerFailed(started);
 
 const ints = new Int32Array(addon.batch);
 
-/** The thread's `struct fdp_batch`, field by field. Whoever calls the addon fills or reads it at once. */
+/**
+ * The fields of this thread's `struct fdp_batch`. Whoever calls the addon must fill them just before the call, and read
+ * them just after it.
+ */
 export const batch = {
   tail: ints.subarray(0, 1),
   size: ints.subarray(1, 1 + MAX_MESSAGES),

@@ -1,10 +1,13 @@
 import { noSuchPoller } from '../errors.js';
 import { runtime } from './runtime.js';
 
-/** What tells of events: libuv on the environment's own loop, or a thread for the whole process. */
+/** The source of events: libuv on the environment's own loop, or one thread for the whole process. */
 export type Poller = 'uv' | 'thread';
 
-/** The one that suits the runtime, or the one that the environment variable `FDPASSER_POLLER` names. */
+/**
+ * The poller that the environment variable `FDPASSER_POLLER` names, or else the one that suits the runtime. Throws
+ * `ERR_FDPASSER_POLLER` if it names none, or one that does not work here.
+ */
 export function choosePoller(): Poller {
   const wanted = process.env['FDPASSER_POLLER'];
   switch (wanted) {
@@ -12,7 +15,7 @@ export function choosePoller(): Poller {
     case '':
       return runtime === 'node' ? 'uv' : 'thread';
     case 'uv':
-      // Bun has libuv's names, and calling them aborts it; Deno's answer once and late.
+      // Bun has libuv's functions, and aborts when one is called. Deno's report an event once, and late.
       if (runtime !== 'node') throw noSuchPoller(wanted, `${runtime} has no libuv that works`);
       return wanted;
     case 'thread':
