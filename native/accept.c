@@ -20,7 +20,7 @@ int fdp_prepared_after(int fd, int nonblocking) {
 int fdp_next_connection(int listener, struct sockaddr *peer, socklen_t *size) {
   int fd;
 #ifdef SOCK_CLOEXEC
-  static atomic_int refused; /* by a sandbox: then it does not even look at the descriptor */
+  static atomic_int refused; /* a sandbox refuses accept4: then it does so even for a descriptor that is not open */
   socklen_t room = size ? *size : 0;
   while (!atomic_load(&refused)) {
     fd = accept4(listener, peer, size, SOCK_CLOEXEC | SOCK_NONBLOCK);

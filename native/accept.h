@@ -4,12 +4,12 @@
 
 #include <sys/socket.h>
 
-/* Makes a descriptor just made close-on-exec, and non-blocking if asked; closes it if that fails. `fd` may be negative,
- * with errno. Returns it or a negative errno. */
+/* Makes a new descriptor close-on-exec, and non-blocking if asked. Returns it, or a negative errno after closing it.
+ * `fd` may be what a failed call returned: then errno says why. */
 int fdp_prepared_after(int fd, int nonblocking);
 
-/* The next connection of a listener that is non-blocking: close-on-exec and non-blocking too. Both of `peer` and `size`
- * as for accept(2). */
+/* Accepts the next connection of a non-blocking listener, and makes it close-on-exec and non-blocking. `peer` and
+ * `size` are those of accept(2). */
 int fdp_next_connection(int listener, struct sockaddr *peer, socklen_t *size);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Node-API on one side, fdpasser.h on the other: conversions, and the life of one environment (the main thread or a
- * worker). The typed view of what is exported here is src/native/addon.ts.
+ * Connects Node-API to fdpasser.h: it converts arguments and results, and handles the life of one environment (the main
+ * thread or a worker). src/native/addon.ts has the types of what is exported here.
  */
 #include "fdpasser.h"
 
@@ -17,12 +17,12 @@ struct watch;
 struct addon {
   napi_env env;
   napi_async_context context;
-  napi_async_cleanup_hook_handle hook; /* of the poller on libuv */
-  struct fdp_batch *batch;             /* inside an ArrayBuffer that the exports hold */
+  napi_async_cleanup_hook_handle hook; /* used by the poller on libuv */
+  struct fdp_batch *batch;             /* inside an ArrayBuffer that the exports keep alive */
   struct fdp_ledger ledger;
   const struct fdp_poller *poller;
   void *loop;
-  struct fdp_mailbox *mailbox; /* the loop of the poller that has a thread */
+  struct fdp_mailbox *mailbox; /* what the poller with a thread has as its loop */
   napi_threadsafe_function wake;
   struct watch *watches;
   int ended;
@@ -38,7 +38,7 @@ struct watch {
 
 /* ---- conversions ------------------------------------------------------------------------------------------------ */
 
-/* Whether a Node-API call went well; if not, an exception is pending. */
+/* Whether a Node-API call succeeded. If not, an exception is pending. */
 static int ok(napi_env env, napi_status status) {
   if (status == napi_ok)
     return 1;
@@ -88,16 +88,16 @@ static napi_value result(napi_env env, int number) {
   return ok(env, napi_create_int32(env, number, &value)) ? value : NULL;
 }
 
-/* These now belong to this environment, and came from there. */
+/* Records that these numbers belong to this environment from now on, and came from `origin`. */
 static void own(struct addon *addon, const int32_t *fd, int count, fdp_origin origin) {
   fdp_ledger_take(&addon->ledger, fd, count);
   for (int i = 0; i < count; i++) {
-    fdp_forget_origin(fd[i]); /* of a number that something else has closed */
+    fdp_forget_origin(fd[i]); /* from an earlier use of the number, which something else has closed */
     fdp_set_origin(fd[i], origin);
   }
 }
 
-/* A descriptor that now belongs to this environment, or an errno. */
+/* Records the same of one descriptor, unless it is an errno. Returns it. */
 static int owned_from(struct addon *addon, int fd, fdp_origin origin) {
   if (fd >= 0)
     own(addon, &fd, 1, origin);
@@ -106,7 +106,8 @@ static int owned_from(struct addon *addon, int fd, fdp_origin origin) {
 
 static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0); }
 
-/* Defines an exported function of one integer, by the name that the expression has for it. */
+/* Defines an exported function that takes one integer and returns `expression`, in which the integer has the name
+ * `number`. */
 #define OF_INTEGER(name, number, expression)                                      \
   static napi_value name(napi_env env, napi_callback_info info) {                 \
     struct call call;                                                             \
@@ -118,7 +119,7 @@ static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0);
     return result(env, (expression));                                             \
   }
 
-/* The same for `name(number, bytes)`. */
+/* Does the same for a function that takes an integer and bytes. */
 #define OF_INTEGER_AND_BYTES(name, number, data, length, expression)                \
   static napi_value name(napi_env env, napi_callback_info info) {                   \
     struct call call;                                                               \
@@ -135,7 +136,7 @@ static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0);
 
 OF_INTEGER(socket_type_of, fd, fdp_socket_type(fd))
 
-/* From now on what comes through it is its peer's. */
+/* Attaches to a socket. What comes through it has a new origin, which stands for its peer. */
 static int attach_to(int fd) {
   int result = fdp_attach(fd);
   if (result >= 0)
@@ -268,7 +269,7 @@ static napi_value lock(napi_env env, napi_callback_info info) {
   return result(env, owned(call.addon, fdp_lock((char *)file)));
 }
 
-/* Leaves pid, uid and gid in the batch. */
+/* Writes pid, uid and gid to the batch. */
 static int peer_into(struct addon *addon, int fd) {
   struct fdp_peer peer;
   int error = fdp_peer(fd, &peer);
@@ -301,7 +302,7 @@ OF_INTEGER_AND_BYTES(tcp_name, fd, into, room,
 
 static_assert(sizeof(struct fdp_address) == 50, "src/native/addon.ts has this number");
 
-/* Leaves the connections in the batch, and their addresses in the bytes. */
+/* Writes the connections to the batch, and their addresses to the bytes. */
 static napi_value accept_many(napi_env env, napi_callback_info info) {
   struct call call;
   int32_t listener, most;
@@ -359,7 +360,7 @@ static int vacate_owned(struct addon *addon, int fd) {
 
 OF_INTEGER(vacate, fd, vacate_owned(addon, fd))
 
-/* Identities have more bits than what the others return. */
+/* Identities have more bits than the results of the other functions. */
 static napi_value identity_of(napi_env env, napi_callback_info info, int lend) {
   struct call call;
   int32_t fd;
@@ -423,7 +424,8 @@ static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
     return;
   if (ok(env, napi_get_reference_value(env, watch->callback, &callback)) && ok(env, napi_get_global(env, &receiver)) &&
       ok(env, napi_create_int32(env, events, &argument))) {
-    /* Deno writes the result, wanted or not, and gives another status than Node when there is an exception. */
+    /* Deno always writes the result, so it needs a place. If there is an exception, its status is not the same as
+     * Node's. */
     napi_status status = napi_make_callback(env, watch->addon->context, receiver, callback, 1, &argument, &nothing);
     bool thrown = false;
     napi_value error;
@@ -434,7 +436,7 @@ static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
   napi_close_handle_scope(env, scope);
 }
 
-/* Frees what an ended environment had here, when nothing is left that refers to it. */
+/* Frees what an ended environment had here, once nothing refers to it any more. */
 static void finish(struct addon *addon) {
   if (!addon->ended || addon->watches || addon->wake)
     return;
@@ -524,7 +526,8 @@ static napi_value unwatch(napi_env env, napi_callback_info info) {
 
 /* ---- the environment -------------------------------------------------------------------------------------------- */
 
-/* Stops watching, then closes what the environment owned. JavaScript has stopped for good, at whatever instant. */
+/* Stops watching, then closes what the environment owned. JavaScript may have been stopped at any moment, and does not
+ * run again. */
 static void end(struct addon *addon) {
   for (struct watch *watch = addon->watches, *next; watch; watch = next) {
     next = watch->next;
@@ -538,7 +541,8 @@ static void end(struct addon *addon) {
 
 /* ---- libuv's poller --------------------------------------------------------------------------------------------- */
 
-/* Node aborts when an environment ends before its libuv handles are closed, so this hook is over only then. */
+/* Node aborts if an environment ends before its libuv handles are closed. So this hook is finished only when they are
+ * closed. */
 static void on_uv_end(napi_async_cleanup_hook_handle hook, void *data) {
   (void)hook;
   end(data);
@@ -576,7 +580,7 @@ static napi_value deliver(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* Also called, without an environment, for what is left when it has ended. */
+/* Called for each wake-up. For those that remain when the environment has ended it is called without an environment. */
 static void on_wake(napi_env env, napi_value woken, void *context, void *nothing) {
   struct addon *addon = context;
   napi_value receiver, result_of_it;
@@ -594,8 +598,8 @@ static void on_wake_gone(napi_env env, void *nothing, void *context) {
 }
 
 /*
- * Closes the mailbox before the thread-safe function is gone, which the poller's thread would otherwise still call. The
- * memory goes with that function.
+ * Closes the mailbox before the thread-safe function ends, because the poller's thread would still call that function.
+ * The memory is freed when the function has ended.
  */
 static void on_thread_end(void *data) {
   struct addon *addon = data;
@@ -608,8 +612,8 @@ static void on_thread_end(void *data) {
 }
 
 /*
- * What was added last to an environment ends first, so the hook comes after the function. It is not of the asynchronous
- * kind: those must be removed when they are over, and Deno frees them by itself then.
+ * An environment ends first what was added to it last, so the hook is added after the function. It is no asynchronous
+ * hook: those must be removed when they have finished, but Deno frees them itself.
  */
 static napi_value use_thread(napi_env env, struct addon *addon, napi_value woken) {
   const struct fdp_mailbox_owner owner = {.wake = wake, .hold = hold, .data = addon};
@@ -628,8 +632,9 @@ static napi_value use_thread(napi_env env, struct addon *addon, napi_value woken
   return result(env, 0);
 }
 
-/* Which one, before anything is watched: true for the one that has a thread, with what it calls when there is something
- * to deliver. Of two copies of the JavaScript in one environment the first decides. */
+/* Chooses the poller, before anything is watched. The first argument is true for the poller with a thread, which calls
+ * the second one when there is something to deliver. If two copies of the JavaScript are in one environment, the first
+ * one to call this decides. */
 static napi_value use_poller(napi_env env, napi_callback_info info) {
   struct call call;
   bool thread;
@@ -658,8 +663,8 @@ static int export_batch(napi_env env, napi_value exports, struct addon *addon) {
   return 1;
 }
 
-/* A worker that ends unloads its addons, and another thread may be in this one. Elsewhere the linker's nodelete keeps
- * it. */
+/* Keeps the addon loaded. The end of a worker unloads its addons, and another thread may be running this one. On
+ * systems other than macOS the linker's option nodelete does this. */
 static void stay_loaded(void) {
 #ifdef __APPLE__
   Dl_info self;

@@ -16,11 +16,11 @@
 #endif
 
 static int close_here(int fd) {
-  /* Never again after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
+  /* Never repeated after EINTR: Linux has freed the number by then (close(2)), and another thread may have it. */
   return close(fd) && errno != EINTR ? -errno : 0;
 }
 
-/* Closes numbers in a row by one call, where the system has it (close_range(2), Linux 5.9) and lets it through. */
+/* Closes consecutive numbers by one call, if the system has it (close_range(2), Linux 5.9) and a sandbox allows it. */
 void fdp_close_rows(const int32_t *fd, int count) {
   for (int i = 0, row; i < count; i += row) {
     for (row = 1; i + row < count && fd[i + row] == fd[i] + row; row++)
@@ -34,7 +34,7 @@ void fdp_close_rows(const int32_t *fd, int count) {
   }
 }
 
-/* ---- what was made here, and may be slow all the same ------------------------------------------------------------ */
+/* ---- what was made here, and may be slow nevertheless ------------------------------------------------------------ */
 
 static int is_readable(int fd) {
   struct pollfd state = {.fd = fd, .events = POLLIN};
@@ -47,19 +47,21 @@ static int is_stream(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM;
 }
 
-/* Whether anything lies in a Unix socket. What cannot be told is taken to be so. */
+/* Whether anything unread is in a Unix socket. If that cannot be told, the answer is yes. */
 static int has_unread(int fd) {
   int bytes;
-  /* Counted, not peeked at: whoever shares the socket may be peeking. A stream that has ended is readable, too. */
+  /* Counts instead of peeking, because whoever shares the socket may be peeking. A stream that has ended is readable
+   * too, so that is not asked. */
   if (is_stream(fd) && ioctl(fd, FIONREAD, &bytes) == 0)
     return bytes > 0;
   return is_readable(fd);
 }
 
-/* Whether descriptors lie in a Unix socket. */
+/* Whether descriptors are in a Unix socket. */
 static int has_descriptors(int fd) {
 #ifdef __linux__
-  /* unix_show_fdinfo in Linux's net/unix/af_unix.c. Nothing else takes nothing and sees behind the first message. */
+  /* unix_show_fdinfo in Linux's net/unix/af_unix.c. Nothing else takes nothing and also sees what is behind the first
+   * message. */
   char path[40], text[512];
   snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
   int info = open(path, O_RDONLY | O_CLOEXEC);
@@ -75,15 +77,15 @@ static int has_descriptors(int fd) {
 #endif
 }
 
-/* SO_LINGER makes the last close of a connection wait for bytes to be acknowledged (socket(7)), and the last close of a
- * Unix socket is also that of the descriptors which nobody has received from it. */
+/* Whether the last close of a socket may wait. SO_LINGER makes that of a connection wait until bytes are acknowledged
+ * (socket(7)). That of a Unix socket is also the last close of the descriptors in it that nobody has received. */
 static int may_wait(int fd) {
   struct linger linger;
   socklen_t length = sizeof linger;
   int domain = fdp_domain(fd);
   if (domain != AF_UNIX)
     return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff && linger.l_linger > 0;
-  /* Linux 5.10 counts no descriptors in a backlog. */
+  /* Linux 5.10 does not count the descriptors in a backlog. */
   return fdp_listening(fd) ? is_readable(fd) : has_unread(fd) && has_descriptors(fd);
 }
 
@@ -97,8 +99,8 @@ struct verdict {
 };
 
 /*
- * A peer can change everything about what it shares, between any question and the close. So of what came from a peer,
- * or has one at its other end, only what it is counts.
+ * A peer can change everything about a file that it shares, even between a question and the close. So for what came
+ * from a peer, or has one at its other end, only its type counts.
  */
 #if FDP_LANDING
 
@@ -128,19 +130,21 @@ static enum where by_cost(int fd, int foreign) {
 
 #endif
 
-/* Also forgets where the number came from: it is about to be somebody else's. */
+/* Decides where to close a number. Also forgets the number's origin, because somebody else is about to have the number.
+ */
 static struct verdict judge(int fd) {
   fdp_origin from = fdp_origin_of(fd), through = fdp_origin_through(fd), lane = from;
   enum where where = by_cost(fd, from || through);
   if (from || through)
     fdp_forget_origin(fd);
-  /* The end of a connection goes behind what came through it only if more of that lies in it. */
+  /* A connection waits in the lane of what came through it only if more of that is still in it. */
   if (where != HERE && through)
     lane = has_descriptors(fd) ? through : 0;
   return (struct verdict){where, where != HERE && !lane ? fdp_new_origin() : lane};
 }
 
-/* Where no thread can be had. Whoever shares the socket may miss its lingering, so a thread is better. */
+/* Closes a socket here if there is no thread. Others who share the socket lose its lingering, so a thread is preferred.
+ */
 static int close_without_lingering(int fd) {
   struct linger off = {0, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
@@ -175,7 +179,7 @@ int fdp_close(int fd) {
   }
 }
 
-/* Closes the first of them, as many as can be closed together, and returns how many. */
+/* Closes as many of the first numbers as can be closed together, and returns how many. */
 static int close_some(const int32_t *fd, int count) {
   int32_t here[FDP_MAX_FDS], landing[FDP_MAX_FDS];
   int here_count = 0, landing_count = 0, i;
@@ -231,7 +235,7 @@ void fdp_close_lost(int socket, const int32_t *fd, int count) {
 
 enum { AT_ONCE = 64, MOST_ROUNDS = 32 };
 
-/* Takes connections out of the backlog of a listener that lets nobody in any more. Returns whether none is left. */
+/* Takes connections out of the backlog of a listener that has been shut down. Returns whether none is left. */
 static int empty_backlog(int listener, fdp_origin origin) {
   int32_t fd[AT_ONCE];
   for (int round = 0, last = 0; round < MOST_ROUNDS; round++) {
@@ -248,7 +252,7 @@ static int empty_backlog(int listener, fdp_origin origin) {
   return 0;
 }
 
-/* The same of what lies in a socket of datagrams. */
+/* Does the same with the messages in a datagram socket. */
 static int empty_queue(int socket, fdp_origin origin) {
   enum { STRIDE = 1 << 16 };
   const struct fdp_demand one = {1, 1, 1, FDP_MAX_FDS, STRIDE};
@@ -269,8 +273,9 @@ static int empty_queue(int socket, fdp_origin origin) {
 }
 
 /*
- * Once it is shut down nothing more comes in. So what is found empty then stays so, and its close cannot wait; and the
- * peer hears of the end as by a close. But where something lies unread the peer is to hear that, by the close alone.
+ * Whether a socket can be closed here without waiting; shuts it down to find out. Nothing more comes in after that, so
+ * a socket that is then found empty stays empty, and its close cannot wait. The peer is told of the end as by a close.
+ * But if something is unread, the peer must be told that, and only the close itself does.
  */
 static int is_quickly_closed(int fd, fdp_origin origin) {
   int type;

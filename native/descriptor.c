@@ -1,4 +1,4 @@
-/* What can be asked of, and done to, one descriptor. */
+/* Questions about one descriptor, and changes to it. */
 #include "fdpasser.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #endif
 #ifdef __linux__
 #include <sys/syscall.h>
-/* Of linux/netlink.h, which not every C library comes with. */
+/* From linux/netlink.h, which not every C library comes with. */
 enum { SOCK_DIAG = 4 };
 #endif
 
@@ -26,12 +26,12 @@ int fdp_domain(int fd) {
   socklen_t length = sizeof name;
   if (getsockname(fd, (struct sockaddr *)&name, &length))
     return -errno;
-  return length ? name.ss_family : AF_UNIX; /* AIX has no name at all for one of AF_UNIX */
+  return length ? name.ss_family : AF_UNIX; /* AIX gives a socket of AF_UNIX no name at all */
 #endif
 }
 
 #ifndef __APPLE__
-/* Of a number opened with O_PATH most calls say EBADF, even of a file. */
+/* Whether a number was opened with O_PATH. Most calls return EBADF for it, even if it is a file. */
 static int is_place(int fd) {
   int error = errno, place = fdp_access(fd) == 0;
   errno = error;
@@ -41,7 +41,7 @@ static int is_place(int fd) {
 
 int fdp_listening(int fd) {
 #ifdef __APPLE__
-  /* getsockopt does not know SO_ACCEPTCONN there, though the headers do; the socket's own flags tell. */
+  /* macOS has SO_ACCEPTCONN in its headers, but getsockopt does not know it. The socket's own flags tell. */
   struct stat status;
   struct socket_fdinfo info;
   if (fstat(fd, &status))
@@ -56,7 +56,7 @@ int fdp_listening(int fd) {
   socklen_t length = sizeof listening;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length))
     return errno == ENOTSOCK || (errno == EBADF && is_place(fd)) ? 0 : -errno;
-  return listening != 0; /* the BSDs give the flag's own value */
+  return listening != 0; /* the BSDs return the flag itself, not 1 */
 #endif
 }
 

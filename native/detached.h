@@ -1,10 +1,10 @@
-/* Threads of the core's own. */
+/* Threads that the core starts. */
 #ifndef FDP_DETACHED_H
 #define FDP_DETACHED_H
 
 /*
- * Starts a thread that nobody joins and that takes no signals: those are for the process's other threads.
- * 0, or -EAGAIN: it could not be started.
+ * Starts a thread that nobody joins. It takes no signals, which are for the other threads of the process. Returns 0, or
+ * -EAGAIN if it could not be started.
  */
 int fdp_detached(void *(*body)(void *), void *argument);
 

@@ -1,9 +1,9 @@
 /*
- * The contract between the C core and whoever drives it.
+ * The contract between the C core and its caller.
  *
- * Every function makes its system calls once, restarted only after EINTR, never blocks, and returns a count or a
- * descriptor (>= 0) or a negative errno. None retries or queues: that is the caller's.
- * Every descriptor made here is close-on-exec: from its first instant where the system has a way to say so.
+ * No function blocks. Each makes its system calls once, and repeats one only after EINTR. Each returns a count or a
+ * descriptor (>= 0), or a negative errno. None retries or queues: that is left to the caller. Every descriptor made
+ * here is close-on-exec, from the moment it exists if the system can do that.
  */
 #ifndef FDPASSER_H
 #define FDPASSER_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether descriptors can be closed from where they lie in a socket: see lane.c. */
+/* Whether the last close of a descriptor can be left to a thread by sending it through a socket: see lane.c. */
 #if defined(__linux__) && !defined(FDP_BSD43) && !defined(FDP_SYSV)
 #define FDP_LANDING 1
 #else
@@ -19,16 +19,16 @@
 #endif
 
 enum {
-  FDP_MAX_FDS = 253,    /* what Linux takes in one message: SCM_MAX_FD in include/net/scm.h */
-  FDP_MAX_MESSAGES = 64 /* how many messages one call carries */
+  FDP_MAX_FDS = 253,    /* the most that Linux takes in one message: SCM_MAX_FD in include/net/scm.h */
+  FDP_MAX_MESSAGES = 64 /* the most messages in one call */
 };
 
 /*
- * Many messages at once. Message i has size[i] bytes and count[i] descriptors; the descriptors of all messages stand
- * one after the other in fd.
+ * Many messages. Message i has size[i] bytes and count[i] descriptors. The descriptors of all messages follow one
+ * another in fd.
  */
 struct fdp_batch {
-  int32_t tail; /* after a send: how many bytes the kernel took of the last message that it took */
+  int32_t tail; /* after a send: how many bytes of the last message taken the kernel took */
   int32_t size[FDP_MAX_MESSAGES];
   int32_t count[FDP_MAX_MESSAGES];
   int32_t fd[FDP_MAX_MESSAGES * FDP_MAX_FDS];
@@ -38,106 +38,111 @@ struct fdp_batch {
 
 enum fdp_type { FDP_STREAM, FDP_SEQPACKET, FDP_DGRAM };
 
-/* The fdp_type of a socket that can pass descriptors. -ENOTSOCK: not a socket. -EAFNOSUPPORT: not AF_UNIX. -EINVAL: it
- * listens. */
+/* Returns the fdp_type of a socket that can pass descriptors. -ENOTSOCK: it is no socket. -EAFNOSUPPORT: it is not of
+ * AF_UNIX. -EINVAL: it listens. */
 int fdp_socket_type(int socket);
 
 /*
- * Makes such a socket ready for fdp_receive. This sets options that all who share it have: how MSG_PEEK works, that
- * bytes out of band come in line, and that the kernel adds no credentials and the like. Returns what fdp_detach needs
- * to put them back.
+ * Makes such a socket ready for fdp_receive. This sets options that everyone who shares the socket sees: how MSG_PEEK
+ * works, that bytes out of band come in line, and that the kernel adds no credentials or the like. Returns what
+ * fdp_detach needs to put the options back.
  */
 int fdp_attach(int socket);
 void fdp_detach(int socket, int attached);
 
 /*
- * Sends the first `messages` of the batch, their bytes standing one after the other in `bytes`. Borrows the
- * descriptors: they are the caller's before and after.
+ * Sends the first `messages` messages of the batch, whose bytes follow one another in `bytes`. Borrows the descriptors:
+ * they are the caller's before and after.
  *
- * Returns n > 0 when the kernel took messages 0..n-1: all of each but, on a stream, of the last only batch->tail bytes.
- * Its descriptors went with its first byte, so the rest of its bytes must be sent without them.
- * On an error nothing was taken; the error concerns message 0.
+ * Returns n > 0 if the kernel took messages 0 to n-1. It took each of them whole, except that on a stream it may have
+ * taken only the first batch->tail bytes of the last one. The descriptors of that message went with its first byte, so
+ * the rest of its bytes must be sent without them. On an error nothing was taken, and the error concerns message 0.
  */
 int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages);
 
-/* How much fdp_receive may take. */
+/* Limits of one fdp_receive. */
 struct fdp_demand {
-  int messages;    /* at most so many, up to FDP_MAX_MESSAGES; 1 on a packet socket */
-  int descriptors; /* stop after the message that brings as many as these, or more */
-  int expected;    /* descriptors in each message but the first: more end the call before that message. Where the system
-                    * cannot peek one message comes a call, and this says how many slots it needs in a small table */
-  int room;        /* descriptors in the first message: more are -EMFILE, where the system can peek */
-  uint32_t stride; /* room for the bytes of each message */
+  int messages;    /* the most messages, up to FDP_MAX_MESSAGES; 1 on a packet socket */
+  int descriptors; /* the call ends after the message with which this many descriptors have come, or more */
+  /* The most descriptors in each message but the first: a message with more ends the call before it. A system that
+   * cannot peek takes one message in each call, and needs this many free slots for it in a small table. */
+  int expected;
+  int room; /* the most descriptors in the first message. If it has more, a system that can peek returns -EMFILE */
+  uint32_t stride; /* the most bytes of each message */
 };
 
 /*
- * Receives messages. The bytes of message i stand at bytes + i * stride.
+ * Receives messages. The bytes of message i are at bytes + i * stride.
  *
- * Returns n > 0 with n messages; the caller then owns every descriptor in the batch. 0: the peer has ended and nothing
- * is left to read. -EMFILE: no room in this process's descriptor table (or the system's); the message is still in the
- * kernel, whole. After any error no descriptor is open that was not before. On a stream, a message longer than the
- * stride arrives as its first bytes with all its descriptors, and the rest follows as plain bytes. -EACCES: a security
- * module keeps something of it from this process, for good; it is still in the kernel. -EMSGSIZE: a packet
- * longer than the stride; it is still in the kernel. -EIO: descriptors are lost, because the kernel ran out of memory,
- * somebody else reads from this socket or, where the system cannot peek, slots were taken during the call. After any
- * other error all that was not received yet is still there.
+ * Returns n > 0 if n messages were received. The caller then owns every descriptor in the batch. Returns 0 if the peer
+ * has ended and nothing is left to read.
  *
- * One reader per socket: two that receive at the same time would each get what both peeked.
+ * After any error no descriptor is open that was not open before. What was not received is still in the kernel, except
+ * after -EIO. -EMFILE: the descriptor table of this process, or of the system, has no room for the message. -EACCES: a
+ * security module keeps something in the message from this process, each time. -EMSGSIZE: a packet is longer than the
+ * stride. -EIO: descriptors are lost. The kernel ran out of memory, or somebody else reads from this socket, or, on a
+ * system that cannot peek, slots were taken during the call.
+ *
+ * On a stream, a message longer than the stride arrives as its first bytes with all its descriptors. The rest follows
+ * as plain bytes.
+ *
+ * A socket must have one reader: of two that receive at the same time, each would get what both had peeked at.
  */
 int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch);
 
-/* The peer will find the end after what was sent (shutdown(2)); it can go on sending. */
+/* Ends one direction: the peer finds the end after all that was sent (shutdown(2)), and can go on sending. */
 int fdp_end_sending(int socket);
 
-/* Tells, taking nothing, what a receive would find: 1 something, 0 the end, -EAGAIN nothing yet, or the socket's error.
- */
+/* Says what a receive would find, and takes nothing. 1: something. 0: the end. -EAGAIN: nothing yet. Otherwise the
+ * socket's error. */
 int fdp_pending(int socket);
 
-/* 1 when the peer has gone altogether: it sends nothing more, and takes nothing. 0, or a negative errno. A datagram
- * socket has no such end. */
+/* Returns 1 if the peer has ended both directions, so that it neither sends nor takes anything more. Otherwise 0, or a
+ * negative errno. A datagram socket has no such end. */
 int fdp_hung_up(int socket);
 
-/* Whether what a receive would bring first is all that is there, so that the descriptors in the socket are those of one
- * message: 1, or 0 for "no" and for "it cannot be told". Takes nothing, and may write to the bytes. */
+/* Returns 1 if the socket holds one message and no more, so that all descriptors in it belong to that message. Returns
+ * 0 if it holds more, or if that cannot be told. Takes nothing, and may write to the bytes. */
 int fdp_single(int socket, uint8_t *bytes, size_t length);
 
 /* ---- endpoints: where sockets come from ----------------------------------------------------------------------- */
 
-/* A connected, blocking pair. On success the caller owns both; on failure none is open. */
+/* Makes a connected, blocking pair. On success the caller owns both. On failure none is open. */
 int fdp_pair(enum fdp_type type, int pair[2]);
 
 /*
- * A non-blocking socket bound to `name` (`length` bytes; a first NUL makes the name abstract) and, unless a datagram
- * socket, listening. A path gets `mode` before anyone can see it. -ENAMETOOLONG: the name does not fit.
- * -EAFNOSUPPORT: a name is abstract, and that is Linux's alone.
+ * Makes a non-blocking socket that is bound to `name` (`length` bytes; a first NUL makes the name abstract). It
+ * listens, unless it is a datagram socket. A path gets `mode` before anyone can see it. -ENAMETOOLONG: the name does
+ * not fit. -EAFNOSUPPORT: the name is abstract, and only Linux has such names.
  */
 int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mode, int backlog);
 
-/* A non-blocking socket connected to `name`. -EAGAIN: the listener's backlog is full; try again later. */
+/* Makes a non-blocking socket that is connected to `name`. -EAGAIN: the listener's backlog is full; try again later. */
 int fdp_connect(enum fdp_type type, const char *name, size_t length);
 
-/* The next connection, non-blocking. -EAGAIN: none waits. -EMFILE, -ENFILE: it waits on in the backlog. -EINVAL: none
- * will come, since somebody who shares the listener has shut it down (shutdown(2)). */
+/* Accepts the next connection, and makes it non-blocking. -EAGAIN: none waits. -EMFILE, -ENFILE: there is no slot for
+ * it, and it stays in the backlog. -EINVAL: none will come, because somebody who shares the listener has shut it down
+ * (shutdown(2)). */
 int fdp_accept(int listener);
 
-/* The name that a socket is bound to: the path without its NUL, or the bytes of an abstract name, its first NUL among
- * them. Returns how many; 0: it has none. */
+/* Copies the name that a socket is bound to: a path without its NUL, or the bytes of an abstract name with its first
+ * NUL. Returns how many bytes; 0 if it has no name. */
 int fdp_name(int socket, char *name, size_t room);
 
-/* Gives the socket at the path this mode; -ESTALE when what is there has permissions beyond `bound`, those that it was
- * bound with, or is no socket. Linux alone needs it: elsewhere bind gives the whole mode. */
+/* Gives the socket at the path this mode. -ESTALE: what is there is no socket, or has permissions beyond `bound`, with
+ * which ours was bound. Only Linux needs this: elsewhere bind gives the path its final mode. */
 int fdp_set_mode(const char *path, unsigned bound, unsigned mode);
 
-/* Makes the file unless it is there, and locks it until the descriptor returned is closed (flock(2)). Whoever has the
- * lock removes the file before that. -EAGAIN: another has it, or had it until now. */
+/* Makes the file unless it exists, and locks it until the returned descriptor is closed (flock(2)). The holder of the
+ * lock removes the file before that. -EAGAIN: somebody else holds the lock, or has just given it up. */
 int fdp_lock(const char *file);
 
 struct fdp_peer {
   uint32_t pid, uid, gid;
 };
 
-/* Who connected, listened or made the pair (SO_PEERCRED in unix(7)). -ENOTCONN: nobody yet. A pid of 0: the system does
- * not say. */
+/* The process that connected, listened or made the pair (SO_PEERCRED in unix(7)). -ENOTCONN: nobody has connected yet.
+ * A pid of 0 means that the system does not tell it. */
 int fdp_peer(int socket, struct fdp_peer *peer);
 
 /* ---- tcp.c: listeners and connections of IP --------------------------------------------------------------------- */
@@ -152,28 +157,30 @@ struct fdp_address {
 enum { FDP_IPV6_ONLY = 1, FDP_REUSE_PORT = 2 };
 
 /*
- * A non-blocking socket that listens on a numeric address of IPv4 or IPv6, which ends with a NUL; port 0 is a free one.
- * `flags`: FDP_IPV6_ONLY, and FDP_REUSE_PORT, with which several sockets share the connections of a port. -EINVAL: no
- * such address. -EOPNOTSUPP: the system does not share them out.
+ * Makes a non-blocking socket that listens on a numeric address of IPv4 or IPv6, which ends with a NUL. Port 0 stands
+ * for a free one. `flags` combines FDP_IPV6_ONLY and FDP_REUSE_PORT; with the latter, several sockets share the
+ * connections of a port. -EINVAL: the address is none. -EOPNOTSUPP: the system cannot share connections so.
  */
 int fdp_tcp_listen(const char *address, int port, int flags, int backlog);
 
-/* What a socket is bound to. -EAFNOSUPPORT: it is none of IP. */
+/* Tells what a socket is bound to. -EAFNOSUPPORT: it is no socket of IP. */
 int fdp_tcp_name(int socket, struct fdp_address *name);
 
 /*
- * Accepts the connections that wait, at most so many, and looks at no more: each non-blocking, with its peer's address.
- * Returns how many; the caller owns them. A connection that has ended in the backlog is passed over. -EAGAIN: none
- * waits. -ECONNABORTED: only such as have ended. -EMFILE, -ENFILE: no room for one, and they wait on in the backlog.
+ * Accepts connections that wait, at most `most`, and tries no oftener than that. Each is non-blocking, and comes with
+ * its peer's address. Returns how many; the caller owns them. A connection that has ended in the backlog is skipped.
+ * -EAGAIN: none waits. -ECONNABORTED: all those looked at had ended. -EMFILE, -ENFILE: there is no slot, and the
+ * connections stay in the backlog.
  */
 int fdp_accept_many(int listener, int most, int32_t *fd, struct fdp_address *peer);
 
-/* Copies the first bytes that a receive would bring, and leaves them there: how many, 0 at the end, -EAGAIN. */
+/* Copies the first bytes that a receive would bring, and leaves them there. Returns how many; 0 at the end. -EAGAIN:
+ * nothing is there yet. */
 int fdp_peek_bytes(int socket, uint8_t *bytes, size_t length);
 
 /* ---- one descriptor -------------------------------------------------------------------------------------------- */
 
-/* In the order of the names in src/descriptor/owned-fd.ts. */
+/* In the order of the names in src/native/kinds.ts. */
 enum fdp_kind {
   FDP_FILE,
   FDP_DIRECTORY,
@@ -196,8 +203,9 @@ enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
 /* ---- closing ---------------------------------------------------------------------------------------------------- */
 
 /*
- * Which peer an open number came from. Whatever it is, that peer may see to it that its last close waits, so those wait
- * in a lane of their own. 0 is nobody: made here, or come from elsewhere. Noted for the whole process, by number.
+ * Says from which peer an open number came. A peer can make the last close of what it sent wait, whatever that is. So
+ * such closes wait in a lane of that peer's own. 0 stands for no peer: the descriptor was made here, or came in another
+ * way. Origins are noted by number, for the whole process.
  */
 typedef uint32_t fdp_origin;
 
@@ -205,69 +213,74 @@ fdp_origin fdp_new_origin(void);
 fdp_origin fdp_origin_of(int fd);
 void fdp_set_origin(int fd, fdp_origin origin);
 
-/* What is received through a socket, or accepted from it, has this origin; 0 when it is no such socket. */
+/* The origin of what is received through a socket, or accepted from it. 0 if the socket has none. */
 fdp_origin fdp_origin_through(int socket);
 void fdp_set_origin_through(int socket, fdp_origin origin);
 
-/* The number is not ours any more, or new. fdp_close and its like do this by themselves. */
+/* Forgets the origin of a number that is no longer ours, or has just been opened. fdp_close and its like do this
+ * themselves. */
 void fdp_forget_origin(int fd);
 
-/* Whether so much of that origin waits to be closed that nothing more should be taken from it. */
+/* Whether so many descriptors of that origin wait to be closed that nothing more should be received from it. */
 int fdp_is_crowded(fdp_origin origin);
 
 #if FDP_LANDING
-/* Opens the two numbers that closing needs for good, so that no close needs another. Once, before anything is received.
- */
+/* Opens the two descriptors that closing needs, so that no later close needs a free number. They stay open. To be
+ * called once, before anything is received. */
 void fdp_prepare_landing(void);
 #endif
 
 /*
- * The number must not be used any more whatever this returns, but for -EBADF. On Linux nothing in which a peer had any
- * part is closed for the last time here, unless it is known never to wait: the number is free when this returns, and a
- * thread drops what it was. Of a file whose file system may act on each close, the thread makes the close itself, and
- * the number is free a little later; likewise where the system's bound on descriptors in flight is reached. Only where
- * no thread can be started at all is it closed here, without lingering, and may wait.
+ * Closes a number. Unless this returns -EBADF, the number must not be used any more.
+ *
+ * On Linux the caller never makes a last close that may wait. What came from a peer, or has a peer at its other end, is
+ * dropped by a thread, unless it is known never to wait; the number is free when this returns. If the file system may
+ * act at each close, the thread closes the number itself, and the number is free a little later. The same is done if
+ * the system's limit on descriptors in flight is reached. Only if no thread can be started is the number closed here,
+ * without lingering, and then this may wait.
  */
 int fdp_close(int fd);
-/* The same for several. Numbers in a row are closed by one call, and errors are not told. */
+/* Does the same for several numbers. Consecutive numbers are closed by one call, and no errors are reported. */
 void fdp_close_all(const int32_t *fd, int count);
 #if FDP_LANDING
-/* Of what was peeked at in a socket and is still there: none of these is the last close. */
+/* Closes descriptors that a peek at a socket has made, while the message is still in it. None of these closes is the
+ * last one. */
 void fdp_close_peeked(int socket, const int32_t *fd, int count);
 #endif
-/* Of what came out of a socket, and is not handed on. */
+/* Closes descriptors that were received from a socket and will not be handed to anyone. */
 void fdp_close_lost(int socket, const int32_t *fd, int count);
 /*
- * Closes a socket that nobody else has, in this process or another. Its peer hears of it before this returns, and a
- * listener lets nobody in any more and has its name free, whatever lies in it. What is no socket of AF_UNIX: as
- * fdp_close.
+ * Closes a socket that nobody else has, in this process or another. Before this returns, its peer is told; a listener
+ * accepts nobody any more, and its name is free. That holds whatever is in the socket. Anything but a socket of AF_UNIX
+ * is closed as by fdp_close.
  */
 int fdp_close_alone(int fd);
 
 /* ---- what one descriptor is ------------------------------------------------------------------------------------- */
 
-/* None of these asks the file system or the driver behind it, which may be the peer. */
+/* None of these functions asks the file system or the driver behind a descriptor, which the peer may be serving. */
 int fdp_kind(int fd);          /* an fdp_kind */
 int fdp_domain(int fd);        /* the address family of a socket */
 int fdp_listening(int fd);     /* 1 or 0 */
 int fdp_ipv6(int fd);          /* 1 for a socket of AF_INET6, else 0 */
-int fdp_access(int fd);        /* an fdp_direction, both, or 0: opened with O_PATH */
-int fdp_check(int fd);         /* 0 when it is open, else -EBADF */
-int64_t fdp_identity(int fd);  /* of its file: equal for the same one, else not. Does not wait for a file system */
+int fdp_access(int fd);        /* an fdp_direction, both of them, or 0 if it was opened with O_PATH */
+int fdp_check(int fd);         /* 0 if it is open, else -EBADF */
+int64_t fdp_identity(int fd);  /* the same for the same file, another for another. Never waits for a file system */
 int fdp_dup(int fd);           /* another descriptor of the same open file */
-int fdp_close_on_exec(int fd); /* sets it */
-int fdp_pidfd(void);           /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: none here */
-int fdp_diag_socket(void);     /* a new one to ask the kernel of sockets with (sock_diag(7)); -ENOSYS: none here */
-int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which all who share the open file see */
+int fdp_close_on_exec(int fd); /* sets close-on-exec */
+int fdp_pidfd(void);           /* a new descriptor for this process (pidfd_open(2)); -ENOSYS: the system has none */
+int fdp_diag_socket(void); /* a new socket for questions about sockets (sock_diag(7)); -ENOSYS: the system has none */
+int fdp_nonblocking(int fd, int flag); /* sets or clears O_NONBLOCK, which everyone who shares the open file sees */
 
 /* ---- the process's descriptor table ---------------------------------------------------------------------------- */
 
 /*
- * Growing the table stops a threaded process for as long as every CPU takes to pass a quiet point (expand_fdtable in
- * Linux's fs/file.c): 10 to 32 ms were seen inside recvmsg. So it is grown ahead of need, by a thread of its own.
+ * When the kernel grows the table of a process with threads, the thread that caused it waits until every CPU has passed
+ * a quiet point (expand_fdtable in Linux's fs/file.c). Inside recvmsg that took 10 to 32 ms. So a thread of its own
+ * grows the table before that is needed.
  */
-int fdp_table_slots(void);     /* how many numbers need no growing, as far as is known here */
-int fdp_table_grow(int slots); /* starts growing to so many, unless a growth is under way; 0 or a negative errno */
+int fdp_table_slots(void);     /* how many numbers the table has room for, as far as is known here */
+int fdp_table_grow(int slots); /* starts growing to this size, unless a growth is under way; 0 or a negative errno */
 
 /* ---- pollers: sources of events --------------------------------------------------------------------------------- */
 
@@ -277,116 +290,120 @@ struct fdp_watcher;
 typedef void (*fdp_ready)(struct fdp_watcher *watcher, void *data, int events);
 typedef void (*fdp_gone)(void *data);
 
-/* A watcher belongs to the thread that opened it, which alone calls these and is alone called by them. */
+/* A watcher belongs to the thread that opened it. Only that thread calls these functions, and its callbacks run there.
+ */
 struct fdp_poller {
   /*
-   * Watches nothing yet, and does not keep the loop alive. The descriptor must stay open until `close`.
-   * -EEXIST: something else watches the descriptor. -EPERM: it cannot be watched.
+   * Makes a watcher that watches nothing yet and does not keep the loop alive. The descriptor must stay open until
+   * `close`. -EEXIST: something else watches the descriptor. -EPERM: it cannot be watched.
    */
   int (*open)(void *loop, int fd, fdp_ready ready, void *data, struct fdp_watcher **watcher);
 
   /*
-   * Reports from now on, as long as they last, the events of the mask; what just ended may be reported once more. The
-   * end of the peer counts as readable. A socket error counts as all events and ends the watch, which FDP_STOPPED says:
-   * set the mask again.
+   * Reports the events of the mask from now on, again and again as long as they last. An event that has just ended may
+   * be reported once more. The end of the peer counts as readable. A socket error counts as all events, and ends the
+   * watch, which FDP_STOPPED says; to go on, set the mask again.
    */
   int (*set)(struct fdp_watcher *watcher, int events);
 
-  void (*keep_alive)(struct fdp_watcher *watcher, int flag); /* whether the loop lives on for it while it watches */
+  void (*keep_alive)(struct fdp_watcher *watcher, int flag); /* whether the loop stays alive while it watches */
 
   /*
-   * Nothing is reported any more and the descriptor may be closed at once; `gone` is told when the memory is free,
-   * which may be before this returns.
+   * Reports nothing any more, and the descriptor may be closed at once. `gone` is called when the memory is free, which
+   * may be before this returns.
    */
   void (*close)(struct fdp_watcher *watcher, fdp_gone gone);
 };
 
-/* Its loop is libuv's. -EEXIST is about that loop. -ENOSYS: there is no libuv here. */
+/* Its loop is libuv's. -EEXIST looks at that loop alone. -ENOSYS: this process has no libuv. */
 extern const struct fdp_poller fdp_uv_poller;
 
-/* Its loop is a mailbox. -EEXIST is about the watchers of the process whose descriptor is still open. */
+/* Its loop is a mailbox. -EEXIST looks at all watchers of the process whose descriptor is still open. */
 extern const struct fdp_poller fdp_thread_poller;
 
-/* Where the poller's thread leaves the events of one environment. */
+/* The place where the poller's thread leaves the events for one environment. */
 struct fdp_mailbox;
 
 struct fdp_mailbox_owner {
-  void (*wake)(void *data);           /* by the poller's thread: call fdp_mailbox_deliver soon. Must not call back */
-  void (*hold)(void *data, int flag); /* whether the loop must live on, which at first it need not */
+  void (*wake)(void *data);           /* by the poller's thread: arrange for fdp_mailbox_deliver. Must not call back */
+  void (*hold)(void *data, int flag); /* whether the loop must stay alive; at first it need not */
   void *data;
 };
 
 /* Starts the thread, unless it runs already. -EAGAIN: it could not be started. */
 int fdp_mailbox_open(const struct fdp_mailbox_owner *owner, struct fdp_mailbox **mailbox);
 
-/* Reports what is there, on the environment's thread. */
+/* Reports the events that are there. To be called on the environment's thread. */
 void fdp_mailbox_deliver(struct fdp_mailbox *mailbox);
 
-/* When its watchers are closed: `wake` is not called from then on. */
+/* To be called when its watchers are closed. `wake` is not called from then on. */
 void fdp_mailbox_close(struct fdp_mailbox *mailbox);
 
 /* ---- ledger: what one environment owns, and borrows ---------------------------------------------------------------
  */
 
 /*
- * The part of one JavaScript environment in the registry of the process (registry.h), so that no number gets two
- * owners, none is closed while somebody borrows it, and a worker terminated at any instant leaves none open: what
- * JavaScript knew is gone by then.
+ * The part that one JavaScript environment has in the registry of the process (registry.h). With it no number gets two
+ * owners, and none is closed while somebody borrows it. When a worker is terminated, at whatever moment, none of its
+ * numbers stays open, although what JavaScript knew of them is gone.
  */
 struct fdp_ledger {
   uint32_t owner;
   struct fdp_loans {
     int64_t identity;
     uint32_t count;
-  } * lent; /* what it borrows under each number, and how often */
+  } * lent; /* by number: what it borrows there, and how often */
   size_t size;
-  int handed; /* a number that it gives to another owner in this environment, and what it is; or -1 */
+  int handed; /* a number that it is giving to another owner in this environment, with its identity below; or -1 */
   int64_t identity;
 };
 
 /*
- * Who closes a number when the environment ends. FDP_OTHERS: somebody else. FDP_PERHAPS: the runtime does once the
- * environment has ended, or else it is ours.
+ * Who closes a number when the environment ends. FDP_OURS: this ledger. FDP_OTHERS: somebody else. FDP_PERHAPS: the
+ * runtime may close it after the environment has ended; if it does not, it is ours to close.
  */
 enum fdp_closer { FDP_OURS, FDP_OTHERS, FDP_PERHAPS };
 
 void fdp_ledger_open(struct fdp_ledger *ledger);
-/* The kernel has just given these numbers to this environment. */
+/* Records that the kernel has just given these numbers to this environment. */
 void fdp_ledger_take(struct fdp_ledger *ledger, const int32_t *fd, int count);
-/* -EBADF: nothing is open there. -EEXIST: it has an owner in this process. -ENOMEM: not recorded. */
+/* Becomes the owner of an open number. -EBADF: nothing is open there. -EEXIST: it has an owner in this process.
+ * -ENOMEM: it could not be recorded. */
 int fdp_ledger_adopt(struct fdp_ledger *ledger, int fd, enum fdp_closer closer);
-/* It has no owner any more, and stays open. */
+/* Gives up a number, which stays open. */
 void fdp_ledger_release(struct fdp_ledger *ledger, int fd);
-/* As fdp_close; but if somebody borrows it, whoever is the last to do so closes it. -EBADF also if it is not ours. */
+/* Does what fdp_close does. If somebody borrows the number, the end of the last loan closes it. -EBADF also if it is
+ * not ours. */
 int fdp_ledger_close(struct fdp_ledger *ledger, int fd);
-int fdp_ledger_close_alone(struct fdp_ledger *ledger, int fd); /* as fdp_close_alone, likewise */
-/* As fdp_close_all, likewise. Uses the room of `fd`. */
+int fdp_ledger_close_alone(struct fdp_ledger *ledger, int fd); /* the same with fdp_close_alone */
+/* The same with fdp_close_all. Overwrites `fd`. */
 void fdp_ledger_close_all(struct fdp_ledger *ledger, int32_t *fd, int count);
-/* An object of the runtime is about to own it, and then fdp_ledger_release is called. Either may come to its end. */
+/* Says that an object of the runtime is about to own the number, and that fdp_ledger_release will follow. The
+ * environment may end before or after that object owns it. -1 takes this back. */
 void fdp_ledger_hand_over(struct fdp_ledger *ledger, int fd);
 
 /*
- * Borrows a number: returns its identity. Loans of what was open there before are over. -EBADF. -EEXIST: its owner has
- * let go of it. -ENOMEM.
+ * Borrows a number, and returns its identity. If another file was open there before, the loans of that file end.
+ * -EBADF: it is not open. -EEXIST: its owner has let go of it. -ENOMEM: the loan could not be recorded.
  */
 int64_t fdp_ledger_lend(struct fdp_ledger *ledger, int fd);
-/* Returns whether that closed it. */
+/* Ends a loan. Returns whether that closed the number. */
 int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd, int64_t identity);
 int fdp_ledger_is_lent(int fd);
 
-/* Ends all loans, and closes what is ours to close. */
+/* Ends all loans, and closes every number that is ours to close. */
 void fdp_ledger_end(struct fdp_ledger *ledger);
 
 /*
- * Closes what is open there as fdp_close does, and leaves another file in its place. Whoever ought to closes that by
- * the number, and fdp_vacated tells so; it is closed when the thread ends unless that was done. On failure nothing has
- * changed.
+ * Closes what is open at the number, as fdp_close does, and puts another file in its place. The party that must close
+ * the number closes that file, and fdp_vacated says that it has. Without that, the file is closed when the thread ends.
+ * On failure nothing has changed.
  */
 int fdp_vacate(int fd);
 void fdp_vacated(int fd);
 /*
- * For want of a free number, or because somebody borrows it: closes what this owner has there when the thread ends,
- * unless it is another file by then, or when the last loan is over.
+ * For a number that cannot be vacated, because no number is free or somebody borrows it. What this owner has there is
+ * closed when the thread ends, unless it is another file by then, or when the last loan ends.
  */
 void fdp_leave(uint32_t owner, int fd);
 

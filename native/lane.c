@@ -1,9 +1,11 @@
 /*
- * What lands is sent through a pair of sockets to a keeper: a thread that has a descriptor table of its own. So the
- * close of its number here is not the last, returns at once, and frees the number. The keeper packs what it receives
- * into one socket for each lane, and when that one's turn comes a thread closes the socket, and the kernel drops in
- * that thread what lies in it. A number that has to be closed each time, not the last time alone, is handed over to a
- * thread of this table.
+ * To land a descriptor is to send it through a pair of sockets to the keeper: a thread that has a descriptor table of
+ * its own. Then the close of its number here is not the last close. So that close returns at once, and frees the
+ * number. The keeper packs what it receives into one socket for each lane. When a lane's turn comes, a thread closes
+ * that socket, and the kernel drops what is in it in that thread.
+ *
+ * Some files need more than the last close: their file system acts at each one. The number of such a file is handed
+ * over to a thread that shares this table.
  */
 #include "lane.h"
 #include "detached.h"
@@ -26,16 +28,16 @@
 
 enum {
   MOST_THREADS = 256,
-  MOST_WAITING = 1024,   /* of one origin */
-  MOST_HANDED_OVER = 16, /* of one origin: their numbers are taken */
-  IDLE = 500,            /* milliseconds that a thread waits for more */
+  MOST_WAITING = 1024,   /* descriptors of one origin */
+  MOST_HANDED_OVER = 16, /* descriptors of one origin whose numbers stay taken */
+  IDLE = 500,            /* milliseconds that a thread waits for more work */
   BUCKETS = 256,
 };
 
 struct place {
   struct place *next;
-  int out, in; /* the end that is sent into, and the other; `out` is -1 when nothing more goes in */
-  int count;   /* descriptors in it */
+  int out, in; /* the end that is sent into, and the other one; `out` is -1 when the place is full */
+  int count;   /* how many descriptors are in it */
 };
 
 struct number {
@@ -44,22 +46,22 @@ struct number {
 };
 
 struct lane {
-  struct lane *next; /* of its bucket */
+  struct lane *next; /* in its bucket */
   struct lane *next_ready;
   fdp_origin origin;
   struct place *first_place, *last_place;
   struct number *first_number, *last_number;
-  int waiting; /* descriptors, from when they are left here to the end of their close */
-  int numbers; /* of them, numbers */
-  int at_work; /* a thread is at it, or it stands in line */
+  int waiting; /* descriptors from the time they are left here until their close has ended */
+  int numbers; /* how many of these are numbers */
+  int at_work; /* a thread serves it, or it waits for one */
 };
 
-/* The lanes of one descriptor table, and the threads that have that table. */
+/* The lanes of one descriptor table, and the threads that share that table. */
 struct yard {
   struct lane *lanes[BUCKETS];
   struct lane *first_ready, *last_ready;
-  atomic_int waiting, numbers, places; /* in all of them */
-  int threads, idle;                   /* `idle` also counts one that is being started */
+  atomic_int waiting, numbers, places; /* sums over all lanes */
+  int threads, idle;                   /* `idle` also counts a thread that is being started */
   pthread_cond_t work;
 };
 
@@ -119,7 +121,7 @@ static int is_full(const struct lane *lane) {
 
 static void *serve(void *yard);
 
-/* Has a thread come, under the lock. Returns whether one must be started, after it. */
+/* Calls a thread. To be called under the lock. Returns whether the caller must start one after releasing it. */
 static int call_a_thread(struct yard *yard) {
   if (yard->idle > 0) {
     pthread_cond_signal(&yard->work);
@@ -132,7 +134,7 @@ static int call_a_thread(struct yard *yard) {
   return 1;
 }
 
-/* By a thread that has the yard's table. */
+/* To be called by a thread that has the yard's table. */
 static void start_a_thread(struct yard *yard) {
   if (!fdp_detached(serve, yard))
     return;
@@ -142,7 +144,7 @@ static void start_a_thread(struct yard *yard) {
   pthread_mutex_unlock(&lock);
 }
 
-/* Whether there is a thread at all, if only a busy one. The first is started under the lock. */
+/* Whether there is a thread at all, busy or not. The first one is started under the lock. */
 static int has_a_thread(struct yard *yard) {
   if (yard->threads > 0)
     return 1;
@@ -162,7 +164,7 @@ static void put_in_line(struct yard *yard, struct lane *lane) {
   yard->last_ready = lane;
 }
 
-/* Something is there to be done. Returns whether a thread must be started for it. */
+/* Says that there is work in a lane. Returns whether a thread must be started for it. */
 static int begin(struct yard *yard, struct lane *lane) {
   if (lane->at_work)
     return 0;
@@ -170,8 +172,8 @@ static int begin(struct yard *yard, struct lane *lane) {
   return call_a_thread(yard);
 }
 
-/* Closes the first number, or the first place and with it the last of all that lies there. Without the lock meanwhile.
- */
+/* Closes a lane's first number, or its first place, which is the last close of all that is in it. Releases the lock for
+ * that time. */
 static void work_on(struct yard *yard, struct lane *lane, int start) {
   struct number *number = lane->first_number;
   struct place *place = number ? NULL : lane->first_place;
@@ -217,7 +219,7 @@ static void *serve(void *argument) {
     struct lane *lane = yard->first_ready;
     yard->first_ready = lane->next_ready;
     yard->idle--;
-    /* However long this one takes, the next has a thread. */
+    /* However long this lane takes, there is a thread for the next one. */
     work_on(yard, lane, yard->first_ready || yard->idle == 0 ? call_a_thread(yard) : 0);
     yard->idle++;
     lane->at_work = 0;
@@ -260,15 +262,15 @@ int fdp_hand_over(fdp_origin origin, int fd) {
 /* ---- the keeper's table ------------------------------------------------------------------------------------------ */
 
 enum {
-  AT_ONCE = 32,    /* descriptors in one message to the keeper, so that a small table has room for them */
-  FEW_PLACES = 64, /* each has two numbers there, until a thread comes to it */
-  PATIENCE = 2,    /* milliseconds to wait for the keeper, who waits for nobody */
+  AT_ONCE = 32,    /* the most descriptors in one message to the keeper */
+  FEW_PLACES = 64, /* the limit without a large table of its own; each takes two numbers until a thread comes to it */
+  PATIENCE = 2,    /* milliseconds to wait for the keeper, who never waits for others */
 };
 
-/* The lane of those for whom there is no place left. No peer is given this. */
+/* The lane of those origins for which there is no place left. No peer has this origin. */
 static const fdp_origin SHARED = 0;
 
-/* What the keeper is told beside the descriptors. */
+/* What the keeper is sent with the descriptors. */
 struct parcel {
   fdp_origin origin;
   int32_t process;
@@ -276,13 +278,13 @@ struct parcel {
 };
 
 static pthread_mutex_t tunnel_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t last_turn;                /* under that lock */
-static _Atomic uint64_t last_closed_turn; /* so many parcels have no number here any more */
+static uint64_t last_turn;                /* protected by tunnel_lock */
+static _Atomic uint64_t last_closed_turn; /* the numbers of the parcels up to this one are closed here */
 
 static struct yard apart = {.work = PTHREAD_COND_INITIALIZER};
-static int tunnel[2] = {-1, -1}; /* to the keeper, and its own end */
-static int has_keeper;           /* under that lock */
-static int has_own_table;        /* of the keeper alone */
+static int tunnel[2] = {-1, -1}; /* this end, and the keeper's */
+static int has_keeper;           /* protected by tunnel_lock */
+static int has_own_table;        /* whether the keeper has one; used by the keeper alone */
 static atomic_int in_flight_is_bounded;
 
 static ssize_t send_into(int out, const void *bytes, size_t size, const int32_t *fd, int count) {
@@ -308,7 +310,7 @@ static ssize_t send_into(int out, const void *bytes, size_t size, const int32_t 
   return sent < 0 ? -errno : sent;
 }
 
-/* Returns how many descriptors came, or a negative number at the end. */
+/* Returns how many descriptors came, or a negative number if nothing more will come. */
 static int take_in(int in, struct parcel *parcel, int32_t *fd) {
   union {
     struct cmsghdr align;
@@ -334,8 +336,8 @@ static int take_in(int in, struct parcel *parcel, int32_t *fd) {
   return (int)(size / sizeof(int));
 }
 
-/* How many descriptors the keeper is sent in one message: a small table has room for fewer. Its limit is that of all.
- */
+/* How many descriptors the keeper is sent in one message: fewer where its table is small. The limit of its table is the
+ * limit of this one. */
 static int at_once(void) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= 4 * AT_ONCE)
@@ -343,14 +345,14 @@ static int at_once(void) {
   return limit.rlim_cur < 4 ? 1 : (int)limit.rlim_cur / 4;
 }
 
-/* Whether so many more numbers in the keeper's table leave room for the next message. */
+/* Whether the keeper's table has room for so many more numbers and for the next message. */
 static int has_room(int more) {
   struct rlimit limit;
   int taken = apart.numbers + 2 * apart.places + 2 * at_once();
   return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)(taken + more) < limit.rlim_cur;
 }
 
-/* A quarter of a table of its own. */
+/* The most places: those that take a quarter of a table of the keeper's own, which are two numbers each. */
 static int most_places(void) {
   struct rlimit limit;
   if (!has_own_table || getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur < 8 * FEW_PLACES)
@@ -377,7 +379,7 @@ static struct place *new_place(struct lane *lane) {
   return place;
 }
 
-/* Returns whether they lie in one of the lane's places. */
+/* Puts descriptors into the lane's last place, or into a new one. Returns whether that was possible. */
 static int pack_into(struct lane *lane, const int32_t *fd, int count) {
   struct place *place = lane->last_place;
   ssize_t sent = -EAGAIN;
@@ -401,8 +403,9 @@ static int pack_into(struct lane *lane, const int32_t *fd, int count) {
 }
 
 /*
- * Leaves what the keeper has received to the threads of its table. Returns whether one must be started. Without a place
- * they keep their numbers as long as a table of its own has room: who shares a lane may wait for what others made slow.
+ * Leaves what the keeper has received to the threads of its table. Returns whether one must be started. If the lane
+ * gets no place, the descriptors keep their numbers as long as a table of the keeper's own has room. Only after that do
+ * they share a lane, because there they may wait for what another peer has made slow.
  */
 static int pack(fdp_origin origin, const int32_t *fd, int count) {
   struct lane *lane = find_or_make(&apart, origin), *shared;
@@ -433,7 +436,7 @@ static int pack(fdp_origin origin, const int32_t *fd, int count) {
   return 0;
 }
 
-/* Gives this thread a table of its own, with nothing in it but one number. Where a sandbox forbids that, what lands
+/* Gives this thread a table of its own, in which only one number is open. Where a sandbox forbids that, what lands
  * takes numbers of this process for a moment. */
 static void leave_table(int but) {
 #ifdef SYS_close_range
@@ -454,7 +457,8 @@ static void leave_table(int but) {
         close(fd);
 }
 
-/* Until the numbers are closed where they came from: else the close there could be the last. */
+/* Waits until the numbers have been closed in the table they came from. Otherwise the close there could be the last
+ * one. */
 static void wait_for_close(const struct parcel *parcel) {
   const struct timespec pause = {0, 20000};
   while (parcel->process == getpid() && atomic_load(&last_closed_turn) < parcel->turn)
@@ -486,8 +490,9 @@ void fdp_prepare_landing(void) {
 }
 
 /*
- * What is in flight is counted for the whole user, so where it is bounded this leaves most of it to those who pass
- * descriptors. Only being refused tells that this user is not exempt.
+ * Whether so many descriptors may land. Linux counts all descriptors that a user has in flight. So where that is
+ * limited, most of it is left to those who pass descriptors. Only a refusal tells that this user is subject to the
+ * limit.
  */
 static int may_land(int count) {
   struct rlimit limit;
@@ -507,7 +512,7 @@ static int send_to_keeper(const struct parcel *parcel, const int32_t *fd, int co
   return sent > 0;
 }
 
-/* Waits for no lock that another thread has for long: those who close have their own. */
+/* Never waits long for the lock, because the threads that close use another one. */
 int fdp_land(fdp_origin origin, const int32_t *fd, int count) {
   int done = 0, most = at_once();
   pthread_mutex_lock(&tunnel_lock);
@@ -529,7 +534,7 @@ int fdp_land(fdp_origin origin, const int32_t *fd, int count) {
 
 #endif
 
-/* Not worth waiting for: whoever has the lock will have let go of it by the next time. */
+/* If the lock is taken, the answer is no: the next call will find out. */
 int fdp_is_crowded(fdp_origin origin) {
   if (pthread_mutex_trylock(&lock))
     return 0;

@@ -1,4 +1,4 @@
-/* What one environment owns and borrows, in the registry of the process. */
+/* What one environment owns and borrows. It is kept in the registry of the process. */
 #include "fdpasser.h"
 #include "registry.h"
 
@@ -84,7 +84,7 @@ int64_t fdp_ledger_lend(struct fdp_ledger *ledger, int fd) {
 int fdp_ledger_end_loan(struct fdp_ledger *ledger, int fd, int64_t identity) {
   struct fdp_loans *loans = &ledger->lent[fd];
   if (loans->identity != identity)
-    return 0; /* it was another file since */
+    return 0; /* another file has been lent there since */
   loans->count--;
   if (!fdp_registry()->settle(fd, identity, 1))
     return 0;
@@ -96,7 +96,8 @@ int fdp_ledger_is_lent(int fd) { return fdp_registry()->loans(fd) > 0; }
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
 
-/* `perhaps`: those that the runtime may close, when it comes to that. */
+/* Closes or gives up what the environment owns. `perhaps` says whether this includes the numbers that the runtime may
+ * close. */
 static void end_owned(struct fdp_ledger *ledger, int perhaps) {
   unsigned closer;
   for (int fd = -1; (fd = fdp_registry()->next(ledger->owner, fd + 1, &closer)) >= 0;) {
@@ -119,6 +120,6 @@ void fdp_ledger_end(struct fdp_ledger *ledger) {
   free(ledger->lent);
   ledger->lent = NULL;
   ledger->size = 0;
-  end_owned(ledger, 0); /* first: what is left needs a free number */
+  end_owned(ledger, 0); /* first these, because the others need a free number */
   end_owned(ledger, 1);
 }

@@ -1,7 +1,7 @@
 /*
- * What is open behind a number, told without asking whoever serves the file. fstat(2), fstatfs(2) and ioctl(2) go to
- * the file system or the driver, and a peer can serve one itself (FUSE), which answers when it likes. What the kernel
- * knows by itself never waits: its cached attributes, a socket's options, the flags of an open file, what a mount is.
+ * Tells what is open at a number without asking whoever serves the file. fstat(2), fstatfs(2) and ioctl(2) ask the file
+ * system or the driver. A peer can serve one itself (FUSE), and answer when it likes. What the kernel itself knows is
+ * there at once: cached attributes, a socket's options, the flags of an open file, what a mount is.
  */
 #include "nature.h"
 
@@ -24,8 +24,8 @@ static int socket_kind(int fd) {
   int type, domain = fdp_domain(fd);
   socklen_t length = sizeof type;
   if (domain < 0)
-    return fdp_access(fd) == 0 ? FDP_SOCKET
-                               : domain; /* opened with O_PATH: the path of one of AF_UNIX, and no socket */
+    /* What was opened with O_PATH is the path of a socket of AF_UNIX, and no socket. */
+    return fdp_access(fd) == 0 ? FDP_SOCKET : domain;
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length))
     return -errno;
   if (domain == AF_UNIX)
@@ -41,14 +41,14 @@ static int socket_kind(int fd) {
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
-/* What the kernel has cached of a file's inode. */
+/* What the kernel has cached about a file's inode. */
 struct inode {
   unsigned mode;
   unsigned major, minor; /* of a device */
-  uint64_t mount;        /* which no other mount ever is, or 0: not known */
+  uint64_t mount;        /* the mount's unique number, never used again; or 0: not known */
 };
 
-/* Of a kernel that has no statx(2), or a sandbox that refuses it. */
+/* For a kernel without statx(2), or a sandbox that refuses it. */
 static int ask_file_system(int fd, struct inode *inode) {
   struct stat status;
   if (fstat(fd, &status))
@@ -99,7 +99,7 @@ static int look_at(int fd, struct inode *inode) { return ask_file_system(fd, ino
 
 #ifdef __linux__
 
-/* What isatty(3) asks, a driver answers; the kernel's list of terminal drivers says it as well. */
+/* isatty(3) asks the driver. The kernel's list of terminal drivers says the same. */
 static int is_terminal(const struct inode *inode) {
   char line[256];
   unsigned major;
@@ -143,7 +143,7 @@ int fdp_kind(int fd) {
     return socket_kind(fd);
   case S_IFLNK:
     return FDP_SYMLINK; /* opened with O_PATH and O_NOFOLLOW */
-  default:              /* eventfd, epoll, pidfd and their like have no type at all */
+  default:              /* eventfd, epoll, pidfd and the like have no type */
     return FDP_ANONYMOUS;
   }
 }
@@ -153,8 +153,8 @@ int fdp_kind(int fd) {
 #if FDP_LANDING
 
 /*
- * File systems whose files do nothing at a close that is not the last (no `flush` in their file_operations), by the
- * numbers of Linux's uapi/linux/magic.h. FUSE, NFS, SMB and their like wait there for a server.
+ * Whether a close that is not the last one does nothing on this file system, because its file_operations have no
+ * `flush`. The numbers are from Linux's uapi/linux/magic.h. FUSE, NFS, SMB and the like wait for a server there.
  */
 static int never_flushes(uint64_t magic) {
   static const uint32_t quick[] = {0xEF53 /* ext4 */,         0x58465342 /* xfs */,   0x9123683E /* btrfs */,
@@ -167,7 +167,8 @@ static int never_flushes(uint64_t magic) {
   return 0;
 }
 
-/* Only of a mount that this process can see: those of a peer's own namespace stay unknown. statmount(2), Linux 6.8. */
+/* Whether a mount is known to have such a file system. Mounts in a namespace of the peer's own are not known.
+ * statmount(2), Linux 6.8. */
 static int is_known_mount(uint64_t mount) {
   struct {
     uint32_t size, spare;
@@ -183,13 +184,13 @@ static int is_known_mount(uint64_t mount) {
   return syscall(457, &request, &found, sizeof found, 0) == 0 && found.mask & 1 && never_flushes(found.magic);
 }
 
-/* Whether nothing happens at a close of a regular file that is not the last. What is not known is taken to wait. */
+/* Whether a close of a regular file does nothing unless it is the last one. If that is not known, the answer is no. */
 static int is_quick_file(int fd, const struct inode *inode) {
-  /* Unique numbers of mounts are never given twice, so what was found once holds for good. */
+  /* The unique number of a mount is never used again, so an answer stays true. */
   static _Atomic uint64_t known[16];
 #ifdef F_GET_SEALS
   if (fcntl(fd, F_GET_SEALS) >= 0)
-    return 1; /* in memory: memfd_create(2) or tmpfs, and the kernel asks nobody to tell */
+    return 1; /* in memory: memfd_create(2) or tmpfs. The kernel answers this by itself */
 #endif
   if (!inode->mount)
     return 0;
@@ -213,7 +214,7 @@ enum fdp_cost fdp_cost(int fd) {
   case S_IFREG:
     return is_quick_file(fd, &inode) ? FDP_CLOSE_LAST : FDP_CLOSE_EACH;
   case S_IFCHR:
-    /* /dev/null, /dev/zero and /dev/full: nothing is behind them, and nobody can wait for them. */
+    /* /dev/null, /dev/zero and /dev/full have nothing behind them that a close could wait for. */
     if (inode.major == 1 && (inode.minor == 3 || inode.minor == 5 || inode.minor == 7))
       return FDP_CLOSE_QUICK;
     return inode.major == 1 || is_terminal(&inode) ? FDP_CLOSE_LAST : FDP_CLOSE_EACH;

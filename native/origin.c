@@ -1,6 +1,6 @@
 /*
- * Whose each open number is. A number has one owner at a time, who alone changes what is noted of it. On two levels,
- * because numbers are few in most processes, and what is there must not move under another thread.
+ * The origin of each open number. A number has one owner at a time, and only the owner changes its entry. The table has
+ * two levels: most processes have few numbers, and an entry must not move while another thread uses it.
  */
 #include "fdpasser.h"
 
@@ -15,7 +15,8 @@ enum { ROW = 1024, ROWS = 4096 };
 
 static struct noted *_Atomic rows[ROWS];
 
-/* Of what cannot be noted, for want of memory or because the number is beyond all reason: it may be anybody's. */
+/* The origin of what cannot be noted, because memory is short or the number is too high. It may have come from any
+ * peer. */
 enum { ANYBODY = 1 };
 static _Atomic fdp_origin last = ANYBODY;
 
@@ -23,7 +24,7 @@ fdp_origin fdp_new_origin(void) {
   fdp_origin origin;
   do
     origin = atomic_fetch_add(&last, 1) + 1;
-  while (origin <= ANYBODY); /* after four thousand million: some are then shared by two */
+  while (origin <= ANYBODY); /* it wraps around after 4294967295 origins: some peers then share one */
   return origin;
 }
 

@@ -1,4 +1,4 @@
-/* What is done to the path of a listener, beside binding it. */
+/* The mode of a listener's path, and the lock beside it. */
 #include "fdpasser.h"
 
 #include <errno.h>
@@ -16,21 +16,21 @@ static int lock(int fd, const char *file) {
   while (status && errno == EINTR);
   if (status || fstat(fd, &locked))
     return -errno;
-  /* Whoever had the lock before has removed its file, so that this one says nothing. */
+  /* The holder before us has removed its file, so this lock is worth nothing. */
   if (lstat(file, &there) || there.st_dev != locked.st_dev || there.st_ino != locked.st_ino)
     return -EAGAIN;
   return fd;
 }
 
 int fdp_lock(const char *file) {
-  /* Non-blocking: whoever may write to the folder could put a fifo there. */
+  /* Non-blocking, because whoever may write to the folder could put a fifo there. */
   int fd = open(file, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0444);
   if (fd < 0)
     return -errno;
   int result = lock(fd, file);
   if (result >= 0)
     return result;
-  if (result != -EAGAIN) /* nobody can have it here */
+  if (result != -EAGAIN) /* locking does not work here, so the file is of no use to anybody */
     unlink(file);
   close(fd);
   return result;
@@ -44,7 +44,7 @@ static int set_mode(int fd, unsigned bound, unsigned mode) {
     return -errno;
   if (!S_ISSOCK(there.st_mode) || there.st_mode & 0777 & ~(mode_t)bound)
     return -ESTALE;
-  /* fchmod refuses what was opened with O_PATH, but its name in proc(5) leads to the same file. */
+  /* fchmod refuses a descriptor that was opened with O_PATH, but its name in proc(5) leads to the same file. */
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
   return chmod(name, (mode_t)mode) ? -errno : 0;
 }

@@ -1,4 +1,4 @@
-/* The registry, and how the copies of it in one process find the one that counts. */
+/* The registry. Several copies of the core in one process agree on one of their registries, as described at the end. */
 #include "registry.h"
 
 #include "fdpasser.h"
@@ -9,18 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a number that its owner has closed and that is open for its loans alone. */
+/* Owner of a number that its owner has closed. The number is open only for those who borrow it. */
 #define NOBODY UINT32_MAX
 
 struct entry {
   uint32_t owner; /* 0: none */
   unsigned word;
   uint32_t loans;
-  int64_t identity; /* of what is lent */
+  int64_t identity; /* of the file that is lent */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct entry *entries; /* one a number; it grows with the highest, as the kernel's own table does */
+static struct entry *entries; /* one for each number; grows with the highest number, as the kernel's own table does */
 static size_t size;
 static uint32_t last;
 
@@ -41,7 +41,7 @@ static struct entry *make(int fd) {
   return &entries[fd];
 }
 
-/* What is open there has that identity: whoever borrowed something else under this number has lost it. */
+/* Notes that the file now open there has this identity. Loans of any other file end. */
 static void look(struct entry *entry, int64_t identity) {
   if (entry->identity != identity)
     entry->loans = 0;
@@ -96,7 +96,7 @@ static void leave(uint32_t who, int32_t *fd, int count) {
   for (int i = 0; i < count; i++) {
     struct entry *entry = find(fd[i]);
     if (!entry)
-      continue; /* there was no memory to note it */
+      continue; /* it could not be noted: memory was short */
     if (entry->owner != who)
       fd[i] = -2;
     else if (entry->loans) {
@@ -137,7 +137,7 @@ static int settle(int fd, int64_t identity, unsigned count) {
   pthread_mutex_lock(&lock);
   struct entry *entry = find(fd);
   if (entry && entry->loans && entry->identity == identity) {
-    entry->loans -= count < entry->loans ? count : entry->loans; /* those before a `take` are not counted any more */
+    entry->loans -= count < entry->loans ? count : entry->loans; /* loans from before a `take` are no longer counted */
     close_it = !entry->loans && entry->owner == NOBODY;
   }
   if (close_it)
@@ -152,10 +152,12 @@ static unsigned loans(int fd) {
   unsigned count = entry ? entry->loans : 0;
   int64_t identity = count ? entry->identity : 0;
   pthread_mutex_unlock(&lock);
-  return count && fdp_identity(fd) == identity ? count : 0; /* none of what has the number next */
+  return count && fdp_identity(fd) == identity ? count
+                                               /* A loan does not count for another file that has the number now. */
+                                               : 0;
 }
 
-/* ---- the one that counts ----------------------------------------------------------------------------------------- */
+/* ---- the registry that is used ----------------------------------------------------------------------------------- */
 
 static const struct fdp_registry own = {join, take, claim, release, leave, next, lend, settle, loans};
 
@@ -172,8 +174,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const struct fdp_registry *chosen;
 
 /*
- * A runtime loads an addon so that nothing else sees its symbols. Loading it once more makes them visible, in the order
- * in which that was done, and so for all copies the first.
+ * A runtime loads an addon so that its symbols are hidden from others. Loading it once more makes them visible. The
+ * linker searches in the order in which copies became visible, so every copy finds the first one.
  */
 static void choose(void) {
   Dl_info self;

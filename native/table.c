@@ -1,4 +1,4 @@
-/* Growing the process's descriptor table where it stops nobody: on a thread that exists for that alone. */
+/* Grows the process's descriptor table. A thread that does nothing else waits for the growth, so it delays nobody. */
 #include "detached.h"
 #include "fdpasser.h"
 
@@ -8,8 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Node's own descriptors have grown a new process's 64 to this before any addon loads. Only Linux stops a process to
- * grow a table; elsewhere there is nothing to do ahead. */
+/* The size that Node's own descriptors have given the table, from 64 in a new process, before any addon loads. Only
+ * Linux stops threads while a table grows, so other systems need nothing. */
 #ifdef __linux__
 enum { FIRST_SLOTS = 256 };
 #else
@@ -22,13 +22,13 @@ static atomic_flag growing = ATOMIC_FLAG_INIT;
 int fdp_table_slots(void) {
   struct rlimit limit;
   int known = atomic_load(&slots);
-  /* The table never grows past the limit, so one as large as that needs no more; until the limit is raised. */
+  /* The table never grows beyond the limit. If it is that large, it need not grow until the limit is raised. */
   return known == INT32_MAX || getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > (rlim_t)known ? known : INT32_MAX;
 }
 
 /*
- * A number beyond the table makes the kernel grow it; what bears the number for that moment does not matter. It is a
- * duplicate of a standard stream, because opening something would take a low number from under other threads.
+ * Makes the kernel grow the table by using a number beyond it. What has the number for that moment does not matter. It
+ * is a duplicate of a standard stream, because opening a file would take a low number that another thread may count on.
  */
 static void *grow(void *argument) {
   int wanted = (int)(intptr_t)argument;
@@ -37,7 +37,7 @@ static void *grow(void *argument) {
     high = fcntl(fd, F_DUPFD_CLOEXEC, wanted - 1);
   if (high >= 0)
     close(high);
-  /* EINVAL: the limit was lowered meanwhile. After any other error nothing better can be done. */
+  /* EINVAL: the limit was lowered meanwhile. After any other error there is nothing better to do than to go on. */
   if (high >= 0 || errno != EINVAL)
     atomic_store(&slots, wanted);
   atomic_flag_clear(&growing);

@@ -49,7 +49,8 @@ static int set_flag(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value) ? -errno : 0;
 }
 
-/* Several listeners share the connections of a port. Where a system lets them share the port alone, one gets all. */
+/* Lets several listeners share the connections of a port. Some systems have only SO_REUSEPORT, which gives all
+ * connections to one of the listeners; that is not enough. */
 static int share_port(int fd) {
 #if defined(__linux__) && defined(SO_REUSEPORT)
   return set_flag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -97,7 +98,7 @@ int fdp_tcp_name(int socket, struct fdp_address *name) {
   return getsockname(socket, &address.any, &size) ? -errno : describe(&address, name);
 }
 
-/* Whether an accept says what became of one connection, and the next may be there (accept(2)). */
+/* Whether an error of accept(2) concerns one connection only, so that the next one may be accepted. */
 static int is_passed_over(int error) {
   switch (error) {
   case ECONNABORTED:
@@ -128,7 +129,7 @@ int fdp_accept_many(int listener, int most, int32_t *fd, struct fdp_address *pee
       continue;
     if (next < 0)
       return accepted > 0 ? accepted : next;
-    /* macOS gives out a connection that has gone already, without an address. */
+    /* macOS returns a connection that has already ended, without an address. */
     if (size == 0 || describe(&address, &peer[accepted])) {
       fdp_close(next);
       continue;

@@ -1,7 +1,8 @@
 /*
- * Numbers that the runtime closes when a thread ends, if it gave them out: Node does, after everything that it tells
- * anybody of (`trackUnmanagedFds`), and nobody can ask which. So another file takes the place of what was open there,
- * one that nobody else can have; what still stands there when the thread ends was not the runtime's to close.
+ * Numbers that the runtime may close when a thread ends. Node closes those that it gave out itself
+ * (`trackUnmanagedFds`), after it has told everybody of the thread's end, and nobody can ask which they are. So a file
+ * that nobody else can have takes the place of what was open at the number. If that file is still there when the thread
+ * ends, the runtime was not going to close the number.
  */
 #include "fdpasser.h"
 #include "registry.h"
@@ -21,8 +22,8 @@ enum { CLOSE_ON_EXEC = 0 };
 struct left {
   struct left *next;
   int fd;
-  int place;      /* what stands there, once more: no other file has its identity meanwhile */
-  uint32_t owner; /* without a place: whose it is, with what was open there */
+  int place;      /* a duplicate of the file put there, so that no other file gets its identity meanwhile; or -1 */
+  uint32_t owner; /* if `place` is -1: the owner of the number */
   int64_t identity;
 };
 
@@ -37,7 +38,7 @@ static void forget(struct left **link) {
   free(left);
 }
 
-/* The runtime has not closed it. */
+/* Closes a number that the runtime has not closed. */
 static void close_left(const struct left *left) {
   int32_t fd = left->fd;
   if (left->place < 0)
@@ -61,7 +62,7 @@ static void make_key(void) { pthread_key_create(&key, at_end); }
 
 #if defined __GNUC__ && !defined __clang__
 #pragma GCC diagnostic ignored "-Wpragmas"
-#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak" /* it does not see what pthread_setspecific keeps */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak" /* pthread_setspecific keeps it */
 #endif
 
 static int note(uint32_t owner, int fd, int place) {
@@ -84,10 +85,10 @@ int fdp_vacate(int fd) {
   int error = place < 0 ? -errno : note(0, fd, place);
   if (!error) {
     dup2(place, fd);       /* a child that inherits it can do nothing with it */
-    fdp_close_on_exec(fd); /* all the same */
+    fdp_close_on_exec(fd); /* even so, no child should */
   } else if (place >= 0)
     fdp_close(place);
-  fdp_close(file); /* most often the last reference, and so perhaps slow */
+  fdp_close(file); /* usually the last reference, so it may be slow */
   return error;
 }
 

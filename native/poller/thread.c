@@ -1,17 +1,18 @@
 /*
- * Watching by one thread for the whole process, in epoll or kqueue: for runtimes whose libuv cannot be used. Bun has
- * the names of uv_poll and aborts when one is called; Deno's reports once and late.
+ * A poller with one thread for the whole process, which uses epoll or kqueue. It is for runtimes whose libuv cannot be
+ * used: Bun aborts when a function of uv_poll is called, and Deno's report an event once, and late.
  *
- * A descriptor is armed for one event, so that the thread does not spin until the environment has come to it, and again
- * when that was reported and still is asked for. An event carries an id, never a pointer: whoever was closed meanwhile,
- * and a number that was used again, are not found by it. So a closed watcher is free at once.
+ * A descriptor is armed for one event, so that the thread does not spin until the environment has dealt with it. It is
+ * armed again when the event has been reported and is still asked for. An event carries an id, never a pointer. The id
+ * of a watcher that was closed finds nothing, even if the number is used again. So a closed watcher is freed at once.
  *
- * Of two watchers of one number the older has lost it: somebody closed the descriptor behind its back, and the number
- * was used again, maybe by another environment. It is told nothing more.
+ * If a number has two watchers, the older one has lost it: somebody closed the descriptor without telling us, and the
+ * number was used again, maybe by another environment. The older one is told nothing more.
  *
- * Every watcher is in the lock's care but for what is said of it below. No callback runs under the lock except `wake`.
+ * The lock protects every watcher, except for the fields marked below. No callback is called under the lock except
+ * `wake`.
  *
- * A process made by fork(2) has no such thread. No runtime runs JavaScript there before an exec, which closes the
+ * A process made by fork(2) does not have the thread. No runtime runs JavaScript in it before an exec, which closes the
  * queue.
  */
 #include "../detached.h"
@@ -28,7 +29,7 @@ struct fdp_mailbox {
   struct fdp_watcher *first, **end;
   int queued;
   int woken;
-  int holds; /* watchers that keep the loop alive; of the environment's thread alone */
+  int holds; /* watchers that keep the loop alive; used by the environment's thread alone */
 };
 
 struct fdp_watcher {
@@ -36,11 +37,11 @@ struct fdp_watcher {
   struct fdp_mailbox *mailbox;
   fdp_ready ready;
   void *data;
-  int wanted;                       /* written by the environment's thread alone */
-  int armed;                        /* what the kernel will tell, or has told the thread, which waits for the lock */
-  int events;                       /* to be reported */
+  int wanted; /* written by the environment's thread alone */
+  int armed;  /* what the kernel will report, or has reported to the thread, which waits for the lock */
+  int events; /* to be reported */
   struct fdp_watcher *next, **link; /* in the mailbox, unless link is NULL */
-  int keeps_alive, holds;           /* of the environment's thread alone */
+  int keeps_alive, holds;           /* used by the environment's thread alone */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -48,7 +49,7 @@ static int source = -1;
 static int running;
 static uint32_t generation;
 
-/* The youngest of each descriptor. */
+/* The youngest watcher of each descriptor. */
 static struct fdp_watcher **table;
 static size_t slots;
 
@@ -68,7 +69,7 @@ enum { BOTH = FDP_READABLE | FDP_WRITABLE, AT_ONCE = 64 };
 struct told {
   uint64_t id;
   int events; /* FDP_STOPPED: a socket error */
-  int spent;  /* what is armed no longer */
+  int spent;  /* what is no longer armed */
 };
 
 #ifdef __linux__
@@ -86,15 +87,15 @@ static int control(int operation, uint64_t id, int wanted) {
   return epoll_ctl(source, operation, number_of(id), &event) < 0 ? -errno : 0;
 }
 
-/* Tells what cannot be watched, as a regular file: -EPERM; and what is watched, as long as its open file is the one
- * that has the number: -EEXIST. An end of the peer may be told at once, and finds no wish. */
+/* Registers a descriptor. -EPERM: it cannot be watched, as a regular file. -EEXIST: it is watched already, and is still
+ * the same open file. The end of the peer may be reported at once, but nobody asks for it yet. */
 static int source_add(uint64_t id) { return control(EPOLL_CTL_ADD, id, 0); }
 
 static int source_arm(const struct fdp_watcher *watcher) {
   return control(EPOLL_CTL_MOD, watcher->id, watcher->wanted);
 }
 
-/* The open file may live on elsewhere, and the kernel would go on watching that. */
+/* The open file may stay open elsewhere, and the kernel would go on watching it. */
 static void source_remove(uint64_t id) { control(EPOLL_CTL_DEL, id, 0); }
 
 static int source_wait(struct told *told) {
@@ -117,18 +118,18 @@ static int source_wait(struct told *told) {
 #else
 
 #include <sys/types.h>
-/* kqueue's header needs the one before. */
+/* <sys/event.h> needs <sys/types.h> first. */
 #include <sys/event.h>
 
 _Static_assert(sizeof(void *) == sizeof(uint64_t), "an id travels as a pointer");
 
-/* A kqueue is not inherited, neither by fork nor beyond it. */
+/* A kqueue is inherited neither by fork nor by exec. */
 static int source_open(void) { return kqueue(); }
 
-/* That a descriptor was closed behind a watcher's back cannot be seen. */
+/* kqueue does not tell that a descriptor was closed while it was watched. */
 static int source_add(uint64_t id) { return table[number_of(id)] ? -EEXIST : 0; }
 
-/* What is no longer wanted stays armed, and is dropped when it comes. */
+/* An event that is no longer wanted stays armed, and is ignored when it comes. */
 static int source_arm(const struct fdp_watcher *watcher) {
   struct kevent change[2];
   int changes = 0;
@@ -141,7 +142,7 @@ static int source_arm(const struct fdp_watcher *watcher) {
   return kevent(source, change, changes, NULL, 0, NULL) < 0 ? -errno : 0;
 }
 
-/* One at a time: the first failure ends a call, and a filter that was never armed is one. */
+/* Each filter has a call of its own, because the first failure ends a call, and a filter that was never armed fails. */
 static void source_remove(uint64_t id) {
   struct kevent change;
   EV_SET(&change, (uintptr_t)number_of(id), EVFILT_READ, EV_DELETE, 0, 0, NULL);
@@ -184,7 +185,7 @@ static void enqueue(struct fdp_watcher *watcher, int events) {
 static void dequeue(struct fdp_watcher *watcher) {
   struct fdp_mailbox *mailbox = watcher->mailbox;
   if (!watcher->link)
-    __builtin_unreachable(); /* clang's analyser does not see that what is in the queue has one */
+    __builtin_unreachable(); /* clang's analyser does not know that what is in the queue has a link */
   *watcher->link = watcher->next;
   if (watcher->next)
     watcher->next->link = watcher->link;
@@ -194,8 +195,7 @@ static void dequeue(struct fdp_watcher *watcher) {
   mailbox->queued--;
 }
 
-/* Asks the kernel for what is wanted, once. What was armed for nothing else may stay so: it is looked at when it comes.
- */
+/* Asks the kernel for what is wanted, once. What was armed before may stay armed: unwanted events are ignored. */
 static int arm(struct fdp_watcher *watcher) {
   if (!watcher->wanted || watcher->armed == watcher->wanted)
     return 0;
@@ -212,7 +212,7 @@ static void *run(void *nothing) {
   pthread_setname_np(pthread_self(), "fdpasser-poll");
 #endif
   for (;;) {
-    int count = source_wait(told); /* EINTR, its only error, is a round without events */
+    int count = source_wait(told); /* EINTR is its only error, and stands for no events */
     pthread_mutex_lock(&lock);
     for (int i = 0; i < count; i++) {
       struct fdp_watcher *watcher = find(told[i].id);
@@ -228,7 +228,7 @@ static void *run(void *nothing) {
   return NULL;
 }
 
-/* Starts what is not there yet. */
+/* Opens the source and starts the thread, if that has not been done. */
 static int start(void) {
   if (source < 0 && (source = source_open()) < 0)
     return -errno;
@@ -264,13 +264,13 @@ static void hold(struct fdp_watcher *watcher, int flag) {
     return;
   watcher->holds = flag;
   mailbox->holds += flag ? 1 : -1;
-  if (mailbox->holds == flag) /* the first one holds, or the last one lets go */
+  if (mailbox->holds == flag) /* the first watcher that holds, or the last that no longer does */
     mailbox->owner.hold(mailbox->owner.data, flag);
 }
 
 static void keep(struct fdp_watcher *watcher) { hold(watcher, watcher->keeps_alive && watcher->wanted); }
 
-/* Those that come while it reports wait for the next wake-up: the environment has other things to do, too. */
+/* Events that come while it reports wait for the next wake-up, so that the environment can do other things too. */
 void fdp_mailbox_deliver(struct fdp_mailbox *mailbox) {
   struct fdp_watcher *watcher;
   pthread_mutex_lock(&lock);
@@ -290,9 +290,10 @@ void fdp_mailbox_deliver(struct fdp_mailbox *mailbox) {
       watcher->ready(watcher, watcher->data, events);
     }
     pthread_mutex_lock(&lock);
-    watcher = find(id); /* it may have closed itself */
+    watcher = find(id); /* the callback may have closed it */
+    /* It fails if somebody else has closed the descriptor, say. The next call on the descriptor tells what is wrong. */
     if (watcher && arm(watcher) != 0)
-      enqueue(watcher, BOTH | FDP_STOPPED); /* closed behind our back, say: the next call on the descriptor knows */
+      enqueue(watcher, BOTH | FDP_STOPPED);
   }
   pthread_mutex_unlock(&lock);
 }

@@ -1,8 +1,8 @@
 /*
- * Watching by libuv's own uv_poll, on the loop of the environment that asks (a worker has its own).
+ * A poller that uses libuv's uv_poll, on the loop of the environment that asks (a worker has its own).
  *
- * The few functions needed are declared here and looked up at run time, so that building needs no libuv headers and the
- * addon loads where there is no libuv. What is declared is stable throughout libuv 1.x (uv.h).
+ * The few functions that are needed are declared here and looked up at run time. So building needs no headers of libuv,
+ * and the addon loads where there is no libuv. These declarations are stable throughout libuv 1.x (uv.h).
  */
 #include "../fdpasser.h"
 
@@ -60,7 +60,8 @@ static void on_poll(uv_handle *handle, int status, int events) {
     ready |= FDP_READABLE;
   if (events & UV_WRITABLE)
     ready |= FDP_WRITABLE;
-  /* libuv stops watching on a socket error and says EBADF whatever it was; the next call on the socket knows more. */
+  /* libuv stops watching on a socket error, and reports EBADF whatever the error was. The next call on the socket tells
+   * the real one. */
   if (status < 0)
     ready = FDP_READABLE | FDP_WRITABLE | FDP_STOPPED;
   watcher->ready(watcher, watcher->data, ready);
@@ -78,7 +79,7 @@ static int uv_poller_open(void *loop, int fd, fdp_ready ready, void *data, struc
     free(made);
     return -ENOMEM;
   }
-  /* uv_poll_init makes the descriptor non-blocking; whether it is, is not the poller's to decide. */
+  /* uv_poll_init makes the descriptor non-blocking. A poller must not decide that, so it is put back. */
   int flags = fcntl(fd, F_GETFL);
   int error = uv.poll_init(loop, made->handle, fd);
   if (error) {

@@ -1,7 +1,7 @@
 /*
- * The 4.3BSD interface: descriptors travel as msg_accrights, plain numbers beside the bytes, as the headers of Solaris
- * and AIX have it unless X/Open is asked for. It has no flags: whether any were cut off cannot be seen, so there is
- * room for as many as the system passes.
+ * The 4.3BSD interface: descriptors travel as msg_accrights, which are plain numbers beside the bytes. The headers of
+ * Solaris and AIX have it unless X/Open is asked for. It has no flags, so nothing tells whether descriptors were cut
+ * off. Therefore there is always room for as many as the system passes.
  */
 #include "transport.h"
 
@@ -61,7 +61,7 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   do
     length = recvmsg(socket, &header, NOW);
   while (length < 0 && errno == EINTR);
-  /* These come when the table has no room, after the descriptors were destroyed. */
+  /* These errors come when the table has no room, after the kernel has destroyed the descriptors. */
   if (length < 0)
     return errno == EMSGSIZE || errno == EMFILE ? -EIO : -errno;
   *size = (int32_t)length;
@@ -74,7 +74,7 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   return 1;
 }
 
-/* There are no credentials to tell one by. */
+/* This interface has no credentials, by which a packet without bytes could be told. */
 int fdp_has_packet(int socket) {
   (void)socket;
   return 0;

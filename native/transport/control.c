@@ -16,7 +16,7 @@ void fdp_pack(struct msghdr *message, union fdp_rights *control, const int32_t *
     return;
   size_t length = (size_t)count * sizeof(int);
   struct cmsghdr *rights = &control->align;
-  memset(rights, 0, CMSG_LEN(0)); /* musl's has padding where the kernel reads the upper half of a length */
+  memset(rights, 0, CMSG_LEN(0)); /* musl's struct has padding where the kernel reads the upper half of the length */
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;
   rights->cmsg_len = (socklen_t)CMSG_LEN(length);
@@ -49,12 +49,12 @@ struct fdp_unpacked fdp_unpack(struct msghdr *message, int32_t *fd) {
 
 int fdp_has_packet(int socket) {
 #ifdef SO_PASSCRED
-  /* Whoever shares the socket may turn that off in between. */
+  /* Tries several times, because somebody who shares the socket may turn the option off in between. */
   enum { TIMES = 16 };
   int on = 1, off = 0, found = 0;
   for (int i = 0; i < TIMES && !found; i++) {
     char byte;
-    struct iovec part = {&byte, 1}; /* qemu-user makes no system call without one */
+    struct iovec part = {&byte, 1}; /* qemu-user makes no system call without a part */
     struct cmsghdr beginning;       /* no room for a descriptor */
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     header.msg_control = &beginning;

@@ -25,15 +25,16 @@
 static const int socket_type[] = {
     [FDP_STREAM] = SOCK_STREAM, [FDP_SEQPACKET] = SOCK_SEQPACKET, [FDP_DGRAM] = SOCK_DGRAM};
 
-/* macOS and AIX cannot make a socket close-on-exec and non-blocking at once; a fork on another thread can come between.
- */
+/* macOS and AIX cannot make a socket close-on-exec and non-blocking in the same call. A fork on another thread can come
+ * in between. */
 #ifdef SOCK_CLOEXEC
 enum { CLOSE_ON_EXEC = SOCK_CLOEXEC, NON_BLOCKING = SOCK_NONBLOCK };
 #else
 enum { CLOSE_ON_EXEC = 0, NON_BLOCKING = 0 };
 #endif
 
-/* A socket, or a negative number with errno. */
+/* Finishes a new socket. `fd` may be what a failed call returned: then errno says why. Returns the socket, or a
+ * negative errno. */
 static int prepared(int fd, int nonblocking) {
 #ifdef SOCK_CLOEXEC
   (void)nonblocking;
@@ -56,7 +57,8 @@ int fdp_pair(enum fdp_type type, int pair[2]) {
   return 0;
 }
 
-/* An abstract name is its bytes and no more; a path ends with a NUL, for which the system need not have room. */
+/* Fills in the address of a name. An abstract name consists of its bytes alone. A path ends with a NUL, for which the
+ * system need not have room. */
 static int address(struct sockaddr_un *address, socklen_t *size, const char *name, size_t length) {
   if (length == 0 || length > sizeof address->sun_path)
     return -ENAMETOOLONG;
@@ -83,17 +85,18 @@ static int bind_to(int fd, const struct sockaddr_un *at, socklen_t size) {
   return status ? -errno : 0;
 }
 
-/* Binds, so that a path has no more than `mode` from its first instant. */
+/* Binds so that a path has no permissions beyond `mode` at any moment. */
 static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, unsigned mode) {
 #ifndef FDP_UMASK
-  /* bind gives the path the socket's own mode. A sandbox may refuse to have that changed. */
+  /* bind gives the path the mode of the socket. A sandbox may refuse to change that. */
   if (!at->sun_path[0] || !fchmod(fd, (mode_t)mode))
     return bind_to(fd, at, size);
   if (errno != ENOSYS && errno != EPERM && errno != EACCES)
     return -errno;
 #endif
-  /* Only the umask has a say there. It is the process's: what other threads create in this instant has no more either.
-   * Of two that change it at once, one would put back what the other has set. */
+  /* Here only the umask decides. It belongs to the process, so what other threads create at this moment is limited in
+   * the same way. The lock keeps two threads from changing it at once, since one would then put back what the other has
+   * set. */
   static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_lock(&changing);
   mode_t before = umask(~(mode_t)mode & 0777);
@@ -103,7 +106,7 @@ static int bind_with_mode(int fd, const struct sockaddr_un *at, socklen_t size, 
   return error;
 }
 
-/* Takes away the path just bound, unless something with other permissions is there by now. */
+/* Removes the path that was just bound, unless something with other permissions is there by now. */
 static void unbind(const struct sockaddr_un *at, unsigned mode) {
   struct stat there;
   char path[sizeof at->sun_path + 1] = {0};
@@ -161,7 +164,7 @@ int fdp_is_shut(int socket) {
 }
 
 static int next_connection(int listener) {
-  /* No call can be asked not to wait, and whoever shares the listener may have made it blocking again. */
+  /* accept cannot be asked not to wait, and somebody who shares the listener may have made it blocking again. */
   int error = fdp_nonblocking(listener, 1);
   return error ? error : fdp_next_connection(listener, NULL, NULL);
 }
@@ -170,7 +173,7 @@ int fdp_accept(int listener) {
   int fd = next_connection(listener);
   if (fd != -EAGAIN || fdp_is_shut(listener) <= 0)
     return fd;
-  fd = next_connection(listener); /* one may have come before that */
+  fd = next_connection(listener); /* one may have come before the shutdown */
   return fd == -EAGAIN ? -EINVAL : fd;
 }
 
@@ -182,7 +185,7 @@ int fdp_name(int socket, char *name, size_t room) {
   size_t before = offsetof(struct sockaddr_un, sun_path);
   size_t length = size > before ? size - before : 0;
   if (length > sizeof at.sun_path)
-    length = sizeof at.sun_path; /* the NUL of the longest path has no room */
+    length = sizeof at.sun_path; /* the longest path has no room for its NUL */
   if (length && at.sun_path[0])
     length = strnlen(at.sun_path, length);
   if (length > room)

@@ -1,8 +1,8 @@
 /*
- * On macOS a socket in flight that is open nowhere else can be collected before it is received: the receiver then gets
- * one that has ended. So a duplicate of each socket that was sent stays open here until the peer has read everything.
- * Nothing tells when, so a thread asks; it lives while something is held, also when the carrying socket was closed
- * here.
+ * On macOS a socket in flight that is open nowhere else can be garbage-collected before it is received. The receiver
+ * then gets a socket that has ended. So a duplicate of each socket that was sent stays open here until the peer has
+ * read everything. No event tells when that is, so a thread asks again and again. The thread runs as long as something
+ * is held, even if the socket that carried the message was closed here.
  */
 #include "../detached.h"
 #include "transport.h"
@@ -16,8 +16,8 @@
 #include <time.h>
 
 enum {
-  MOST_HELD = 256, /* messages; a sender whose peer reads nothing must stop somewhere */
-  FIRST_WAIT = 1,  /* milliseconds between two looks, doubled while nothing was read */
+  MOST_HELD = 256, /* messages; the limit for a sender whose peer reads nothing */
+  FIRST_WAIT = 1,  /* milliseconds between two checks; doubled each time nothing was read */
   LONGEST_WAIT = 32,
 };
 
@@ -29,8 +29,8 @@ struct fdp_held {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct fdp_held *all; /* that were sent */
-static int messages;         /* in `all`, or about to be */
+static struct fdp_held *all; /* those whose message was sent */
+static int messages;         /* how many are in `all`, or about to be */
 static int watching;
 
 static int is_socket(int fd) {
@@ -38,11 +38,11 @@ static int is_socket(int fd) {
   return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-/* Whether the peer has read all that was sent to it, or never will. */
+/* Whether the peer has read everything that was sent to it, or will never do so. */
 static int is_read(int carrier) {
 #ifdef __APPLE__
-  /* SO_SNDBUF shrinks by what the peer has not read, and the block size is both together (uipc_send and uipc_sense in
-   * XNU's uipc_usrreq.c). */
+  /* SO_SNDBUF shrinks by the bytes that the peer has not read, and the block size is the sum of both (uipc_send and
+   * uipc_sense in XNU's uipc_usrreq.c). */
   struct stat status;
   int room;
   socklen_t length = sizeof room;
@@ -61,7 +61,7 @@ static void drop(struct fdp_held *held) {
   free(held);
 }
 
-/* Returns whether anything was let go. */
+/* Closes what the peers have read. Returns whether there was anything. */
 static int let_go(void) {
   int any = 0;
   for (struct fdp_held **link = &all; *link;) {

@@ -1,7 +1,8 @@
 /*
- * SCM_RIGHTS on Linux, where receiving peeks first and consumes after. A plain recvmsg into a full table succeeds and
- * destroys what did not fit, and a slot reserved beforehand can be taken by another thread in between. A peek installs
- * duplicates and leaves the message queued, so a truncated one is simply given back; consuming needs no slot at all.
+ * SCM_RIGHTS on Linux, where a receive peeks first and consumes after. A plain recvmsg into a full table succeeds, and
+ * destroys the descriptors that did not fit. A slot reserved beforehand can be taken by another thread in between. But
+ * a peek installs duplicates and leaves the message in the queue. If they were truncated, they are simply closed again.
+ * Consuming needs no slot at all.
  */
 #include "control.h"
 
@@ -18,12 +19,12 @@
 /* ---- many messages a call, or one -------------------------------------------------------------------------------- */
 
 /*
- * Set once one call turns out not to carry many messages as Linux does it: there is no peek offset, as in emulators and
- * gVisor, whose sendmmsg also goes on after it sent a message in part; or a sandbox refuses those calls.
+ * Set when one call cannot carry many messages in the way of Linux. Emulators and gVisor have no peek offset, and
+ * gVisor's sendmmsg goes on after a message was sent in part. A sandbox may also refuse those calls.
  */
 static atomic_int singly;
 
-/* musl's own send calls say ENOMEM for more than 1024 bytes of control, which 253 descriptors need. */
+/* musl's own functions return ENOMEM for more than 1024 bytes of control, but 253 descriptors need more. */
 #ifdef __GLIBC__
 #define send_many sendmmsg
 #define send_one sendmsg
@@ -32,8 +33,8 @@ static atomic_int singly;
 #define send_one(...) syscall(SYS_sendmsg, __VA_ARGS__)
 #endif
 
-/* Whether the call just made failed because a sandbox has none of it for anyone: then it does not even look at the
- * descriptor. */
+/* Whether the call that has just failed is refused by a sandbox to everyone: then it fails even for a descriptor that
+ * is not open. */
 static int is_refused(int sends) {
   int error = errno;
   if (error != ENOSYS && error != EPERM && error != EACCES)
@@ -89,7 +90,8 @@ static int receive_all(int socket, struct mmsghdr *header, int messages, int fla
   do
     received = recvmmsg(socket, header, (unsigned)messages, flags | MSG_DONTWAIT, NULL);
   while (received < 0 && errno == EINTR);
-  /* gVisor's cannot peek, and says EINVAL; so do both of a socket that is not connected. */
+  /* gVisor's recvmmsg cannot peek, and returns EINVAL. So do both recvmmsg and recvmsg on a socket that is not
+   * connected. */
   int may_do_alone = received < 0 && ((errno == EINVAL && flags & MSG_PEEK) || is_refused(0));
   return may_do_alone ? receive_one(socket, header, flags) : received;
 }
@@ -113,7 +115,8 @@ static int set_peek_offset(int socket, int offset) {
   return status ? -errno : 0;
 }
 
-/* The offset, which is negative where there is none; or -ERANGE, which it is never, with errno. */
+/* Returns the peek offset, or -1 if it is off or unknown to the system, or -ERANGE for any other error, which errno
+ * tells. */
 static int peek_offset(int socket) {
   int offset;
   socklen_t length = sizeof offset;
@@ -122,27 +125,28 @@ static int peek_offset(int socket) {
   return errno == ENOPROTOOPT ? -1 : -ERANGE;
 }
 
-/* A stream's peek offset moves with every peek; where not all that was peeked is consumed it must go back. */
+/* Puts a stream's peek offset back to the first message. Every peek moves it, so this is needed if not all that was
+ * peeked at is consumed. */
 static int rewind_peek(int socket) {
   int offset = peek_offset(socket);
   return offset == -ERANGE ? -errno : offset <= 0 ? 0 : set_peek_offset(socket, 0);
 }
 
 int fdp_attach(int socket) {
-  /* With an offset one call peeks at many messages of a stream. Packet sockets then skip a message without bytes that
-   * was peeked once (__skb_try_recv_from_queue), so theirs is off. */
+  /* With a peek offset one call peeks at many messages of a stream. On packet sockets Linux then skips a message
+   * without bytes that was peeked at once (__skb_try_recv_from_queue), so they have it off. */
   static atomic_int tried;
   int type = fdp_socket_type(socket), error;
   if (type < 0)
     return type;
   int before = peek_offset(socket) >= 0 ? OFFSET_WAS_ON : 0;
   if (type == FDP_STREAM || !atomic_load(&tried)) {
-    /* qemu-user has no such option; gVisor takes it and does nothing. */
+    /* qemu-user does not have this option. gVisor accepts it, without effect. */
     if (!(error = set_peek_offset(socket, 0)))
       error = peek_offset(socket) == 0 ? 0 : -ENOPROTOOPT;
     if (error == -ENOPROTOOPT) {
       atomic_store(&singly, 1);
-      set_peek_offset(socket, -1); /* what cannot be asked for must not move either */
+      set_peek_offset(socket, -1); /* an offset that cannot be read must not move either */
     } else if (error)
       return error;
     atomic_store(&tried, 1);
@@ -159,7 +163,8 @@ void fdp_detach(int socket, int changed) {
 
 /* ---- sending ----------------------------------------------------------------------------------------------------- */
 
-enum { WHOLE = 2048 }; /* bytes that even the smallest buffer takes all or not at all (unix_stream_sendmsg) */
+/* A message of so many bytes is never sent in part, even with the smallest buffer (unix_stream_sendmsg). */
+enum { WHOLE = 2048 };
 
 int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages) {
   struct mmsghdr header[FDP_MAX_MESSAGES];
@@ -169,7 +174,8 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
 
   memset(header, 0, (size_t)messages * sizeof *header);
   for (int i = 0; i < messages; i++) {
-    /* What may go in part is the last of a call: not every system that says it is Linux stops there by itself. */
+    /* A message that may be sent in part is the last one of its call. Not every system that calls itself Linux stops
+     * there by itself. */
     if (batch->size[i] > WHOLE)
       messages = i + 1;
     part[i].iov_base = (void *)(uintptr_t)bytes;
@@ -189,12 +195,13 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
 
 /* ---- receiving --------------------------------------------------------------------------------------------------- */
 
-/* One receive, as it goes. */
+/* The memory of one receive. */
 struct reception {
   struct mmsghdr header[FDP_MAX_MESSAGES];
   struct iovec part[FDP_MAX_MESSAGES];
   int32_t count[FDP_MAX_MESSAGES]; /* descriptors that a peek showed */
-  /* Of the first message that is peeked at, and the last that is taken. Its type may end in an array without a size. */
+  /* For the first message that is peeked at, and the last one that is consumed. An array of bytes, because the union's
+   * type may end in an array without a size. */
   _Alignas(union fdp_control) char first[sizeof(union fdp_control)];
   union fdp_rights control[FDP_MAX_MESSAGES];
 };
@@ -204,8 +211,9 @@ static void set_control(struct mmsghdr *header, void *control, size_t room) {
   header->msg_hdr.msg_controllen = (socklen_t)room;
 }
 
-/* The room for control is what limits the descriptors of a message: whatever else comes into it makes the message look
- * too large, and come as the first one of a call some time, which has room for everything. */
+/* Peeks at messages. The room for control messages limits the descriptors of each. If something else comes into that
+ * room, the message looks too large for it. Such a message becomes the first one of a later call, which has room for
+ * everything. */
 static int peek(int socket, struct reception *r, uint8_t *bytes, const struct fdp_demand *demand, int whole) {
   int messages = atomic_load(&singly) ? 1 : demand->messages;
   memset(r->header, 0, (size_t)messages * sizeof *r->header);
@@ -220,16 +228,17 @@ static int peek(int socket, struct reception *r, uint8_t *bytes, const struct fd
 }
 
 /*
- * Takes the first `messages` off the queue. Where the peek has shown descriptors there is no room for control: no slot
- * is needed and no reference leaks. Where it has shown none there is, so that any that come are seen: the kernel copies
- * a message's descriptors to peek at them, and without memory for that it shows none.
+ * Consumes the first `messages` messages. For those in which the peek has shown descriptors there is no room for
+ * control: so no slot is needed, and no reference leaks. For those in which it has shown none there is room, so that
+ * any that come are seen. The kernel copies a message's descriptors when it peeks, and shows none if it has no memory
+ * for that.
  *
- * A peek whose bytes fill their room goes on to the message behind them, without room for its bytes, and shows its
- * descriptors (unix_stream_read_generic in Linux's net/unix/af_unix.c). Consuming does not go there. So the last
- * message, which alone may be so, is then taken with its descriptors; if there are none, `*behind` says that those
- * shown come again.
+ * A peek whose bytes fill their room goes on to the message behind them, has no room for its bytes, and shows its
+ * descriptors (unix_stream_read_generic in Linux's net/unix/af_unix.c). Consuming does not go on like that. Only the
+ * last message can be such a one, so it is consumed with room for its descriptors. If none come, those that the peek
+ * showed belong to the message behind and will come again: then `*behind` is set.
  *
- * Returns how many it took, or a negative errno; -EIO: something is lost.
+ * Returns how many messages it took, or a negative errno. -EIO: something is lost.
  */
 static int consume(int socket, struct reception *r, const struct fdp_batch *batch, int messages, int filled,
                    int *behind) {
@@ -259,7 +268,7 @@ static int consume(int socket, struct reception *r, const struct fdp_batch *batc
         *behind = got.count == 0 && !truncated;
       fdp_close_lost(socket, fd, got.count);
     }
-    /* A second reader may have taken what was peeked here. */
+    /* If the lengths differ, a second reader may have taken what was peeked at here. */
     lost |= r->header[i].msg_len != (unsigned)batch->size[i];
   }
   return lost ? -EIO : taken;
@@ -273,9 +282,9 @@ static int has_free_slots(int enough) {
 }
 
 /*
- * Whether a message that showed so many descriptors, which are open, lacks others for want of slots. A security module
- * that keeps one from this process has it look the same, always (receive_fd in Linux's fs/file.c); but then there are
- * slots. Other threads may have freed some since, which they would have to do each time.
+ * Whether a security module keeps a descriptor of the message from this process. The message then looks like one for
+ * which there are too few slots, each time (receive_fd in Linux's fs/file.c); but here there are slots. It is asked
+ * several times, because other threads may have freed slots since the first peek. They would have to do that each time.
  */
 static int is_denied(int socket, struct reception *r, int32_t shown) {
   enum { TIMES = 8, SLOTS = 32 };
@@ -294,18 +303,18 @@ static int is_denied(int socket, struct reception *r, int32_t shown) {
   return 1;
 }
 
-/* What a peek has shown, and what of it is to be kept. */
+/* What a peek has shown, and what will be kept of it. */
 struct sighting {
-  int peeked, keep;   /* messages: all, and the first ones that are to be kept */
-  int32_t open, kept; /* their descriptors */
-  int32_t length;     /* bytes of all */
+  int peeked, keep;   /* messages: how many were seen, and how many of the first will be kept */
+  int32_t open, kept; /* the descriptors of these: open, and to be kept */
+  int32_t length;     /* bytes of all messages */
   int others;         /* whether the kernel put something beside the descriptors */
-  int refusal;        /* what a receive returns that keeps none */
+  int refusal;        /* what to return if no message is kept */
 };
 
 enum { NONE = 1 };
 
-/* What a receive returns because of message i, if it is the first; or NONE: it can be kept. */
+/* What to return because of message i if it is the first; or NONE if it can be kept. */
 static int refusal_of(int socket, const struct reception *r, int i, const struct fdp_demand *demand) {
   const struct mmsghdr *header = &r->header[i];
   if (header->msg_hdr.msg_flags & MSG_CTRUNC || (i == 0 && r->count[i] > demand->room))
@@ -338,16 +347,19 @@ static struct sighting sight(int socket, struct reception *r, int peeked, const 
     batch->count[i] = got.count;
     s.kept = s.open;
     s.keep = i + 1;
-    /* What fills its room may go on: its rest is peeked as the next message, with the same descriptors once more. */
+    /* A message that fills its room may be longer. The rest was then peeked at as the next message, with the same
+     * descriptors again. */
     stop = s.kept >= demand->descriptors || r->header[i].msg_len >= demand->stride;
   }
   return s;
 }
 
-/* Puts the peek offset where the kernel's consuming leads it to what is not kept, and keeps less where that was moved.
- * The kernel moves the offset back by what is consumed, so this can come first, while nothing is lost by failing. */
+/* Sets the peek offset so that, after consuming, it points to the first message that is not kept. Keeps only one
+ * message if somebody has changed the offset. The kernel moves the offset back by what it consumes. So this can be done
+ * first, when a failure does not lose anything. */
 static int settle_offset(int socket, const struct reception *r, struct sighting *s) {
-  /* Whoever shares the socket may have set the offset: without it each peek shows the first message again. */
+  /* Somebody who shares the socket may have set the offset. Without an offset each peek shows the first message again.
+   */
   if (s->peeked > 1 && peek_offset(socket) != s->length) {
     s->keep = s->keep > 0;
     s->kept = s->keep ? r->count[0] : 0;
@@ -356,7 +368,7 @@ static int settle_offset(int socket, const struct reception *r, struct sighting 
   return s->keep < s->peeked ? rewind_peek(socket) : 0;
 }
 
-/* Consumes what is to be kept, and corrects how many descriptors that are. */
+/* Consumes the messages to be kept, and corrects the count of their descriptors. */
 static int take(int socket, struct reception *r, struct sighting *s, struct fdp_batch *batch, uint32_t stride) {
   int behind = 0, last = s->keep - 1;
   int taken = consume(socket, r, batch, s->keep, batch->size[last] >= (int32_t)stride, &behind);
@@ -367,7 +379,7 @@ static int take(int socket, struct reception *r, struct sighting *s, struct fdp_
     }
     return taken;
   }
-  /* Without going back, the next peek would show what is behind the next to be consumed. */
+  /* If the offset were not put back, the next peek would skip messages. */
   int error = rewind_peek(socket);
   if (error)
     taken = taken > 0 ? -EIO : error;
@@ -379,14 +391,15 @@ static int take(int socket, struct reception *r, struct sighting *s, struct fdp_
 
 int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, struct fdp_batch *batch) {
   struct reception r;
-  /* Without an offset the room is kept to by counting: qemu-user cuts off without a word. */
+  /* Where there is no offset, descriptors are counted instead of limiting the room, because qemu-user truncates without
+   * reporting it. */
   int whole = demand->room >= FDP_MAX_FDS || atomic_load(&singly);
   int peeked = peek(socket, &r, bytes, demand, whole);
   if (peeked < 0)
     return -errno;
   struct sighting s = sight(socket, &r, peeked, demand, batch);
   if (s.others)
-    fdp_set_options(socket); /* somebody has turned one on since */
+    fdp_set_options(socket); /* somebody has turned one on again */
   if (s.keep == 0 && whole && r.header[0].msg_hdr.msg_flags & MSG_CTRUNC && is_denied(socket, &r, r.count[0]))
     s.refusal = -EACCES;
   int result = settle_offset(socket, &r, &s);
@@ -424,6 +437,6 @@ int fdp_single(int socket, uint8_t *bytes, size_t length) {
   while (first < 0 && errno == EINTR);
   if (first < 0 || rewind_peek(socket))
     return 0;
-  /* Of a datagram socket this is the first alone (unix_inq_len in net/unix/af_unix.c). */
+  /* For a datagram socket this counts only the first message (unix_inq_len in net/unix/af_unix.c). */
   return ioctl(socket, FIONREAD, &queued) == 0 && queued == first && fdp_socket_type(socket) != FDP_DGRAM;
 }

@@ -1,4 +1,4 @@
-/* What a receive would find, where only bytes can be peeked at. */
+/* Says what a receive would find, on systems where a peek shows bytes but no descriptors. */
 #include "transport.h"
 
 #include <errno.h>
@@ -6,10 +6,10 @@
 #include <sys/uio.h>
 
 #ifndef MSG_DONTWAIT
-#define MSG_DONTWAIT 0 /* the socket itself is non-blocking there: see accrights.c */
+#define MSG_DONTWAIT 0 /* the socket itself is non-blocking on such a system: see accrights.c */
 #endif
 
-/* Bytes alone can be peeked at everywhere: without room for control nothing is installed. */
+/* Peeks at bytes alone, which every system can do. Without room for control no descriptors are installed. */
 static ssize_t peek(int socket, struct msghdr *header) {
   ssize_t length;
   do
@@ -32,7 +32,7 @@ int fdp_pending(int socket) {
 }
 
 int fdp_look(int socket, uint8_t *bytes, uint32_t stride) {
-  /* A packet that needs the byte behind its room does not fit. Older interfaces have no flag to say so. */
+  /* A packet that needs the byte after the room is too long. Older interfaces have no flag to tell that. */
   char behind;
   struct iovec part[] = {{bytes, stride}, {&behind, 1}};
   struct msghdr header = {0};
@@ -43,6 +43,6 @@ int fdp_look(int socket, uint8_t *bytes, uint32_t stride) {
     return (int)length;
   if (length > (ssize_t)stride && fdp_type_of(socket) != SOCK_STREAM)
     return -EMSGSIZE;
-  /* Descriptors may come without bytes in a packet, also before the end: only taking it tells. */
+  /* A packet may bring descriptors and no bytes, even before the end. Only a receive can tell. */
   return length > 0 || fdp_type_of(socket) != SOCK_STREAM;
 }

@@ -1,4 +1,4 @@
-/* Sending and receiving where one system call carries one message, and a receive cannot be taken back. */
+/* Sends and receives where one system call carries one message, and nothing puts a received message back. */
 #include "transport.h"
 
 #include <errno.h>
@@ -43,7 +43,7 @@ int fdp_receive(int socket, uint8_t *bytes, const struct fdp_demand *demand, str
   return result;
 }
 
-/* A peek shows no descriptors, so that what is there says nothing of how many slots it needs. */
+/* A peek shows no descriptors here, so it cannot tell how many slots they need. */
 int fdp_single(int socket, uint8_t *bytes, size_t length) {
   (void)socket;
   (void)bytes;

@@ -1,4 +1,4 @@
-/* Options that change what a receive brings: what they are while a socket is ours, and how they are put back. */
+/* Options that change what a receive brings: sets them while a socket is ours, and puts them back afterwards. */
 #include "transport.h"
 
 #include <errno.h>
@@ -14,15 +14,15 @@
 static const struct {
   int name, ours;
 } options[] = {
-    /* A byte out of band would make the socket readable and give nothing to read, for ever. In line it is like any
-     * other. */
+    /* A byte out of band would make the socket readable for ever, with nothing to read. In line it is like any other
+     * byte. */
     {SO_OOBINLINE, 1},
 #ifdef SO_NOSIGPIPE
     {SO_NOSIGPIPE, 1},
 #endif
 #if defined(FDP_BSD44) && defined(__linux__)
-    /* These put control messages beside those of a stream, and messages that are peeked at many at a time have room for
-     * their descriptors alone. Kernels differ in which they know. */
+    /* These add control messages to those of a stream. Where many messages are peeked at, each has room for its
+     * descriptors alone. Not every kernel knows all of these options. */
     {SO_PASSCRED, 0},
     {SO_PASSSEC, 0},
     {SO_PASSPIDFD, 0},

@@ -1,7 +1,8 @@
 /*
- * Slots for systems that cannot peek. There a message that finds too few of them loses descriptors, and a slot that was
- * held for it must be free before the receive, when any thread may take it. So a receive begins only with more free
- * slots than it can need: other threads would have to take all that are over, between the count and the receive.
+ * Free slots, for systems that cannot peek. There a message loses descriptors if it finds too few slots. A slot that
+ * was held for it would have to be freed before the receive, and then any thread could take it. So a receive begins
+ * only if there are more free slots than it can need. It fails only if other threads take all the rest between the
+ * count and the receive.
  */
 #include "transport.h"
 
@@ -11,15 +12,16 @@
 #include <unistd.h>
 
 enum {
-  OTHERS = 16,  /* slots that other threads may take meanwhile */
-  ROOMY = 4,    /* a table so many times as large as what a receive may need can do without that */
-  PROBED = 512, /* numbers that one call looks at */
+  OTHERS = 16,  /* slots that other threads may take in the meantime */
+  ROOMY = 4,    /* a table this many times as large as the largest need of a receive is not small */
+  PROBED = 512, /* how many numbers one call looks at */
 };
 
-/* Worker threads share the table: of two that count the same slots, one would find them taken. */
+/* Worker threads share the table. If two of them counted the same slots, one would find them taken. */
 static pthread_mutex_t receiving = PTHREAD_MUTEX_INITIALIZER;
 
-/* How many numbers are free, up to about `enough`. The lowest are given out first, so the search begins at the top. */
+/* How many numbers are free; stops counting at about `enough`. The lowest numbers are given out first, so the search
+ * begins at the highest. */
 static int free_slots(int limit, int enough) {
   struct pollfd probe[PROBED];
   int found = 0;
@@ -44,7 +46,7 @@ int fdp_reserve(int expected) {
   pthread_mutex_lock(&receiving);
   int limit = getdtablesize();
   int needed = fdp_most + OTHERS;
-  /* In a small table that would be most of it. There the next message is taken to be like the one before. */
+  /* In a small table that would be most of it. So there the next message is expected to be like the one before. */
   if (limit < ROOMY * needed)
     needed = expected < 1 ? 1 : expected;
   int found = free_slots(limit, needed);

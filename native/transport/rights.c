@@ -1,5 +1,5 @@
 /*
- * SCM_RIGHTS (unix(7), cmsg(3)) on systems where descriptors cannot be peeked at; on Linux see linux.c.
+ * SCM_RIGHTS (unix(7), cmsg(3)) on systems where a peek shows no descriptors. For Linux see linux.c.
  */
 #include "control.h"
 
@@ -11,7 +11,7 @@
 
 const int fdp_most = FDP_MOST;
 
-/* macOS cannot set close-on-exec while it receives. */
+/* On macOS a receive cannot set close-on-exec. */
 #ifdef MSG_CMSG_CLOEXEC
 enum { RECEIVE = MSG_CMSG_CLOEXEC };
 static void close_all_on_exec(const int32_t *fd, int32_t count) {
@@ -38,7 +38,7 @@ int fdp_attach(int socket) {
     return type;
 #ifdef SO_PEEK_OFF
   int off = -1;
-  setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof off); /* bytes are peeked at from the beginning */
+  setsockopt(socket, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof off); /* so that a peek begins at the first byte */
 #endif
   return fdp_set_options(socket);
 }
@@ -49,14 +49,14 @@ void fdp_detach(int socket, int changed) { fdp_put_back_options(socket, changed)
 static int send_error(int socket, int error) {
   (void)socket;
 #ifdef __APPLE__
-  if (error == EPROTOTYPE) /* the peer went just now */
+  if (error == EPROTOTYPE) /* the peer has just ended */
     return -ECONNRESET;
-  /* The room for control shrinks as the peer's buffer fills, and is there again later. */
+  /* The room for control shrinks while the peer's buffer fills, and grows again later. */
   if (error == EMSGSIZE && fdp_socket_type(socket) == FDP_STREAM)
     return -ENOBUFS;
 #endif
 #ifndef __linux__
-  if (error == ETOOMANYREFS) /* as with ENOBUFS, only time helps */
+  if (error == ETOOMANYREFS) /* as with ENOBUFS, only waiting helps */
     return -ENOBUFS;
 #endif
   return -error;
@@ -72,7 +72,7 @@ ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd
   fdp_pack(&header, &control, fd, count);
   do
 #if defined(__linux__) && !defined(__GLIBC__)
-    length = syscall(SYS_sendmsg, socket, &header, SEND); /* musl's says ENOMEM for as much control as this may be */
+    length = syscall(SYS_sendmsg, socket, &header, SEND); /* musl's function returns ENOMEM for this much control */
 #else
     length = sendmsg(socket, &header, SEND);
 #endif
@@ -97,7 +97,7 @@ int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   header.msg_control = &control;
   header.msg_controllen = sizeof control;
   ssize_t length = fdp_recvmsg(socket, &header, RECEIVE);
-  /* These come when the table has no room, after the descriptors were destroyed. */
+  /* These errors come when the table has no room, after the kernel has destroyed the descriptors. */
   if (length < 0)
     return length == -EMSGSIZE || length == -EMFILE ? -EIO : (int)length;
   struct fdp_unpacked got = fdp_unpack(&header, fd);

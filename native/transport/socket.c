@@ -1,4 +1,4 @@
-/* What can be told of an AF_UNIX socket, whatever carries the descriptors. */
+/* Questions about an AF_UNIX socket that do not depend on the interface for descriptors. */
 #include "transport.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ int fdp_nothing(int socket) {
 
 int fdp_hung_up(int socket) {
 #ifdef __linux__
-  /* Told only when both directions are over. */
+  /* poll(2) reports POLLHUP only when both directions have ended. */
   struct pollfd state = {.fd = socket};
   int ready;
   do
@@ -59,7 +59,8 @@ int fdp_hung_up(int socket) {
     return -EBADF;
   return (state.revents & POLLHUP) != 0;
 #else
-  /* poll(2) tells the end of one direction alike there, but such a socket has no peer any more. */
+  /* Here poll(2) reports the end of one direction in the same way. But a socket with both directions ended has no peer
+   * name any more. */
   struct sockaddr_storage address;
   socklen_t length = sizeof address;
   if (getpeername(socket, (struct sockaddr *)&address, &length) == 0)

@@ -1,9 +1,10 @@
 /*
- * The System V interface: a STREAMS pipe, over which an ioctl sends one descriptor and no bytes. Servers attach one end
- * of a pipe to a path; connld(7) on it makes a new pipe for each process that opens the path, and sends its other end.
+ * The System V interface: a STREAMS pipe, over which an ioctl sends one descriptor and no bytes. A server attaches one
+ * end of a pipe to a path. The module connld(7) on it makes a new pipe for each process that opens the path, and sends
+ * the other end of that pipe to the server.
  *
- * So a message has exactly one descriptor, and its one byte is left out and comes as none. A message that finds no slot
- * is put back at the head of the stream, so nothing need be reserved.
+ * So a message has exactly one descriptor. Its one byte is not sent, and the receiver gets a message without bytes. If
+ * there is no slot for a descriptor, the message goes back to the head of the stream. So no slots need be reserved.
  */
 #include "transport.h"
 
@@ -19,7 +20,7 @@ int fdp_socket_type(int stream) {
   return is < 0 ? -errno : is ? FDP_SEQPACKET : -ENOTSOCK;
 }
 
-/* The ioctls know no way not to block but this flag. */
+/* Only this flag keeps the ioctls from blocking. */
 int fdp_attach(int stream) {
   int type = fdp_socket_type(stream);
   return type < 0 ? type : fdp_nonblocking(stream, 1);
@@ -43,7 +44,7 @@ ssize_t fdp_put(int stream, const uint8_t *bytes, size_t size, const int32_t *fd
   return 1;
 }
 
-/* What poll(2) says of it now, or a negative errno. */
+/* What poll(2) reports now, or a negative errno. */
 static int state_of(int stream, short events) {
   struct pollfd state = {.fd = stream, .events = events};
   int status;
@@ -64,7 +65,7 @@ int fdp_pending(int stream) {
   return state & (POLLHUP | POLLERR) ? 0 : -EAGAIN;
 }
 
-/* A pipe's end has both directions. */
+/* The end of a pipe ends both directions. */
 int fdp_hung_up(int stream) {
   int state = state_of(stream, 0);
   return state < 0 ? state : (state & POLLHUP) != 0;
@@ -93,7 +94,7 @@ int fdp_take(int stream, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
     return 0;
   if (errno != EBADMSG)
     return -errno;
-  /* Bytes: whoever sent them does not speak this interface, which the caller will say. */
+  /* Bytes came. Their sender does not use this interface, and the caller will report that. */
   ssize_t length;
   do
     length = read(stream, bytes, stride);
@@ -105,7 +106,7 @@ int fdp_take(int stream, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t
   return 1;
 }
 
-/* A message that finds no slot goes back. */
+/* Nothing to do: a message for which there is no slot goes back. */
 int fdp_reserve(int expected) {
   (void)expected;
   return 0;
@@ -113,7 +114,7 @@ int fdp_reserve(int expected) {
 
 void fdp_reserve_end(void) {}
 
-/* A pipe has no half that could end alone: closing it is the end. */
+/* One direction of a pipe cannot end alone. Closing the pipe ends both. */
 int fdp_end_sending(int stream) {
   (void)stream;
   return -EOPNOTSUPP;
@@ -131,7 +132,7 @@ int fdp_pair(enum fdp_type type, int pair[2]) {
   return 0;
 }
 
-/* Makes the file that the stream will cover. While it covers it, opening the path opens the stream. */
+/* Makes the file that the stream will be attached to. As long as it is attached, opening the path opens the stream. */
 static int make_path(const char *name, unsigned mode) {
   int fd = open(name, O_CREAT | O_EXCL | O_RDONLY, (mode_t)mode);
   if (fd < 0)
@@ -155,7 +156,7 @@ int fdp_listen(enum fdp_type type, const char *name, size_t length, unsigned mod
     unlink(name);
     goto fail;
   }
-  fdp_close(ends[1]); /* the path holds it */
+  fdp_close(ends[1]); /* the path keeps it open */
   return ends[0];
 fail:
   fdp_close(ends[0]);
@@ -171,7 +172,7 @@ int fdp_connect(enum fdp_type type, const char *name, size_t length) {
   int fd = open(name, O_RDWR | O_NONBLOCK);
   if (fd < 0)
     return -errno;
-  if (isastream(fd) != 1) { /* the file itself: its server has gone */
+  if (isastream(fd) != 1) { /* this is the file itself, because its server has gone */
     fdp_close(fd);
     return -ECONNREFUSED;
   }

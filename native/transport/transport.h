@@ -1,9 +1,9 @@
 /*
- * What the files of this folder share. fdpasser.h is the contract with everyone else.
+ * What the files of this folder share. The contract with everyone else is fdpasser.h.
  *
- * The build chooses which files carry descriptors (src/cli/transports.js), and says so by these names: FDP_PEEK for
- * linux.c, FDP_BSD43 for accrights.c, FDP_SYSV for streams.c; rights.c without any. All but linux.c send and receive
- * one message at a time, with what one-by-one.c says around it.
+ * The build chooses the files that carry descriptors (src/cli/transports.js), and defines a name for its choice:
+ * FDP_PEEK for linux.c, FDP_BSD43 for accrights.c, FDP_SYSV for streams.c, none for rights.c. All but linux.c send and
+ * receive one message at a time, and use one-by-one.c.
  */
 #ifndef FDP_TRANSPORT_H
 #define FDP_TRANSPORT_H
@@ -16,72 +16,74 @@
 #define FDP_BSD44 1
 #endif
 
-/* Whether a receive can look at descriptors and leave the message in the queue. Elsewhere a peek shows none, zeroes or
- * the kernel's own pointers. */
+/* Whether a receive can show descriptors and leave the message in the queue. Other systems show none, zeroes or the
+ * kernel's own pointers. */
 #ifndef FDP_PEEK
 #define FDP_PEEK 0
 #endif
 
-/* Whether a path's mode is what the umask leaves of it: only Linux takes the socket's own. */
+/* Whether the umask alone decides a path's mode. On Linux the socket's own mode counts. */
 #if !defined(FDP_UMASK) && !defined(__linux__)
 #define FDP_UMASK 1
 #endif
 
-/* Whether a socket in flight must stay open here until the peer has read it: see hold.c. */
+/* Whether a socket that was sent must stay open here until the peer has received it: see hold.c. */
 #ifndef FDP_HOLD
 #define FDP_HOLD 0
 #endif
 
 /* ---- options.c ----------------------------------------------------------------------------------------------- */
 
-/* Gives the socket the options that receiving needs, and returns which were otherwise: never a negative number. */
+/* Sets the options that receiving needs. Returns which of them it changed: never a negative number. */
 int fdp_set_options(int socket);
 void fdp_put_back_options(int socket, int changed);
 
 /* ---- socket.c: what is known of an AF_UNIX socket, whatever carries the descriptors -------------------------- */
 
-/* SOCK_STREAM and its like, or a negative errno. */
+/* SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM, or a negative errno. */
 int fdp_type_of(int socket);
 
-/* After a receive of no bytes: 1 if that was the end, 0 if a message without bytes, or a negative errno. */
+/* Says what a receive of no bytes meant. 1: it was the end. 0: it was a message without bytes. Otherwise a negative
+ * errno. */
 int fdp_has_ended(int socket);
 
-/* After a receive that found nothing: -EAGAIN; or 0, where Linux says no more than that of a datagram socket whose
- * receiving somebody who shares it has shut down (shutdown(2)). Or another negative errno. */
+/* Says what to return when a receive has found nothing: -EAGAIN, 0 or another negative errno. 0 stands for a datagram
+ * socket whose receiving was shut down by somebody who shares it (shutdown(2)); Linux reports that as if nothing were
+ * there. */
 int fdp_nothing(int socket);
 
-/* Whether nothing comes any more but what is there: 1, 0 or a negative errno. */
+/* Whether nothing more can come than what is there: 1, 0 or a negative errno. */
 int fdp_is_shut(int socket);
 
-/* Whether a packet is there, or none can be told: 1, 0 or a negative errno. One without bytes looks like the end; but
- * where credentials are asked for, each has some. */
+/* Whether a packet is known to be there: 1, 0 or a negative errno. A packet without bytes looks like the end, but each
+ * has credentials if these are asked for. */
 int fdp_has_packet(int socket);
 
 /* ---- one interface: one message ------------------------------------------------------------------------------- */
 
-/* The most descriptors that the system may bring in one message. */
+/* The most descriptors that one message may bring on this system. */
 extern const int fdp_most;
 
 /* Sends one message and returns how many bytes the kernel took, or a negative errno. Borrows the descriptors. */
 ssize_t fdp_put(int socket, const uint8_t *bytes, size_t size, const int32_t *fd, int count);
 
 /*
- * Tells, taking nothing, what fdp_take would find: 1 a message, 0 the end, or a negative errno: -EAGAIN for nothing,
- * -EMSGSIZE for a packet longer than the stride. May write to the bytes.
+ * Says what fdp_take would find, and takes nothing. 1: a message. 0: the end. -EAGAIN: nothing. -EMSGSIZE: a packet
+ * longer than the stride. Or another negative errno. May write to the bytes.
  */
 int fdp_look(int socket, uint8_t *bytes, uint32_t stride);
 
 /*
- * Takes one message: 1 with its size and count, whose descriptors are the caller's; 0 for the end; or a negative errno,
- * after which none is open. -EIO: descriptors are lost.
+ * Takes one message. 1: its size and count are set, and its descriptors are the caller's. 0: the end. After a negative
+ * errno no descriptor is open. -EIO: descriptors are lost.
  */
 int fdp_take(int socket, uint8_t *bytes, uint32_t stride, int32_t *size, int32_t *fd, int32_t *count);
 
 /* ---- reserve.c: free slots for what is about to be received --------------------------------------------------- */
 
 /*
- * Waits until nobody else in this process receives, and makes sure that there are slots for a message that is expected
- * to bring so many descriptors. 0: receive now, then call fdp_reserve_end. -EMFILE: there are too few.
+ * Waits until no other thread of this process receives, and checks that there are slots for a message that is expected
+ * to bring `expected` descriptors. 0: receive now, then call fdp_reserve_end. -EMFILE: there are too few slots.
  */
 int fdp_reserve(int expected);
 void fdp_reserve_end(void);
@@ -91,13 +93,14 @@ void fdp_reserve_end(void);
 struct fdp_held;
 
 /*
- * Before a message is sent over `carrier`: duplicates those of its descriptors that are sockets. -ENOBUFS: too many
- * wait to be read, or there is no room for the duplicates; try again later. `held` may be NULL afterwards: nothing to
- * hold.
+ * To be called before a message is sent over `carrier`. Duplicates those of its descriptors that are sockets. -ENOBUFS:
+ * too many duplicates wait for the peer, or there is no room for these; try again later. `held` is NULL afterwards if
+ * there is nothing to hold.
  */
 int fdp_hold(int carrier, const int32_t *fd, int count, struct fdp_held **held);
 
-/* After that: if the message was sent, they are closed when the peer has read it; if not, at once. */
+/* To be called after the send. If the message was sent, the duplicates are closed when the peer has read it. If not,
+ * they are closed at once. */
 void fdp_hold_end(struct fdp_held *held, int sent);
 
 #endif
