@@ -77,6 +77,12 @@ export function checked(result: number, syscall: string, detail?: { path?: strin
   return result;
 }
 
+/** One that is longer than its receiver takes. */
+export function longDatagram(maxBytes: number): NodeJS.ErrnoException {
+  const advice = `The datagram has more than ${maxBytes} bytes, and stays in the queue: receive it with more maxBytes`;
+  return systemError(-constants.errno.EMSGSIZE, 'recvmsg', { advice });
+}
+
 /** What the permission model of Node forbids, as Node says it. */
 export function pathForbidden(right: 'fs.read' | 'fs.write', path: string): Error {
   const [permission, flag] =

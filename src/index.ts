@@ -17,6 +17,7 @@ export type { NodeOwner } from './descriptor/node-object.js';
 export type { ConnectionOptions, ReadStreamOptions, SocketOptions, WriteStreamOptions } from './descriptor/to-node.js';
 export { connect, type ConnectOptions } from './endpoint/connect.js';
 export { sendDatagram, type DatagramOptions } from './wire/datagram.js';
+export { receiveDatagram, type Datagram, type ReceiveDatagramOptions } from './wire/datagram-received.js';
 export { peerCredentials, type PeerCredentials } from './endpoint/credentials.js';
 export { socketpair } from './endpoint/pair.js';
 export { fdpasserAccept, fdpasserConnect, fdpasserServer, fdpasserSocketpair } from './endpoint/perl-names.js';
