@@ -1,6 +1,6 @@
 /**
- * How an OwnedFd becomes one of Node's own objects: the descriptor has one owner at every moment, and is still the
- * OwnedFd's if anything throws.
+ * Turns an OwnedFd into one of Node's own objects. The descriptor has one owner at every moment. If anything throws,
+ * that is still the OwnedFd.
  */
 import type { Server, Socket } from 'node:net';
 import { OURS } from '../native/addon.js';
@@ -13,7 +13,7 @@ import { slotFreed } from './table.js';
 import { isReopened } from './terminal.js';
 import { beginWith, connectionOf, type Close, type Nature } from './to-node.js';
 
-/** The number becomes that of what `make` makes, which closes it by itself. */
+/** Gives the number to the object that `make` makes, which then closes it by itself. */
 export function become<T>(owned: OwnedFd, make: (nature: Nature) => T): T {
   addon.handOver(ownership.takable(owned));
   try {
@@ -25,13 +25,13 @@ export function become<T>(owned: OwnedFd, make: (nature: Nature) => T): T {
   }
 }
 
-/** The same for a connection: Node would close a fifo past node:fs. */
+/** Does the same for a `net.Socket`. Node closes a fifo's number without node:fs, so a fifo may need a copy. */
 export function becomeSocket<T>(owned: OwnedFd, make: (nature: Nature) => T): T {
   if (ownership.closer(owned) === OURS || owned.kind !== 'fifo') return become(owned, make);
   return becomeCopy(owned, (copy) => become(copy, make));
 }
 
-/** The same for a connection of a server; `begin` is as `acceptHandle` has it. */
+/** Does the same for a connection of a server. `begin` is that of `acceptHandle`. */
 export function connectTo(
   owned: OwnedFd,
   server: Server,
@@ -45,7 +45,10 @@ export function connectTo(
   });
 }
 
-/** The same for what has node:fs close it, which would warn of a number that is not on its list. */
+/**
+ * Does the same for an object that closes its number by node:fs. In a worker that would warn of a number that is not on
+ * Node's list.
+ */
 export function becomeFile<T>(owned: OwnedFd, make: (nature: Nature, close?: Close) => T): T {
   if (!listsNumbers()) return become(owned, make);
   ownership.takable(owned);
@@ -59,7 +62,10 @@ export function becomeFile<T>(owned: OwnedFd, make: (nature: Nature, close?: Clo
   return made;
 }
 
-/** The same for a stream that may have opened its terminal once more, and leaves the number to be closed. */
+/**
+ * Does the same for a stream of a terminal. It may have opened the terminal once more: then it does not close this
+ * number.
+ */
 export function becomeTerminal<T>(owned: OwnedFd, make: (nature: Nature) => T): T {
   if (ownership.closer(owned) !== OURS) return becomeCopy(owned, (copy) => becomeTerminal(copy, make));
   const fd = ownership.takable(owned);
@@ -74,7 +80,10 @@ export function becomeTerminal<T>(owned: OwnedFd, make: (nature: Nature) => T): 
   }
 }
 
-/** The same for what closes it past node:fs, which would leave the number on that list: another takes its place. */
+/**
+ * Does the same for an object that closes its number without node:fs, although the number may be on Node's list. The
+ * object gets a duplicate, and the OwnedFd is closed.
+ */
 function becomeCopy<T>(owned: OwnedFd, make: (copy: OwnedFd) => T): T {
   ownership.takable(owned);
   const copy = owned.dup();

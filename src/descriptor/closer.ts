@@ -12,22 +12,22 @@ import { slotFreed } from './table.js';
 
 const { EBADF } = constants.errno;
 
-/** Numbers that a send or a passer has, and will close: nobody may use them any more. */
+/** Numbers that a send or a link has taken over. They will be closed, so nobody may use them any more. */
 export const leaving = new Set<number>();
 
 /**
- * Who closes a number, that somebody else opened, when this environment ends.
+ * Says who closes a number that somebody else opened, when this environment ends.
  *
- * In a worker, Node keeps a list of the numbers that `fs.open` gave out there, and closes them last of all
- * (`trackUnmanagedFds`). Only `fs.close` takes a number off it; closed in any other way it would be closed twice.
- * Nobody can ask what is on it. Deno keeps one everywhere, and its `fs` takes no number but those.
+ * In a worker, Node keeps a list of the numbers that `fs.open` returned there, and closes them at the very end
+ * (`trackUnmanagedFds`). Only `fs.close` takes a number off the list. A number closed in another way would be closed
+ * twice. Nobody can ask what is on the list. Deno keeps such a list everywhere, and its `fs` accepts no other numbers.
  */
 export function closerOf(fd: number): Closer {
   if (runtime === 'deno') return knownToFs(fd) ? OTHERS : OURS;
   return listsNumbers() ? PERHAPS : OURS;
 }
 
-/** Whether Node lists numbers in this thread, and warns when `fs.close` is given any other. */
+/** Whether Node keeps a list of numbers in this thread, and warns if `fs.close` is given any other number. */
 export function listsNumbers(): boolean {
   return runtime === 'node' && !builtin.workerThreads.isMainThread;
 }
@@ -42,11 +42,12 @@ function knownToFs(fd: number): boolean {
 }
 
 /**
- * Closes a number that is owned here, and returns 0 or a negative errno; one that is lent is closed when that is over.
+ * Closes a number that is owned here. Returns 0 or a negative errno. If the number is lent, it is closed after the last
+ * loan.
  */
 export function shut(fd: number, closer: Closer): number {
   if (closer === OURS) return addon.close(fd);
-  // Who is the last to borrow it may be in another thread, which cannot take it off this one's list.
+  // The last loan may end in another thread, which cannot take the number off this thread's list.
   if (addon.isLent(fd)) {
     leaving.add(fd);
     setTimeout(() => {
@@ -56,7 +57,8 @@ export function shut(fd: number, closer: Closer): number {
     }, LOAN_CHECK).unref();
     return 0;
   }
-  // What a peer has sent may be slow to close, which fs.close would wait for: so that closes something else.
+  // What a peer has sent may take long to close, and fs.close would wait for that. So fs.close gets another file to
+  // close.
   const vacated = addon.vacate(fd);
   if (vacated < 0) addon.release(fd);
   if (vacated === -EBADF) return vacated;
@@ -65,5 +67,5 @@ export function shut(fd: number, closer: Closer): number {
   return result;
 }
 
-/** Milliseconds. */
+/** Milliseconds between two checks whether the loans have ended. */
 const LOAN_CHECK = 5;

@@ -3,11 +3,11 @@ import { takeOver, type FdLike } from './fd-like.js';
 import { OwnedFd } from './owned-fd.js';
 import { ownership } from './ownership.js';
 
-/** The socket of a link or server, taken over from a caller, to whom it can still be given back. */
+/** The socket of a link or server. It was taken over from a caller, and can still be given back to that caller. */
 export class Custody {
   readonly #owned: OwnedFd;
 
-  /** If it throws, nothing has changed hands. `name` is the caller's argument. */
+  /** If it throws, the caller still owns the socket. `name` is the caller's name for the argument. */
   constructor(name: string, fh: FdLike) {
     this.#owned = takeOver(name, fh);
     ownership.give(this.#owned, !(fh instanceof OwnedFd));
@@ -21,7 +21,7 @@ export class Custody {
     return this.#owned.unread;
   }
 
-  /** Throws `ERR_FDPASSER_UNREAD` when bytes that its sender had read would be missed. */
+  /** Throws `ERR_FDPASSER_UNREAD` if the socket's sender had read bytes from it, because they would be lost here. */
   refuseUnread(): void {
     if (this.unread !== undefined) throw unreadHere(this.unread.length);
   }
@@ -31,12 +31,15 @@ export class Custody {
     ownership.endLoan(this.#owned);
   }
 
-  /** The caller owns it again, in the form in which it came. */
+  /** Gives the socket back to the caller, in the form in which it came. */
   giveBack(): void {
     ownership.giveBack(this.#owned);
   }
 
-  /** Ends the custody with a new owner. Throws `ERR_FDPASSER_LENT`, changing nothing, while a send needs it. */
+  /**
+   * Ends the custody, and returns a new owner. Throws `ERR_FDPASSER_LENT` and changes nothing while a send needs the
+   * socket.
+   */
   own(): OwnedFd {
     return ownership.moveOut(this.#owned);
   }

@@ -8,25 +8,25 @@ import { OwnedFd, validNumber } from './owned-fd.js';
 import { ownership } from './ownership.js';
 
 /**
- * What can stand for a descriptor. A number, or an object with one as `fd`, is the descriptor itself: whoever hands it
- * over must not close it any more. Node's own objects can be sent: they are closed in their own way then. Any other
- * object that closes its descriptor by itself (an `FdServer`, say) can only be lent, with `keepOpen`.
+ * What can be passed as a descriptor. A number, or an object with a number as `fd`, stands for the descriptor itself:
+ * whoever passes it must no longer close it. Objects of Node can be sent, and are then closed in their own way. Any
+ * other object that closes its descriptor by itself (an `FdServer`, say) can only be lent, with `keepOpen`.
  */
 export type FdLike = number | OwnedFd | { readonly fd: number } | NodeOwner;
 
-/** Whether an argument is meant as a descriptor, good or bad, and not as an object of options. */
+/** Whether an argument is meant to be a descriptor, valid or not, rather than an object of options. */
 export function isMeantAsFd(value: unknown): value is FdLike {
   return typeof value !== 'object' || (value !== null && ('fd' in value || value instanceof EventEmitter));
 }
 
-/** Takes a descriptor over. If it throws, nothing has changed hands. */
+/** Takes a descriptor over. If it throws, the caller still owns it. */
 export function takeOver(name: string, fh: FdLike): OwnedFd {
   if (fh instanceof OwnedFd) return fh;
   if (typeof fh === 'object' && fh !== null && ('close' in fh || 'destroy' in fh)) throw managedElsewhere(fh);
   return new OwnedFd(numberIn(name, fh));
 }
 
-/** The number of an open descriptor that stays its owner's, for one call. */
+/** Borrows an open descriptor for one call, and returns its number. The owner stays the same. */
 export function borrow(name: string, fh: FdLike): number {
   const fd = fh instanceof OwnedFd && !fh.closed ? ownership.number(fh) : numberIn(name, fh);
   const result = addon.check(fd);

@@ -1,4 +1,4 @@
-/** Closes what was forgotten, an OwnedFd that is garbage-collected while it is open, and tells that. */
+/** Closes the descriptor of an OwnedFd that is garbage-collected while it is open, and warns of that. */
 import { builtin } from '../common/lazy-modules.js';
 import type { Closer } from '../native/addon.js';
 import { shut } from './closer.js';
@@ -9,7 +9,7 @@ import { slotFreed } from './table.js';
 interface Forgotten {
   fd: number;
   closer: Closer;
-  /** The stack of who made it, while that is traced. */
+  /** The stack of the call that made the OwnedFd, if stacks are recorded. */
   origin?: string | undefined;
 }
 
@@ -19,8 +19,9 @@ const registry = new FinalizationRegistry<Forgotten>((forgotten) => {
   if (untold.push(forgotten) === 1) setImmediate(warn);
 });
 
-// Registering costs more than everything else about an OwnedFd, and most are closed or passed on at once. So each waits
-// here, where it cannot be collected, until the loop turns, and only those still open then are registered.
+// Registering takes longer than everything else about an OwnedFd, and most are closed or passed on soon. So a new
+// OwnedFd first waits in this array, where it cannot be collected. When the loop has turned, those that are still open
+// are registered.
 let fresh: OwnedFd[] = [];
 
 export function watchForGarbage(owned: OwnedFd): void {
@@ -39,7 +40,7 @@ function registerFresh(): void {
   }
 }
 
-/** Its descriptor is closed, or has another owner. */
+/** To be called when its descriptor is closed, or has another owner. */
 export function unwatch(owned: OwnedFd): void {
   registry.unregister(owned);
 }
@@ -57,11 +58,11 @@ function noteOrigin(owned: OwnedFd): void {
   origins.set(owned, here.stack!.slice(here.stack!.indexOf('\n') + 1));
 }
 
-/** Closed, and not told of yet. */
+/** Closed, but not yet in a warning. */
 let untold: Forgotten[] = [];
 let told = false;
 
-/** Once, or each time when somebody looks for who it was. */
+/** Warns once in a process, or each time if stacks are recorded. */
 function warn(): void {
   const closed = untold;
   untold = [];
@@ -73,7 +74,8 @@ function warn(): void {
       : `${closed.length} descriptors (${listed(closed)}) were closed because their OwnedFds were garbage-collected`;
   const more = tracing
     ? ''
-    : '. With --trace-warnings or NODE_DEBUG=fdpasser each is told, with where it was made; else nothing more of this is told';
+    : '. This warning comes once. With --trace-warnings or NODE_DEBUG=fdpasser it comes each time, and tells where ' +
+      'the OwnedFd was made';
   process.emitWarning(`${what}. Close every OwnedFd, or declare it with "using"${more}`, {
     type: 'FdPasserWarning',
     ...(tracing ? { detail: whereMade(closed) } : {}),
@@ -90,7 +92,7 @@ function whereMade(closed: Forgotten[]): string {
   return [...groups].map(([origin, group]) => `Where ${listed(group)} came from:\n${origin}`).join('\n');
 }
 
-/** As many numbers as a line holds. */
+/** The most numbers that fit in a line. */
 const MOST_LISTED = 8;
 
 function listed(closed: Forgotten[]): string {

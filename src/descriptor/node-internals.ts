@@ -1,8 +1,8 @@
 /**
- * All that this library uses of Node without its being documented, seen in Node 20, 22 and 24.
+ * Everything undocumented that this library uses of Node, as found in Node 20, 22 and 24.
  *
  * Nothing documented leads from a socket or server to its descriptor, keeps a socket from reading, or tells whether an
- * HTTP connection is between two requests. `child_process` passes sockets by the same means.
+ * HTTP connection is between two requests. `child_process` passes sockets in the same way.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
 import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
@@ -13,7 +13,7 @@ import { builtin } from '../common/lazy-modules.js';
 
 interface Handle {
   readonly fd?: number;
-  /** While it is true, `net.Socket` never calls `readStart`. */
+  /** While this is true, `net.Socket` does not call `readStart`. */
   reading: boolean;
   readStart(): number;
   readStop(): number;
@@ -23,27 +23,29 @@ interface Handle {
 interface SocketInternals {
   readonly _handle: Handle | null;
   readonly _readableState: { ended: boolean; reading: boolean; decoder?: { lastNeed?: number } | null };
-  /** The HTTP parser, and the request or response under way. */
+  /** The HTTP parser, and the request or response that is in progress. */
   readonly parser?: { socket?: unknown } | null;
   readonly _httpMessage?: object | null;
   readonly server?: Record<symbol, { active(): object[] } | undefined> | null;
-  /** `resetAndDestroy()` was called. */
+  /** Whether `resetAndDestroy()` was called. */
   resetAndClosing?: boolean;
 }
 
 const internals = (socket: Socket): SocketInternals => socket as unknown as SocketInternals;
 
-/** What has the descriptor; another one each time that the object connects or listens. */
+/** The object that has the descriptor. It is another one each time that the socket connects, or the server listens. */
 export function handleOf(object: Socket | Server): { readonly fd?: number } | null {
   return (object as unknown as Pick<SocketInternals, '_handle'>)._handle;
 }
 
-/** The descriptor, or `-1` when there is none: not yet, not any more, or a cluster's primary has it. */
+/**
+ * The descriptor's number, or `-1` if there is none: it is not open yet, it is closed, or a cluster's primary has it.
+ */
 export function handleNumber(object: Socket | Server): number {
   return handleOf(object)?.fd ?? -1;
 }
 
-/** Lets no write wait for the kernel. */
+/** Makes writes return at once if the kernel has no room. */
 export function setNonblocking(socket: Socket): void {
   internals(socket)._handle!.setBlocking(false);
 }
@@ -59,22 +61,22 @@ interface DatagramHandle {
   lookup(host: string, callback: (error: Error | null, address?: string) => void): void;
   recvStart(): number;
   recvStop(): number;
-  /** Bun's has none. */
+  /** Missing in Bun. */
   getpeername?(into: object): number;
 }
 
-/** Its `_handle` would print a deprecation warning. */
+/** Does not use `_handle`, which would print a deprecation warning. */
 function datagramState(socket: DatagramSocket): DatagramState | undefined {
   const symbol = symbolOf(socket, 'state symbol');
   return symbol === undefined ? undefined : (socket as unknown as Record<symbol, DatagramState>)[symbol];
 }
 
-/** The descriptor of a datagram socket, or `-1` when there is none. */
+/** The number of a datagram socket, or `-1` if there is none. */
 export function datagramNumber(socket: DatagramSocket): number {
   return datagramState(socket)?.handle?.fd ?? -1;
 }
 
-/** Receives nothing more until the function that is returned is called. */
+/** Makes a socket receive nothing until the returned function is called. */
 export function stopReceiving(socket: DatagramSocket): () => void {
   datagramState(socket)?.handle?.recvStop();
   return () => {
@@ -83,30 +85,33 @@ export function stopReceiving(socket: DatagramSocket): () => void {
   };
 }
 
-/** Tells `dgram` what it does not ask: that the socket which it was given is connected. */
+/** Tells `dgram` that the socket it was given is connected, if it is, because `dgram` does not ask. */
 export function noteConnected(socket: DatagramSocket): void {
   const state = datagramState(socket);
   if (state?.handle?.getpeername?.({}) === 0) state.connectState = 2; // CONNECT_STATE_CONNECTED
 }
 
-/** A look-up of a host name, or anything else that libuv was asked for. */
+/** A look-up of a host name, or another request to libuv. */
 interface ActiveRequest {
   readonly callback?: { readonly name?: string };
   oncomplete?: (...results: unknown[]) => void;
 }
 
-/** Knows, from when it is made, whether a datagram still waits for the name of its host to be looked up. */
+/** Tells whether a datagram still waits for the look-up of its host's name. It counts from when it is made. */
 export class Lookups {
   readonly #restores: (() => void)[];
-  /** And one more for what was sent before in this turn of the loop, to an address that needs no look-up. */
+  /**
+   * The look-ups that have not ended. The first 1 stands for what was sent earlier in this turn of the loop to an
+   * address that needs no look-up.
+   */
   #pending = 1;
-  /** Called when nothing waits, or the socket was closed. */
+  /** Called when nothing waits any more, or the socket is closed. */
   whenDone: (() => void) | undefined;
 
   constructor(socket: DatagramSocket) {
     setImmediate(() => this.#done());
     const active = (process as { _getActiveRequests?: () => ActiveRequest[] })._getActiveRequests?.() ?? [];
-    // Those of other datagram sockets are among them; nothing tells them apart.
+    // The requests of other datagram sockets are among them, because nothing tells them apart.
     for (const request of active) if (request.callback?.name === 'afterDns') this.#await(request);
     const close = socket.close.bind(socket);
     const closing = (...args: Parameters<typeof close>): DatagramSocket => {
@@ -153,8 +158,8 @@ export class Lookups {
 }
 
 /**
- * Reads nothing more from the kernel, whoever asks, and does not act on the peer's end, until the function that is
- * returned is called: with the bytes that were taken out since.
+ * Makes a socket read nothing from the kernel, whoever asks, and not act on the peer's end, until the returned function
+ * is called. That function is given the bytes that were taken out in the meantime, and puts them back.
  */
 export function stopReading(socket: Socket): (unread: Buffer | undefined) => void {
   const { _readableState: state } = internals(socket);
@@ -163,23 +168,23 @@ export function stopReading(socket: Socket): (unread: Buffer | undefined) => voi
   let { reading } = handle;
   handle.readStop();
   handle.reading = true;
-  // http.Server calls these by itself.
+  // http.Server calls these itself.
   const restores = [
     replace(handle, 'readStart', () => ((reading = true), 0)),
     replace(handle, 'readStop', () => ((reading = false), 0)),
   ];
-  state.ended = false; // reading the last bytes would end the socket, and that shuts the connection down
+  state.ended = false; // otherwise reading the last bytes would end the socket, and with it shut down the connection
   return (unread) => {
     for (const restore of restores) restore();
     if (unread !== undefined) socket.unshift(unread);
     handle.reading = reading || state.reading;
     if (handle.reading) handle.readStart();
     state.ended = ended;
-    if (ended) socket.read(0); // as net.Socket does at the end
+    if (ended) socket.read(0); // as net.Socket does when the peer ends
   };
 }
 
-/** Emits no `'timeout'` until the function that is returned is called: its time begins anew then. */
+/** Makes a socket emit no `'timeout'` until the returned function is called. Then the time begins anew. */
 export function stopTimer(socket: Socket): () => void {
   const timeout = socket.timeout ?? 0;
   if (timeout > 0) socket.setTimeout(0);
@@ -189,7 +194,8 @@ export function stopTimer(socket: Socket): () => void {
 }
 
 /**
- * Whether a `tls.TLSSocket` over it has begun to read or write: that has put its own property in place of the handle's.
+ * Whether a `tls.TLSSocket` over it has begun to read or write. Such a one has replaced the handle's property `reading`
+ * by its own.
  */
 export function isUsedByTls(socket: Socket): boolean {
   const { _handle: handle } = internals(socket);
@@ -197,25 +203,25 @@ export function isUsedByTls(socket: Socket): boolean {
   return reading?.get !== undefined && socket.bytesRead + socket.bytesWritten > 0;
 }
 
-/** Whether bytes were turned into text, which not every byte survives. */
+/** Whether it holds text that was made from bytes. Not every byte can be got back from that. */
 export function holdsText(socket: Socket): boolean {
   const { _readableState: state } = internals(socket);
   const lastNeed = state.decoder?.lastNeed ?? 0;
   return socket.readableEncoding !== null && (socket.readableLength > 0 || lastNeed > 0);
 }
 
-/** Takes out what was read and not consumed. `read()` alone would also emit it as `'data'`. */
+/** Takes out what was read and not consumed. `read()` alone would emit it as `'data'` too. */
 export function takeBuffered(socket: Socket): Buffer {
   const restore = replace(socket, 'emit', () => false);
   try {
-    // All that there is, and not a byte more: that would count as an attempt to read past the end.
+    // Exactly the bytes that there are: asking for one more would count as an attempt to read beyond the end.
     return socket.read(socket.readableLength) as Buffer;
   } finally {
     restore();
   }
 }
 
-/** Whether an HTTP/1 parser reads it. It has let go of an upgraded or tunnelled connection. */
+/** Whether an HTTP/1 parser reads it. The parser has let go of an upgraded or tunnelled connection. */
 export function isReadByHttp(socket: Socket): boolean {
   const { parser } = internals(socket);
   return parser !== null && parser !== undefined;
@@ -227,8 +233,8 @@ export function responseOf(socket: Socket): ServerResponse | undefined {
 }
 
 /**
- * Whether HTTP/2 is spoken over it, an HTTP/1 parser has seen part of a request, or a response is still due. Of an
- * upgraded or tunnelled connection HTTP has let go.
+ * Whether it speaks HTTP/2, an HTTP/1 parser has seen part of a request, or a response is still due. HTTP has let go of
+ * an upgraded or tunnelled connection.
  */
 export function isBusyWithHttp(socket: Socket): boolean {
   const { parser, _httpMessage: message, server } = internals(socket);
@@ -237,11 +243,11 @@ export function isBusyWithHttp(socket: Socket): boolean {
   const symbol = symbolOf(server, 'http.server.connections');
   const connections = symbol === undefined ? undefined : server?.[symbol];
   if (connections === undefined) return true;
-  // A parser is active from the first byte of a message to the last, but also before the first byte of all.
+  // A parser is active from the first byte of a message to the last one. It is also active before the very first byte.
   return !isUntouched(socket) && connections.active().includes(parser);
 }
 
-/** The name of the property differs, and some versions of Node have no name for it. */
+/** Looks at the value, because the property's name differs between versions of Node, and some give it none. */
 function hasHttp2(socket: Socket): boolean {
   return Reflect.ownKeys(socket).some((key) => {
     const value: unknown = Object.getOwnPropertyDescriptor(socket, key)?.value;
@@ -249,7 +255,7 @@ function hasHttp2(socket: Socket): boolean {
   });
 }
 
-/** What `http.Server` does by itself to the socket of a parser. */
+/** What `http.Server` uses of the socket of a parser. */
 interface ServedSocket {
   readonly _httpMessage: undefined;
   readonly server: { emit(event: string, error: Error): boolean };
@@ -259,8 +265,8 @@ interface ServedSocket {
 }
 
 /**
- * Keeps an `http.Server` from its connection, which it would time out and answer, or close as an idle one, until the
- * function that is returned is called: what it would have done is done then.
+ * Keeps an `http.Server` away from a connection until the returned function is called. The server might time it out and
+ * answer, or close it as idle. The returned function then does what the server wanted to do.
  */
 export function leaveServer(socket: Socket): () => void {
   const { parser } = internals(socket);
@@ -270,7 +276,7 @@ export function leaveServer(socket: Socket): () => void {
   const standIn: ServedSocket = {
     _httpMessage: undefined,
     destroy: () => (late = () => void socket.destroy()),
-    // Node's own reaction to a timeout begins with these.
+    // Node's own reaction to a timeout calls these first.
     removeListener: (_event, listener) => (onError = listener),
     listenerCount: () => 1,
     server: {
@@ -288,12 +294,12 @@ export function leaveServer(socket: Socket): () => void {
   };
 }
 
-/** A connection in the hands of an `http.Agent`. */
+/** A connection that belongs to an `http.Agent`. */
 interface Pooled {
   readonly agent: Agent;
-  /** Under which name it is free in there; `undefined` while it is used. */
+  /** The name of its group of free connections in the agent, or `undefined` while it is in use. */
   readonly name: string | undefined;
-  /** Gives it to the next request. */
+  /** Makes the agent give it to the next request. */
   readonly use: () => void;
 }
 
@@ -305,7 +311,7 @@ function pooled(socket: Socket): Pooled | undefined {
   return { agent, name, use: use! };
 }
 
-/** Nothing leads from a socket to its agent but a listener that makes the agent emit `'free'`. */
+/** Finds the agent behind a socket. Only a listener of the socket leads there: it makes the agent emit `'free'`. */
 function agentBehind(onFree: () => void): Agent | undefined {
   const found: Agent[] = [];
   const restore = replace(builtin.http.Agent.prototype, 'emit', function (this: Agent) {
@@ -319,13 +325,13 @@ function agentBehind(onFree: () => void): Agent | undefined {
   return found[0];
 }
 
-/** Whether an `http.Agent` has given it to a request, or has not heard yet that the response is over. */
+/** Whether an `http.Agent` has given it to a request, or does not know yet that the response has ended. */
 export function isUsedByAgent(socket: Socket): boolean {
   const pool = pooled(socket);
   return pool !== undefined && pool.name === undefined;
 }
 
-/** Takes a free connection out of its agent, until the function that is returned is called. */
+/** Takes a free connection out of its agent until the returned function is called. */
 export function leavePool(socket: Socket): () => void {
   const { agent, name, use } = pooled(socket) ?? {};
   if (agent === undefined || name === undefined) return () => {};
@@ -338,18 +344,19 @@ export function leavePool(socket: Socket): () => void {
       (free[name] ??= []).push(socket);
       return;
     }
-    socket.ref(); // the agent has done the reverse to a free one
+    socket.ref(); // the agent has unreferenced it, as it does with a free one
     use!();
   };
 }
 
-/** Node's own name of a method that does something to the descriptor. */
+/** Node's names of the methods that do something to the descriptor. */
 type Doing = '_write' | '_writev' | '_final' | '_destroy';
 type Callback = (error?: Error | null) => void;
 
 /**
- * A stream whose descriptor departs: nothing here writes to it, ends it or closes it. What is asked for meanwhile is
- * done when the stream is back. Its methods are replaced for so long, so that no listener can be in the way.
+ * A stream whose descriptor departs. Nothing here writes to it, ends it or closes it meanwhile. What is asked for is
+ * done when the stream is given back. Its methods are replaced for that time; listeners could not ensure this, because
+ * a program can remove them.
  */
 export class Departure {
   readonly #stream: Socket | ReadStream | WriteStream;
@@ -364,17 +371,17 @@ export class Departure {
     }
   }
 
-  /** It is back. */
+  /** Ends the departure: the stream works here again. */
   goOn(): void {
     this.#restore();
-    this.#do('_destroy'); // first: what was written fails then, as it does in Node
+    this.#do('_destroy'); // done first: what was written then fails, as it does in Node
     for (const name of ['_write', '_writev', '_final'] as const) this.#do(name);
   }
 
-  /** It is another process's now: what was written fails with this error. */
+  /** Ends the departure: another process has the descriptor. What was written here fails with this error. */
   close(error: Error): void {
     this.#restore();
-    (this.#stream as Partial<SocketInternals>).resetAndClosing = false; // that would reset the other process's connection
+    (this.#stream as Partial<SocketInternals>).resetAndClosing = false; // else destroy() would reset the other process's connection
     if (this.#asked.has('_destroy')) this.#do('_destroy');
     else this.#stream.destroy('writableLength' in this.#stream && this.#stream.writableLength > 0 ? error : undefined);
     for (const args of this.#asked.values()) (args.at(-1) as Callback)(error);
@@ -395,7 +402,9 @@ export class Departure {
   }
 }
 
-/** `net.Server`'s own reaction to an accepted connection, and the name under which it finds the server. */
+/**
+ * The function with which `net.Server` handles an accepted connection, and the key under which that finds the server.
+ */
 interface Acceptor {
   readonly onconnection: (this: object, error: number, connection: Handle) => void;
   readonly owner: symbol;
@@ -403,18 +412,21 @@ interface Acceptor {
 
 let acceptor: Acceptor | undefined;
 
-/** Nothing leads to it but the handle of a server that listens: here one that listens to nothing. */
+/**
+ * Finds these in the handle of a server that listens, the only place where they are. This server listens on a handle
+ * that does nothing.
+ */
 function acceptorOfNode(): Acceptor {
   const handle = { listen: () => 0, close() {}, getAsyncId: () => 1 };
   const server = new builtin.net.Server() as unknown as { _handle: object | null; _listen2(...args: unknown[]): void };
   server._handle = handle;
   server._listen2(null, -1, -1);
-  server._handle = null; // it emits no 'listening'
+  server._handle = null; // so that it emits no 'listening'
   const { onconnection } = handle as unknown as Acceptor;
   return { onconnection, owner: symbolOf(handle, 'owner_symbol')! };
 }
 
-/** Whether it has listened, or was to, and does so no more, or not yet. One that never was to listen is not closed. */
+/** Whether a server was told to listen and does not listen now. One that was never told to listen is not closed. */
 export function isClosedServer(server: Server): boolean {
   const { _handle: handle, _listeningId: changes } = server as unknown as {
     _handle: Handle | null;
@@ -423,19 +435,19 @@ export function isClosedServer(server: Server): boolean {
   return handle === null && changes > 1;
 }
 
-/** Makes a handle, which owns the number, and that does not read yet. */
+/** Makes a handle that owns the number and does not read yet. */
 export function openHandle(fd: number): Handle {
   const options = { fd, readable: true, writable: true, manualStart: true };
   const socket = new builtin.net.Socket(options) as unknown as { _handle: Handle | null };
   const handle = socket._handle!;
-  socket._handle = null; // another socket gets it
+  socket._handle = null; // the handle is for another socket
   return handle;
 }
 
 /**
- * Gives a server a connection as the kernel does. `begin` has it before any listener; no listener has it if it returns
- * false. `undefined` when the server has dropped and closed it. What a listener throws is an uncaught exception, as it
- * is in Node.
+ * Gives a connection to a server as the kernel would. `begin` is called with it before any listener, and if it returns
+ * false, no listener is called. Returns `undefined` if the server has dropped and closed the connection. What a
+ * listener throws becomes an uncaught exception, as in Node.
  */
 export function acceptHandle(server: Server, handle: Handle, begin: (socket: Socket) => boolean): Socket | undefined {
   acceptor ??= acceptorOfNode();
@@ -465,7 +477,10 @@ export function acceptHandle(server: Server, handle: Handle, begin: (socket: Soc
   return accepted;
 }
 
-/** Has an `http.Server` that does not listen know its connections: it begins with that when it listens. */
+/**
+ * Makes an `http.Server` that does not listen keep track of its connections, which it otherwise begins to do when it
+ * listens.
+ */
 function trackConnections(server: Server): void {
   if (symbolOf(server, 'http.server.connections') !== undefined) return;
   const track = server.listeners('listening').find(({ name }) => name === 'setupConnectionsTracking');
@@ -484,12 +499,13 @@ interface Parser {
   execute(bytes: Buffer): unknown;
 }
 
-/** What a parser calls for the parts of a message. */
+/** The methods that a parser calls for the parts of a message. */
 const PARSED = ['kOnMessageBegin', 'kOnHeaders', 'kOnHeadersComplete', 'kOnBody', 'kOnMessageComplete'] as const;
 
 /**
- * Has an `http.Server` hold its new connection for one between two requests: it closes that with the idle ones, and
- * when `keepAliveTimeout` is over. To be so, its parser must have seen a request; nobody else sees this one.
+ * Makes an `http.Server` regard its new connection as one between two requests. It closes that with the idle ones, and
+ * after `keepAliveTimeout`. For this the connection's parser must have seen a request, so it is given one that nobody
+ * else sees.
  */
 export function beginIdle(socket: Socket, server: HttpServer): void {
   const parser = internals(socket).parser as Parser | null | undefined;
@@ -511,22 +527,22 @@ export function beginIdle(socket: Socket, server: HttpServer): void {
 
 const begunElsewhere = new WeakSet<Socket>();
 
-/** Notes a socket that begins with bytes which the kernel no longer has. */
+/** Notes a socket whose first bytes are no longer in the kernel. */
 export function noteUnread(socket: Socket): void {
   begunElsewhere.add(socket);
 }
 
-/** Whether no byte of it was ever read. */
+/** Whether no byte was ever read from it. */
 export function isUntouched(socket: Socket): boolean {
   return socket.bytesRead === 0 && !begunElsewhere.has(socket);
 }
 
-/** Whether it reads from the file's shared position, and has read what nobody has consumed. */
+/** Whether it reads from the file's shared position, and has read something that nobody has consumed. */
 export function hasReadAhead(stream: ReadStream): boolean {
   return sharesPosition(stream) && stream.readableLength > 0;
 }
 
-/** Whether it reads from the file's shared position, and is reading. */
+/** Whether it reads from the file's shared position, and a read is in progress. */
 export function isReadingAhead(stream: ReadStream): boolean {
   return sharesPosition(stream) && (stream as unknown as SocketInternals)._readableState.reading;
 }
@@ -535,7 +551,7 @@ function sharesPosition(stream: ReadStream): boolean {
   return (stream as { pos?: number }).pos === undefined;
 }
 
-/** Reads nothing more from its file until the function that is returned is called. */
+/** Makes it read nothing from its file until the returned function is called. */
 export function stopReadingFile(stream: ReadStream): () => void {
   let wanted: number | undefined;
   const restore = replace(stream, '_read', (size: number) => (wanted = size));
@@ -545,7 +561,7 @@ export function stopReadingFile(stream: ReadStream): () => void {
   };
 }
 
-/** Calls back whenever a stream may have been opened, or failed or was destroyed, whatever its listeners do. */
+/** Calls back whenever a stream may have been opened, destroyed, or failed, whatever its listeners do. */
 export function watchOpening(stream: ReadStream | WriteStream, callback: () => void): () => void {
   const then = (method: (...args: unknown[]) => unknown) => {
     return (...args: unknown[]): unknown => {
@@ -563,19 +579,19 @@ export function watchOpening(stream: ReadStream | WriteStream, callback: () => v
   };
 }
 
-/** `process.stdin` and the like: other sockets have no `fd`. */
+/** Whether it is `process.stdin` or the like. Other sockets have no `fd`. */
 export function isStandardStream(value: object): boolean {
   return value instanceof builtin.net.Socket && 'fd' in value;
 }
 
-/** `node:fs/promises` does not export the class. */
+/** Looks at the name of the class, because `node:fs/promises` does not export the class. */
 export function isFileHandle(value: object): value is FileHandle {
   return value.constructor?.name === 'FileHandle' && 'fd' in value && 'datasync' in value;
 }
 
 /**
- * Has `fs` close a number that a worker's list may or may not have; returns 0 or a negative errno. Node would warn of
- * one that is not on it, by calling this function.
+ * Closes a number by `fs`, whether or not it is on the list that a worker keeps. Returns 0 or a negative errno. For a
+ * number that is not on the list Node would call `process.emitWarning`.
  */
 export function closeUnwarned(fd: number): number {
   const restore = replace(process, 'emitWarning', () => {});
@@ -589,7 +605,7 @@ export function closeUnwarned(fd: number): number {
   }
 }
 
-/** Puts a property of its own in the place of another, until the function that is returned is called. */
+/** Replaces a property of the object by an own one, until the returned function is called. */
 export function replace<T extends object>(object: T, name: keyof T | Doing | '_read', value: unknown): () => void {
   const own = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { value, writable: true, configurable: true });

@@ -32,19 +32,19 @@ import {
   watchOpening,
 } from './node-internals.js';
 
-/** Objects of Node that own a descriptor and know how to close it. A `FileHandle` is one, too. */
+/** Objects of Node that own a descriptor and know how to close it. */
 export type NodeOwner = Socket | Server | DatagramSocket | FileHandle | ReadStream | WriteStream;
 
-/** Asks again, when it is told, whether what it waits for can be sent. */
+/** What waits until something can be sent. `send` makes it ask again. */
 export interface Sender {
   send(): void;
 }
 
 /**
- * The descriptor of one of Node's own objects. Making this changes nothing there.
+ * The descriptor of one of Node's own objects. Making this changes nothing in the object.
  *
- * From `hold` on nothing here reads from it, times it out or gives it to somebody else; from `depart` on nothing writes
- * to it or closes it either. What is asked for meanwhile waits for `giveBack`.
+ * From `hold` on, nothing here reads from the object, times it out or gives it to somebody else. From `depart` on,
+ * nothing writes to it or closes it either. What is asked of it meanwhile waits for `giveBack`.
  */
 export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
   readonly object: T;
@@ -53,30 +53,30 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
     this.object = object;
   }
 
-  /** `-1` when there is none: not yet, or not any more. */
+  /** The number, or `-1` if there is none: it is not open yet, or is closed. */
   abstract get fd(): number;
 
-  /** Whether it will have none any more. */
+  /** Whether it will not have a descriptor again. */
   get gone(): boolean {
     return this.fd < 0;
   }
 
-  /** What stands against sending it as it is now. */
+  /** Why it cannot be sent as it is now, if so. */
   get refusal(): Error | undefined {
     return this.gone ? notOpen(this.object) : undefined;
   }
 
-  /** Bytes that were read from it here and that nobody has consumed. They go with it, or are given back with it. */
+  /** Bytes that were read from it here and that nobody has consumed. They are sent with it, or given back with it. */
   get unread(): Buffer | undefined {
     return undefined;
   }
 
-  /** Whether it can be sent, or refused, now. If not, `sender` is told once that may have changed. */
+  /** Whether it can be sent or refused now. If not, `sender` is called once when that may have changed. */
   ready(_sender: Sender): boolean {
     return true;
   }
 
-  /** It begins to wait for being sent. Throws, changing nothing, what stands against that. */
+  /** Begins the wait for a send. Throws if it cannot be sent, and then changes nothing. */
   hold(): void {
     if (held.has(this.object)) throw queuedAlready(this.object);
     const refusal = this.refusal;
@@ -85,16 +85,16 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
     held.add(this.object);
   }
 
-  /** The message with it begins to leave: it is ready, and nothing stands against that. */
+  /** Says that the message with it begins to leave. To be called when it is ready and not refused. */
   depart(): void {}
 
-  /** It works as before `hold`. */
+  /** Ends the wait. It works as before `hold`. */
   giveBack(): void {
     held.delete(this.object);
     if (!this.gone) this.goOn();
   }
 
-  /** Closes its descriptor, as it does that itself; when nobody borrows it any more. */
+  /** Closes its descriptor in the object's own way, when nobody borrows it any more. */
   close(): void {
     const loans = lent.get(this.object);
     if (loans !== undefined) {
@@ -102,7 +102,7 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
       return;
     }
     if (this.fd >= 0 && addon.isLent(this.fd)) {
-      // By its number, in whatever thread: nothing tells when that is over.
+      // Somebody borrows its number, maybe in another thread. No event tells when that ends.
       setTimeout(() => this.close(), LOAN_CHECK).unref();
       return;
     }
@@ -110,7 +110,7 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
     if (!this.gone) this.dispose();
   }
 
-  /** A send borrows it. Throws when there is nothing to borrow. */
+  /** Lends it to a send. Throws if there is no descriptor. */
   lend(): void {
     if (this.fd < 0) throw notOpen(this.object);
     const loans = lent.get(this.object);
@@ -130,16 +130,16 @@ export abstract class NodeObject<T extends NodeOwner = NodeOwner> {
   protected abstract dispose(): void;
 }
 
-/** Milliseconds. */
+/** Milliseconds between two checks whether the loans have ended. */
 const LOAN_CHECK = 5;
 
-/** What waits to be sent: nothing can be sent twice. */
+/** What waits to be sent. It cannot be sent a second time. */
 const held = new WeakSet<object>();
 
-/** What sends borrow, how many of them, and what is done after that. */
+/** What sends borrow, how often, and what to do when the last loan ends. */
 const lent = new WeakMap<object, { count: number; whenOver: () => void }>();
 
-/** Calls `act`, from `hold` on, in the moment in which it can be sent or refused. */
+/** Calls `act` at the moment when a held object can be sent or refused. */
 export function whenReady<T>(node: NodeObject, act: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     const sender: Sender = {
@@ -155,14 +155,17 @@ export function whenReady<T>(node: NodeObject, act: () => T): Promise<T> {
   });
 }
 
-/** Throws `ERR_FDPASSER_TLS` for a TLS socket. `undefined` for what is none of Node's objects, or never closes. */
+/**
+ * Returns `undefined` if the value is none of Node's objects, or one that is never closed (`process.stdout`). Throws
+ * `ERR_FDPASSER_TLS` for a TLS socket, and `ERR_FDPASSER_RUNTIME` where the runtime's object cannot be sent.
+ */
 export function nodeObject(value: unknown): NodeObject | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   if (isFileHandle(value)) return new FileHandleObject(value);
   if (!(value instanceof EventEmitter) || isStandardStream(value)) return undefined;
   const { net, dgram } = builtin;
   if (value instanceof net.Socket) {
-    if ('encrypted' in value) throw tlsSocket(); // a tls.TLSSocket, without loading TLS to tell
+    if ('encrypted' in value) throw tlsSocket(); // a tls.TLSSocket; instanceof would need to load TLS
     refuseIn(['bun', 'deno'], 'Sending a net.Socket', SEND_A_NUMBER);
     return new SocketObject(value);
   }
@@ -203,7 +206,7 @@ abstract class StreamObject<T extends Socket | ReadStream | WriteStream> extends
   }
 }
 
-/** Also a child's stdio. It is closed without shutdown(2). */
+/** A `net.Socket`, which may be a child's stdio. It is closed without shutdown(2). */
 class SocketObject extends StreamObject<Socket> {
   readonly #handle = handleOf(this.object);
   #readOn: ((unread: Buffer | undefined) => void) | undefined;
@@ -219,14 +222,14 @@ class SocketObject extends StreamObject<Socket> {
   override get refusal(): Error | undefined {
     if (super.refusal !== undefined) return super.refusal;
     if (isUsedByTls(this.object)) return tlsSocket();
-    const held = this.#readOn !== undefined; // and out of its agent's hands
+    const held = this.#readOn !== undefined; // then its agent no longer has it
     if (isBusyWithHttp(this.object) || (!held && isUsedByAgent(this.object))) return httpBusy();
     return holdsText(this.object) ? unreadText() : undefined;
   }
 
   override get unread(): Buffer | undefined {
     if (this.#readOn !== undefined && this.object.readableLength > 0) {
-      // Also what was put back since then.
+      // This includes what was put back with unshift() since then.
       const before = takeBuffered(this.object);
       this.#unread = this.#unread === undefined ? before : Buffer.concat([before, this.#unread]);
     }
@@ -264,8 +267,8 @@ class SocketObject extends StreamObject<Socket> {
 }
 
 /**
- * Until it is sent it accepts here, and from then on in the other process; both have the same backlog, so none is
- * refused.
+ * A server. It accepts here until it is sent, and from then on in the other process. Both have the same backlog, so no
+ * connection is refused.
  */
 class ServerObject extends NodeObject<Server> {
   readonly #handle = handleOf(this.object);
@@ -276,7 +279,7 @@ class ServerObject extends NodeObject<Server> {
 
   protected dispose(): void {
     const address = this.object.address();
-    // Not http.Server's own close(), which also closes idle connections: they are not the listener's.
+    // This is not http.Server's own close(), which also closes idle connections. Those do not belong to the listener.
     const close = (): void => void builtin.net.Server.prototype.close.call(this.object);
     if (typeof address === 'string' && !address.startsWith('\0')) keepingPath(address, close);
     else close();
@@ -308,7 +311,7 @@ class DatagramObject extends NodeObject<DatagramSocket> {
       return;
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(callback, 1); // nothing tells when the kernel has taken it
+    this.#timer = setTimeout(callback, 1); // no event tells when the kernel has taken it
   }
 
   override depart(): void {
@@ -342,7 +345,7 @@ class FileHandleObject extends NodeObject<FileHandle> {
   }
 
   protected dispose(): void {
-    this.object.close().catch((error: Error) => process.emitWarning(error)); // its owner has let go of it
+    this.object.close().catch((error: Error) => process.emitWarning(error)); // its owner has let go of it, so there is no caller to throw to
   }
 }
 
@@ -353,7 +356,7 @@ abstract class FileStreamObject<T extends ReadStream | WriteStream> extends Stre
     return (this.object as unknown as { fd: number | null }).fd ?? -1;
   }
 
-  /** Destroyed, or not opened and not destroyed either (`autoClose: false`). */
+  /** Whether it was destroyed, or could not be opened (with `autoClose: false` it is then not destroyed). */
   override get gone(): boolean {
     return !this.departed && (this.object.destroyed || (this.object.pending && this.object.errored !== null));
   }
@@ -396,7 +399,7 @@ class ReadStreamObject extends FileStreamObject<ReadStream> {
 class WriteStreamObject extends FileStreamObject<WriteStream> {
   #waiting = false;
 
-  /** Something that was written is not in the file. */
+  /** An error of the stream means that something written is not in the file. */
   override get refusal(): Error | undefined {
     return super.refusal ?? this.object.errored ?? undefined;
   }
@@ -413,25 +416,25 @@ class WriteStreamObject extends FileStreamObject<WriteStream> {
   }
 }
 
-/** Its number as long as it has not connected or listened anew, with another descriptor. */
+/** Its number, or -1 if it has connected or listened again, with another descriptor. */
 function numberIn(object: Socket | Server, handle: ReturnType<typeof handleOf>): number {
   return handleOf(object) === handle ? (handle?.fd ?? -1) : -1;
 }
 
-/** Whether all that was written has left this process, and the end, if `end()` was called. */
+/** Whether everything that was written has left this process, and also the end if `end()` was called. */
 function isFlushed(stream: Socket | WriteStream): boolean {
   return stream.writableLength === 0 && (!stream.writableEnded || stream.writableFinished);
 }
 
-/** Calls back when what is written by now was, or can be no more, whatever the stream's listeners do. */
+/** Calls back when everything written so far has left, or cannot leave any more, whatever the stream's listeners do. */
 function whenWritten(stream: Socket | WriteStream, callback: () => void): void {
-  while (stream.writableCorked > 0) stream.uncork(); // whoever corked it has handed it over
-  // net.Socket replaces its own write() after the peer's end.
+  while (stream.writableCorked > 0) stream.uncork(); // whoever corked it has given it away
+  // Calls the prototype's write(), because net.Socket replaces its own after the peer's end.
   if (stream.writableEnded) (Writable.prototype.end as (callback: () => void) => unknown).call(stream, callback);
   else Writable.prototype.write.call(stream, '', 'utf8', callback);
 }
 
-/** Keeps a path that `close` removes: it is missing only between the two last steps of closing. */
+/** Keeps a path that `close` removes. The path is missing only between the last two steps of closing. */
 function keepingPath(path: string, close: () => void): void {
   const aside = join(dirname(path), `.${builtin.crypto.randomBytes(4).toString('hex')}`);
   const kept = [linkSync, renameSync].some((keep) => {
@@ -439,7 +442,7 @@ function keepingPath(path: string, close: () => void): void {
       keep(path, aside);
       return true;
     } catch {
-      return false; // where nothing can be put aside, nothing can be removed either
+      return false; // where the path cannot be put aside, `close` cannot remove it either
     }
   });
   close();

@@ -13,51 +13,52 @@ import { slotFreed } from './table.js';
 const { EEXIST } = constants.errno;
 
 /**
- * What becomes of a descriptor: `'keep'` leaves it open, `'close'` closes it whether it was sent or not, `'return'`
- * closes it once sent and gives it back to its owner if it was not.
+ * What happens to a descriptor after a send. `'keep'` leaves it open. `'close'` closes it, whether it was sent or not.
+ * `'return'` closes it if it was sent, and gives it back to its owner if not.
  */
 export type Terms = 'keep' | 'close' | 'return';
 
 /**
- * A descriptor that waits to be sent. There is one class for each way to keep its number from being used again
- * meanwhile: an OwnedFd does that, one of Node's objects is held, and a number that its owner lends is noted.
+ * A descriptor that waits to be sent. While it waits, its number must not be closed and used again. Each class that
+ * implements this prevents it in another way: an OwnedFd does so itself, one of Node's objects is held, and a number
+ * that its owner lends is noted in the registry.
  */
 export interface Outgoing extends Queued {
-  /** For when the kernel has it, and it is closed here. */
+  /** Called when the kernel has the descriptor, and it is closed here unless it is kept. */
   readonly whenSent: (() => void) | undefined;
-  /** For when it will never be sent. */
+  /** Called when the descriptor will never be sent. */
   readonly whenRefused: ((error: Error) => void) | undefined;
 
-  /** -1 when what was lent is not open any more: the kernel refuses that as `EBADF`. */
+  /** The number, or -1 if a lent number is no longer the same open file: the kernel refuses -1 with `EBADF`. */
   readonly number: number;
   /**
-   * Whether it can be sent, or refused, now; if not, `sender` is told when that may have changed. What was written to
-   * it here must leave this process first. Whatever stands behind it waits, too.
+   * Whether it can be sent or refused now. If not, `sender` is called when that may have changed. It cannot be sent
+   * before everything that was written to it here has left this process. What is queued behind it waits too.
    */
   ready(sender: Sender): boolean;
-  /** Why it must not be sent after all, once it is ready. */
+  /** Why it must not be sent, to be asked when it is ready. */
   readonly refusal: Error | undefined;
-  /** Whether its object has closed it by itself. */
+  /** Whether its object has closed it in the meantime. */
   readonly gone: boolean;
-  /** Bytes of a socket that were read already, here or before it came here: they must go with it. */
+  /** Bytes that were read from a socket already, here or before it came here. They must be sent with it. */
   readonly unread: Buffer | undefined;
   /**
-   * Its message begins to leave, though the kernel may take it, or the peer confirm it, only later. From now on nothing
-   * here may touch the connection.
+   * Says that its message begins to leave. The kernel may take it later, and the peer may confirm it later. From now on
+   * nothing here may use the connection.
    */
   depart(): void;
 
-  /** The kernel has it, or nobody will ask for it again: closes it unless it is kept open. */
+  /** Ends the wait: the kernel has it, or nobody will ask for it again. Closes it unless it is kept. */
   letGo(): void;
-  /** It will not be sent. */
+  /** Ends the wait: it will not be sent. */
   unsent(): void;
-  /** It will not be sent, and is its owner's again whatever the terms. */
+  /** Ends the wait: it will not be sent, and its owner has it again whatever the terms. */
   giveBack(): void;
 }
 
 /**
- * Has a descriptor wait to be sent. A `bare` wire carries no bytes which were read already: the descriptor is refused
- * while there are any. If this throws, nothing has changed hands.
+ * Makes a descriptor wait to be sent. A `bare` wire cannot carry bytes that were read already, so there a descriptor
+ * with such bytes is refused. If this throws, the caller still owns the descriptor.
  */
 export function outgoing(
   fh: FdLike,
@@ -89,9 +90,9 @@ function begin(
 }
 
 /**
- * Takes several over, or none: if it throws, which says which was at fault, nothing has changed hands. `check` throws
- * when it is too late for them, since what an object says of its descriptor may be code of its owner's, which does
- * anything.
+ * Takes over all of several descriptors, or none. If it throws, the caller still owns them all, and the message says
+ * which one was at fault. `check` is called when all are taken, and throws if it is too late to send them: Node's
+ * objects and getters may have run code of the caller's, which may have closed the link.
  */
 export function outgoingAll(
   fds: readonly FdLike[],
@@ -116,7 +117,7 @@ export function outgoingAll(
   return taken;
 }
 
-/** An OwnedFd that is lent or given, or a number that was given and has an OwnedFd until it is sent. */
+/** An OwnedFd that is lent or given away. A number that is given away gets an OwnedFd until it is sent. */
 class OutgoingOwned implements Outgoing {
   place = 0;
   readonly number: number;
@@ -131,7 +132,7 @@ class OutgoingOwned implements Outgoing {
     readonly whenRefused: ((error: Error) => void) | undefined,
   ) {
     this.number = terms === 'keep' ? ownership.lend(owned) : ownership.give(owned, wasNumber);
-    ownership.setAlone(owned, false); // somebody else is about to have it as well
+    ownership.setAlone(owned, false); // another process is about to have it too
     this.#owned = owned;
     this.#terms = terms;
   }
@@ -171,15 +172,18 @@ class OutgoingOwned implements Outgoing {
 }
 
 /**
- * A number that its owner lends and goes on using. As long as it is lent, in whatever thread, this library closes it
- * nowhere: whoever hands the number over meanwhile has it closed when the last loan is over.
+ * A number that its owner lends and goes on using. While it is lent in any thread, this library does not close it. If
+ * somebody hands the number over meanwhile, it is closed after the last loan.
  */
 class OutgoingLoan implements Outgoing {
   place = 0;
   readonly #fd: number;
   readonly #identity: number;
 
-  /** Throws `EBADF` when nothing is open there, and `ERR_FDPASSER_OWNED` when a send has it, and will close it. */
+  /**
+   * Throws `EBADF` if nothing is open there, and `ERR_FDPASSER_OWNED` if a send has taken the number over and will
+   * close it.
+   */
   constructor(
     fd: number,
     readonly whenSent: (() => void) | undefined,
@@ -192,7 +196,7 @@ class OutgoingLoan implements Outgoing {
     if (this.#identity < 0) throw notOpenNumber(this.#identity, fd);
   }
 
-  /** -1 when it is another file by now, whose owner has lent nothing. */
+  /** -1 if the number is another file by now: nobody has lent that. */
   get number(): number {
     return addon.identity(this.#fd) === this.#identity ? this.#fd : -1;
   }
@@ -228,7 +232,7 @@ class OutgoingLoan implements Outgoing {
   }
 }
 
-/** One of Node's own objects, which is held, or lends its descriptor and goes on. */
+/** One of Node's own objects. It is held, or with `keep` it lends its descriptor and works on. */
 class OutgoingObject implements Outgoing {
   place = 0;
   readonly #node: NodeObject;
@@ -269,7 +273,7 @@ class OutgoingObject implements Outgoing {
     return this.#node.gone;
   }
 
-  /** A socket that is only lent goes on reading, for itself. */
+  /** A socket that is only lent reads on, so nothing of what it has read is sent with it. */
   get unread(): Buffer | undefined {
     return this.#terms === 'keep' ? undefined : this.#node.unread;
   }

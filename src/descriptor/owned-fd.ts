@@ -44,38 +44,39 @@ import {
 } from './to-node.js';
 
 /**
- * `'given'`: a send or link has it and may still give it back, as the number that it was or as this. `'closing'`:
- * closed for its owner, but a send still needs it.
+ * `'given'`: a send or link has it, and may still give it back. `'given as a number'`: the same, but the caller gave a
+ * number and gets a number back. `'closing'`: its owner has closed it, but a send still needs it.
  */
 type State = 'open' | 'given' | 'given as a number' | 'closing' | 'closed';
 
 const { EBADF, EEXIST } = constants.errno;
 
 export interface OwnedFdOptions {
-  /**
-   * Make it close-on-exec, so that no child process has it by accident. Default: it stays as whoever made it decided.
-   */
+  /** Make it close-on-exec, so that no child process gets it by accident. Default false: the flag stays as it is. */
   closeOnExec?: boolean | undefined;
 }
 
 const ADOPT: Names<OwnedFdOptions> = { closeOnExec: true };
 
-/** Stands in the message of a DataCloneError. */
+/** Shown in the message of a DataCloneError. */
 const NOT_CLONEABLE = Symbol(
-  'an OwnedFd, which is no data: send it over an FdPasser, FdStream or FdChannel, or pass what take() gives to a worker',
+  'an OwnedFd, which is no data: send it over an FdPasser, FdStream or FdChannel, or pass a worker what take() returns',
 );
 const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
 
-/** A number that the kernel has just given this thread: it needs no check, has no owner, and is close-on-exec. */
+/**
+ * Marks a number that the kernel has just returned in this thread. It needs no check, has no owner, and is
+ * close-on-exec.
+ */
 const JUST_GIVEN: OwnedFdOptions = {};
 
 /**
- * Exactly one owner of one open descriptor.
+ * The one owner of one open descriptor.
  *
- * Whoever has the OwnedFd closes it, hands it to a passer (which closes it once it is sent) or takes the number out.
- * One that is garbage-collected while it is open is closed then, with a process warning. It is close-on-exec unless
- * whoever made the number decided otherwise, and works with whatever takes an object with an `fd`, such as `spawn`'s
- * `stdio`.
+ * Whoever has the OwnedFd must end it in one of three ways: close it, hand it to a passer, stream or channel (which
+ * closes it when it is sent), or take the number out. An OwnedFd that is garbage-collected while it is open is closed
+ * then, with a process warning. It is close-on-exec unless whoever made the number decided otherwise. It works with
+ * whatever takes an object with an `fd`, such as `spawn`'s `stdio`.
  */
 export class OwnedFd {
   #fd: number;
@@ -83,15 +84,15 @@ export class OwnedFd {
   #loans = 0;
   #registered = false;
   #closer: Closer;
-  /** A socket that was made here, and that nobody else can have: no other process, and no other number. */
+  /** Whether it is a socket that was made here and that nobody else can have: no other process, and no other number. */
   #alone = false;
   #unread: Buffer | undefined;
 
   /**
-   * Adopts an open descriptor: from now on nobody else may close it.
+   * Adopts an open descriptor. From now on nobody else may close it.
    *
-   * Throws `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` for what is no descriptor number, `EBADF` when nothing is open
-   * there, and `ERR_FDPASSER_OWNED` when the number has an owner in this process. The number is then still yours.
+   * Throws `ERR_INVALID_ARG_TYPE` or `ERR_OUT_OF_RANGE` if `fd` is no descriptor number, `EBADF` if nothing is open
+   * there, and `ERR_FDPASSER_OWNED` if the number has an owner in this process. The number is then still yours.
    */
   constructor(fd: number, options: OwnedFdOptions = {}) {
     if (options === JUST_GIVEN) this.#closer = OURS;
@@ -103,56 +104,61 @@ export class OwnedFd {
     watchForGarbage(this);
   }
 
-  /** @internal What copies objects would leave an empty one. It refuses a symbol, and says these words of it. */
+  /**
+   * @internal structuredClone would copy an OwnedFd to an empty object. It refuses to clone a symbol, and shows this
+   * one's text.
+   */
   readonly notCloneable = NOT_CLONEABLE;
 
-  /** The number, for borrowing: whoever gets it must not close it. `-1` once it is no longer owned here. */
+  /** The number, for borrowing: whoever reads it must not close it. `-1` once it is no longer owned here. */
   get fd(): number {
-    this.#alone = false; // whoever asks may share it
+    this.#alone = false; // whoever reads the number may share it
     return this.#state === 'open' ? this.#fd : -1;
   }
 
-  /** True once it was closed, taken out, or handed to a passer; false again if a `send` of it is refused. */
+  /** True once it was closed, taken out, or handed to a passer. False again if a `send` of it is refused. */
   get closed(): boolean {
     return this.#state !== 'open';
   }
 
-  /** What is open here. Throws `ERR_FDPASSER_NOT_OWNED` when it is closed. */
+  /** What is open here. Throws `ERR_FDPASSER_NOT_OWNED` if it is closed. */
   get kind(): Kind {
     return kindOf(checked(addon.kind(this.#open()), 'fstat'));
   }
 
-  /** Whether it is a socket that listens (`SO_ACCEPTCONN`). Throws `ERR_FDPASSER_NOT_OWNED` when it is closed. */
+  /** Whether it is a socket that listens (`SO_ACCEPTCONN`). Throws `ERR_FDPASSER_NOT_OWNED` if it is closed. */
   get listening(): boolean {
     return checked(addon.listening(this.#open()), 'getsockopt') === 1;
   }
 
   /**
-   * What its sender had read from a socket and not consumed: the bytes that come before those which the kernel has.
-   * `undefined` when there are none. `toSocket` puts them first by itself.
+   * Bytes that the sender of this socket had read from it and not consumed. They come before the bytes that the kernel
+   * still has. `undefined` if there are none. `toSocket` and `toConnection` put them first by themselves.
    */
   get unread(): Buffer | undefined {
     return this.#unread;
   }
 
   /**
-   * Makes a connection of it, with `unread` as the first bytes to read; a fifo is readable, writable or both, as it was
-   * opened. This is `closed` then, and the socket owns the descriptor.
+   * Makes a `net.Socket` of a connection or fifo, with `unread` as the first bytes to read. A fifo becomes readable,
+   * writable or both, as it was opened. Afterwards this is `closed`, and the socket owns the descriptor.
    *
-   * This and the next five throw `ERR_FDPASSER_WRONG_KIND` for what they are not for, and otherwise as `take`; this is
-   * then as it was.
+   * This method and the next five throw `ERR_FDPASSER_WRONG_KIND` if the descriptor is of another kind. Otherwise they
+   * throw what `take` throws. After a throw this OwnedFd is unchanged.
    */
   toSocket(options?: SocketOptions): Socket {
     return becomeSocket(this, (nature) => socketOf(nature, options));
   }
 
   /**
-   * Makes a connection of a server, as if that had accepted it: the server emits `'connection'`, counts it and ends it,
-   * and its options, `maxConnections` among them, hold. `unread` are the first bytes to read; TLS begins here. The
-   * server need not listen. `undefined` when it drops the connection, which is closed then, too.
+   * Makes a connection of a server, as if the server had accepted it. The server emits `'connection'`, counts the
+   * connection and ends it; its options hold, `maxConnections` among them. `unread` are the first bytes to read. A TLS
+   * server begins TLS. The server need not listen. Returns `undefined` if the server drops the connection, which is
+   * then closed.
    *
-   * Throws `ERR_FDPASSER_CLOSED` when the server is closed, `ERR_INVALID_ARG_TYPE` for what is no server,
-   * `ERR_FDPASSER_RUNTIME` in Bun and Deno, and otherwise as `toSocket`; this is then as it was.
+   * Throws `ERR_FDPASSER_CLOSED` if the server is closed, `ERR_INVALID_ARG_TYPE` if it is no server,
+   * `ERR_FDPASSER_RUNTIME` in Bun and Deno, and otherwise what `toSocket` throws. After a throw this OwnedFd is
+   * unchanged.
    */
   toConnection(server: Server, options: ConnectionOptions = {}): Socket | undefined {
     const { idle = false } = checkOptions(options, CONNECTION);
@@ -162,19 +168,22 @@ export class OwnedFd {
     return socket;
   }
 
-  /** Makes a server of a listening socket: it accepts from now on. It leaves the path of a Unix socket alone. */
+  /**
+   * Makes a server of a listening socket, which accepts from now on. The server does not remove the path of a Unix
+   * socket.
+   */
   toServer(listener?: (socket: Socket) => void): Server {
     return become(this, (nature) => serverOf(nature, listener));
   }
 
-  /** Makes a datagram socket of a bound UDP socket: it receives from now on. */
+  /** Makes a datagram socket of a bound UDP socket, which receives from now on. */
   toDgram(listener?: (message: Buffer, from: RemoteInfo) => void): DatagramSocket {
     return become(this, (nature) => datagramsOf(nature, listener));
   }
 
   /**
-   * Makes a `tty.ReadStream` of a terminal, which can be written to as well, or a `tty.WriteStream` of one that is open
-   * for writing alone. It ends when the other end of the terminal hangs up.
+   * Makes a stream of a terminal: a `tty.ReadStream`, which can be written to as well, or a `tty.WriteStream` if it is
+   * open for writing alone. The stream ends when the other end of the terminal hangs up.
    */
   toTty(): TtyReadStream | TtyWriteStream {
     return becomeTerminal(this, ttyOf);
@@ -199,8 +208,8 @@ export class OwnedFd {
   }
 
   /**
-   * Takes the number out: it is yours to close now, and this is `closed`. Throws `ERR_FDPASSER_NOT_OWNED` when there is
-   * none, and `ERR_FDPASSER_LENT` while a send with `keepOpen` still needs it.
+   * Takes the number out. It is yours to close, and this is `closed`. Throws `ERR_FDPASSER_NOT_OWNED` if there is no
+   * number, and `ERR_FDPASSER_LENT` while a send with `keepOpen` still needs it.
    */
   take(): number {
     ownership.takable(this);
@@ -208,8 +217,9 @@ export class OwnedFd {
   }
 
   /**
-   * Another descriptor of the same open file, close-on-exec, with an owner of its own: position and flags are shared,
-   * and `unread` is the same. Throws `EMFILE` when the table is full, `ERR_FDPASSER_NOT_OWNED` when this is closed.
+   * Makes another descriptor of the same open file, close-on-exec and with an owner of its own. Both share position and
+   * flags, and `unread` is the same. Throws `EMFILE` if the descriptor table is full, and `ERR_FDPASSER_NOT_OWNED` if
+   * this is closed.
    */
   dup(): OwnedFd {
     const copy = ownReceived(checked(addon.dup(this.#open()), 'fcntl'));
@@ -219,8 +229,8 @@ export class OwnedFd {
   }
 
   /**
-   * Closes the descriptor; closing again does nothing. While a send still needs it, the close waits for that.
-   * Throws `ERR_FDPASSER_CLOSED_BEHIND` when something else has closed the number.
+   * Closes the descriptor. Closing again does nothing. While a send still needs the descriptor, the close waits for it.
+   * Throws `ERR_FDPASSER_CLOSED_BEHIND` if something else has closed the number.
    */
   close(): void {
     if (this.#state === 'closed') return;
@@ -237,12 +247,12 @@ export class OwnedFd {
   }
 
   /**
-   * Takes the descriptor out of one of Node's own objects, which is closed as if it were sent: what was written to it
-   * leaves first, what was read from it and not consumed is `unread`, and the path of a Unix server stays. The number
-   * is another.
+   * Takes the descriptor out of one of Node's own objects. The object is closed as if it were sent: what was written to
+   * it leaves first, what it has read and nobody has consumed becomes `unread`, and the path of a Unix server stays.
+   * The descriptor gets another number.
    *
-   * Rejects with `ERR_INVALID_ARG_TYPE` for anything else, with what a send of it would reject with, and with `EMFILE`
-   * when the table is full. The object then works as before.
+   * Rejects with `ERR_INVALID_ARG_TYPE` for anything else, with `EMFILE` if the descriptor table is full, and with
+   * whatever a send of the object would reject with. The object then works as before.
    */
   static async detach(object: NodeOwner): Promise<OwnedFd> {
     const node = ownerOf(object);
@@ -253,21 +263,22 @@ export class OwnedFd {
   }
 
   /**
-   * Another descriptor of what one of Node's own objects has, close-on-exec. The object goes on, and of a connection
-   * each byte goes to whoever reads first. Throws `ERR_INVALID_ARG_TYPE` for anything else, `ERR_FDPASSER_NOT_OPEN`
-   * when it has none, `ERR_FDPASSER_TLS` for a TLS connection, and `EMFILE` when the table is full.
+   * Makes another descriptor, close-on-exec, of what one of Node's own objects has. The object works on; each byte of a
+   * connection goes to whoever reads first. Throws `ERR_INVALID_ARG_TYPE` for anything else, `ERR_FDPASSER_NOT_OPEN` if
+   * the object has no descriptor, `ERR_FDPASSER_TLS` for a TLS connection, and `EMFILE` if the descriptor table is
+   * full.
    */
   static duplicate(object: NodeOwner): OwnedFd {
     return duplicateOf(ownerOf(object));
   }
 
   /**
-   * Closes several at once, which takes a fraction of the time when their numbers stand in a row, as those received
-   * together do. Like `close` for each, but does not tell when something else has closed a number.
-   * Throws `ERR_INVALID_ARG_TYPE`, closing none, for anything but OwnedFds.
+   * Closes several at once. That takes a fraction of the time if their numbers are consecutive, as are those received
+   * together. It does what `close` does for each, but does not report a number that something else has closed. Throws
+   * `ERR_INVALID_ARG_TYPE`, and closes none, if any is no OwnedFd.
    */
   static closeAll(fds: Iterable<OwnedFd>): void {
-    const all = ownedAll(fds); // first: whatever an iterator does could use the batch as well
+    const all = ownedAll(fds); // done first, because the iterator's code could use the batch too
     let count = 0;
     const closeThese = (): void => {
       addon.closeAll(count);
@@ -289,12 +300,12 @@ export class OwnedFd {
     }
   }
 
-  /** @internal `{}` would be nothing that anybody could use. */
+  /** @internal JSON would make a `{}` of it, which is of no use to anybody. */
   toJSON(): never {
     throw noData();
   }
 
-  /** @internal What `console.log` shows: of a file, nothing that it would have to be asked for. */
+  /** @internal What `console.log` shows. It asks no file system. */
   [INSPECT](
     _depth: number,
     options: InspectOptions,
@@ -366,7 +377,7 @@ export class OwnedFd {
         try {
           owned.#shut();
         } catch (error) {
-          process.emitWarning(error as Error); // its owner has let go of it: nobody is left to throw to
+          process.emitWarning(error as Error); // its owner has let go of it, so there is no caller to throw to
         }
       },
       giveBack(owned) {
@@ -406,13 +417,13 @@ export class OwnedFd {
   }
 }
 
-/** The owner of what the kernel has just given this thread. */
+/** Makes an owner for a number that the kernel has just returned in this thread. */
 export function ownReceived(fd: number): OwnedFd {
   noteNumber(fd);
   return new OwnedFd(fd, JUST_GIVEN);
 }
 
-/** The same for a socket that was made here, of which nobody else has anything. */
+/** Does the same for a socket that was made here and that nobody else has. */
 export function ownMade(fd: number): OwnedFd {
   const owned = ownReceived(fd);
   ownership.setAlone(owned, true);
@@ -421,22 +432,22 @@ export function ownMade(fd: number): OwnedFd {
 
 export { connectTo };
 
-/** Says what its sender had read of it. */
+/** Notes the bytes that its sender had read from it. */
 export function setUnread(owned: OwnedFd, bytes: Buffer | undefined): void {
   ownership.setUnread(owned, bytes);
 }
 
-/** Who has a say in a departure. */
+/** Functions to call around a departure. */
 export interface Witness {
-  /** Runs in the last moment before it departs, and may throw what keeps it here. */
+  /** Called just before it departs. It may throw to prevent that. */
   last?(): void;
-  /** Runs in the first moment after that. */
+  /** Called just after it has departed. */
   departed?(): void;
 }
 
 /**
- * The descriptor of what is held, in the moment in which it can depart; it has departed then. Rejects, and it is given
- * back, when it cannot be sent, or with what `last` throws.
+ * Waits until a held object can depart, makes it depart, and returns a duplicate of its descriptor. Rejects if it
+ * cannot be sent, or with what `last` throws, and gives the object back.
  */
 export async function departing(node: NodeObject, witness: Witness = {}): Promise<OwnedFd> {
   try {
@@ -489,7 +500,7 @@ function adopt(fd: number, closer: Closer, options: OwnedFdOptions): void {
   checked(marked, 'fcntl');
 }
 
-/** A number that a descriptor could have. */
+/** Returns the value if it is a number that a descriptor can have, and throws otherwise. */
 export function validNumber(name: string, fd: unknown): number {
   if (typeof fd !== 'number') throw invalidType(name, 'a descriptor: a number, an OwnedFd, or an object with fd', fd);
   if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff)

@@ -1,5 +1,5 @@
 /**
- * What a full descriptor table keeps from being received, and how that is told to those who listen to nothing: by a
+ * Tells what cannot be received because the descriptor table is full. Programs that listen to no event are told by a
  * process warning, once.
  */
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
@@ -7,30 +7,30 @@ import { MAX_FDS } from '../native/addon.js';
 import { addon } from '../native/load.js';
 import { runtime } from '../native/runtime.js';
 
-/** How many slots the first message needs. Where others stand behind it, only bounds are known. */
+/** How many slots the first message needs. If other messages wait behind it, only bounds are known. */
 interface Need {
   least: number;
   most: number;
 }
 
-/** What is known of a table that is full, and of what waits for it. */
+/** What is known about a full table, and about what waits for a slot in it. */
 export interface Shortage extends Need {
-  /** Left out where so many may be open that counting them would take too long. */
+  /** Left out if so many descriptors may be open that counting them would take too long. */
   free?: number;
   limit: number;
-  /** It needs more than could ever be free here. */
+  /** Whether it needs more slots than can ever be free in this process. */
   hopeless: boolean;
 }
 
-/** What any message may need. */
+/** The need of a message of which nothing is known. */
 export const UNKNOWN: Need = { least: 1, most: MAX_FDS };
 
-/** From this limit on, a program that closes what it does not need always has room for a message. */
+/** With this limit or a higher one, a program that closes what it does not need always has room for a message. */
 const ROOMY = 1024;
-/** What the runtime itself has open: its poller and what wakes it, and the standard streams. */
+/** What the runtime itself has open, except the standard streams: its poller, and what wakes it. */
 const RUNTIMES_OWN = /^(?:anon_inode:|pipe:)/;
 
-/** `undefined` where the system does not tell, or has no slot left for asking. May write to `room`. */
+/** Returns `undefined` if the system does not tell, or has no slot left to ask with. May write to `room`. */
 export function shortageOf(socket: number, room: Uint8Array): Shortage | undefined {
   if (process.platform !== 'linux' || runtime === 'deno') return undefined; // Deno would ask its user first
   try {
@@ -46,9 +46,9 @@ export function shortageOf(socket: number, room: Uint8Array): Shortage | undefin
       return { least, most, limit, hopeless: false };
     }
     const open = readdirSync('/proc/self/fd').filter((fd) => Number(fd) < limit);
-    const free = limit - open.length + 1; // one of them listed them
+    const free = limit - open.length + 1; // one of them was the folder being listed
     const [least, most] = bounds(free);
-    const hopeless = least > limit - open.filter(isRuntimes).length - 1; // and the socket stays open
+    const hopeless = least > limit - open.filter(isRuntimes).length - 1; // the -1 is the socket, which stays open
     return { least, most, free, limit, hopeless };
   } catch {
     return undefined;
@@ -64,15 +64,18 @@ function isRuntimes(fd: string): boolean {
   try {
     return Number(fd) <= 2 || RUNTIMES_OWN.test(readlinkSync(`/proc/self/fd/${fd}`));
   } catch {
-    return false; // what listed them
+    return false; // the folder that was listed
   }
 }
 
 const told = new Set<'full' | 'hopeless'>();
 
-/** `what` waits, as `'A connection to a server'`. `free` and `limit` are said if they are known. */
+/**
+ * Warns that something waits. `what` begins the sentence, as `'A connection to a server'`. The message has `free` and
+ * `limit` if they are known.
+ */
 export function warnFull(what: string, { least, most, free, limit }: Need & Partial<Shortage>): void {
-  const have = free === undefined ? '' : `, and of the ${limit} here ${free === 1 ? 'one is' : `${free} are`} free`;
+  const have = free === undefined ? '' : `, and ${free} of the ${limit} here ${free === 1 ? 'is' : 'are'} free`;
   warn(
     'full',
     `${what} waits in the kernel until the descriptor table of this process has room: it needs ${slots(least, most)}${have}. ` +

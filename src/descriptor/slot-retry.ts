@@ -1,12 +1,12 @@
 import { forgetSlot, whenSlotFreed, type SlotWaiter } from './table.js';
 
-// Milliseconds. A full table often has room again at once, or else not for a while.
+// Milliseconds. A full table often has room again soon, or else not for some time.
 const FIRST = 50;
 const LATER = 500;
 
 /**
- * Tries again what found no free slot: when this library has closed a descriptor in this thread, and now and then by
- * itself.
+ * Repeats what found no free slot. It does so when this library has closed a descriptor in this thread, and from time
+ * to time.
  */
 export class SlotRetry implements SlotWaiter {
   readonly #again: () => void;
@@ -17,12 +17,12 @@ export class SlotRetry implements SlotWaiter {
     this.#again = again;
   }
 
-  /** Whether it is to try again. */
+  /** Whether a repetition is due. */
   get waits(): boolean {
     return this.#timer !== undefined;
   }
 
-  /** There was no slot. Returns whether that is news. */
+  /** Says that there was no slot. Returns whether that is new. */
   full(): boolean {
     const news = !this.#full;
     this.#full = true;
@@ -31,20 +31,20 @@ export class SlotRetry implements SlotWaiter {
     return news;
   }
 
-  /** There was room. Returns whether that is news. */
+  /** Says that there was room. Returns whether that is new. */
   room(): boolean {
     const news = this.#full;
     this.#full = false;
     return news;
   }
 
-  /** It is to try again in so many milliseconds, for want of something else. */
+  /** Makes it repeat after so many milliseconds, for another reason than a full table. */
   after(milliseconds: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.tryAgain(), milliseconds);
   }
 
-  /** Whether the process lives on for it. */
+  /** Sets whether it keeps the process alive. */
   keepAlive(flag: boolean): void {
     if (flag) this.#timer?.ref();
     else this.#timer?.unref();

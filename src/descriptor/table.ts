@@ -1,30 +1,31 @@
-/**
- * The process's descriptor table: room in it ahead of need, and word of a slot set free.
- */
+/** The process's descriptor table: grows it ahead of need, and tells when a slot becomes free. */
 import { addon } from '../native/load.js';
 
-/** From a growth on, the table is this many times as large: the next one then starts long before it is needed. */
+/** Each growth makes the table this many times as large, so that the next one begins long before it is needed. */
 const GROWTH = 4;
 
-/** Enough that most programs grow their table once, and 64 KiB of kernel memory. */
+/** Slots. So large that most programs grow their table only once, for 64 KiB of kernel memory. */
 const FIRST_GROWTH = 4096;
 
-/** Milliseconds. */
+/** Milliseconds until the first growth. */
 const SOON = 25;
 
 let highest = 0;
 let prepared = false;
-/** No thread could be started for it, so receives must do it. */
+/** Whether no thread could be started to grow the table, so that a receive must grow it. */
 let cannotGrow = false;
 
-/** Notes the number of a descriptor that was received: the kernel gives out the lowest free one. */
+/**
+ * Notes the number of a received descriptor. The kernel returns the lowest free one, so the highest tells how full the
+ * table is.
+ */
 export function noteNumber(fd: number): void {
   if (fd > highest) highest = fd;
 }
 
 /**
- * Sees to it that the table grows soon, in the background, so that receives find it large enough. Not at once: a
- * process that ends meanwhile would wait for that.
+ * Starts the first growth soon, in the background, so that receives find the table large enough. It does not start at
+ * once, because a process that ends meanwhile would have to wait for it.
  */
 export function prepareTable(): void {
   if (prepared) return;
@@ -35,8 +36,8 @@ export function prepareTable(): void {
 }
 
 /**
- * How many of `wanted` descriptors can be received without growing the table inside the receive, which would stop the
- * event loop for tens of milliseconds. Where that is not all, ask again soon.
+ * Returns how many of `wanted` descriptors can be received without growing the table inside the receive, which would
+ * stop the event loop for tens of milliseconds. If that is not all of them, ask again soon.
  */
 export function roomFor(wanted: number): number {
   const slots = addon.tableSlots();
@@ -49,14 +50,14 @@ export function growTable(): void {
   if (addon.growTable(addon.tableSlots() * GROWTH) < 0) cannotGrow = true;
 }
 
-/** Waits for a free slot. */
+/** What waits for a free slot. */
 export interface SlotWaiter {
   tryAgain(): void;
 }
 
 const waiting = new Set<SlotWaiter>();
 
-/** Has it try once, when the loop has turned after this library closes a descriptor. */
+/** Makes it try once: this library closes a descriptor, and then the loop turns. */
 export function whenSlotFreed(waiter: SlotWaiter): void {
   waiting.add(waiter);
 }

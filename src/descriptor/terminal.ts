@@ -6,16 +6,16 @@ import { handleNumber, setNonblocking } from './node-internals.js';
 
 type Callback = (error?: Error | null) => void;
 
-/** Between two attempts to write to a terminal whose buffer is full, in milliseconds: at first, and at most. */
+/** Milliseconds between two attempts to write to a terminal whose buffer is full: the first time, and at most. */
 const SHORTEST = 1;
 const LONGEST = 64;
 
 /**
- * Streams of a terminal, which read and write on the event loop: a quiet or stopped one holds up neither that nor the
- * threads for files.
+ * Makes streams of a terminal, which read and write on the event loop. So a terminal that is quiet or stopped delays
+ * neither the event loop nor the threads for files.
  *
- * libuv opens the other end of a pseudo-terminal, the one that programs run on, once more by its name, and uses another
- * number then (`isReopened`); whoever else has the one that came here keeps its own flags.
+ * A pseudo-terminal has two ends. libuv opens the end on which programs run once more, by its name, and uses the new
+ * number (`isReopened`). So whoever else has the number that came here keeps its own flags.
  */
 export function readTerminal(fd: number, options: { highWaterMark?: number; encoding?: BufferEncoding }): ReadStream {
   return harmless(new builtin.tty.ReadStream(fd, options as SocketConstructorOpts), fd);
@@ -25,19 +25,22 @@ export function writeTerminal(fd: number): WriteStream {
   return harmless(new builtin.tty.WriteStream(fd), fd);
 }
 
-/** Whether a stream has a number of its own: `fd` is still to be closed. */
+/** Whether a stream has opened a number of its own. Then `fd` must still be closed. */
 export function isReopened(stream: Socket, fd: number): boolean {
   return handleNumber(stream) !== fd;
 }
 
 function harmless<T extends Socket>(stream: T, fd: number): T {
-  setNonblocking(stream); // a tty.WriteStream waits for the kernel
+  setNonblocking(stream); // by default a tty.WriteStream blocks
   if (!isReopened(stream, fd)) writeByTrial(stream, fd);
   endAtHangUp(stream);
   return stream;
 }
 
-/** One that libuv could not open again it writes to until all is written, and nothing else runs meanwhile. */
+/**
+ * Replaces the way a stream writes if libuv could not open its terminal again. libuv writes to such a terminal until
+ * everything is written, and nothing else runs meanwhile.
+ */
 function writeByTrial(stream: Socket, fd: number): void {
   const write = (bytes: Buffer, delay: number, callback: Callback): void => {
     if (stream.destroyed) return;
@@ -61,7 +64,7 @@ function writeByTrial(stream: Socket, fd: number): void {
   (stream as { _writev?: unknown })._writev = null;
 }
 
-/** A read after the other end has hung up gives EIO, at the end that a terminal's master is. */
+/** Makes the stream end when the other end has hung up. The read of a terminal's master then fails with EIO. */
 function endAtHangUp(stream: Socket): void {
   const destroy = stream.destroy.bind(stream);
   stream.destroy = (error) => {

@@ -1,5 +1,5 @@
 /**
- * Makes Node's own objects of descriptors: each owns the number that it is given, unless it throws.
+ * Makes Node's own objects of descriptors. Each object owns the number that it is given, unless the function throws.
  */
 import type { RemoteInfo, Socket as DatagramSocket } from 'node:dgram';
 import {
@@ -27,20 +27,26 @@ import type { Kind } from '../native/kinds.js';
 import { readTerminal, writeTerminal } from './terminal.js';
 
 export interface SocketOptions {
-  /** Go on writing after the peer has ended. Default false, as in Node. */
+  /** Whether the socket can still be written to after the peer has ended. Default false, as in Node. */
   allowHalfOpen?: boolean;
   highWaterMark?: number;
 }
 
 export interface ConnectionOptions {
-  /** An HTTP connection between two requests: `closeIdleConnections` and `keepAliveTimeout` end it. Default false. */
+  /**
+   * Whether it is an HTTP connection between two requests, which `closeIdleConnections` and `keepAliveTimeout` end.
+   * Default false.
+   */
   idle?: boolean;
 }
 
 export const CONNECTION: Names<ConnectionOptions> = { idle: true };
 
 export interface ReadStreamOptions {
-  /** First and last byte to read. Without `start` it reads from, and moves, the position that all holders share. */
+  /**
+   * The first and last byte to read, counted from 0. Without `start` the stream reads from the position that all
+   * holders share, and moves it.
+   */
   start?: number;
   end?: number;
   encoding?: BufferEncoding;
@@ -48,12 +54,15 @@ export interface ReadStreamOptions {
 }
 
 export interface WriteStreamOptions {
-  /** The first byte to write. Without it, writing begins at, and moves, the position that all holders share. */
+  /**
+   * The first byte to write, counted from 0. Without it the stream writes at the position that all holders share, and
+   * moves it.
+   */
   start?: number;
   highWaterMark?: number;
 }
 
-/** What is known of a descriptor. */
+/** What is known about a descriptor. */
 export interface Nature {
   readonly fd: number;
   readonly kind: Kind;
@@ -65,13 +74,13 @@ export interface Nature {
 export type Close = (fd: number) => number;
 
 export function socketOf({ fd, kind, listening, unread }: Nature, options: SocketOptions = {}): Socket {
-  // What else net.Socket takes for a pipe or connection fails at the first use, not here.
+  // net.Socket accepts other kinds too, as pipes or connections, and fails only when they are used.
   const access = checked(addon.access(fd), 'fcntl');
   if (!CONNECTIONS.has(kind) || listening || access === 0)
     throw wrongKind('toSocket', 'a connection (tcp, unix-stream) or fifo', described(fd, kind, listening));
   const behind = kind === 'fifo' ? fileSystemOf(fd) : undefined;
   if (behind !== undefined && !ANSWERS.has(behind))
-    throw wrongKind('toSocket', 'a fifo that no server stands behind', `one in a file system of type ${behind}`);
+    throw wrongKind('toSocket', 'a fifo without a server behind it', `one in a file system of type ${behind}`);
   refuseIn(['bun'], 'toSocket()', 'The descriptor is still yours: use an FdStream for a unix-stream');
   const socket = new builtin.net.Socket({
     ...options,
@@ -83,14 +92,14 @@ export function socketOf({ fd, kind, listening, unread }: Nature, options: Socke
   return socket;
 }
 
-/** Puts what was read elsewhere before what is read here. */
+/** Puts the bytes that were read elsewhere before those that will be read here. */
 export function beginWith(socket: Socket, unread: Buffer | undefined): void {
   if (unread === undefined) return;
   noteUnread(socket);
   socket.unshift(unread);
 }
 
-/** The handle of a connection that `acceptHandle` gives to this server. */
+/** Makes the handle of a connection, which `acceptHandle` gives to this server. */
 export function connectionOf({ fd, kind, listening }: Nature, server: Server): ReturnType<typeof openHandle> {
   if (!(server instanceof builtin.net.Server))
     throw invalidType('server', 'a server of net, http, https or http2', server);
@@ -110,10 +119,10 @@ export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: So
     throw wrongKind('toServer', 'a listening socket (tcp, unix-stream)', described(fd, kind, listening));
   refuseIn(['deno'], 'toServer()', STILL_YOURS);
   const server = new builtin.net.Server(listener);
-  // In a cluster's worker, too, it is this process that listens.
+  // With `exclusive`, this process itself listens even if it is a worker of a cluster.
   server.listen({ fd, exclusive: true });
   if (server.listening) return server;
-  server.once('error', () => {}); // says later what is thrown now
+  server.once('error', () => {}); // the error comes as an event later, but is thrown here
   throw wrongKind('toServer', 'a socket that nothing else in this process watches', 'watched');
 }
 
@@ -158,8 +167,8 @@ export function ttyOf({ fd, kind }: Nature): TtyReadStream | TtyWriteStream {
 }
 
 /**
- * One of which the runtime makes a stream that is not a file's: a read that waits would hold one of the few threads for
- * those.
+ * Whether the runtime makes a terminal's own stream of it. As a file it would occupy one of the few threads for files
+ * while a read waits.
  */
 export function isTerminal(kind: Kind): boolean {
   return kind === 'tty' && runtime === 'node';
@@ -170,7 +179,7 @@ function refusePosition(name: string, value: unknown): void {
     throw invalidValue(`options.${name}`, 'left out for a terminal, which has no positions', value);
 }
 
-/** Options with which a stream closes its number like that. */
+/** Options that make a stream close its number by `close`. */
 function closedBy(close: Close | undefined): object {
   if (close === undefined) return {};
   const closeWith = (fd: number, closed: (error: Error | null) => void): void => {
@@ -180,10 +189,11 @@ function closedBy(close: Close | undefined): object {
   return { fs: { open, read, write, writev, fsync, close: closeWith } };
 }
 
-const STILL_YOURS = 'The descriptor is still yours, to be passed on';
-const OPEN_AGAIN = 'The descriptor is still yours: open /dev/fd/ and its number, since node:fs takes no other there';
+const STILL_YOURS = 'The descriptor is still yours: you can pass it on';
+const OPEN_AGAIN =
+  'The descriptor is still yours: open /dev/fd/ with its number, because node:fs accepts only numbers that it opened';
 
-/** File systems that answer by themselves: Node asks for a fifo's attributes, and a server may never give them. */
+/** File systems that answer without a server. Node asks for a fifo's attributes, and a server may never answer. */
 const ANSWERS = new Set([
   'btrfs',
   'devtmpfs',
@@ -199,8 +209,8 @@ const ANSWERS = new Set([
 ]);
 
 /**
- * The type of the file system that a fifo has a name in; `undefined` for a pipe, and where nothing tells. It is not
- * asked.
+ * The type of the file system in which a fifo has its name. `undefined` for a pipe, or if that cannot be told. The file
+ * system itself is not asked.
  */
 function fileSystemOf(fd: number): string | undefined {
   try {
@@ -209,12 +219,12 @@ function fileSystemOf(fd: number): string | undefined {
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8'); // proc_pid_mountinfo(5)
     return new RegExp(`^${mount} .* - (\\S+)`, 'm').exec(mounts)?.[1] ?? "which is another process's own";
   } catch {
-    return undefined; // no Linux, or the permission model hides it
+    return undefined; // this is not Linux, or the permission model forbids it
   }
 }
 
 const CONNECTIONS = new Set<Kind>(['tcp', 'unix-stream', 'fifo']);
-// Not a fifo: a read that waits for it would hold one of the few threads for files. toSocket() is for those.
+// No fifo: a read that waits for it would occupy one of the few threads for files. toSocket() is for fifos.
 const FILES = new Set<Kind>(['file', 'tty', 'character-device', 'block-device']);
 
 function allows(fd: number, direction: number): boolean {
@@ -222,6 +232,6 @@ function allows(fd: number, direction: number): boolean {
 }
 
 function described(fd: number, kind: Kind, listening = false): string {
-  const open = ['with O_PATH, for its place alone', 'for reading', 'for writing', 'for both'];
+  const open = ['with O_PATH alone', 'for reading', 'for writing', 'for both'];
   return `${listening ? 'a listening ' : ''}${kind}, open ${open[checked(addon.access(fd), 'fcntl')]}`;
 }

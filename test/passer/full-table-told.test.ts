@@ -68,7 +68,7 @@ for (const [wire, sender] of PEEKS
     assert.match(warnings[0]!.message, new RegExp(`sent to a ${wire} waits`));
     assert.match(
       warnings[0]!.message,
-      new RegExp(`needs ${fds.length} free slots, and of the ${LIMIT} here ${FREE} are free`),
+      new RegExp(`needs ${fds.length} free slots, and ${FREE} of the ${LIMIT} here are free`),
     );
     assert.match(warnings[0]!.message, /Close descriptors, or raise the limit/);
     assert.equal(received, fds.length);
