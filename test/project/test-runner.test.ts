@@ -180,6 +180,48 @@ test('a test that fails leaves no process of its own behind, nor one that such a
   rmSync(folder, { recursive: true });
 });
 
+/** Its shell outlives the one that started it, with what that wrote to. */
+const ORPHAN = `
+  import { spawn } from 'node:child_process';
+  import { once } from 'node:events';
+  import { test } from '${SUPPORT}test.js';
+  const shell = async () => {
+    const child = spawn('sh', ['-c', '(trap "" HUP TERM; echo started; sleep 1000; sleep 1000) & echo; sleep 1000']);
+    for (let said = ''; !said.includes('started');) said += String((await once(child.stdout, 'data'))[0]);
+    return child;
+  };`;
+
+for (const [how, body] of [
+  ['fails', `throw new Error('as any assertion does');`],
+  ['waits for what has not ended', `await once(child, 'close');`],
+] as const)
+  test(`no process whose parent was killed keeps alive a test that ${how}`, async () => {
+    const orphan = `${ORPHAN}
+      test('it is started', async () => {
+        const child = await shell();
+        child.kill('SIGKILL');
+        await once(child, 'exit');
+        ${body}
+      });`;
+    const env = { FDPASSER_TEST_LIMIT: '1500' };
+    const { code, stdout } = await runFiles({ limit: 60_000, grace: 10_000 }, { orphan }, env);
+    assert.equal(code, 1);
+    assert.match(stdout, /as any assertion does|it did not end within 1500 ms/);
+    assert.doesNotMatch(stdout, /left a process behind|timed out/);
+    assert.match(stdout, /^# fail 1$/m);
+  });
+
+test('a test that leaves something behind does not keep its file alive, and the file fails', async () => {
+  const stays = `
+    import { test } from '${SUPPORT}test.js';
+    test('starts what never ends', () => void setInterval(() => {}, 1000));`;
+  const env = { FDPASSER_TEST_LIMIT: '1500' };
+  const { code, stdout } = await runFiles({ limit: 60_000, grace: 0 }, { stays }, env);
+  assert.equal(code, 1);
+  assert.match(stdout, /^# This was left when the tests were over, and kept the process alive: .*Timeout/m);
+  assert.doesNotMatch(stdout, /timed out/);
+});
+
 test('what counts descriptors counts none of Node itself where standard output is a file', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-runner-'));
   const output = openSync(join(folder, 'output'), 'w');

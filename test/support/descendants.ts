@@ -1,8 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Kills the processes that this one has started and that still run, and those that they have started. */
+/** In the environment of whatever this process starts, and of what that starts in turn. */
+process.env['FDPASSER_TEST_FILE'] = `${process.pid}-${Date.now()}`;
+const MARK = `FDPASSER_TEST_FILE=${process.env['FDPASSER_TEST_FILE']}`;
+
+/**
+ * Kills the processes that this one has started and that still run, and those that they have started, whether or not
+ * their parents have ended. One with an environment of its own is found only while its parents live.
+ */
 export function killDescendants(): void {
   for (const pid of childrenOf(process.pid)) killTree(pid);
+  for (const pid of marked()) killTree(pid);
 }
 
 /** Stopped first, so that it starts nothing while those below it are killed. */
@@ -20,6 +28,21 @@ function childrenOf(pid: number): number[] {
     );
   } catch {
     return []; // it has ended, or so has one of its threads
+  }
+}
+
+function marked(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => pid !== process.pid && isMarked(pid));
+}
+
+function isMarked(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(MARK);
+  } catch {
+    return false; // it has ended, or is another user's
   }
 }
 

@@ -10,16 +10,24 @@ import { Missing } from './needs.js';
 // which would else be a test's where standard output is a file.
 await once(spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] }).stdout.resume(), 'close');
 
+/** How long one test may take, and a process after its last test, in milliseconds. Generous: only a hang takes longer. */
+const LIMIT = Number(process.env['FDPASSER_TEST_LIMIT'] ?? 180_000);
+const LIMIT_AFTERWARDS = Math.min(LIMIT, 30_000);
+
+let underWay = 0;
+let afterwards: NodeJS.Timeout | undefined;
+
 /**
  * A test that must leave open exactly the descriptors that were open before it. Give `title` a fact with a subject.
- * `skip` says why this system cannot try it. What a body that fails has started is killed.
+ * `skip` says why this system cannot try it. What a body has started is killed when it fails or takes too long.
  */
 export function test(title: string, body: () => void | Promise<void>, skip: string | false = false): void {
-  // Generous: only a hang takes as long.
-  void nodeTest(title, { timeout: 180_000, skip }, async (context) => {
+  underWay++;
+  clearTimeout(afterwards);
+  const over = nodeTest(title, { skip }, async (context) => {
     const before = openDescriptors();
     try {
-      await body();
+      await withinLimit(body);
     } catch (error) {
       if (error instanceof Missing) return context.skip(error.message);
       killDescendants();
@@ -29,4 +37,27 @@ export function test(title: string, body: () => void | Promise<void>, skip: stri
       assert.fail(`left open: ${leftOpen(before).join(', ')}`);
     });
   });
+  void over.finally(() => {
+    if (--underWay === 0) afterwards = setTimeout(endAll, LIMIT_AFTERWARDS).unref();
+  });
+}
+
+async function withinLimit(body: () => void | Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it did not end within ${LIMIT} ms`)), LIMIT);
+  });
+  try {
+    await Promise.race([body(), limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Nothing else would end a process that something keeps alive, but for the much longer limit of its file. */
+function endAll(): void {
+  const what = process.getActiveResourcesInfo().join(', ');
+  process.stderr.write(`This was left when the tests were over, and kept the process alive: ${what}\n`);
+  killDescendants();
+  process.exit(1);
 }
