@@ -10,7 +10,7 @@ import { address, isAbstract, SUN_PATH } from './address.js';
 import { typeNumber, type SocketType } from '../native/kinds.js';
 
 export interface ConnectOptions {
-  /** Must be the listener's. Default `'stream'`. */
+  /** The type of the socket, which must be the listener's. Default `'stream'`. */
   type?: SocketType | undefined;
   signal?: AbortSignal | undefined;
   /** How long to wait, in milliseconds, while the listener's backlog is full. Default: without limit. */
@@ -19,26 +19,26 @@ export interface ConnectOptions {
 
 export const CONNECT_OPTIONS: Names<ConnectOptions> = { type: true, signal: true, timeout: true };
 
-// Nothing tells when a backlog has room again, so it is asked, ever more slowly. Milliseconds.
+// Milliseconds. No event tells when a backlog has room again, so connecting is tried again, less and less often.
 const FIRST_RETRY = 1;
 const LONGEST_RETRY = 50;
 
 const ADVICE: Readonly<Record<number, string>> = {
-  [constants.errno.ECONNREFUSED]: 'Nobody listens there (any more), or it is no socket',
+  [constants.errno.ECONNREFUSED]: 'Nobody listens there, or it is no socket',
   [constants.errno.ENOENT]: 'Is the listener running, and the folder there?',
-  [constants.errno.EACCES]: 'The mode of the path, or of a directory on the way, does not let this user in',
+  [constants.errno.EACCES]: 'The permissions of the path, or of a folder on the way to it, refuse this user',
   [constants.errno.EPROTOTYPE]: 'The socket there has another type',
 };
 
 const AT_SIGN =
-  "A path that starts with '@' is a file's here: an abstract name starts with NUL, which others write as '@'";
+  "A path that starts with '@' names a file here. An abstract name starts with a NUL, which some programs write as '@'";
 
 /**
- * Connects to a listening AF_UNIX socket; a path that starts with NUL is an abstract name. The result is close-on-exec
- * and non-blocking.
+ * Connects to a listening AF_UNIX socket. A path that starts with a NUL is an abstract name. The new socket is
+ * close-on-exec and non-blocking, and yours to close.
  *
- * Rejects with `ENOENT`, `ECONNREFUSED`, `EACCES`, `EPROTOTYPE` (another socket type), `ENAMETOOLONG` or `EMFILE`, each
- * with the path; with an `AbortError`; or with `ERR_FDPASSER_TIMEOUT`.
+ * Rejects with `ENOENT`, `ECONNREFUSED`, `EACCES`, `EPROTOTYPE` (the listener has another type), `ENAMETOOLONG` or
+ * `EMFILE`, each with the path; with an `AbortError`; or with `ERR_FDPASSER_TIMEOUT` if the backlog stays full.
  */
 export async function connect(path: string, options: ConnectOptions = {}): Promise<OwnedFd> {
   let name = address(path, 'connect');
@@ -65,15 +65,15 @@ export async function connect(path: string, options: ConnectOptions = {}): Promi
   }
 }
 
-/** The same socket also after a chdir, unless its absolute path has no room. */
+/** The name under which the socket can be found even after a chdir: its absolute path, if that fits. */
 function lasting(path: string, name: Buffer): Buffer {
   const absolute = isAbstract(path) ? path : resolve(path);
   return Buffer.byteLength(absolute) < SUN_PATH ? address(absolute, 'connect') : name;
 }
 
-/** Makes something of a new connection, which `use` takes over. If that throws, the connection is closed. */
+/** Connects, and gives the connection to `use`, which takes it over. If `use` throws, the connection is closed. */
 export async function connectWith<T>(path: string, options: ConnectOptions, use: (socket: OwnedFd) => T): Promise<T> {
-  const { type, signal, timeout } = checkOptions(options); // and others, which are for `use`
+  const { type, signal, timeout } = checkOptions(options); // the other options are for `use`
   const socket = await connect(path, { type, signal, timeout });
   try {
     return use(socket);

@@ -2,7 +2,7 @@ import { borrow, type FdLike } from '../descriptor/fd-like.js';
 import { checked } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 
-/** Who is at the other end of a socket. */
+/** The process at the other end of a socket. A `pid` of 0 means that the system does not tell it. */
 export interface PeerCredentials {
   pid: number;
   uid: number;
@@ -10,14 +10,14 @@ export interface PeerCredentials {
 }
 
 /**
- * The process, user and group of the peer as they were when it connected, listened or made the pair (SO_PEERCRED in
- * unix(7)): the kernel's word, not the peer's. Borrows the socket.
+ * Returns the process, user and group of the peer at the time when it connected, listened or made the pair (SO_PEERCRED
+ * in unix(7)). The kernel tells them, so the peer cannot lie. Borrows the socket.
  *
- * Throws `ENOTSOCK`, or `ENOTCONN` when there is no peer yet. Pids are reused: this names who it was, not who is there.
+ * Throws `ENOTSOCK`, or `ENOTCONN` if there is no peer yet. A pid may be in use by another process by now.
  */
 export function peerCredentials(fd: FdLike): PeerCredentials {
   checked(addon.peer(borrow('fd', fd)), 'getsockopt', {
-    advice: 'Only a connected AF_UNIX socket has a peer to ask for',
+    advice: 'Only a connected AF_UNIX socket has a peer',
   });
   return { pid: batch.fd[0]!, uid: batch.fd[1]! >>> 0, gid: batch.fd[2]! >>> 0 };
 }

@@ -22,25 +22,32 @@ import { TcpServer } from './tcp-server.js';
 export interface ListenOptions extends ServerOptions {
   /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
   backlog?: number;
-  /** The permissions of the path. From its first instant it has none beyond these. Default 0o600. */
+  /** The permissions of the path, which never has any beyond these. Default 0o600. */
   mode?: number;
-  /** Default `'stream'`. A datagram socket has no connections: `accept` gives the socket itself. */
+  /**
+   * The type of the socket. Default `'stream'`. A datagram socket has no connections: `accept` returns a duplicate of
+   * the socket itself.
+   */
   type?: SocketType;
-  /** Not for datagrams, which come without a word of the kernel: `mode` says who may send. */
+  /** Not for datagrams, because the kernel does not tell who sent one. There `mode` says who may send. */
   allow?: (peer: PeerCredentials) => boolean;
 }
 
 export interface TcpListenOptions {
-  /** 0 to 65535; 0 is a free one, which `address` then tells. */
+  /** 0 to 65535. 0 stands for a free one, which `address` then tells. */
   port: number;
-  /** The numeric address of an interface. Default: all, `'::'`, or `'0.0.0.0'` where there is no IPv6. */
+  /**
+   * The numeric address of an interface. Default: `'::'`, which means all of them, or `'0.0.0.0'` where there is no
+   * IPv6.
+   */
   host?: string;
   /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
   backlog?: number;
-  /** Of an IPv6 address: take no connections of IPv4. Default false. */
+  /** Whether an IPv6 address accepts no connections of IPv4. Default false. */
   ipv6Only?: boolean;
   /**
-   * Let others of this user listen there too; the kernel shares the connections out. Linux and FreeBSD. Default false.
+   * Whether other sockets of this user may listen there too. The kernel shares the connections out among them. On Linux
+   * and FreeBSD only. Default false.
    */
   reusePort?: boolean;
 }
@@ -48,18 +55,18 @@ export interface TcpListenOptions {
 const TCP: Names<TcpListenOptions> = { port: true, host: true, backlog: true, ipv6Only: true, reusePort: true };
 
 /**
- * Listens for TCP connections, which are accepted as `OwnedFd`s with the address of their peer. Whoever can reach the
+ * Listens for TCP connections, and accepts them as `OwnedFd`s with the address of their peer. Whoever can reach the
  * port can connect.
  *
- * Throws `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below 1024), `EOPNOTSUPP` (`reusePort` of a system that does
+ * Throws `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (a port below 1024), `EOPNOTSUPP` (`reusePort` on a system that does
  * not share connections out), `EMFILE`, or an argument error.
  */
 export function listen(options: TcpListenOptions): TcpServer;
 /**
- * Listens on an AF_UNIX socket at `path`; a path that starts with NUL is an abstract name.
+ * Listens on an AF_UNIX socket at `path`. A path that starts with a NUL is an abstract name.
  *
- * A socket file that nobody listens on any more is replaced. `EADDRINUSE` is thrown for one that is in use and for
- * whatever is not a socket; also `EACCES`, `ENOENT`, `ENAMETOOLONG`, `EMFILE`, each with the path.
+ * A socket file on which nobody listens any more is replaced. Throws `EADDRINUSE` if the socket is in use, or if
+ * something else is at the path. Also throws `EACCES`, `ENOENT`, `ENAMETOOLONG` and `EMFILE`. Each error has the path.
  */
 export function listen(path: string, options?: ListenOptions): FdServer;
 export function listen(at: string | TcpListenOptions, options: ListenOptions = {}): FdServer | TcpServer {
@@ -108,10 +115,10 @@ function listenTcp(options: TcpListenOptions): TcpServer {
   const bind = (name: string): number =>
     name.includes('\0') ? -EINVAL : addon.tcpListen(Buffer.from(`${name}\0`), port, flags, backlog);
   let fd = bind(host ?? '::');
-  // Without IPv6 in the kernel there is no such socket; switched off, no such address.
+  // EAFNOSUPPORT: the kernel has no IPv6. EADDRNOTAVAIL: IPv6 is switched off.
   if (host === undefined && !ipv6Only && (fd === -EAFNOSUPPORT || fd === -EADDRNOTAVAIL)) fd = bind('0.0.0.0');
   if (fd === -EINVAL && host !== undefined)
-    throw invalidValue('options.host', 'the numeric address of an interface: node:dns looks names up', host);
+    throw invalidValue('options.host', 'the numeric address of an interface (node:dns finds that of a name)', host);
   if (fd < 0) throw systemError(fd, 'listen', { path: `${host ?? '::'}:${port}` });
   const socket = new Custody('fd', ownMade(fd));
   try {

@@ -14,15 +14,15 @@ const { EAGAIN, EBADF, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM } =
 const FULL = new Set<number>([EMFILE, ENFILE]);
 const NO_ROOM = new Set<number>([...FULL, ENOBUFS, ENOMEM]);
 
-/** How many calls one turn of the event loop makes: those who connect may be faster than this process. */
+/** The most calls in one turn of the event loop, because clients may connect faster than this process accepts. */
 const ROUNDS = 16;
 
-/** Somebody who waits for connections. */
+/** A call that waits for connections. */
 export class Accepter<T> extends Queued {
   constructor(
     readonly deliver: (value: T) => void,
     readonly fail: (error: Error) => void,
-    /** How many connections at most. */
+    /** The most connections that it takes. */
     readonly most = 1,
   ) {
     super();
@@ -30,21 +30,24 @@ export class Accepter<T> extends Queued {
 }
 
 /**
- * A listening socket: accepts while somebody waits for it, and leaves the rest in the kernel's backlog, also while this
- * process has no slot for them.
+ * A listening socket. It accepts while somebody waits for a connection. Other connections stay in the kernel's backlog,
+ * as do all while this process has no slot for them.
  */
 export class Listening<T> {
   readonly socket: OwnedFd;
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly #name: string;
-  /** Makes one attempt for the one who waits longest. Returns a negative errno when the system said one. */
+  /**
+   * Makes one attempt to accept, for the one who has waited longest. Returns a negative errno if the system call
+   * failed.
+   */
   readonly #attempt: (listener: number, first: Accepter<T>) => number;
   readonly #waiting = new Queue<Accepter<T>>();
   #watch: Watch | undefined;
   #watching = false;
   readonly #retry = new SlotRetry(() => this.#accept());
 
-  /** If it throws, the socket still is in custody. */
+  /** If it throws, the custody of the socket has not ended. */
   constructor(name: string, socket: Custody, attempt: (listener: number, first: Accepter<T>) => number) {
     this.#name = name;
     this.#attempt = attempt;
@@ -63,12 +66,15 @@ export class Listening<T> {
     return this.#watch === undefined;
   }
 
-  /** Throws `ERR_FDPASSER_CLOSED` when it is closed. */
+  /** Throws `ERR_FDPASSER_CLOSED` if it is closed. */
   checkOpen(): void {
     if (this.closed) throw closed('server', 'close() was called');
   }
 
-  /** Has the next connections delivered. Returns what takes the wish back, unless it is too late, with an error. */
+  /**
+   * Asks for the next connections. Returns a function that takes the request back, and fails it with an error, unless
+   * it was met already.
+   */
   wait(accepter: Accepter<T>): (error: Error) => void {
     this.checkOpen();
     this.#waiting.push(accepter);
@@ -80,19 +86,19 @@ export class Listening<T> {
     };
   }
 
-  /** Delivers to the one who waits longest, if anybody still does. */
+  /** Delivers to the one who has waited longest. Returns false if nobody waits any more. */
   deliver(value: T): boolean {
     const accepter = this.#waiting.shift();
     accepter?.deliver(value);
     return accepter !== undefined;
   }
 
-  /** Fails the one who waits longest. */
+  /** Fails the one who has waited longest. */
   fail(error: Error): void {
     this.#waiting.shift()?.fail(error);
   }
 
-  /** Ends the watching; whoever waits is refused. Returns whether that is news. */
+  /** Stops watching, and refuses all who wait. Returns false if it was stopped already. */
   stop(): boolean {
     if (this.#watch === undefined) return false;
     addon.unwatch(this.#watch);
@@ -144,7 +150,7 @@ export class Listening<T> {
     if (this.#watch === undefined) return;
     const watching = this.#waiting.length > 0 && !this.#retry.waits;
     if (watching === this.#watching) return;
-    // libuv aborts when it is to watch what it cannot, and somebody else may have closed the socket.
+    // libuv aborts if it is told to watch what cannot be watched, and somebody else may have closed the socket.
     const result = watching ? addon.listening(ownership.number(this.socket)) : 1;
     if (result !== 1 || addon.watchFor(this.#watch, watching ? READABLE : 0) < 0) {
       const advice = 'Something else has closed the socket';

@@ -5,9 +5,9 @@ import { addon, batch } from '../native/load.js';
 import { typeNumber, type SocketType } from '../native/kinds.js';
 
 /**
- * Makes a connected pair of AF_UNIX sockets (socketpair(2)), close-on-exec and blocking, as programs that inherit one
- * expect; an `FdPasser` made from it sets both to non-blocking unless told not to. Throws `EMFILE` or `ENFILE` when
- * there is no room for them.
+ * Makes a connected pair of AF_UNIX sockets (socketpair(2)). Both are yours to close, close-on-exec, and blocking, as
+ * programs that inherit one expect. An `FdPasser` that is made from the pair sets both to non-blocking unless told not
+ * to. Throws `EMFILE` or `ENFILE` if there is no room for them.
  */
 export function socketpair(options: { type?: SocketType } = {}): [OwnedFd, OwnedFd] {
   checked(addon.pair(typeNumber(checkOptions(options).type ?? 'stream')), 'socketpair');

@@ -1,4 +1,6 @@
-/** The path of a listener: taken where nobody else is, and taken away only while it still is that one. */
+/**
+ * The path of a listener: takes one that nobody else uses, and removes it only while it still leads to that listener.
+ */
 import { lstatSync, rmSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
@@ -7,7 +9,7 @@ import { addon } from '../native/load.js';
 import { address } from './address.js';
 import { typeNumber } from '../native/kinds.js';
 
-/** What a socket is bound with. */
+/** The options with which a socket is bound. */
 export interface Bind {
   type: number;
   mode: number;
@@ -17,22 +19,26 @@ export interface Bind {
 const { EACCES, EADDRINUSE, EAGAIN, ECONNREFUSED, EMFILE, ENFILE, ENOENT, EPERM, EROFS } = constants.errno;
 const LINUX = process.platform === 'linux' || process.platform === 'android';
 
-/** Others may take a path, and leave it, while it is being bound: it is tried so many times. */
+/** How often binding is tried. Others may take the path and leave it in between. */
 const ATTEMPTS = 10;
 
 /**
- * Nothing tells which file a socket was bound to, and an instant later something else may be at the path. So on Linux
- * it is bound without its owner's reading, which nobody needs to connect and no other socket lacks: what stands there
- * with no permissions beyond those was bound here. Elsewhere its own mode must do, which is not changed any more.
+ * The permission that a socket lacks while it is being bound. No call tells which file a socket was bound to, and
+ * something else may be at the path a moment later. So on Linux the socket is bound without read permission for its
+ * owner. Nobody needs that to connect, and no other socket lacks it. A socket at the path with no permissions beyond
+ * those is the one that was bound here. On other systems the mode does not change after binding, and is the only sign.
  */
 const MARK = LINUX ? 0o400 : 0;
 
-/** Where a socket of this process was bound. */
+/** The place where a socket of this process was bound. */
 export class Place {
   readonly #path: string;
   readonly #socket: BigIntStats;
 
-  /** `path` may be relative. A later chdir does not matter, unless an absolute one would not be found now. */
+  /**
+   * `path` may be relative. It is made absolute, so that a later chdir does not matter, unless the absolute path does
+   * not lead to the socket.
+   */
   constructor(path: string, socket: BigIntStats) {
     const absolute = resolve(path);
     this.#path = leadsTo(absolute, socket) ? absolute : path;
@@ -43,21 +49,21 @@ export class Place {
     return isSame(this.#path, this.#socket);
   }
 
-  /** Takes the path away, unless something else is there by now. */
+  /** Removes the path, unless something else is there by now. */
   leave(): void {
     if (this.isHeld()) rmSync(this.#path, { force: true });
   }
 }
 
-/** The place of a socket that was bound elsewhere: what is at its path now, if that is a socket. */
+/** The place of a socket that was bound by somebody else: what is at its path now, if that is a socket. */
 export function placeOf(path: string): Place | undefined {
   const found = lookAt(path);
   return found?.isSocket() ? new Place(path, found) : undefined;
 }
 
 /**
- * Binds the path and listens, replacing a dead socket. Of processes that replace the same one at the same time, one
- * comes first.
+ * Binds the path and listens. Replaces a dead socket. If several processes replace the same one at the same time, one
+ * of them gets the path.
  */
 export function bindPath(path: string, bind: Bind): [fd: number, place: Place] {
   checkPermission(path);
@@ -75,14 +81,14 @@ export function bindPath(path: string, bind: Bind): [fd: number, place: Place] {
       } catch (error) {
         addon.closeAlone(fd);
         if (mark === 0) throw error;
-        mark = 0; // a sandbox may refuse to have a mode changed
+        mark = 0; // a sandbox may forbid changing a mode
       }
     }
   }
-  throw inUse(path, 'Others take it, and give it up, all the time');
+  throw inUse(path, 'Others take the path and leave it again and again');
 }
 
-/** The permission model of Node does not see what the core makes, and would forbid to take it away. */
+/** Asks Node's permission model. It does not see what the core makes, but would forbid removing it. */
 function checkPermission(path: string): void {
   const { permission } = process;
   if (permission === undefined) return;
@@ -92,8 +98,8 @@ function checkPermission(path: string): void {
 }
 
 /**
- * Looks who is at the path, and gives it its whole mode: of that with which it was bound the umask took bits away.
- * Returns `undefined` when the socket has lost its path.
+ * Checks that our socket is at the path, and gives it its full mode, because the umask has taken bits away. Returns
+ * `undefined` if the socket has lost its path.
  */
 function settle(path: string, mode: number, mark: number): Place | undefined {
   const bound = mode & ~mark;
@@ -110,12 +116,12 @@ function settle(path: string, mode: number, mark: number): Place | undefined {
   return place;
 }
 
-/** Takes a dead socket away. Throws when something else is there. */
+/** Removes a dead socket. Throws if something else is there. */
 function makeRoom(path: string): void {
   const found = lookAt(path);
   if (found === undefined) return;
-  if (!found.isSocket()) throw inUse(path, 'Something that is not a socket is there, and stays there');
-  if (isAlive(path)) throw inUse(path, 'A socket in use is there');
+  if (!found.isSocket()) throw inUse(path, 'Something that is not a socket is there. It was left alone');
+  if (isAlive(path)) throw inUse(path, 'A socket is there, and some process has it open');
   try {
     removeDead(path, found);
   } catch (error) {
@@ -126,21 +132,21 @@ function makeRoom(path: string): void {
 }
 
 /**
- * Asks the kernel, without a connection that its owner would have to accept: a datagram socket cannot be connected to a
- * stream, but only a socket that nobody has open refuses.
+ * Whether a process has the socket open. Asks with a datagram socket. That cannot be connected to a stream socket, so
+ * the listener never has a connection to accept. But only for a dead socket is the answer ECONNREFUSED.
  */
 function isAlive(path: string): boolean {
   const result = addon.connect(typeNumber('dgram'), address(path, 'connect'));
   if (result >= 0) addon.close(result);
-  if (result === -EACCES) throw inUse(path, 'A socket is there of which this user may not know whether it is in use');
+  if (result === -EACCES) throw inUse(path, 'A socket is there, and this user may not find out whether it is in use');
   if (result === -EMFILE || result === -ENFILE) throw systemError(result, 'connect', { path });
   return result !== -ECONNREFUSED && result !== -ENOENT;
 }
 
 /**
- * Of the processes that do this at the same time one does it; the others must not remove what that one has bound there
- * meanwhile. So each locks a file beside the path, which is there no longer than the lock. That needs no right which
- * binding does not: the folder itself can be locked only by those who may read it.
+ * Removes a dead socket. Only one of several processes may do this at a time: the others could remove what the first
+ * one has bound there meanwhile. So each locks a file beside the path, which exists only as long as the lock. That
+ * needs no permission beyond those for binding. The folder itself could be locked only by those who may read it.
  */
 function removeDead(path: string, dead: BigIntStats): void {
   const file = `${path}.fdpasser-lock`;
@@ -160,7 +166,7 @@ function inUse(path: string, advice: string): Error {
   return systemError(-EADDRINUSE, 'bind', { path, advice });
 }
 
-/** Whether the path can be followed, and to this socket. */
+/** Whether the path can be followed and leads to this socket. */
 function leadsTo(path: string, socket: BigIntStats): boolean {
   try {
     return isSame(path, socket);

@@ -1,4 +1,4 @@
-/** The endpoints under the names that AnyEvent::FDpasser gave them. */
+/** The endpoints, with the names that AnyEvent::FDpasser uses. */
 import { borrow, type FdLike } from '../descriptor/fd-like.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { checked } from '../errors.js';
@@ -8,19 +8,19 @@ import { socketpair } from './pair.js';
 import { listen } from './listen.js';
 import { FdServer } from './server.js';
 
-/** `socketpair()`. */
+/** The same as `socketpair()`. */
 export function fdpasserSocketpair(): [OwnedFd, OwnedFd] {
   return socketpair();
 }
 
-/** `listen(path, { backlog })`. */
+/** The same as `listen(path, { backlog })`. */
 export function fdpasserServer(path: string, backlog?: number): FdServer {
   return listen(path, backlog === undefined ? {} : { backlog });
 }
 
 /**
- * `server.accept()`, also of any listening descriptor, which is borrowed: from a socket that was inherited, say.
- * `FdServer.from` makes a server of it, which can stop waiting.
+ * The same as `server.accept()`. It also accepts from any listening descriptor, which it borrows: a socket that was
+ * inherited, say. It cannot be cancelled. `FdServer.from` makes a server, which can.
  */
 export async function fdpasserAccept(listener: FdServer | FdLike): Promise<OwnedFd> {
   if (listener instanceof FdServer) return listener.accept();
@@ -33,7 +33,7 @@ export async function fdpasserAccept(listener: FdServer | FdLike): Promise<Owned
   }
 }
 
-/** `connect(path)`. */
+/** The same as `connect(path)`. */
 export function fdpasserConnect(path: string): Promise<OwnedFd> {
   return connect(path);
 }

@@ -15,36 +15,39 @@ import { placeOf, type Place } from './path.js';
 
 export interface ServerOptions {
   /**
-   * Who may connect, by the kernel's word: `true` or `false`, at once. Others are closed at once, having received
-   * nothing. Default: this process's own effective user alone.
+   * Says who may connect, by what the kernel tells of the peer. It must return `true` or `false`, and no promise.
+   * Refused peers are closed at once, and receive nothing. Default: only this process's own effective user may connect.
    */
   allow?: (peer: PeerCredentials) => boolean;
 }
 
 export interface AdoptOptions extends ServerOptions {
-  /** Take the path over, too: `close` removes it if it is still the one that is there now. Default false. */
+  /**
+   * Whether the server takes over the path too. Then `close` removes it if it still leads to the socket that is there
+   * now. Default false.
+   */
   ownsPath?: boolean;
 }
 
 const { EINVAL } = constants.errno;
 
-/** Milliseconds from one duplicate of a datagram socket to the next, in a loop over them. */
+/** Milliseconds between two duplicates of a datagram socket, in a loop over them. */
 const PACE = 5;
 
 /**
- * A listening AF_UNIX socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is
- * asked to; the rest waits in the kernel's backlog.
+ * A listening AF_UNIX socket. It is made by `listen`, or by `from` for a socket that somebody else made. It accepts a
+ * connection only when asked to. The other connections wait in the kernel's backlog.
  */
 export class FdServer {
-  /** As given to `listen`, or to whoever bound the socket. */
+  /** The path as it was given to `listen`, or as the socket was bound. Empty if it has none. */
   readonly path: string;
   readonly #listening: Listening<OwnedFd>;
-  /** Who may connect. A datagram socket has no connections, so nobody is asked. */
+  /** Says who may connect. `undefined` for a datagram socket, which has no connections. */
   readonly #allow: Allow | undefined;
-  /** The path, if it is this server's to take away. */
+  /** The path, if this server is to remove it. */
   readonly #place: Place | undefined;
 
-  /** @internal If it throws, the socket still is in custody. */
+  /** @internal If it throws, the custody of the socket has not ended. */
   constructor(path: string, socket: Custody, allow: Allow | undefined, place?: Place) {
     this.path = path;
     this.#allow = allow;
@@ -57,12 +60,12 @@ export class FdServer {
   }
 
   /**
-   * A server over a listening socket that was received, inherited or came from a service manager. It owns the
-   * descriptor from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket.
-   * `close` leaves the path alone, which is whoever's who bound it, unless `ownsPath`.
+   * Makes a server of a listening socket that was received, was inherited or came from a service manager. The server
+   * owns the descriptor from now on. It makes it close-on-exec, and non-blocking for all who share the socket. `close`
+   * leaves the path to whoever bound it, unless `ownsPath` is set.
    *
    * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no AF_UNIX socket), `EINVAL` (it does not listen), `EEXIST` (something else in
-   * this thread watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
+   * this thread watches it), or an error of `FdPasser` for what is no descriptor. The descriptor is then still yours.
    */
   static from(fd: FdLike, options: AdoptOptions = {}): FdServer {
     const allow = checkAllow(checkOptions(options));
@@ -82,43 +85,47 @@ export class FdServer {
     }
   }
 
-  /** The listening socket, for borrowing (to send it with `keepOpen`, say). `-1` once closed. */
+  /** The number of the listening socket, for borrowing (to send it with `keepOpen`, say). `-1` once closed. */
   get fd(): number {
     return this.#listening.socket.fd;
   }
 
   /**
-   * The next connection, close-on-exec and non-blocking; yours to close. (Of a datagram socket, a duplicate of the
-   * socket: give it to one passer.) Keeps the event loop alive while it waits. While there is no free descriptor slot,
-   * connections wait in the backlog and are accepted when there is one. Rejects with `ERR_FDPASSER_CLOSED`, an
-   * `AbortError` (no connection is lost by it), or the system's error: `EINVAL` when somebody who shares the socket has
-   * shut it down.
+   * Returns the next connection. It is close-on-exec, non-blocking, and yours to close. For a datagram socket it
+   * returns a duplicate of the socket, which is for one passer.
+   *
+   * Keeps the event loop alive while it waits. While there is no free descriptor slot, connections stay in the backlog,
+   * and are accepted when there is one. Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (this loses no connection),
+   * or the system's error: `EINVAL` if somebody who shares the socket has shut it down.
    */
   accept(options: Abortable = {}): Promise<OwnedFd> {
     return abortable(options, (resolve, reject) => {
       this.#listening.checkOpen();
       if (this.#hasConnections) return this.#listening.wait(new Accepter(resolve, reject));
       const duplicate = this.#listening.socket.dup();
-      setImmediate(() => resolve(duplicate)); // whoever asks again and again lets the loop turn
-      return () => {}; // too late
+      setImmediate(() => resolve(duplicate)); // so that the event loop turns even if somebody asks again and again
+      return () => {}; // it cannot be cancelled any more
     });
   }
 
   /**
-   * Connections as they come, until the server is closed. (A datagram socket has none: another duplicate of it each
-   * time, every few milliseconds. Call `accept` once for that.)
+   * The connections as they come, until the server is closed. A datagram socket has none: the loop gets another
+   * duplicate of it every few milliseconds. Call `accept` once for that.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
     const next = this.#hasConnections ? (signal: AbortSignal) => this.accept({ signal }) : this.#paced();
     return iterate(next, () => this.#listening.closed);
   }
 
-  /** A datagram socket has none: what is sent to it comes to the socket itself. */
+  /** A datagram socket has no connections: what is sent to it comes to the socket itself. */
   get #hasConnections(): boolean {
     return this.#allow !== undefined;
   }
 
-  /** What is always there would come without end in one turn of the event loop. */
+  /**
+   * Returns duplicates at intervals. They are always at hand, so without a pause a loop over them would never let the
+   * event loop turn.
+   */
   #paced(): (signal: AbortSignal) => Promise<OwnedFd> {
     let due = 0;
     return async (signal) => {
@@ -130,9 +137,9 @@ export class FdServer {
   }
 
   /**
-   * Takes the listening socket out, for another process or `FdServer.from`: it listens on, what waits in its backlog
-   * waits on, and its path stays, for whoever adopts it with `ownsPath`. This server is closed. Throws
-   * `ERR_FDPASSER_CLOSED`.
+   * Takes the listening socket out, for another process or `FdServer.from`. It is yours to close. It goes on listening,
+   * what is in its backlog stays there, and its path stays for whoever adopts it with `ownsPath`. This server is
+   * closed. Throws `ERR_FDPASSER_CLOSED` if it was closed before.
    */
   detach(): OwnedFd {
     this.#listening.checkOpen();
@@ -141,8 +148,8 @@ export class FdServer {
   }
 
   /**
-   * Stops listening; connections already accepted go on. Removes the path if it still is this server's own. Closing
-   * again does nothing.
+   * Stops listening, and removes the path if it still leads to this server. Connections that were accepted stay open.
+   * Closing again does nothing.
    */
   close(): void {
     if (!this.#listening.stop()) return;
@@ -171,8 +178,8 @@ export class FdServer {
     const verdict: unknown = this.#allow!(peer);
     if (typeof verdict === 'boolean') return verdict;
     if (!builtin.util.types.isPromise(verdict)) throw invalidReturn('options.allow', 'true or false', verdict);
-    verdict.catch(() => {}); // whatever becomes of it, it comes too late
-    throw invalidReturn('options.allow', 'true or false at once, and no promise of it', verdict);
+    verdict.catch(() => {}); // its result would come too late
+    throw invalidReturn('options.allow', 'true or false, and no promise', verdict);
   }
 }
 
@@ -190,12 +197,12 @@ function sameUser(peer: PeerCredentials): boolean {
 
 function checkListens(fd: number): void {
   const type = addon.socketType(fd);
-  if (type === -EINVAL) return; // what a passer cannot be made of
-  const advice = 'Only a listening AF_UNIX socket brings connections, and this is none';
+  if (type === -EINVAL) return; // it listens
+  const advice = 'This is no listening AF_UNIX socket: only such a one has connections to accept';
   throw systemError(type < 0 ? type : -EINVAL, 'accept', { advice });
 }
 
-/** The path or abstract name of a socket; empty if it has none. */
+/** The path or abstract name of a socket. Empty if it has none. */
 function nameOf(fd: number): string {
   const name = Buffer.alloc(SUN_PATH);
   return name.toString('utf8', 0, checked(addon.name(fd, name), 'getsockname'));

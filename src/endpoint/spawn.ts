@@ -7,30 +7,28 @@ import { builtin } from '../common/lazy-modules.js';
 import { socketpair } from './pair.js';
 
 /**
- * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair goes behind
- * what `stdio` names.
+ * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair gets the first
+ * number behind those in `stdio`.
  */
 export interface SpawnOptions extends Omit<ChildOptions, 'stdio'> {
-  /** As `spawn` has it; an OwnedFd, which is lent for the call, may stand there, too. */
+  /** The option `stdio` of `child_process.spawn`. An OwnedFd may be an element too, and is lent for the call. */
   stdio?: ChildOptions['stdio'] | (Stdio[number] | OwnedFd)[];
-  /**
-   * `command` is a module for Node, which has an IPC channel of its own beside (`child_process.fork`). Default false.
-   */
+  /** Whether `command` is a module for Node, which also gets an IPC channel (`child_process.fork`). Default false. */
   fork?: boolean;
-  /** `fork`'s option: flags for Node. */
+  /** The option `execArgv` of `child_process.fork`: flags for Node. */
   execArgv?: string[];
-  /** Whether the child's end is non-blocking. Default false: most programs in Perl, Python or C want it so. */
+  /** Whether the child's end is non-blocking. Default false, which most programs in Perl, Python or C expect. */
   nonblocking?: boolean;
 }
 
-/** What `inherit` looks for in the environment: the child's descriptor. */
+/** The environment variable that tells a child its descriptor. `inherit` looks for it. */
 const VARIABLE = 'FDPASSER_FD';
-/** The first that no standard stream has. */
+/** The first number behind the standard streams. */
 const FIRST = 3;
 
 /**
- * Makes something of one end of a new pair, which `use` takes over, and starts a child with the other. The child's end
- * is closed here. If anything throws, no child was started and nothing is open.
+ * Makes a pair, gives one end to `use`, which takes it over, and starts a child with the other end. The child's end is
+ * closed here. If anything throws, no child was started, and nothing stays open.
  */
 export function spawnWith<T extends { destroy(): unknown }>(
   command: string | URL,
@@ -94,8 +92,9 @@ function placed(
 }
 
 /**
- * The descriptor that the parent gave: what `spawn` of this library says in the environment, else 3. What it says is
- * for one `inherit`, and for no child of this process: `use` takes the descriptor over, and then it is taken out.
+ * Calls `use` with the number of the descriptor that the parent gave: the one given, else the one that `spawn` of this
+ * library wrote into the environment, else 3. `use` takes the descriptor over. Then the variable is deleted, because it
+ * is for one `inherit` and not for children of this process.
  */
 export function inherited<T>(given: number | undefined, use: (fd: number) => T): T {
   const text = process.env[VARIABLE];

@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 import { ADDRESS_BYTES } from '../native/addon.js';
 
-/** An end of a TCP connection, or what a server is bound to, as node:net tells it. */
+/** The address of one end of a TCP connection, or of a server, in the form of node:net. */
 export interface TcpAddress {
   address: string;
   family: 'IPv4' | 'IPv6';
@@ -10,7 +10,7 @@ export interface TcpAddress {
 
 const LITTLE = endianness() === 'LE';
 
-/** Reads the `struct fdp_address` of this place among several. */
+/** Reads one of several `struct fdp_address`. */
 export function addressAt(bytes: Buffer, index: number): TcpAddress {
   const start = index * ADDRESS_BYTES;
   const text = start + 3;

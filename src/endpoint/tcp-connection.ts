@@ -9,20 +9,20 @@ import { addon } from '../native/load.js';
 import type { TcpAddress } from './tcp-address.js';
 
 export interface PeekOptions extends Abortable {
-  /** How long to wait for the first byte, in milliseconds. Default: no limit. */
+  /** How long to wait for the first byte, in milliseconds. Default: without limit. */
   timeout?: number;
 }
 
 const PEEK: Names<PeekOptions> = { ...ABORTABLE, timeout: true };
 
 const { EAGAIN } = constants.errno;
-/** What a peek copies at most. */
+/** The most bytes that a peek copies. */
 const MOST = 65_536;
 const MAX_DELAY = 0x7fff_ffff;
 
-/** A TCP connection that was accepted: its descriptor, and who is at the other end. */
+/** An accepted TCP connection: its descriptor, and the address of its other end. */
 export class TcpConnection {
-  /** Close-on-exec and non-blocking; yours to close, send, or make a socket of. */
+  /** The descriptor. It is close-on-exec, non-blocking, and yours to close, send, or make a socket of. */
   readonly fd: OwnedFd;
   readonly remote: TcpAddress;
   readonly #peeks = new Set<(error: Error) => void>();
@@ -34,12 +34,12 @@ export class TcpConnection {
   }
 
   /**
-   * The first bytes that came, at most `n` (1 to 65536), as soon as there are any; none when the other end has ended
-   * without one. They stay in the kernel, so that whoever gets the descriptor reads them.
+   * Returns the first bytes that came, at most `n` (1 to 65536), as soon as there are any. Returns none if the other
+   * end has ended without sending. The bytes stay in the kernel, so that whoever gets the descriptor reads them.
    *
-   * While it waits, `fd` is lent: it cannot be taken out, and its closing waits. Rejects with `ERR_FDPASSER_TIMEOUT`,
+   * While it waits, `fd` is lent: it cannot be taken out, and its close waits. Rejects with `ERR_FDPASSER_TIMEOUT`,
    * `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_CLOSED` (`close()` was called meanwhile), an `AbortError`, or the system's
-   * error: `ECONNRESET`; `EEXIST` when something else in this thread watches the descriptor.
+   * error: `ECONNRESET`, or `EEXIST` if something else in this thread watches the descriptor.
    */
   peek(n: number, options: PeekOptions = {}): Promise<Buffer> {
     return abortable(options, (resolve, reject) => {
@@ -96,7 +96,7 @@ export class TcpConnection {
     return watch;
   }
 
-  /** Closes the descriptor, if it is still here; peeks that wait are refused. */
+  /** Closes the descriptor, if it is still here. Peeks that wait are rejected. */
   close(): void {
     for (const fail of this.#peeks) fail(closed('connection', 'close() was called'));
     this.fd.close();

@@ -13,23 +13,23 @@ import { Accepter, Listening } from './listening.js';
 import { addressAt, type TcpAddress } from './tcp-address.js';
 import { TcpConnection } from './tcp-connection.js';
 
-/** The most connections of one call. */
+/** The most connections that one call accepts. */
 const MOST = 64;
 
 const { EAFNOSUPPORT, EINVAL } = constants.errno;
 
-/** Where the core leaves addresses. One call uses it at a time. */
+/** The core writes addresses here. One call uses it at a time. */
 const addresses = Buffer.alloc(MOST * ADDRESS_BYTES);
 
 /**
- * A listening TCP socket, made by `listen`, or by `from` of one that somebody else made. It accepts when it is asked
- * to; the rest waits in the kernel's backlog.
+ * A listening TCP socket. It is made by `listen`, or by `from` for a socket that somebody else made. It accepts a
+ * connection only when asked to. The other connections wait in the kernel's backlog.
  */
 export class TcpServer {
   readonly #listening: Listening<TcpConnection[]>;
   readonly #address: TcpAddress;
 
-  /** @internal If it throws, the socket still is in custody. */
+  /** @internal If it throws, the custody of the socket has not ended. */
   constructor(socket: Custody) {
     checked(addon.tcpName(socket.fd, addresses), 'getsockname');
     this.#address = addressAt(addresses, 0);
@@ -41,11 +41,11 @@ export class TcpServer {
   }
 
   /**
-   * A server over a listening TCP socket that was received, inherited or came from a service manager. It owns the
-   * descriptor from now on, and makes it close-on-exec and non-blocking: the latter for all who share the socket.
+   * Makes a server of a listening TCP socket that was received, was inherited or came from a service manager. The
+   * server owns the descriptor from now on. It makes it close-on-exec, and non-blocking for all who share the socket.
    *
    * Throws `ENOTSOCK`, `EAFNOSUPPORT` (no TCP socket), `EINVAL` (it does not listen), `EEXIST` (something else in this
-   * thread watches it), or as `FdPasser` does for what is no descriptor; nothing has changed hands then.
+   * thread watches it), or an error of `FdPasser` for what is no descriptor. The descriptor is then still yours.
    */
   static from(fd: FdLike): TcpServer {
     const socket = new Custody('fd', fd);
@@ -60,27 +60,30 @@ export class TcpServer {
     }
   }
 
-  /** The listening socket, for borrowing (to send it with `keepOpen`, say). `-1` once closed. */
+  /** The number of the listening socket, for borrowing (to send it with `keepOpen`, say). `-1` once closed. */
   get fd(): number {
     return this.#listening.socket.fd;
   }
 
-  /** What it is bound to, as `net.Server` tells it; also once it is closed. */
+  /** The address that it is bound to, in the form of `net.Server`. It is known even after closing. */
   address(): TcpAddress {
     return { ...this.#address };
   }
 
   /**
-   * The next connection, yours to close. Keeps the event loop alive while it waits.
-   * While there is no free descriptor slot, connections wait in the backlog and are accepted when there is one.
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no connection is lost by it), or the system's error.
+   * Returns the next connection, which is yours to close. Keeps the event loop alive while it waits. While there is no
+   * free descriptor slot, connections stay in the backlog, and are accepted when there is one. Rejects with
+   * `ERR_FDPASSER_CLOSED`, an `AbortError` (this loses no connection), or the system's error.
    */
   async accept(options: Abortable = {}): Promise<TcpConnection> {
     const [connection] = await this.acceptMany(1, options);
     return connection!;
   }
 
-  /** The connections that wait, 1 to `most` (at most 64), as soon as there is one: as `accept` otherwise. */
+  /**
+   * Returns the connections that wait, 1 to `most` (at most 64), as soon as there is one. Otherwise the same as
+   * `accept`.
+   */
   acceptMany(most: number, options: Abortable = {}): Promise<TcpConnection[]> {
     return abortable(options, (resolve, reject) => {
       checkInteger('most', most, 1, MOST);
@@ -88,7 +91,7 @@ export class TcpServer {
     });
   }
 
-  /** Connections as they come, until the server is closed. */
+  /** The connections as they come, until the server is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<TcpConnection> {
     return iterate(
       (signal) => this.accept({ signal }),
@@ -97,8 +100,9 @@ export class TcpServer {
   }
 
   /**
-   * Takes the listening socket out, for another process or `TcpServer.from`: it listens on, and what waits in its
-   * backlog waits on. This server is closed. Throws `ERR_FDPASSER_CLOSED`.
+   * Takes the listening socket out, for another process or `TcpServer.from`. It is yours to close. It goes on
+   * listening, and what is in its backlog stays there. This server is closed. Throws `ERR_FDPASSER_CLOSED` if it was
+   * closed before.
    */
   detach(): OwnedFd {
     this.#listening.checkOpen();
@@ -106,7 +110,7 @@ export class TcpServer {
     return this.#listening.socket;
   }
 
-  /** Stops listening; connections already accepted go on. Closing again does nothing. */
+  /** Stops listening. Connections that were accepted stay open. Closing again does nothing. */
   close(): void {
     if (this.#listening.stop()) this.#listening.close();
   }
@@ -117,14 +121,14 @@ export class TcpServer {
   }
 }
 
-/** Those that the core has left: all owned before anything else happens. */
+/** The connections that the core has accepted. All of them get an owner before anything else happens. */
 function connections(count: number): TcpConnection[] {
   const fds = Array.from(batch.fd.subarray(0, count), ownMade);
   return fds.map((fd, index) => new TcpConnection(fd, addressAt(addresses, index)));
 }
 
 function checkListens(fd: number): void {
-  const advice = 'Only a listening TCP socket brings connections, and this is none';
+  const advice = 'This is no listening TCP socket: only such a one has connections to accept';
   const listening = checked(addon.listening(fd), 'getsockopt');
   const named = addon.tcpName(fd, addresses);
   if (named < 0) throw systemError(named, 'accept', { advice });

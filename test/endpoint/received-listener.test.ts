@@ -145,7 +145,7 @@ test("what does not listen makes no server, and stays its owner's", async () => 
     [1 << 20, 'EBADF'],
   ];
   for (const [fd, code] of wrong) {
-    const message = code === 'EBADF' ? /is not open/ : /, accept\. Only a listening AF_UNIX socket brings connections/;
+    const message = code === 'EBADF' ? /is not open/ : /, accept\. This is no listening AF_UNIX socket/;
     assert.throws(() => FdServer.from(fd), { code, message });
     await assert.rejects(fdpasserAccept(fd), { code, message });
     if (code !== 'EBADF') fstatSync(typeof fd === 'number' ? fd : fd.fd);
