@@ -1,21 +1,21 @@
 import { batch } from '../native/load.js';
 
-/** What went over a wire since the beginning, and what held it up. */
+/** What went over a wire since the beginning, and how often it had to wait. */
 export interface WireStats {
-  /** Messages of the kernel. Of one that it took in parts, each part counts. */
+  /** Messages as the kernel took them. If it took one in parts, each part counts. */
   messagesSent: number;
   descriptorsSent: number;
   bytesSent: number;
   messagesReceived: number;
   descriptorsReceived: number;
   bytesReceived: number;
-  /** How often sending had to wait: for room at the peer, or until fewer descriptors were in flight. */
+  /** How often sending had to wait: for room at the peer, or until fewer descriptors of this user were in flight. */
   sendWaits: number;
   /** How often this process had no free descriptor slot, or no memory, for what the peer sent. */
   receiveWaits: number;
 }
 
-/** Of one link. Plain numbers, since there may be very many links. */
+/** The counters of one link. They are plain numbers, because there may be very many links. */
 export class Counters implements WireStats {
   messagesSent = 0;
   descriptorsSent = 0;
@@ -26,7 +26,7 @@ export class Counters implements WireStats {
   sendWaits = 0;
   receiveWaits = 0;
 
-  /** So many messages of the batch were sent, and of the last `tail` bytes. */
+  /** Counts the first `messages` messages of the batch, of which the last one had `tail` bytes. */
   sent(messages: number, tail: number): void {
     this.messagesSent += messages;
     this.descriptorsSent += sum(batch.count, messages);
@@ -47,7 +47,7 @@ export interface Carried {
   bytes: number;
 }
 
-/** What the first messages of the batch are, of which `tail` bytes of the last were sent. */
+/** Returns what the first messages of the batch carried. Of the last one `tail` bytes were sent. */
 export function sentInBatch(messages: number, tail: number): Carried {
   return { messages, descriptors: sum(batch.count, messages), bytes: sum(batch.size, messages - 1) + tail };
 }
@@ -56,7 +56,7 @@ export function receivedInBatch(messages: number): Carried {
   return { messages, descriptors: sum(batch.count, messages), bytes: sum(batch.size, messages) };
 }
 
-/** Of the first so many. */
+/** The sum of the first `length` values. */
 function sum(values: Int32Array, length: number): number {
   let total = 0;
   for (let i = 0; i < length; i++) total += values[i]!;

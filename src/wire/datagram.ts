@@ -12,20 +12,23 @@ import { batch } from '../native/load.js';
 import { connect } from '../endpoint/connect.js';
 
 export interface DatagramOptions extends Abortable {
-  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  /**
+   * Whether the descriptors stay open here, and stay the caller's. Default false: they are closed when they are sent.
+   */
   keepOpen?: boolean | undefined;
 }
 
 const NO_BYTES = new Uint8Array(0);
 
 /**
- * Sends one datagram, with descriptors beside its bytes, to the socket at `path`: what systemd's `$NOTIFY_SOCKET`
- * takes, say. A path that starts with NUL, or with `@` as that variable has it, is an abstract name; a file of that
- * name is `./@name`. Waits while the receiver's queue is full.
+ * Sends one datagram, with descriptors beside its bytes, to the socket at `path`: to that of systemd's
+ * `$NOTIFY_SOCKET`, say. A path that starts with a NUL is an abstract name, and so is one that starts with `@`, as in
+ * that variable. A file of that name is `./@name`. It waits while the receiver's queue is full.
  *
- * Resolves when the receiver's queue has it; the descriptors are closed here then, unless `keepOpen`. Rejects as
- * `connect` does, with `EMSGSIZE` for more bytes than a datagram takes, with `ERR_FDPASSER_UNREAD` for a socket with
- * unread bytes, or with an `AbortError`; the descriptors are then still the caller's.
+ * Resolves when the datagram is in the receiver's queue. The descriptors are closed here then, unless `keepOpen`.
+ * Rejects with an error of `connect`, with `EMSGSIZE` if a datagram cannot hold so many bytes, with
+ * `ERR_FDPASSER_UNREAD` for a socket with unread bytes, or with an `AbortError`. The descriptors are then still the
+ * caller's.
  */
 export async function sendDatagram(
   path: string,
@@ -35,12 +38,12 @@ export async function sendDatagram(
 ): Promise<void> {
   const { keepOpen = false, signal } = checkOptions(options);
   checkBoolean('options.keepOpen', keepOpen);
-  const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may do with the bytes what it likes meanwhile
+  const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may change its bytes meanwhile
   checkSignal(signal);
   await deliver(path, copy, beside(fds, keepOpen ? 'keep' : 'return'), signal);
 }
 
-/** What is to go beside the bytes of one datagram. */
+/** The descriptors that go with the bytes of one datagram. */
 export function beside(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoing[] {
   if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
   if (fds.length > MAX_FDS)
@@ -48,7 +51,7 @@ export function beside(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoi
   return outgoingAll(fds, terms, true);
 }
 
-/** Sends it when its turn has come, and does with the descriptors what their terms say. */
+/** Sends the datagram when `turn` has resolved, and then does with the descriptors what their terms say. */
 export async function deliver(
   path: string,
   bytes: Uint8Array,
@@ -67,12 +70,15 @@ export async function deliver(
   for (const fd of outgoing) fd.letGo();
 }
 
-/** No environment can hold a NUL, so a service manager writes "@" for that of an abstract name (sd_notify(3)). */
+/**
+ * An environment variable cannot contain a NUL, so a service manager writes "@" for the NUL of an abstract name
+ * (sd_notify(3)).
+ */
 function fromEnvironment(path: string): string {
   return typeof path === 'string' && path.startsWith('@') ? `\0${path.slice(1)}` : path;
 }
 
-/** Sends one message over a link of its own, which is closed after that. */
+/** Sends one message over a link of its own, which is closed afterwards. */
 function transmit(socket: OwnedFd, bytes: Uint8Array, fds: Outgoing[], signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const session = new DatagramSession(bytes, fds, (error) => {
@@ -90,7 +96,7 @@ function transmit(socket: OwnedFd, bytes: Uint8Array, fds: Outgoing[], signal: A
   });
 }
 
-/** One datagram to send. */
+/** The owner of a link that sends one datagram. */
 class DatagramSession extends LinkOwner {
   readonly bytes: Uint8Array;
   readonly #fds: Outgoing[];
@@ -143,7 +149,7 @@ class DatagramSession extends LinkOwner {
     return true;
   }
 
-  // Nothing is received.
+  // The following are for receiving, and nothing is received.
 
   get room(): Uint8Array {
     return NO_BYTES;

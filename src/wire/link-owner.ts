@@ -2,45 +2,45 @@ import type { Custody } from '../descriptor/custody.js';
 import { Counters, type WireStats } from './counters.js';
 import { Link } from './link.js';
 
-/** Events that passers and channels have in common. */
+/** The events that passers, channels and streams have in common. */
 export interface SessionEvents {
-  /** It broke. Emitted only if someone listens. */
+  /** An error has broken it. Emitted only if there is a listener. */
   error: [NodeJS.ErrnoException];
-  /** It is closed, for whatever reason, and its descriptors with it. */
+  /** It is closed, for whatever reason. The descriptors that it still had are closed or given back. */
   close: [];
-  /** This process has no free descriptor slot for what the peer sent. It waits in the kernel. */
+  /** This process has no free descriptor slot for what the peer sent, which stays in the kernel. */
   exhausted: [];
-  /** There was room again. */
+  /** There is room again. */
   resumed: [];
 }
 
-/** Whatever has these events, and maybe others. */
+/** Anything that emits these events, and maybe others. */
 export interface Emitter {
   emit(event: string, ...args: unknown[]): boolean;
   listenerCount(event: string): number;
 }
 
 /**
- * What stands on a link: it has the queues, and is told what became of them. The methods are the link's to call; those
- * that are not abstract do what is usual.
+ * The owner of a link. It has the queues, and the link tells it what became of their entries. The link calls these
+ * methods. Those that are not abstract do what most owners need.
  */
 export abstract class LinkOwner {
-  /** Once it was started. */
+  /** Set when it has been started. */
   protected link: Link | undefined;
-  /** What the application has: its FdPasser, FdChannel or FdStream. */
+  /** The object that the application has: an FdPasser, FdChannel or FdStream. */
   readonly emitter: Emitter | undefined;
 
-  /** Without an emitter, nothing is received. */
+  /** Without an emitter it must not receive anything. */
   constructor(emitter?: Emitter) {
     this.emitter = emitter;
   }
 
-  /** Takes the socket over, unless it throws. */
+  /** Takes the socket over. If it throws, the caller still owns the socket. */
   start(socket: Custody): void {
     this.link = new Link(socket, this);
   }
 
-  /** What its link has carried, also once it is over. */
+  /** What its link has carried. It can be read after the end too. */
   get carried(): WireStats {
     return this.link?.carried ?? new Counters();
   }
@@ -50,48 +50,48 @@ export abstract class LinkOwner {
 
   // ---- sending
 
-  /** The bytes of the messages that `fill` described, one after the other. */
+  /** The bytes of the messages that `fill` described, one message after the other. */
   abstract get bytes(): Uint8Array;
-  /** Whether something is to be sent, though its turn may not have come. */
+  /** Whether anything is still to be sent, ready or not. */
   abstract unsent(): boolean;
-  /** Describes in the batch the next messages to send; returns how many. */
+  /** Describes the next messages to send in the batch. Returns how many there are. */
   abstract fill(): number;
-  /** The kernel has that many of them: all of each but, of the last, `tail` bytes. Its descriptors went with those. */
+  /**
+   * The kernel has taken this many of them: each one whole, except that it may have taken only `tail` bytes of the last
+   * one. The descriptors of that one went with these bytes.
+   */
   abstract sent(messages: number, tail: number): void;
 
-  /** The kernel will not have the first of them, as it is. Returns whether the link goes on without it. */
+  /** The kernel refuses the first of them as it is. Returns whether the link can go on without it. */
   refused(_error: Error): boolean {
     return false;
   }
 
   /**
-   * The kernel will have nothing more, though something may still be there to receive. Returns whether that loses
-   * anything.
+   * The kernel will take nothing more, but there may still be something to receive. Returns whether anything is lost by
+   * that.
    */
   abstract cannotSend(error: Error): boolean;
 
   // ---- receiving
 
-  /**
-   * Where received bytes go: those of each message to a stretch of `stride` bytes, of which the room has a whole
-   * number.
-   */
+  /** The memory for received bytes. Each message gets `stride` bytes of it, and its length is a multiple of that. */
   abstract get room(): Uint8Array;
   abstract get stride(): number;
-  /** How many more descriptors, or messages, are asked for. */
+  /** How many more descriptors (or messages, for some owners) are asked for. */
   abstract wanted(): number;
 
-  /** Whether the process must live on for what is to be received. */
+  /** Whether the process must stay alive for what will be received. */
   awaits(): boolean {
     return this.wanted() > 0;
   }
 
-  /** The batch and the room hold that many messages. Their descriptors are the owner's from now on. */
+  /** The batch and the room hold this many messages. From now on the owner owns their descriptors. */
   abstract received(messages: number): void;
 
   /**
-   * No slot is free for what the peer sent. It waits in the kernel. Calls `unheard` if the application does not listen
-   * to that.
+   * No slot is free for what the peer sent, which stays in the kernel. Calls `unheard` if the application has no
+   * listener for that.
    */
   exhausted(unheard: () => void): void {
     process.nextTick(() => {
@@ -99,7 +99,7 @@ export abstract class LinkOwner {
     });
   }
 
-  /** There never will be as many slots as it needs. */
+  /** There can never be as many free slots as it needs. */
   hopeless(): void {}
 
   resumed(): void {
@@ -108,7 +108,10 @@ export abstract class LinkOwner {
 
   // ---- the end
 
-  /** The peer will send nothing more. The link ends with that unless there may still be something to send. */
+  /**
+   * The peer will send nothing more. If the owner may still have something to send, the link goes on; otherwise it
+   * ends.
+   */
   peerEnded(): void {}
 
   mayStillSend(): boolean {
@@ -116,8 +119,8 @@ export abstract class LinkOwner {
   }
 
   /**
-   * The link is over, its socket closed: the peer ended in order, or an error broke it. Everything it had sent was
-   * received.
+   * The link has ended and its socket is closed, because the peer ended in order or an error broke the link. Everything
+   * that the peer had sent was received.
    */
   abstract ended(error: Error | undefined): void;
 }

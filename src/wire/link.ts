@@ -15,22 +15,23 @@ import { addon, batch } from '../native/load.js';
 
 const { EACCES, EAGAIN, EBADF, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN, EPERM, EPIPE } =
   constants.errno;
-/** Not in Node's table: too many descriptors of this user are in flight (unix(7)). */
+/** Missing in Node's `os.constants`: too many descriptors of this user are in flight (unix(7)). */
 const ETOOMANYREFS = 109;
 
-// Milliseconds.
+// Milliseconds between two checks.
 const GROWTH_CHECK = 2;
 const MEMORY_CHECK = 50;
 const LOOK = 500;
-// In-flight limits clear as the receiver receives; the socket stays writable meanwhile, so only time can be waited for.
+// The socket stays writable while too many descriptors are in flight, and no event tells when the receiver has taken
+// some. So sending is tried again after some time.
 const FIRST_BACK_OFF = 2;
 const LONGEST_BACK_OFF = 100;
 
 /**
- * One AF_UNIX socket: ordered, non-blocking, lossless, in both directions at once.
+ * One AF_UNIX socket. It transfers messages in both directions at once, in order, without loss and without blocking.
  *
- * It receives only while its owner wants something, sends what its owner has at the end of the tick, and keeps the
- * process alive only while one of both is waited for. An idle link still notices that its peer has gone.
+ * It receives only while its owner wants something. It sends what its owner has at the end of the tick. It keeps the
+ * process alive only while it waits to send or to receive. An idle link still notices the end of its peer.
  */
 export class Link {
   readonly #socket: Custody;
@@ -44,32 +45,33 @@ export class Link {
   #alive = false;
 
   #sending: 'idle' | 'scheduled' | 'blocked' | 'backing-off' | 'over' = 'idle';
-  /** How long it has sent since the loop came here by itself. */
+  /** Milliseconds that it has sent in this turn of the event loop. */
   #spent = 0;
   #backOff = FIRST_BACK_OFF;
   #sendTimer: NodeJS.Timeout | undefined;
   #lookTimer: NodeJS.Timeout | undefined;
 
   /**
-   * `'unasked'`: something is there that nobody wants yet. `'waiting'`: for a free slot, the table to grow, or the next
-   * turn.
+   * `'unasked'`: something is there, but nobody wants it yet. `'waiting'`: it waits for a free slot, for the table to
+   * grow, or for the next turn.
    */
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
-  /** Made when something waits for the first time. */
+  /** Made when the link waits for the first time. */
   #retry: SlotRetry | undefined;
   #hopeless = false;
   #lookAgain = 0;
-  /** Descriptors in the last message received: the next ones are likely to bring as many. */
+  /** The number of descriptors in the last message received. The next messages are likely to have as many. */
   #expected = 1;
-  /** How many one receive may bring, about. */
+  /** About how many descriptors one receive may bring. */
   #pace = FIRST_PACE;
 
   readonly #counters = new Counters();
-  /** What broke the connection, kept until all that was sent before has been received. */
+  /** The error that broke the connection. It is kept back until everything that was sent before has been received. */
   #fate: Error | undefined;
 
   /**
-   * Takes the socket over. If it throws (as `checkSocket`, or `EEXIST` when this loop watches it already), it does not.
+   * Takes the socket over, unless it throws. It throws what `checkSocket` throws, or `EEXIST` if this event loop
+   * watches the socket already.
    */
   constructor(socket: Custody, owner: LinkOwner) {
     this.#socket = socket;
@@ -89,7 +91,7 @@ export class Link {
     this.#settle();
   }
 
-  /** The owner has something to send, or not any more. */
+  /** To be called when the owner has something to send, or no longer has. */
   send(): void {
     if (this.#watch === undefined) return;
     if (this.#sending !== 'idle' && (this.#sending !== 'blocked' || this.#owner.unsent())) return;
@@ -99,13 +101,13 @@ export class Link {
     } else this.#flushNextTurn();
   }
 
-  /** The owner wants more, or less, than before. */
+  /** To be called when the owner wants more than before, or less. */
   receive(): void {
     if (this.#receiving === 'unasked' && this.#owner.wanted() > 0) this.#receiving = 'open';
     this.#settle();
   }
 
-  /** Receives what is there, without waiting for the event loop to tell of it. */
+  /** Receives what is there, without waiting for an event. */
   receiveNow(): void {
     if (this.#watch === undefined || this.#receiving === 'over') return;
     this.#retry?.stop();
@@ -117,21 +119,21 @@ export class Link {
   endSending(): void {
     if (this.#watch === undefined) return;
     const result = addon.endSending(this.#fd);
-    // Of a peer that has gone the receive, or the next send, knows more.
+    // ENOTCONN: the peer has ended. The receive or the next send will tell more.
     if (result < 0 && result !== -ENOTCONN) this.#over(systemError(result, 'shutdown'));
   }
 
-  /** Ends if somebody else has closed the socket, which no event would tell. */
+  /** Ends the link if somebody else has closed the socket. No event would tell that. */
   check(): void {
     if (this.#watch !== undefined && !this.#isSocket) this.#overLater();
   }
 
-  /** What it has carried, also once it is over. */
+  /** What it has carried. It can be read after the end too. */
   get carried(): WireStats {
     return Object.assign({}, this.#counters);
   }
 
-  /** Stops at once and closes the socket. The owner hears nothing more. `error` is what it ends for, to be told. */
+  /** Stops at once and closes the socket. The owner is not told. `error` is the reason, for the trace. */
   destroy(error?: Error): void {
     if (this.#watch === undefined) return;
     const { end } = traces();
@@ -168,7 +170,7 @@ export class Link {
       while (more && this.#sending === 'idle' && this.#watch !== undefined && now() < began + TURN);
     } finally {
       this.#spent += now() - began;
-      // More to do: this turn was long enough, or a callback threw.
+      // There is more to send, but this turn was long enough, or a callback threw.
       if (more && this.#sending === 'idle' && this.#watch !== undefined) this.#flushNextTurn();
       this.#settle();
     }
@@ -243,11 +245,12 @@ export class Link {
     else this.#endIfDrained();
   }
 
-  /** A link that cannot send lives on only for what the peer has sent so far. */
+  /** Ends a link that cannot send any more, when everything that the peer has sent so far was received. */
   #endIfDrained(): void {
     if (this.#sending !== 'over' || this.#receiving === 'waiting' || this.#watch === undefined) return;
     const found = this.#look();
-    // Nothing, and no end: the peer has only shut down its reading, or is about to go, or these are datagrams.
+    // Nothing is there, and no end either: the peer has only shut down its reading, or is about to end, or these are
+    // datagrams.
     if (found === -EAGAIN) this.#over(this.#fate);
     else if (found <= 0) this.#nothingReceived(found);
   }
@@ -270,18 +273,24 @@ export class Link {
     if (this.#mayTakeMore()) this.#rest();
   }
 
-  /** Until the loop has turned: a poller that has a thread would tell again at once. */
+  /**
+   * Pauses until the event loop has turned. Without this, the poller that has a thread would report the socket again at
+   * once.
+   */
   #rest(): void {
     this.#receiving = 'waiting';
     setImmediate(() => this.#goOn());
   }
 
-  /** What was queued to be sent meanwhile goes first: who waits for it need not wait for what may not be there. */
+  /**
+   * Whether to receive again in this turn. If something was queued to be sent meanwhile, that goes first, because the
+   * peer may be waiting for it.
+   */
   #mayTakeMore(): boolean {
     return this.#watch !== undefined && this.#sending !== 'scheduled' && this.#owner.wanted() > 0;
   }
 
-  /** Nobody asked: what is there stays there, but the end of the peer is news. */
+  /** Looks for the end of the peer while nobody wants to receive. Anything else stays in the kernel. */
   #lookForEnd(): void {
     if (this.#receiving !== 'open') return;
     const found = this.#look();
@@ -317,7 +326,7 @@ export class Link {
       return true;
     }
     if (result === -ECONNRESET) {
-      // The peer went with something of ours unread. What it sent before comes after this.
+      // The peer has ended without reading everything from here. What it had sent before can still be received.
       this.#fate ??= linkError(result, 'recvmsg');
       return true;
     }
@@ -331,13 +340,12 @@ export class Link {
   #nothingReceived(result: number): void {
     switch (-result) {
       case 0:
-        this.#notFull(); // somebody else has taken what found no room
+        this.#notFull(); // somebody else has taken the message for which there was no room
         this.#endOfPeer();
         return;
       case EAGAIN:
         this.#notFull();
-        // A receive does not tell the end of datagrams, which is there when somebody who shares the socket shut it
-        // down.
+        // Datagrams end if somebody who shares the socket shuts it down, but a receive does not report that.
         if (this.#datagrams && this.#look() === 0) this.#endOfPeer();
         return;
       case EMFILE:
@@ -375,7 +383,7 @@ export class Link {
     if (wait.on) wait.tell({ ...this.#source(), direction: 'receive', reason });
   }
 
-  /** Not each time, for looking takes longer than a receive. */
+  /** Looks only every LOOK milliseconds, because that takes longer than a receive. */
   #lookAtShortage(): Shortage | undefined {
     const time = now();
     if (time < this.#lookAgain) return undefined;
@@ -394,7 +402,7 @@ export class Link {
     return (this.#retry ??= new SlotRetry(() => this.#goOn()));
   }
 
-  /** What was waited for may be there now. */
+  /** Receives again after a wait. */
   #goOn(): void {
     if (this.#watch === undefined || this.#receiving !== 'waiting') return;
     this.#receiving = 'open';
@@ -405,7 +413,7 @@ export class Link {
     }
   }
 
-  /** What a receive would find: 1 something, 0 the end, or a negative errno. */
+  /** Says what a receive would find: 1 for something, 0 for the end, or a negative errno. */
   #look(): number {
     let found = addon.pending(this.#fd);
     if (found === -ECONNRESET) {
@@ -423,28 +431,31 @@ export class Link {
   }
 
   /**
-   * The peer sends nothing more. Unless it is gone, it may have closed one direction alone: what waits to be sent still
-   * goes.
+   * The peer sends nothing more. It may have closed that direction alone, so what waits is still sent, unless the peer
+   * has ended altogether.
    */
   #endOfBoth(): void {
     if (!this.#owner.mayStillSend()) this.#over(this.#fate);
     else this.#endIfHungUp();
   }
 
-  /** What is first in line is not ready, so that no send would tell that the peer has gone. */
+  /**
+   * Ends the link if the peer has ended both directions. While the first in the queue is not ready, nothing is sent,
+   * and so no send tells this.
+   */
   #endIfHungUp(): void {
     if (this.#watch === undefined || this.#sending !== 'idle' || !this.#owner.unsent()) return;
     if (addon.hungUp(this.#fd) !== 0) this.#cannotSend(linkError(-EPIPE, 'sendmsg'), true);
   }
 
-  /** Not under those who have just asked for something. */
+  /** Ends the link in the next tick, and not during the call of somebody who has just asked for something. */
   #overLater(): void {
     process.nextTick(() => this.#over(linkError(-EBADF, 'recvmsg')));
   }
 
   /**
-   * Whether the number is a socket still, which somebody else may have closed. libuv aborts when it is to watch what it
-   * cannot.
+   * Whether the number is still a socket: somebody else may have closed it. libuv aborts if it is told to watch what
+   * cannot be watched.
    */
   get #isSocket(): boolean {
     return addon.socketType(this.#fd) >= 0;
@@ -456,12 +467,12 @@ export class Link {
     this.#owner.ended(error);
   }
 
-  /** Whose link it is, for those who look on. */
+  /** Describes this link for the traces. */
   #source(): Source {
     return { source: this.#owner.emitter, what: this.#owner.what, socket: this.#fd };
   }
 
-  /** Makes what is watched, and whether the process lives for it, follow from the state. */
+  /** Updates from the state what is watched, and whether the link keeps the process alive. */
   #settle(): void {
     if (this.#watch === undefined) return;
     const mask = (this.#receiving === 'open' ? READABLE : 0) | (this.#sending === 'blocked' ? WRITABLE : 0);
@@ -480,7 +491,7 @@ export class Link {
     if (waits && this.#owner.unsent()) this.#lookTimer ??= setTimeout(() => this.#lookAfter(), LOOK).unref();
   }
 
-  /** What no event would tell, while something is to be sent. */
+  /** Checks what no event tells, while something waits to be sent. */
   #lookAfter(): void {
     this.#lookTimer = undefined;
     if (!this.#isSocket) this.#over(linkError(-EBADF, 'recvmsg'));

@@ -5,7 +5,7 @@ import { closed } from '../errors.js';
 import { Queue, Queued } from '../common/queue.js';
 import { LinkOwner, type Emitter } from './link-owner.js';
 
-/** How many of what is at hand are handed out one by one in one turn of the event loop. */
+/** How many items at hand are handed out one by one in one turn of the event loop. */
 const MOST_IN_TURN = 64;
 
 export type OnError = (error: NodeJS.ErrnoException | undefined) => void;
@@ -14,7 +14,7 @@ class Receiver<T> extends Queued {
   constructor(
     readonly deliver: (item: T) => void,
     readonly fail?: (error: Error) => void,
-    /** How many it takes at once, at most. It finds the others in the stash. */
+    /** The most items that it takes at once. It takes those after the first out of the stash. */
     readonly most = 1,
   ) {
     super();
@@ -22,39 +22,37 @@ class Receiver<T> extends Queued {
 }
 
 /**
- * `'closing'`: `close` was called and something is still to be sent. `'ending'`: the wire is over, but what was
- * received still waits for someone.
+ * `'closing'`: `close` was called, and something is still to be sent. `'ending'`: the wire has ended, but nobody has
+ * taken yet what was received.
  */
 type State = 'open' | 'closing' | 'ending' | 'closed';
 
 /**
- * What a passer and a channel have inside: who waits for the next item received, what was received before anyone asked,
- * and how it all ends.
+ * What passers, channels and streams have in common: who waits for the next item, what was received before anyone
+ * asked, and how the session ends. `T` is the type of an item.
  */
 export abstract class Session<T> extends LinkOwner {
   readonly #onError: OnError | undefined;
   #state: State = 'open';
-  /** Why it is closed or closing: the end of a sentence, and the error if it was one. */
+  /** Why it is closed or closing: the end of a sentence, and the error if there was one. */
   #reason = '';
   #failure: Error | undefined;
   #sendFailure: Error | undefined;
   #unreported: Error | undefined;
   #inOrder = false;
   #told = false;
-  /**
-   * What `close` returns. Nothing that the application does to the `'close'` event or in it keeps it from resolving.
-   */
+  /** What `close` returns. It resolves whatever the application does with the `'close'` event. */
   #whenClosed: Promise<void> | undefined;
   #resolveClosed: (() => void) | undefined;
 
   readonly #receivers = new Queue<Receiver<T>>();
-  /** How many they take together, at most. */
+  /** The most items that they take together. */
   #asked = 0;
   #stash: (T | undefined)[] = [];
-  /** How many of the stash were handed out already. */
+  /** How many items of the stash were handed out already. */
   #unstashed = 0;
   #delivering = false;
-  /** How often something at hand was asked for in this turn of the event loop. */
+  /** How often items at hand were asked for in this turn of the event loop. */
   #inTurn = 0;
 
   constructor(emitter: Emitter, onError: OnError | undefined) {
@@ -71,26 +69,28 @@ export abstract class Session<T> extends LinkOwner {
     return this.unsent();
   }
 
-  /** `close` is called: it must not wait for what can never come. */
+  /** Called by `close`, which must not wait for what can never come. */
   protected closing(): void {
     this.link?.check();
   }
 
-  /** How many are asked for, less those at hand, has changed. */
+  /** Called when the result of `wanted` may have changed. */
   protected asked(): void {
     this.link?.receive();
   }
 
-  /** Somebody gets this one. */
+  /** Called with an item that is handed out. */
   protected taken(_item: T): void {}
 
-  /** Nobody will. */
+  /** Called with an item that nobody will get. */
   protected abstract discard(item: T): void;
 
-  /** Nothing more will be sent: gives back or closes what is queued. */
+  /** Nothing more will be sent. Gives back or closes what is queued. */
   protected abstract dropUnsent(error: Error): void;
 
-  /** Nothing more will be received: the same, and for what was sent and has no answer. */
+  /**
+   * Nothing more will be received or sent. Gives back or closes what is queued, and what was sent and has no answer.
+   */
   protected dropAll(error: Error): void {
     this.dropUnsent(error);
   }
@@ -102,17 +102,17 @@ export abstract class Session<T> extends LinkOwner {
 
   // ---- receiving
 
-  /** How many the receivers take, less what is at hand for them. */
+  /** How many items the receivers take, less those that are here for them. */
   wanted(): number {
     return this.#asked - this.#stashed();
   }
 
-  /** How many receives wait. */
+  /** How many calls wait for items. */
   get asking(): number {
     return this.#receivers.length;
   }
 
-  /** How many items are here that nobody has taken yet. */
+  /** How many items are here that nobody has taken. */
   get waiting(): number {
     return this.#stashed();
   }
@@ -128,7 +128,7 @@ export abstract class Session<T> extends LinkOwner {
     });
   }
 
-  /** At least one, and with it what else is at hand, up to `most`. */
+  /** Resolves with at least one item, and with the others that are here, up to `most`. */
   receiveMany(most: number, options: Abortable): Promise<T[]> {
     return abortable(options, (resolve, reject) => {
       const deliver = (first: T): void => {
@@ -144,7 +144,7 @@ export abstract class Session<T> extends LinkOwner {
     if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
     this.#receivers.push(receiver);
     this.#asked += receiver.most;
-    if (this.#delivering) return; // `deliver` sees it
+    if (this.#delivering) return; // `deliver` finds it in its loop
     if (this.#stashed() > 0) this.#deliverSoon();
     this.asked();
   }
@@ -165,7 +165,7 @@ export abstract class Session<T> extends LinkOwner {
     return receiver;
   }
 
-  /** Takes in what was received, for `deliver` to hand out. Once `close` was called, it comes too late. */
+  /** Adds a received item, which `deliver` will hand out. After `close` it is discarded. */
   protected put(item: T): void {
     if (this.#state === 'closing') attempt(() => this.discard(item));
     else this.#stash.push(item);
@@ -181,21 +181,24 @@ export abstract class Session<T> extends LinkOwner {
       }
     } finally {
       this.#delivering = false;
-      // A callback threw: the others are called all the same.
+      // Left over if a callback threw: the next tick calls the others.
       if (this.#stashed() > 0 && this.#receivers.length > 0) process.nextTick(() => this.deliver());
       if (this.#state === 'ending' && this.#stashed() === 0) this.#shutDown(true);
       else this.link?.receive();
     }
   }
 
-  /** Whoever takes what is at hand one by one, in a loop, lets the event loop turn now and then. */
+  /**
+   * Delivers at the end of the tick. Now and then it lets the event loop turn first, because a program may take the
+   * items here one by one in a loop.
+   */
   #deliverSoon(): void {
     if (this.#inTurn++ === 0) setImmediate(() => (this.#inTurn = 0));
     if (this.#inTurn < MOST_IN_TURN) process.nextTick(() => this.deliver());
     else setImmediate(() => this.deliver());
   }
 
-  // No getter: private ones are slow in V8.
+  // A method, because private getters are slow in V8.
   #stashed(): number {
     return this.#stash.length - this.#unstashed;
   }
@@ -208,7 +211,7 @@ export abstract class Session<T> extends LinkOwner {
 
   #unstash(): T {
     const item = this.#stash[this.#unstashed]!;
-    this.#stash[this.#unstashed++] = undefined; // what was handed out can be garbage
+    this.#stash[this.#unstashed++] = undefined; // so that it can be garbage-collected
     if (2 * this.#unstashed >= this.#stash.length) {
       this.#stash = this.#stash.slice(this.#unstashed);
       this.#unstashed = 0;
@@ -226,17 +229,17 @@ export abstract class Session<T> extends LinkOwner {
 
   // ---- the end
 
-  /** Its state, for those who look. */
+  /** Its state, for `console.log`. */
   get state(): State {
     return this.#state;
   }
 
-  /** Whether it ended by `close`, `destroy`, or an orderly end of the peer. */
+  /** Whether it ended without an error: by `close`, by `destroy`, or because the peer ended in order. */
   get inOrder(): boolean {
     return this.#inOrder;
   }
 
-  /** What broke it. */
+  /** The error that broke it. */
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -257,7 +260,7 @@ export abstract class Session<T> extends LinkOwner {
     return true;
   }
 
-  /** The peer takes nothing more, though what it sent may still be there. `loses` says whether that is an error. */
+  /** The peer takes nothing more, but what it sent may still be here. `loses` says whether that is an error. */
   protected sendingFailed(error: Error, loses: boolean): void {
     this.#sendFailure = error;
     if (loses) this.#unreported = error;
@@ -267,7 +270,7 @@ export abstract class Session<T> extends LinkOwner {
     else this.#shutDown(false);
   }
 
-  /** The wire is over. What was received before can still be asked for. */
+  /** The wire has ended. What was received before can still be asked for. */
   ended(error: Error | undefined): void {
     this.#failure = error;
     this.#reason = error?.message ?? 'the peer closed its end';
@@ -278,7 +281,7 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   /**
-   * The wire is over because of what came last. That is told at once; what was received before can still be asked for.
+   * What came last has broken the wire. The error is reported at once. What was received before can still be asked for.
    */
   protected broken(error: Error): void {
     if (this.#stashed() === 0) {
@@ -293,7 +296,7 @@ export abstract class Session<T> extends LinkOwner {
     this.#tell();
   }
 
-  /** An error ends it at once. */
+  /** Ends it at once, with an error. */
   fail(error: Error): void {
     if (this.#state === 'closed') return;
     this.#failure = error;
@@ -302,18 +305,18 @@ export abstract class Session<T> extends LinkOwner {
     this.#shutDown(true);
   }
 
-  /** The application ends it at once. */
+  /** Ends it at once, for the application. */
   destroy(error?: Error): void {
     if (error === undefined) this.finish('destroy() was called');
     else this.fail(error);
   }
 
-  /** This side ends it at once. What had ended it before is reported all the same. */
+  /** Ends it at once, for this side. An error that has broken it before is still reported. */
   protected finish(reason: string): void {
     if (this.#state === 'closed') return;
     const error = this.#failure ?? this.#unreported;
     if (error !== undefined) {
-      this.fail(error); // it had broken already, and nobody was told
+      this.fail(error); // it had broken before, and nobody was told
       return;
     }
     const report = this.#state === 'ending';
@@ -322,7 +325,7 @@ export abstract class Session<T> extends LinkOwner {
     this.#shutDown(report);
   }
 
-  /** Resolves when it is closed, having sent what was queued unless it broke before. */
+  /** Sends what is queued, closes, and then resolves. It resolves earlier if an error breaks the session. */
   close(): Promise<void> {
     this.#whenClosed ??= new Promise((resolve) => (this.#resolveClosed = resolve));
     if (this.#state === 'closed') this.#resolveClosed?.();
@@ -340,7 +343,7 @@ export abstract class Session<T> extends LinkOwner {
     return this.#whenClosed;
   }
 
-  /** Something was sent, or need not be sent any more. */
+  /** Closes if `close` was called and nothing is to be sent any more. */
   closeIfDone(): void {
     if (this.#state === 'closing' && !this.owes()) this.finish('close() was called');
   }
@@ -356,8 +359,8 @@ export abstract class Session<T> extends LinkOwner {
     this.dropAll(error ?? this.#closed());
     this.#failReceivers(error ?? this.#closed());
     this.#dropStash();
-    // One by one, so that what the application throws in one keeps no other from being called. And soon: whoever awaits
-    // a promise that this settled finds it closed.
+    // Each callback is called separately, so that none is left out if another throws. They are called in microtasks, so
+    // that whoever awaits a promise settled above finds the session closed.
     if (report) this.#tell();
     queueMicrotask(() => {
       this.#resolveClosed?.();
@@ -365,7 +368,7 @@ export abstract class Session<T> extends LinkOwner {
     });
   }
 
-  /** Tells once what ended it. */
+  /** Reports once what has ended it. */
   #tell(): void {
     const error = this.#failure;
     if (this.#told) return;

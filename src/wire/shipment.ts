@@ -2,19 +2,19 @@ import type { Outgoing } from '../descriptor/outgoing.js';
 import { MAX_MESSAGES } from '../native/addon.js';
 import { batch } from '../native/load.js';
 
-/** The most bytes of one message; the rest of a longer stretch follows as another. */
+/** The most bytes of one message. The rest of a longer piece follows as another message. */
 const MOST_BYTES = 1 << 20;
 
-/** Descriptors that travel with the byte at `at`. Where there are none, a message begins there all the same. */
+/** Descriptors that travel with the byte at `at`. A message begins there even if there are none. */
 export interface Mark {
   at: number;
   fds: Outgoing[];
 }
 
-/** Bytes on their way out, with descriptors beside some of them; a link's owner sends one after the other. */
+/** Bytes to be sent, with descriptors beside some of them. A link's owner sends one shipment after the other. */
 export class Shipment {
   readonly #bytes: Buffer;
-  /** In the order of `at`. Those already sent are taken off. */
+  /** In the order of `at`. Those that were sent are removed. */
   readonly #marks: Mark[];
   readonly #length: number;
   #offset = 0;
@@ -25,12 +25,12 @@ export class Shipment {
     this.#marks = marks;
   }
 
-  /** What is still to be sent. */
+  /** The bytes that are still to be sent. */
   get rest(): Buffer {
     return this.#bytes.subarray(this.#offset);
   }
 
-  /** Whether all its bytes are there still: a caller's buffer can be transferred, or made shorter, in between. */
+  /** Whether all its bytes are still there. A caller's buffer can be transferred or made shorter while it waits. */
   get intact(): boolean {
     return this.#bytes.length === this.#length;
   }
@@ -45,8 +45,8 @@ export class Shipment {
   }
 
   /**
-   * Describes the next messages in the batch, up to the first whose descriptors may not go yet; returns how many.
-   * `first` tells whether that message would be the first of these.
+   * Describes the next messages in the batch, up to the first one whose descriptors must still wait. Returns how many
+   * there are. `mayGo` is also told whether the message would be the first of these.
    */
   fill(mayGo: (fds: Outgoing[], first: boolean) => boolean = () => true): number {
     let messages = 0;
@@ -64,7 +64,10 @@ export class Shipment {
     return messages;
   }
 
-  /** The kernel has so much; returns the descriptors that went along, for their owner to let go. */
+  /**
+   * Notes that the kernel has taken this much. Returns the descriptors that went with it, which their owner must let
+   * go.
+   */
   sent(messages: number, tail: number): Outgoing[] {
     const gone: Outgoing[] = [];
     for (let i = 0; i < messages; i++) {
@@ -74,7 +77,7 @@ export class Shipment {
     return gone;
   }
 
-  /** Others travel in the place of these, where they are not sent yet. */
+  /** Replaces some of the descriptors that were not sent yet by others. */
   replace(fds: readonly Outgoing[], others: readonly Outgoing[]): void {
     for (const mark of this.#marks) mark.fds = mark.fds.map((fd) => others[fds.indexOf(fd)] ?? fd);
   }

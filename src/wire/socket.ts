@@ -5,19 +5,22 @@ import { checked } from '../errors.js';
 import { typeOf, type SocketType } from '../native/kinds.js';
 import { addon } from '../native/load.js';
 
-/** What a socket must be, and how it is taken over. */
+/** What kind of socket is accepted, and how it is taken over. */
 export interface Terms {
-  /** Those that it may have. */
+  /** The types that are accepted. */
   readonly types: readonly SocketType[];
-  /** Bytes of it that its sender had read are read here first. Without this, a socket that has any is refused. */
+  /**
+   * Whether the bytes that its sender had read from it are read first here. Otherwise a socket with such bytes is
+   * refused.
+   */
   readonly readsUnread?: boolean;
-  /** Leave O_NONBLOCK as it is. */
+  /** Whether O_NONBLOCK is left as it is. */
   readonly keepBlocking?: boolean;
 }
 
 /**
- * Takes over one end of a connected AF_UNIX socket, close-on-exec from now on, for `use` to build on. If anything
- * throws, the caller owns it as before. `name` is the caller's argument.
+ * Takes over one end of a connected AF_UNIX socket, makes it close-on-exec, and calls `use` with it. If anything
+ * throws, the caller owns the socket as before. `name` is the caller's name for the argument.
  */
 export function takeSocket<R>(
   name: string,
@@ -40,8 +43,8 @@ export function takeSocket<R>(
 }
 
 /**
- * Checks that a socket can carry a link, and returns its type: throws `ENOTSOCK` or `EAFNOSUPPORT` for what is no
- * AF_UNIX socket, `EINVAL` for one that listens.
+ * Checks that a socket can carry a link, and returns its type. Throws `ENOTSOCK` or `EAFNOSUPPORT` if it is no AF_UNIX
+ * socket, and `EINVAL` if it listens.
  */
 export function checkSocket(fd: number): SocketType {
   const advice = `Descriptor ${fd} is not one end of a connected AF_UNIX socket`;

@@ -1,13 +1,13 @@
 /**
- * What links do, for those who look on: on the channels `fdpasser.send`, `fdpasser.receive`, `fdpasser.wait` and
- * `fdpasser.end` of `node:diagnostics_channel`, and with `NODE_DEBUG=fdpasser` on standard error. Where nobody looks
- * on, each costs a look at a flag.
+ * Reports what links do: on the channels `fdpasser.send`, `fdpasser.receive`, `fdpasser.wait` and `fdpasser.end` of
+ * `node:diagnostics_channel`, and with `NODE_DEBUG=fdpasser` on standard error. If nobody listens, each report costs a
+ * look at a flag.
  */
 import type { Channel } from 'node:diagnostics_channel';
 import type { DebugLogger } from 'node:util';
 import { builtin } from '../common/lazy-modules.js';
 
-/** Whose link it is. */
+/** Which link an event is about. */
 export interface Source {
   /** The FdPasser, FdChannel or FdStream; `undefined` for `sendDatagram`. */
   source: object | undefined;
@@ -17,22 +17,22 @@ export interface Source {
   socket: number;
 }
 
-/** On `fdpasser.send` and `fdpasser.receive`: what one call of the kernel carried. */
+/** The event of `fdpasser.send` and `fdpasser.receive`: what one system call carried. */
 export interface CarriedEvent extends Source {
   messages: number;
   descriptors: number;
   bytes: number;
 }
 
-/** On `fdpasser.wait`: why nothing goes on in one direction. */
+/** The event of `fdpasser.wait`: why one direction has to wait. */
 export interface WaitEvent extends Source {
   direction: 'send' | 'receive';
   reason: 'the peer has no room' | 'too many descriptors in flight' | 'no free descriptor slot' | 'no memory';
 }
 
-/** On `fdpasser.end`: the socket is closed. */
+/** The event of `fdpasser.end`: the socket is closed. */
 export interface EndEvent extends Source {
-  /** What broke it; `undefined` where nothing did, or the application ended it. */
+  /** The error that broke it. `undefined` if nothing did, or if the application ended it. */
   error: Error | undefined;
 }
 
@@ -51,15 +51,18 @@ class Trace<E extends Source> {
     this.#name = name;
     this.#channel = builtin.diagnosticsChannel.channel(`fdpasser.${name}`);
     this.#log = log;
-    this.#logs = log.enabled ?? process.env['NODE_DEBUG'] !== undefined; // Bun's does not tell, and looks itself
+    this.#logs = log.enabled ?? process.env['NODE_DEBUG'] !== undefined; // Bun's log does not tell, and checks by itself
   }
 
-  /** Whether somebody looks on. */
+  /** Whether somebody listens. */
   get on(): boolean {
     return this.#logs || this.#channel.hasSubscribers;
   }
 
-  /** Not at once: who looks on may call this library, and is not to find it in the middle of something. */
+  /**
+   * Reports an event at the end of the tick. A listener may call this library, and must not do so while a transfer is
+   * in progress.
+   */
   tell(event: E): void {
     process.nextTick(this.#tell, event);
   }
@@ -74,7 +77,7 @@ export interface Traces {
 
 let made: Traces | undefined;
 
-/** Those of this thread. The first call loads what they need. */
+/** The traces of this thread. The first call loads the modules that they need. */
 export function traces(): Traces {
   return (made ??= make());
 }

@@ -344,7 +344,7 @@ test('connect and listen say when permissions forbid it', async () => {
     const [connecting, listening] = await message<[NodeJS.ErrnoException, NodeJS.ErrnoException]>(child);
     chmodSync(folder, 0o755);
     assert.deepEqual([connecting.code, connecting.path], ['EACCES', server.path]);
-    assert.match(connecting.message, /permission denied, connect '.*The mode of the path, or of a directory/);
+    assert.match(connecting.message, /permission denied, connect '.*The permissions of the path, or of a folder/);
     assert.deepEqual([listening.code, listening.path, listening.syscall], ['EACCES', free, 'bind']);
     const { code, signal, stderr } = await end;
     assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });

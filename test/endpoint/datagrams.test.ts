@@ -71,7 +71,7 @@ test('a datagram reaches an abstract name as NOTIFY_SOCKET has it', async () => 
   const file = identity(fd);
   await sendDatagram(`@${name}`, Buffer.of(0), [fd]);
   assert.deepEqual(await receiveFiles(passer, 1), [file]);
-  await assert.rejects(connect(`@${name}`), { code: 'ENOENT', message: /an abstract name starts with NUL/ });
+  await assert.rejects(connect(`@${name}`), { code: 'ENOENT', message: /An abstract name starts with a NUL/ });
 });
 
 test('accepting from a datagram server again and again lets the event loop turn', async () => {

@@ -10,7 +10,7 @@ import { anonymousFile, leftOpen, openDescriptors } from '../support/descriptors
 import { observed } from '../support/passing.js';
 import { test } from '../support/test.js';
 
-const REFUSED = { code: 'EPERM', syscall: 'sendmsg', message: /The peer takes no descriptors \(SO_PASSRIGHTS\)/ };
+const REFUSED = { code: 'EPERM', syscall: 'sendmsg', message: /The peer refuses descriptors \(SO_PASSRIGHTS\)/ };
 
 /** SO_PASSRIGHTS is new in Linux 6.16; the injected errors (`injected-errors`) show the same elsewhere. */
 const PEER = `
