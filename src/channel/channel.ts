@@ -13,7 +13,7 @@ import type { OnError } from '../wire/session.js';
 import { takeSocket } from '../wire/socket.js';
 import { coderOf, type Codec, type Received, type Sent } from './codec.js';
 import type { Departing, Order } from './departing.js';
-import { CLOSES, REQUESTS } from './frames.js';
+import { CLOSES, CONFIRMS, REQUESTS } from './frames.js';
 import type { Message } from './message.js';
 import { ChannelSession, type ChannelEvents, type Terms } from './session.js';
 import type { ChannelStats } from './stats.js';
@@ -280,7 +280,7 @@ function termsOf(options: FdChannelOptions): Terms {
   const { maxMessageBytes = coder.mostBytes } = options;
   const hello = {
     codec: coder.id,
-    capabilities: REQUESTS | CLOSES,
+    capabilities: REQUESTS | CLOSES | CONFIRMS,
     maxMessageBytes: checkInteger('options.maxMessageBytes', maxMessageBytes, 1, MAX_UINT32),
     maxFds: checkInteger('options.maxFds', maxFds, 1, MAX_UINT32),
     window: checkInteger('options.highWaterMark', highWaterMark, 1, MAX_UINT32),

@@ -1,5 +1,6 @@
 import {
   CLOSING,
+  CONFIRM,
   FRAME_BYTES,
   FRAME_FDS,
   HEADER_BYTES,
@@ -37,7 +38,8 @@ export type Incoming =
   | { type: 'request' | 'reply'; number: number; body: Body }
   | { type: 'declined'; number: number }
   | { type: 'taken'; count: number }
-  | { type: 'closing' };
+  | { type: 'closing' }
+  | { type: 'confirm' };
 
 /** The peer broke the protocol, or speaks another. */
 export class FramingError extends Error {}
@@ -46,7 +48,12 @@ const EMPTY = Buffer.alloc(0);
 const ASKING = REQUEST | REPLY;
 const FLAGS = MORE | UNREAD | ASKING;
 /** Frames that are no part of a message. */
-const WORDS: Readonly<Record<number, string>> = { [TAKEN]: 'TAKEN', [DECLINED]: 'DECLINED', [CLOSING]: 'CLOSING' };
+const WORDS: Readonly<Record<number, string>> = {
+  [TAKEN]: 'TAKEN',
+  [DECLINED]: 'DECLINED',
+  [CLOSING]: 'CLOSING',
+  [CONFIRM]: 'CONFIRM',
+};
 
 /** Bytes that come bit by bit: appended by doubling, so that many short bits cost no more than a few long ones. */
 class Pile {
@@ -165,7 +172,7 @@ export class FrameReader {
     if (flags & ~FLAGS) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
     if (length > FRAME_BYTES) throw new FramingError(`it sent a frame of ${length} bytes; the most is ${FRAME_BYTES}`);
     if (fds > FRAME_FDS) throw new FramingError(`it sent a frame with ${fds} descriptors; the most is ${FRAME_FDS}`);
-    const due = type === CLOSING ? 0 : NUMBER_BYTES;
+    const due = type === CLOSING || type === CONFIRM ? 0 : NUMBER_BYTES;
     if (type !== PART && (length !== due || fds !== 0 || flags !== 0))
       throw new FramingError(`it sent a bad ${name} frame`);
     if (type === PART) this.#bound(length, fds, flags);
@@ -175,6 +182,7 @@ export class FrameReader {
     if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
     else if (type === DECLINED) found.push({ type: 'declined', number: payload.readUInt32LE(0) });
     else if (type === CLOSING) found.push({ type: 'closing' });
+    else if (type === CONFIRM) found.push({ type: 'confirm' });
     else this.#part(payload, flags, fds, found);
     return HEADER_BYTES + length;
   }

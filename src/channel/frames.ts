@@ -20,6 +20,7 @@ export const PART = 1;
 export const TAKEN = 2;
 export const DECLINED = 3;
 export const CLOSING = 4;
+export const CONFIRM = 5;
 
 /**
  * Flags of a part: more parts of this message follow; its body has the unread bytes of its sockets; it asks for a
@@ -34,6 +35,8 @@ export const REPLY = 8;
 export const REQUESTS = 1;
 /** And CLOSING. */
 export const CLOSES = 2;
+/** And CONFIRM, which it sends where it waits for a TAKEN: others may come later. */
+export const CONFIRMS = 4;
 
 /** What each side says first. */
 export interface Hello {
@@ -88,6 +91,11 @@ export function encodeDeclined(request: number): Buffer {
 /** Says that the application takes no message any more. */
 export function encodeClosing(): Buffer {
   return encodeHeader(CLOSING, 0, 0, 0);
+}
+
+/** Asks to hear at once when the messages before it are taken. */
+export function encodeConfirm(): Buffer {
+  return encodeHeader(CONFIRM, 0, 0, 0);
 }
 
 function encodeNumber(type: number, number: number): Buffer {

@@ -8,12 +8,7 @@ import { FrameReader, FramingError, type Body, type Incoming } from './frame-rea
 import { FRAME_BYTES, FRAME_FDS, HEADER_BYTES, type Hello } from './frames.js';
 import { Message } from './message.js';
 import type { Question } from './question.js';
-
-/** What a message counts against the window. */
-interface Weight {
-  size: number;
-  fds: number;
-}
+import type { Weight } from './taken.js';
 
 /** A message received. */
 export interface Arrived<T> extends Weight {
@@ -30,9 +25,11 @@ export interface Listener<T> {
   told(count: number): void;
   /** The application there takes no message any more. */
   closes(): void;
+  /** The peer waits to hear that the first so many messages are taken. */
+  awaitsTaken(count: number): void;
   arrived(message: Arrived<T>): void;
-  /** One was passed over, and that many count as taken at once. */
-  passedOver(error: FdPasserError, taken: number): void;
+  /** One was passed over. It counts as taken at once, or with the message before it. */
+  passedOver(error: FdPasserError, taken: Weight | undefined): void;
   /** The peer sent a request of this number. */
   requested(number: number): Question;
   /**
@@ -63,6 +60,8 @@ export class Receiver<T> {
   stride: number;
   /** Received, and not claimed by a message yet. */
   readonly #fds: number[] = [];
+  /** Messages but replies since the beginning, modulo 2^32: those that the peer hears of when they are taken. */
+  #countable = 0;
   /** Messages that wait here for someone, on the peer's account. */
   #waiting = 0;
   #waitingBytes = 0;
@@ -127,6 +126,9 @@ export class Receiver<T> {
       case 'closing':
         this.#listener.closes();
         return;
+      case 'confirm':
+        this.#listener.awaitsTaken(this.#countable);
+        return;
       case 'message':
         this.#arrived(incoming.body);
         return;
@@ -147,6 +149,7 @@ export class Receiver<T> {
     const { size, fds } = body;
     this.#checkClaim(body);
     this.#checkWindow(size, fds);
+    this.#countable = (this.#countable + 1) >>> 0;
     this.#waiting++;
     this.#waitingBytes += size;
     this.#waitingFds += fds;
@@ -200,15 +203,14 @@ export class Receiver<T> {
     const first = this.#last === undefined;
     if (first) this.#leaves(weight);
     else this.#last!.unreadable.push(weight);
-    this.#listener.passedOver(error, first ? 1 : 0);
+    this.#listener.passedOver(error, first ? weight : undefined);
   }
 
-  /** Somebody takes this one. Returns how many messages count as taken with it. */
-  taken(arrived: Arrived<T>): number {
+  /** Somebody takes this one, and those that count as taken with it. */
+  taken(arrived: Arrived<T>): void {
     if (this.#last === arrived) this.#last = undefined;
     this.#leaves(arrived);
     for (const weight of arrived.unreadable) this.#leaves(weight);
-    return 1 + arrived.unreadable.length;
   }
 
   #leaves({ size, fds }: Weight): void {

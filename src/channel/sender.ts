@@ -4,7 +4,16 @@ import type { Shipment } from '../wire/shipment.js';
 import type { Departing } from './departing.js';
 import { Draft } from './draft.js';
 import { FramingError } from './frame-reader.js';
-import { CLOSES, encodeClosing, encodeDeclined, encodeHello, FRAME_FDS, type Hello } from './frames.js';
+import {
+  CLOSES,
+  CONFIRMS,
+  encodeClosing,
+  encodeConfirm,
+  encodeDeclined,
+  encodeHello,
+  FRAME_FDS,
+  type Hello,
+} from './frames.js';
 import { Requests } from './requests.js';
 import type { Taken } from './taken.js';
 
@@ -49,6 +58,10 @@ export class Sender {
   #untakenBytes = 0;
   #untakenFds = 0;
   #unconfirmed = 0;
+  /** Whether the first in line waits for the peer's window. */
+  #windowFull = false;
+  /** Whether the peer was asked for word of all that it counts. */
+  #asked = true;
   readonly #requests = new Requests();
   /** How many the application there has taken since the beginning. */
   #takenThere = 0;
@@ -184,7 +197,8 @@ export class Sender {
     const draft = new Draft(this.#packets);
     if (this.#hello !== undefined) draft.add([encodeHello(this.#hello)], []);
     this.#hello = undefined;
-    const word = this.#taken.tell();
+    const first = this.#next(link);
+    const word = first !== undefined || this.#taken.due ? this.#taken.tell() : undefined;
     if (word !== undefined) draft.add([word], []);
     for (const request of this.#declined) draft.add([encodeDeclined(request)], []);
     this.#declined = NONE;
@@ -192,7 +206,11 @@ export class Sender {
       this.#closing = 'told';
       draft.add([encodeClosing()], []);
     }
-    const messages = this.#takeAboard(draft, link);
+    const messages = this.#takeAboard(draft, link, first);
+    if (this.#mustAsk(messages)) {
+      this.#asked = true;
+      draft.add([encodeConfirm()], []);
+    }
     return draft.length === 0 ? undefined : { shipment: draft.seal(), messages };
   }
 
@@ -200,9 +218,15 @@ export class Sender {
     return this.#closing === 'due' && this.#queue.length > 0 && ((this.#peer?.capabilities ?? 0) & CLOSES) !== 0;
   }
 
-  #takeAboard(draft: Draft, link: Link): Load['messages'] {
+  /** Whether somebody here waits to hear that messages were taken of which the peer need not tell at once. */
+  #mustAsk(messages: Load['messages']): boolean {
+    if (this.#asked || !((this.#peer?.capabilities ?? 0) & CONFIRMS)) return false;
+    return this.#windowFull || messages.some(({ departing }) => departing.confirm);
+  }
+
+  #takeAboard(draft: Draft, link: Link, first: Departing | undefined): Load['messages'] {
     const messages: Load['messages'] = [];
-    for (let next = this.#next(link); next && draft.length < SHIPMENT_BYTES; next = this.#next(link)) {
+    for (let next = first; next && draft.length < SHIPMENT_BYTES; next = this.#next(link)) {
       this.#lineOf(next).remove(next);
       // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several
       // calls of the kernel is looked at first, and those of the next do not travel with its last.
@@ -216,7 +240,10 @@ export class Sender {
       const at = draft.length;
       addMessage(draft, next);
       messages.push({ departing: next, at, end: draft.length });
-      if (next.kind !== 'reply') this.#untaken.push(next);
+      if (next.kind !== 'reply') {
+        this.#untaken.push(next);
+        this.#asked = false;
+      }
       this.#account(next, 1);
       if (this.#singly > 0) {
         this.#singly--;
@@ -238,13 +265,15 @@ export class Sender {
 
   /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
   #nextMessage(peer: Hello, link: Link): Departing | undefined {
+    this.#windowFull = false;
     for (;;) {
       const next = this.#queue.first;
       if (!next?.ready(link)) return undefined;
       const refusal = next.refusal(peer);
       if (refusal === undefined) {
         const fits = this.#untakenBytes + next.size <= peer.window && this.#untakenFds + next.fds.length <= peer.maxFds;
-        return fits || this.#untaken.length === 0 ? next : undefined;
+        this.#windowFull = !fits && this.#untaken.length > 0;
+        return this.#windowFull ? undefined : next;
       }
       this.#queue.shift();
       next.giveBack(refusal);
@@ -298,6 +327,7 @@ export class Sender {
     // In the middle of a message, which can be neither finished nor taken back, or in a word to the peer.
     if (messages[0]?.at !== shipment.offset) return false;
     this.#load = undefined;
+    this.#asked = false;
     for (const { departing } of messages.toReversed()) {
       this.#unload(departing);
       if (departing.state === 'abandoned') departing.letGo();

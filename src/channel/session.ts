@@ -4,21 +4,21 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import { outgoingAll } from '../descriptor/outgoing.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import { closed, codecsDiffer, noHello, noReply, noRequests, protocolBroken, type FdPasserError } from '../errors.js';
-import type { Link } from '../wire/link.js';
 import { PEER_GONE } from '../wire/link-error.js';
 import type { Emitter, SessionEvents } from '../wire/link-owner.js';
 import { Session, type OnError } from '../wire/session.js';
 import { codecName, type Codec, type Coder } from './codec.js';
 import { Departing, type Order } from './departing.js';
 import { FramingError } from './frame-reader.js';
-import { REQUESTS, type Hello } from './frames.js';
+import { CONFIRMS, REQUESTS, type Hello } from './frames.js';
 import { HelloClock } from './hello-clock.js';
+import { tellLater } from './late-word.js';
 import type { Message } from './message.js';
 import { Question, type Answerer, type ReplyOptions } from './question.js';
 import { Receiver, ROOM, type Arrived, type Listener } from './receiver.js';
 import { Sender } from './sender.js';
 import type { ChannelStats } from './stats.js';
-import { Taken } from './taken.js';
+import { Taken, type Weight } from './taken.js';
 
 export interface ChannelEvents extends SessionEvents {
   /**
@@ -40,7 +40,7 @@ export interface Terms {
 /** One channel from hello to end: joins its two halves to the link. */
 export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T>, Answerer {
   readonly #coder: Coder;
-  readonly #taken = new Taken();
+  readonly #taken: Taken;
   readonly #sender: Sender;
   readonly #receiver: Receiver<T>;
   readonly #clock: HelloClock;
@@ -56,11 +56,14 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   /** Requests of the peer's that it has no answer to yet. */
   #unanswered = 0;
   #warned = false;
+  /** Whether it tells in a while what was taken. */
+  #tellsLater = false;
 
   /** Takes the socket over, unless it throws. With `packets`, each frame is a message of the kernel's. */
   constructor(emitter: Emitter, socket: Custody, packets: boolean, { coder, hello, helloTimeout, onError }: Terms) {
     super(emitter, onError);
     this.#coder = coder;
+    this.#taken = new Taken(hello);
     this.#sender = new Sender(hello, packets, this.#taken);
     this.#receiver = new Receiver<T>(hello, coder, packets, this);
     this.start(socket);
@@ -221,6 +224,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   greeted(hello: Hello): void {
     this.#clock.stop();
     if (hello.codec !== this.#coder.id) throw codecsDiffer(this.#coder.name, codecName(hello.codec));
+    this.#taken.beAsked((hello.capabilities & CONFIRMS) !== 0);
     this.#sender.begin(hello);
     this.link!.send();
   }
@@ -239,12 +243,17 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.closeIfDone();
   }
 
+  awaitsTaken(count: number): void {
+    this.#taken.await(count);
+    this.link!.send();
+  }
+
   arrived(message: Arrived<T>): void {
     this.put(message);
   }
 
-  passedOver(error: FdPasserError, taken: number): void {
-    this.#handOut(taken);
+  passedOver(error: FdPasserError, taken: Weight | undefined): void {
+    if (taken !== undefined) this.#handOut(taken);
     if (this.emitter!.listenerCount('unreadable') > 0) process.nextTick(() => this.emitter!.emit('unreadable', error));
     else if (!this.#warned) {
       this.#warned = true;
@@ -300,8 +309,28 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
 
   // ---- what was taken, and the table
 
-  #handOut(messages: number): void {
-    for (let i = 0; i < messages; i++) if (this.#taken.handOut()) setImmediate(countTaken, this.#taken, this.link!);
+  #handOut(weight: Weight): void {
+    if (this.#taken.handOut(weight)) setImmediate(() => this.#countTaken());
+  }
+
+  #countTaken(): void {
+    this.#taken.count();
+    if (this.#taken.due) this.link!.send();
+    else if (!this.#tellsLater) {
+      this.#tellsLater = true;
+      tellLater(this);
+    }
+  }
+
+  tell(): void {
+    this.#tellsLater = false;
+    this.#taken.awaitAll();
+    this.link!.send();
+  }
+
+  tellNow(): void {
+    this.#taken.awaitAll();
+    this.link!.sendNow();
   }
 
   override exhausted(unheard: () => void): void {
@@ -320,6 +349,8 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
 
   override peerEnded(): void {
     this.#theirs = 'ended';
+    this.#taken.beAsked(false);
+    this.link!.send();
     this.#cutShort ||= this.#sender.unsettled;
     this.#sender.dropUnconfirmed(peerClosed());
     this.#sender.dropQueue(peerClosed());
@@ -353,12 +384,15 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   protected override closing(): void {
     this.#ours = 'closing';
     this.#sender.close();
+    this.#taken.beAsked(false);
     this.link?.send();
     super.closing();
   }
 
   protected override taken(arrived: Arrived<T>): void {
-    this.#handOut(this.#receiver.taken(arrived));
+    this.#receiver.taken(arrived);
+    this.#handOut(arrived);
+    for (const weight of arrived.unreadable) this.#handOut(weight);
   }
 
   protected discard({ message }: Arrived<T>): void {
@@ -380,11 +414,6 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     super.disconnect();
     this.#receiver.close();
   }
-}
-
-function countTaken(taken: Taken, link: Link): void {
-  taken.count();
-  link.send();
 }
 
 /** What whoever waits hears when the peer has ended. */

@@ -101,6 +101,11 @@ export class Link {
     } else this.#flushNextTurn();
   }
 
+  /** Sends what the owner has before it returns, where the kernel has room. The loop may never turn again. */
+  sendNow(): void {
+    if (this.#sending === 'idle' || this.#sending === 'scheduled') this.#flush();
+  }
+
   /** To be called when the owner wants more than before, or less. */
   receive(): void {
     if (this.#receiving === 'unasked' && this.#owner.wanted() > 0) this.#receiving = 'open';

@@ -6,6 +6,7 @@ import {
   bodyLength,
   encodeBody,
   encodeClosing,
+  encodeConfirm,
   encodeHello,
   encodeDeclined,
   encodeMessage,
@@ -67,7 +68,7 @@ const frame = fc.oneof(
   { weight: 4, arbitrary: message },
   { weight: 1, arbitrary: taken },
   { weight: 1, arbitrary: declined },
-  { weight: 1, arbitrary: fc.constant({ type: 'closing' as const }) },
+  { weight: 1, arbitrary: fc.constantFrom({ type: 'closing' as const }, { type: 'confirm' as const }) },
 );
 const wire = fc.array(frame, { maxLength: 12 });
 
@@ -78,6 +79,7 @@ function encode(incoming: Incoming): Buffer {
   if (incoming.type === 'taken') return encodeTaken(incoming.count);
   if (incoming.type === 'declined') return encodeDeclined(incoming.number);
   if (incoming.type === 'closing') return encodeClosing();
+  if (incoming.type === 'confirm') return encodeConfirm();
   const { value, fds, unread } = incoming.body;
   const body = encodeBody(value, { number: incoming.type === 'message' ? undefined : incoming.number, unread });
   const frames = encodeMessage(body, fds, FLAG[incoming.type] | (unread.length > 0 ? UNREAD : 0));
@@ -212,7 +214,7 @@ test('a message in a million parts of one byte costs no more memory than one in 
 test('the example in docs/protocol.md is what is sent', () => {
   const example = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
   const encoded = [
-    encodeHello({ codec: 1, capabilities: 3, maxMessageBytes: 64 << 10, maxFds: 1024, window: 65_536 }),
+    encodeHello({ codec: 1, capabilities: 7, maxMessageBytes: 64 << 10, maxFds: 1024, window: 65_536 }),
     wholeFrames(Buffer.from('{"log":1}'), 1, false)[0]!.bytes,
     encodeTaken(1),
     ...[REQUEST, REPLY].map((flag) => {
