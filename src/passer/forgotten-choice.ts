@@ -1,31 +1,31 @@
 /**
- * Nothing is sent or received on a pair before one of its sides is chosen. Where that is forgotten two processes wait
- * for each other without a word, so a process warning tells when something has waited for long, or when the process
+ * Warns if a program forgets to choose a side of a pair. Before that nothing is sent or received, so two processes
+ * would silently wait for each other. A process warning comes when something has waited for long, or when the process
  * becomes idle.
  */
 import { sideNotChosen } from '../errors.js';
 
-/** What waits for a choice. */
+/** A passer whose side is not chosen yet. */
 export interface Waiting {
-  /** As `'2 descriptors wait to be sent'`; `undefined` when nothing does. */
+  /** What waits, as `'2 descriptors wait to be sent'`. `undefined` if nothing does. */
   readonly waits: string | undefined;
 }
 
-/** Milliseconds. A side is usually chosen in the tick in which the child is started. */
+/** Milliseconds until the warning. A side is usually chosen in the tick in which the child is started. */
 const LONG = 2000;
 
-/** Those of which it was told. */
+/** The passers for which there was a warning. */
 const told = new WeakSet<Waiting>();
 const waiting = new Map<Waiting, NodeJS.Timeout>();
 
-/** Something waits, and the peer may be with a child. Nothing of this keeps the process alive. */
+/** To be called when something waits, and a child may have the peer. This does not keep the process alive. */
 export function expectChoice(passer: Waiting): void {
   if (waiting.has(passer) || told.has(passer)) return;
   if (waiting.size === 0) process.on('beforeExit', warnAll);
   waiting.set(passer, setTimeout(() => warn(passer), LONG).unref());
 }
 
-/** A side was chosen, or the passer is closed. */
+/** To be called when a side was chosen, or the passer is closed. */
 export function expectNoChoice(passer: Waiting): void {
   const timer = waiting.get(passer);
   if (timer === undefined) return;

@@ -24,19 +24,21 @@ import { newPair, takePair, type UndecidedPair } from './undecided-pair.js';
 
 export interface FdPasserOptions {
   /**
-   * One end of a connected AF_UNIX socket; or both ends of a pair, for `iAmParent` and `iAmChild` to choose from; or
+   * One end of a connected AF_UNIX socket; or both ends of a pair, one of which `iAmParent` or `iAmChild` chooses; or
    * nothing, for a new stream pair. The passer takes over what it is given.
    */
   fh?: FdLike | readonly [FdLike, FdLike] | undefined;
-  /** Leave the sockets' O_NONBLOCK as it is. The passer never blocks either way. */
+  /** Whether the sockets' O_NONBLOCK is left as it is. The passer never blocks in either case. Default false. */
   dontSetNonblocking?: boolean | undefined;
   /**
-   * Called once when the passer shuts down by itself: with the error, or with `undefined` when the peer ended in order.
+   * Called once when the passer shuts down by itself: with the error, or with `undefined` if the peer ended in order.
    */
   onError?: OnError | undefined;
-  /** How many descriptors one message may carry, 1 to 253, for a peer known to take several. Default 1. */
+  /**
+   * The most descriptors in one message, 1 to 253. More than 1 is for a peer that is known to take several. Default 1.
+   */
   batch?: number | undefined;
-  /** The bytes of each message, 1 to 64. Default one zero byte. */
+  /** The bytes of each message, 1 to 64 of them. Default: one zero byte. */
   payload?: Uint8Array | undefined;
 }
 
@@ -50,12 +52,12 @@ const OPTIONS_WITH_FH: Names<FdPasserOptions> = { fh: true, ...OPTIONS };
 const CONNECT: Names<Omit<FdPasserOptions, 'fh'> & ConnectOptions> = { ...OPTIONS, ...CONNECT_OPTIONS };
 
 export interface FdPasserSpawnOptions extends SpawnOptions {
-  /** Of the passer here. */
+  /** Options of this process's passer. */
   passer?: Omit<FdPasserOptions, 'fh'> | undefined;
 }
 
 export interface ReceiveManyOptions extends Abortable {
-  /** How many to take at most. Default 1024. */
+  /** The most descriptors to take. Default 1024. */
   most?: number | undefined;
 }
 
@@ -67,44 +69,46 @@ export interface PasserStats extends WireStats {
   queued: number;
   /** Descriptors received that nobody has taken yet. */
   waiting: number;
-  /** Calls that wait for one. */
+  /** Calls that wait for a descriptor. */
   asking: number;
 }
 
 export interface SendOptions extends Abortable {
-  /** Leave the descriptor open here after it was sent; it stays the caller's. Default false: it is closed. */
+  /** Whether the descriptor stays open here after it was sent, and stays the caller's. Default false: it is closed. */
   keepOpen?: boolean | undefined;
 }
 
 const PUSH: Names<{ keepOpen?: boolean | undefined }> = { keepOpen: true };
 const SEND: Names<SendOptions> = { ...ABORTABLE, ...PUSH };
 
-// The kernel never splits a message as short as this: even the smallest send buffer takes it whole.
+// Bytes. The kernel never splits a message as short as this, because even the smallest send buffer takes it whole.
 const MAX_PAYLOAD = 64;
-/** What `receiveMany` takes unless told otherwise: beyond that, more in one call saves nothing. */
+/** The default of `receiveMany`. Taking more at once saves nothing. */
 const MOST_AT_ONCE = 1024;
 const MAX_INT32 = 0x7fff_ffff;
 const ONE_ZERO = new Uint8Array(MAX_MESSAGES);
 
 /**
- * Passes descriptors to, and takes them from, the process at the other end of an AF_UNIX socket.
+ * Passes descriptors to the process at the other end of an AF_UNIX socket, and receives descriptors from it.
  *
- * Two queues, one each way, both in order and neither blocking. A descriptor is received only when one was asked for.
- * The event loop lives on while something waits to be sent or received, not for an idle passer.
+ * A passer has two queues, one for each direction. Both keep the order, and neither blocks. A descriptor is received
+ * only when one was asked for. The event loop stays alive while something waits to be sent or received, but not for an
+ * idle passer.
  *
- * When the peer ends or the socket breaks, what the peer had sent can still be received; after that the passer closes:
- * descriptors not sent are closed or, from `send`, given back, promises reject, and `onError` is called.
+ * When the peer ends or the socket breaks, what the peer had sent can still be received. After that the passer closes:
+ * descriptors that were not sent are closed or, if they came from `send`, given back; promises reject, and `onError` is
+ * called.
  */
 export class FdPasser extends EventEmitter<SessionEvents> {
   readonly #session: PasserSession;
 
   /**
-   * Takes over `fh`: one end of a connected AF_UNIX socket, or both ends of a pair. Without `fh`, it makes a new stream
-   * pair. `fh` can stand among the options, too.
+   * Takes over `fh`: one end of a connected AF_UNIX socket, or both ends of a pair. Without `fh` it makes a new stream
+   * pair. `fh` may also be one of the options.
    *
-   * Throws, taking nothing over: `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` for an option that there is not,
-   * `ERR_OUT_OF_RANGE`, `EBADF` for a number that is not open, `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX
-   * socket, `EINVAL` for one that listens, `EMFILE` when there is no room for a new pair.
+   * Throws `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` for an unknown option, `ERR_OUT_OF_RANGE`, `EBADF` for a
+   * number that is not open, `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket, `EINVAL` for one that
+   * listens, and `EMFILE` if there is no room for a new pair. `fh` is then still the caller's.
    */
   constructor(fh: FdLike | readonly [FdLike, FdLike], options?: Omit<FdPasserOptions, 'fh'>);
   constructor(options?: FdPasserOptions);
@@ -123,16 +127,20 @@ export class FdPasser extends EventEmitter<SessionEvents> {
     }
   }
 
-  /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
+  /**
+   * Connects to a listening socket. It has the options of `connect` too, and rejects with the errors of `connect` and
+   * of the constructor.
+   */
   static async connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
     const { signal, timeout, type, ...own } = checkOptions(options, CONNECT);
     return connectWith(path, { signal, timeout, type }, (fh) => new this(fh, own));
   }
 
   /**
-   * Starts a child process that has the other end: it calls `FdPasser.inherit()`, or receives at the descriptor that
-   * `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an `'error'` of `child`
-   * tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
+   * Starts a child process that has the other end. The child calls `FdPasser.inherit()`, or receives at the descriptor
+   * that `FDPASSER_FD` names in its environment. The child is started by `child_process.spawn`, or `fork`; if it could
+   * not be started, `child` emits `'error'`. Throws what these functions throw, and `EMFILE` if there is no free
+   * descriptor.
    */
   static spawn(
     command: string | URL,
@@ -145,18 +153,18 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * In a child process: the passer over the socket that its parent gave. It is the one that `spawn` of this library
-   * says in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by
-   * default 3. Throws as the constructor does.
+   * To be called in a child process. Makes a passer of the socket that the parent gave. `fd` is the socket's place in
+   * the parent's `stdio`. Without it, that is the number in `FDPASSER_FD`, which `spawn` of this library sets and which
+   * is then deleted from the environment, or else 3. Throws what the constructor throws.
    */
   static inherit(fd?: number, options: Omit<FdPasserOptions, 'fh'> = {}): FdPasser {
     return inherited(fd, (fh) => new this(fh, options));
   }
 
   /**
-   * The other end of a passer made from a pair, to name in `spawn`'s `stdio`. Open until `iAmParent` or `iAmChild`.
-   * Throws `ERR_FDPASSER_NOT_A_PAIR` after these, and when the passer was made from one descriptor;
-   * `ERR_FDPASSER_CLOSED` when the passer is closed.
+   * The other end of a passer that was made from a pair, to put in `spawn`'s `stdio`. It is open until `iAmParent` or
+   * `iAmChild`. Throws `ERR_FDPASSER_NOT_A_PAIR` after these, or if the passer was made from one descriptor, and
+   * `ERR_FDPASSER_CLOSED` if the passer is closed.
    */
   get peer(): OwnedFd {
     const { peer } = this.#pair;
@@ -166,32 +174,33 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * After the child was spawned: keeps this process's end and closes `peer`. What was asked for before begins now.
-   * Throws `ERR_FDPASSER_NOT_A_PAIR` unless the passer still has both ends.
+   * To be called after the child was spawned. Keeps this process's end and closes `peer`. What was asked for before
+   * begins now. Throws `ERR_FDPASSER_NOT_A_PAIR` unless the passer still has both ends.
    */
   iAmParent(): void {
     this.#session.checkSendable();
     this.#session.begin(this.#pair.chooseParent());
   }
 
-  /** The reverse of `iAmParent`: keeps `peer` as this process's end and closes the other. */
+  /** The reverse of `iAmParent`: keeps `peer` as this process's end, and closes the other. */
   iAmChild(): void {
     this.#session.checkSendable();
     this.#session.begin(this.#pair.chooseChild());
   }
 
   /**
-   * Queues a descriptor to be sent, at the end of the current tick if the peer's buffer has room. It is the passer's
-   * from now on: closed once it was sent, or if it cannot be. With `keepOpen` it stays the caller's, who must leave it
-   * open until `sent` is called; an OwnedFd takes care of that by itself.
+   * Queues a descriptor to be sent. It is sent at the end of the current tick if the peer's buffer has room. From now
+   * on the passer owns it, and closes it when it was sent, or if it cannot be sent. With `keepOpen` the caller keeps
+   * it, and must leave it open until `sent` is called; an OwnedFd ensures that by itself.
    *
-   * `sent` is called when the kernel has it, and it is closed here unless it is lent; the peer may not have received it
-   * yet. One of Node's own objects is closed as it closes itself. A connection is sent when what was written to it has
-   * left this process, and what was pushed later waits for that; if it closes by itself before, it is not sent.
+   * `sent` is called when the kernel has the descriptor, and it is closed here unless it is lent. The peer may not have
+   * received it yet. One of Node's own objects is closed in its own way. A connection is sent when what was written to
+   * it has left this process. Descriptors that were pushed later wait for that. If the connection closes by itself
+   * before, it is not sent.
    *
    * Throws `ERR_FDPASSER_CLOSED`, `EBADF`, `ERR_FDPASSER_OWNED`, `ERR_FDPASSER_NOT_OWNED`, `ERR_FDPASSER_MANAGED`,
-   * `ERR_FDPASSER_NOT_OPEN`, `ERR_FDPASSER_UNREAD`, `ERR_FDPASSER_TLS`, `ERR_FDPASSER_HTTP_BUSY` or an argument error;
-   * the descriptor is then still the caller's.
+   * `ERR_FDPASSER_NOT_OPEN`, `ERR_FDPASSER_UNREAD`, `ERR_FDPASSER_TLS`, `ERR_FDPASSER_HTTP_BUSY` or an argument error.
+   * The descriptor is then still the caller's.
    */
   pushSendFh(fh: FdLike, sent?: () => void): void;
   pushSendFh(fh: FdLike, options: { keepOpen?: boolean | undefined }, sent?: () => void): void;
@@ -205,8 +214,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * Asks for the next descriptor: `received` is called with it, and owns it. Callbacks are called in the order pushed.
-   * Throws `ERR_FDPASSER_CLOSED` or an argument error.
+   * Asks for the next descriptor. `received` is called with it, and owns it. Callbacks are called in the order in which
+   * they were pushed. Throws `ERR_FDPASSER_CLOSED` or an argument error.
    */
   pushRecvFh(received: (fd: OwnedFd) => void): void {
     if (typeof received !== 'function') throw invalidType('received', 'a function', received);
@@ -214,11 +223,11 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * Sends a descriptor to the peer. Takes it over: it is closed here once the kernel has it, unless `keepOpen`.
-   * Resolves when the kernel has it, not when the peer has received it.
+   * Sends a descriptor to the peer, and takes it over: it is closed here when the kernel has it, unless `keepOpen`.
+   * Resolves when the kernel has it, which may be before the peer has received it.
    *
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only if it was not sent), the system's error, or as
-   * `pushSendFh` throws. The descriptor is then still the caller's, as it was.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only if it was not sent), the system's error, or an error that
+   * `pushSendFh` throws. The descriptor is then still the caller's, unchanged.
    */
   send(fh: FdLike, options: SendOptions = {}): Promise<void> {
     return abortable(options, (resolve, reject) => {
@@ -236,27 +245,29 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * The next descriptor, which is the caller's to close.
+   * Resolves with the next descriptor, which is the caller's to close.
    *
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no descriptor is lost by it: the next `receive` gets it), or
-   * the error that broke the passer.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (this loses no descriptor: the next `receive` gets it), or the
+   * error that broke the passer.
    */
   receive(options: Abortable = {}): Promise<OwnedFd> {
     return this.#session.receive(options);
   }
 
   /**
-   * Several descriptors at once, for a peer that sends many: as soon as there is one, all that one call of the kernel
-   * brings, up to `most`. They are the caller's to close; `OwnedFd.closeAll` does it at once.
+   * Resolves with several descriptors at once, for a peer that sends many. As soon as there is one, it brings all that
+   * one system call receives, up to `most`. They are the caller's to close; `OwnedFd.closeAll` closes them at once.
    *
-   * Rejects as `receive` does, and with `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE` for `most`.
+   * Rejects with the errors of `receive`, and with `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE` for `most`.
    */
   async receiveMany(options: ReceiveManyOptions = {}): Promise<OwnedFd[]> {
     const { most = MOST_AT_ONCE } = checkOptions(options, RECEIVE_MANY);
     return this.#session.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
   }
 
-  /** Descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks it. */
+  /**
+   * The descriptors as they come, until the peer ends or the passer is closed. Throws the error that breaks the passer.
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<OwnedFd> {
     return iterate(
       (signal) => this.receive({ signal }),
@@ -266,17 +277,18 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 
   /**
-   * Sends what is queued, then closes. Nothing more is received: whoever waits for that is refused at once.
-   * Resolves when the passer is closed, also when an error or the peer closed it before everything was sent: each send,
-   * and `onError`, tells that.
+   * Sends what is queued, then closes. Nothing more is received: calls that wait for that are refused at once. Resolves
+   * when the passer is closed, even if an error or the peer closed it before everything was sent. Each send, and
+   * `onError`, reports that.
    */
   close(): Promise<void> {
     return this.#session.close();
   }
 
   /**
-   * Closes at once. What was not sent is closed or, from `send`, given back; promises reject with `error` or
-   * `ERR_FDPASSER_CLOSED`. With an error, `onError` and `'error'` tell it. Does nothing when closed already.
+   * Closes at once. What was not sent is closed or, if it came from `send`, given back. Promises reject with `error` or
+   * `ERR_FDPASSER_CLOSED`. With an error, `onError` and `'error'` report it. Does nothing if the passer is closed
+   * already.
    */
   destroy(error?: Error): void {
     this.#session.destroy(error);
@@ -309,7 +321,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
 
 type Given = FdLike | readonly [FdLike, FdLike];
 
-/** `name` is that of `fh`, for errors. */
+/** Sorts the constructor's arguments. `name` is that of `fh`, for errors. */
 function argumentsOf(
   first: Given | FdPasserOptions,
   second: Omit<FdPasserOptions, 'fh'> | undefined,
@@ -326,7 +338,7 @@ function isPair(name: string, fh: Given): fh is readonly [FdLike, FdLike] {
   return true;
 }
 
-/** The payload of as many messages as one call carries. */
+/** The payload, repeated for all messages that one call can send. */
 function repeated(payload: Uint8Array): Uint8Array {
   const bytes = viewOf('options.payload', payload, 'a Uint8Array');
   if (bytes.length < 1 || bytes.length > MAX_PAYLOAD)

@@ -13,25 +13,25 @@ import { Queue } from '../common/queue.js';
 import { expectChoice, expectNoChoice } from './forgotten-choice.js';
 import type { UndecidedPair } from './undecided-pair.js';
 
-/** Room for the payload of each message received, ours or another program's. */
+/** Bytes of room for the payload of each received message, which may be another program's. */
 const STRIDE = 256;
-/** Payloads are looked at by nobody, so all passers of a thread share the room. */
+/** Nobody looks at the payloads, so all passers of a thread share the room. */
 const ROOM = new Uint8Array(STRIDE * MAX_MESSAGES);
-/** About how many descriptors one call sends: more would hold the event loop up, and save nothing. */
+/** About how many descriptors one call sends. More would delay the event loop, and save nothing. */
 const AT_ONCE = 1024;
 
-/** What a passer has inside: its queue of descriptors to send, and what it does with those received. */
+/** The inside of a passer: its queue of descriptors to send, and what it does with those received. */
 export class PasserSession extends Session<OwnedFd> {
   readonly bytes: Uint8Array;
-  /** Descriptors in a message, at most. */
+  /** The most descriptors in a message. */
   readonly #batch: number;
   readonly #sends = new Queue<Outgoing>();
-  /** Where one of a pair is to be the socket, later. */
+  /** The pair, if the passer was made from one. One of its ends becomes the socket. */
   pair: UndecidedPair | undefined;
-  /** So many descriptors go one by one: one of them made the kernel refuse the message they were in. */
+  /** How many of the next descriptors are sent one by one, because the kernel refused a message with all of them. */
   #singly = 0;
 
-  /** `bytes` are those of as many messages as one call carries. */
+  /** `bytes` are the payloads of all messages that one call can send. */
   constructor(of: EventEmitter<SessionEvents>, onError: OnError | undefined, most: number, bytes: Uint8Array) {
     super(of, onError);
     this.#batch = most;
@@ -61,7 +61,8 @@ export class PasserSession extends Session<OwnedFd> {
   }
 
   /**
-   * Throws, giving it back, when it is too late: the code of its owner, which said what it is, may have closed this.
+   * Queues a descriptor. If it is too late, gives the descriptor back and throws: code of the caller's that told what
+   * the descriptor is may have closed this passer.
    */
   enqueue(outgoing: Outgoing): void {
     try {
@@ -90,7 +91,7 @@ export class PasserSession extends Session<OwnedFd> {
     return this.pair !== undefined && this.link === undefined;
   }
 
-  /** Something waits, or the peer may have been given to a child: a side is to be chosen soon. */
+  /** To be called when something waits, or a child may have the peer, so that a side should be chosen soon. */
   expectChoice(): void {
     if (this.pair?.known === true && this.waits !== undefined) expectChoice(this);
   }
@@ -103,11 +104,11 @@ export class PasserSession extends Session<OwnedFd> {
     return length === 0 ? 'A receive waits' : `${toSend}, and a receive waits,`;
   }
 
-  /** Takes it back, unless it was sent. */
+  /** Takes a descriptor back. Returns false if it was sent already. */
   withdraw(outgoing: Outgoing): boolean {
     if (!this.#sends.remove(outgoing)) return false;
     outgoing.unsent();
-    this.link?.send(); // what stood behind it may go, or nothing waits any more
+    this.link?.send(); // what was queued behind it may be sent now, or nothing waits any more
     return true;
   }
 
@@ -139,7 +140,7 @@ export class PasserSession extends Session<OwnedFd> {
       this.#sends.shift();
       first.unsent();
       if (first.whenRefused !== undefined) first.whenRefused(refusal);
-      // The owner of a connection that breaks while it waits sees that on the socket. Else nobody is left to tell.
+      // If a connection breaks while it waits, its owner sees that on the socket. Otherwise only a warning can tell it.
       else if (!gone) process.emitWarning(refusal);
       this.closeIfDone();
     }
@@ -162,7 +163,9 @@ export class PasserSession extends Session<OwnedFd> {
     }
   }
 
-  /** Of several descriptors in a message the kernel does not say which it refused, so they go again one by one. */
+  /**
+   * The kernel does not say which of several descriptors in a message it refused, so they are sent again one by one.
+   */
   override refused(error: Error): boolean {
     if (batch.count[0]! > 1) {
       this.#singly = batch.count[0]!;
@@ -231,7 +234,7 @@ export class PasserSession extends Session<OwnedFd> {
   }
 }
 
-/** The same one, if its turn has come. */
+/** Returns the descriptor if it can be sent now. */
 function sendable(outgoing: Outgoing | undefined, link: Link): Outgoing | undefined {
   return outgoing?.ready(link) && outgoing.refusal === undefined ? outgoing : undefined;
 }
@@ -241,7 +244,7 @@ function tell(callbacks: readonly (() => void)[], from = 0): void {
   try {
     while (next < callbacks.length) callbacks[next++]!();
   } finally {
-    // A callback threw: the others are called all the same.
+    // Left over if a callback threw: the next tick calls the others.
     if (next < callbacks.length) process.nextTick(tell, callbacks, next);
   }
 }

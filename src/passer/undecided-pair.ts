@@ -7,7 +7,7 @@ import { notAPair, sideChosen } from '../errors.js';
 import { SOCKET_TYPES } from '../native/kinds.js';
 import { takeSocket } from '../wire/socket.js';
 
-/** Both ends of a pair, until this process knows which is its own. */
+/** Both ends of a pair, until this process knows which one is its own. */
 export class UndecidedPair {
   readonly #peer: OwnedFd;
   #parentEnd: Custody | undefined;
@@ -20,7 +20,10 @@ export class UndecidedPair {
     this.#known = known;
   }
 
-  /** Throws `ERR_FDPASSER_NOT_A_PAIR` once a side was chosen: it is closed, or this process's own. */
+  /**
+   * The peer's end. Throws `ERR_FDPASSER_NOT_A_PAIR` if a side was chosen, because then it is closed or is this
+   * process's own.
+   */
   get peer(): OwnedFd {
     if (this.#chosenBy !== undefined) throw sideChosen(this.#chosenBy);
     this.#known = true;
@@ -32,7 +35,10 @@ export class UndecidedPair {
     return this.#known;
   }
 
-  /** The one end, for a new owner; closes the other. Throws `ERR_FDPASSER_NOT_A_PAIR` when one was chosen before. */
+  /**
+   * Returns the parent's end for a new owner, and closes the other. Throws `ERR_FDPASSER_NOT_A_PAIR` if one was chosen
+   * before.
+   */
   chooseParent(): Custody {
     const parentEnd = this.#unchosen();
     this.#chose('iAmParent');
@@ -40,7 +46,7 @@ export class UndecidedPair {
     return parentEnd;
   }
 
-  /** The reverse. */
+  /** Returns the child's end, and closes the other. Throws as `chooseParent` does. */
   chooseChild(): Custody {
     const parentEnd = this.#unchosen();
     const childEnd = new Custody('peer', this.#peer);
@@ -66,7 +72,7 @@ export class UndecidedPair {
   }
 }
 
-/** Makes a new pair. If it throws, none is open. */
+/** Makes a new pair. If it throws, no end is open. */
 export function newPair(keepBlocking: boolean): UndecidedPair {
   const pair = socketpair();
   try {
@@ -77,7 +83,7 @@ export function newPair(keepBlocking: boolean): UndecidedPair {
   }
 }
 
-/** Takes both ends of the application's pair over. If it throws, nothing was taken. */
+/** Takes over both ends of the application's pair. If it throws, the application still owns both. */
 export function takePair(name: string, pair: readonly [FdLike, FdLike], keepBlocking: boolean): UndecidedPair {
   return take(name, pair, keepBlocking, true);
 }

@@ -11,14 +11,17 @@ import { LinkOwner } from '../wire/link-owner.js';
 import { Shipment, type Mark } from '../wire/shipment.js';
 
 const NO_BYTES = Buffer.alloc(0);
-/** Bytes that one receive can bring. */
+/** The most bytes that one receive brings. */
 const ROOM = 65_536;
-/** Of a larger receive the room itself is handed on; a smaller one is copied, so that it does not keep all the room. */
+/**
+ * Bytes. A receive that brings as many hands on the room itself. A smaller one is copied, so that few bytes do not keep
+ * all the room in memory.
+ */
 const WORTH_KEEPING = ROOM / 2;
-/** Where a peer sends descriptors with fewer bytes than these, one receive brings several messages of so many. */
+/** Bytes. If a peer sends descriptors with fewer bytes than this, one receive takes several messages of this length. */
 const SHORT = 8192;
 
-/** All streams of a thread receive here, one after the other. */
+/** All streams of a thread receive into this room, one after the other. */
 let room = Buffer.allocUnsafeSlow(ROOM);
 
 interface Arrived {
@@ -28,33 +31,34 @@ interface Arrived {
 
 export type Written = (error?: Error | null) => void;
 
-/** What a stream has inside: the write that is under way, and what came and was not handed on. */
+/** The inside of a stream: the write in progress, and what was received and not handed on yet. */
 export class StreamSession extends LinkOwner {
   readonly #stream: Duplex;
   readonly #numbers: boolean;
-  /** What is on its way, and who is to be told. */
+  /** The write in progress, and the callback that ends it. */
   #under: { shipment: Shipment; written: Written } | undefined;
-  /** Descriptors of chunks that wait in the Duplex's own buffer. */
+  /** The descriptors of chunks that wait in the Duplex's own buffer. */
   #attached: Map<Uint8Array, Outgoing[]> | undefined;
 
   #reading = false;
   #stride = ROOM;
-  /** Received, and not yet handed on. */
+  /** What was received and not handed on yet. */
   #arrived: Arrived[] = [];
-  /** How many descriptors came beside bytes that wait to be read. */
+  /** How many descriptors came with bytes that wait to be read. */
   #ahead = 0;
-  /** What the sender of the socket had read of it, until somebody reads here. */
+  /** The bytes that the socket's sender had read from it, until somebody reads here. */
   #unread: Buffer | undefined;
-  /** How much came so far, as `readableLength` counts it: in characters where there is an encoding. */
+  /** How much has come so far, in the unit of `readableLength`: characters if there is an encoding, else bytes. */
   #came = 0;
   /**
-   * Descriptors that nobody listened for when they came, and how much had come before: they wait until more is read.
+   * Descriptors for which there was no listener when they came, and how much had come before them. They wait until more
+   * is read.
    */
   #unheard: { at: number; fds: OwnedFd[] }[] = [];
-  /** What broke the connection, kept until what was received before has been read. */
+  /** The error that broke the connection. It is kept back until everything received before was read. */
   #fate: Error | undefined;
 
-  /** Takes the socket over, unless it throws. With `numbers`, the `'fds'` listeners get bare numbers. */
+  /** Takes the socket over, unless it throws. With `numbers`, the listeners of `'fds'` get bare numbers. */
   constructor(stream: Duplex, socket: Custody, numbers: boolean) {
     super(stream);
     this.#stream = stream;
@@ -69,7 +73,7 @@ export class StreamSession extends LinkOwner {
 
   // ---- sending
 
-  /** The descriptors go with the first byte of this chunk, when it is written. */
+  /** Makes the descriptors go with the first byte of this chunk, when that is written. */
   attach(chunk: Uint8Array, fds: Outgoing[]): void {
     (this.#attached ??= new Map()).set(chunk, fds);
   }
@@ -85,7 +89,7 @@ export class StreamSession extends LinkOwner {
       }
       length += chunk.length;
     }
-    // The Duplex counted them as they were written.
+    // The Duplex counted the bytes when they were written, so a difference shows that a buffer has changed.
     const gone = length !== this.#stream.writableLength || chunks.some(isGone);
     const bytes = gone ? NO_BYTES : chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length);
     this.#under = { shipment: new Shipment(bytes, marks), written };
@@ -112,7 +116,7 @@ export class StreamSession extends LinkOwner {
   fill(): number {
     const shipment = this.#under?.shipment;
     if (shipment?.intact === false)
-      this.#stream.destroy(detached()); // the peer has only a part of it
+      this.#stream.destroy(detached()); // the peer has got only a part of it
     else if (shipment !== undefined) return shipment.fill((fds, first) => this.#mayGo(fds, first));
     return 0;
   }
@@ -120,7 +124,7 @@ export class StreamSession extends LinkOwner {
   #mayGo(fds: Outgoing[], first: boolean): boolean {
     if (!fds.every((fd) => fd.ready(this.link!))) return false;
     const refused = fds.find((fd) => fd.refusal !== undefined);
-    // Bytes without their descriptors would mean something else, so the stream ends.
+    // The bytes mean something else without their descriptors, so the stream ends.
     if (refused !== undefined && first) this.#stream.destroy(refused.refusal);
     return refused === undefined;
   }
@@ -140,13 +144,13 @@ export class StreamSession extends LinkOwner {
 
   // ---- receiving
 
-  /** More is wanted than waits in the Duplex. */
+  /** Called by the Duplex when it wants more than it has buffered. */
   readMore(): void {
     this.#reading = this.#pushUnread();
     this.link!.receive();
   }
 
-  /** Returns whether more is wanted. */
+  /** Hands on the bytes that the socket's sender had read. Returns whether more is wanted. */
   #pushUnread(): boolean {
     const bytes = this.#unread;
     this.#unread = undefined;
@@ -161,7 +165,7 @@ export class StreamSession extends LinkOwner {
     return more;
   }
 
-  /** What waits to be read is counted otherwise from now on: it grew by so much. */
+  /** Notes that the same unread data now counts for more: its unit has changed. */
   recounted(growth: number): void {
     this.#came += growth;
   }
@@ -178,7 +182,10 @@ export class StreamSession extends LinkOwner {
     return this.awaits() ? ROOM / SHORT : 0;
   }
 
-  /** Bytes alone do not bound the descriptors of one who does not read: each may bring many. */
+  /**
+   * Stops when many descriptors wait. If nobody reads, a limit on bytes is not enough, because few bytes may bring many
+   * descriptors.
+   */
   override awaits(): boolean {
     return this.#reading && this.#ahead < MAX_FDS;
   }
@@ -186,9 +193,9 @@ export class StreamSession extends LinkOwner {
   received(messages: number): void {
     let total = 0;
     for (let i = 0; i < messages; i++) total += batch.size[i]!;
-    // Whoever reads may transfer the buffer of what it was given, so that must hold nothing else.
+    // The reader may transfer the buffer of what it is given, so that buffer must hold nothing else.
     const keep = messages === 1 && total >= WORTH_KEEPING;
-    // All is taken out before anyone hears of it, who might use the batch and the room.
+    // Everything is taken out before any listener is called, because a listener might use the batch and the room.
     for (let i = 0, next = 0; i < messages; i++) {
       const bytes = room.subarray(i * this.#stride, i * this.#stride + batch.size[i]!);
       const fds: OwnedFd[] = [];
@@ -201,14 +208,14 @@ export class StreamSession extends LinkOwner {
     this.#handOn();
   }
 
-  /** A `read` of the Duplex returned; `asked` tells whether it was for bytes. */
+  /** Called after a `read` of the Duplex. `asked` tells whether that was for bytes. */
   wasRead(asked: boolean): void {
     this.#closeUnheard();
     if (asked && this.#ahead > 0) this.#readOn();
     if (this.#fate !== undefined && this.#stream.readableLength === 0) this.#stream.destroy(this.#fate);
   }
 
-  /** Whoever reads may have more descriptors, too. */
+  /** Allows more descriptors again, because somebody has read. */
   #readOn(): void {
     this.#ahead = 0;
     if (this.#reading) this.link!.receive();
@@ -218,7 +225,7 @@ export class StreamSession extends LinkOwner {
     try {
       for (let next = this.#arrived.shift(); next; next = this.#arrived.shift()) this.#bring(next);
     } finally {
-      // A listener threw: what comes after that comes all the same.
+      // Left over if a listener threw: the next tick hands on the rest.
       if (this.#arrived.length > 0) process.nextTick(() => this.#handOn());
     }
   }
@@ -234,7 +241,7 @@ export class StreamSession extends LinkOwner {
     }
   }
 
-  /** Before bytes are handed out, those hear of their descriptors who listen by now. */
+  /** Emits the descriptors that have a listener by now. Called before bytes are handed out. */
   announce(): void {
     while (this.#unheard.length > 0 && this.#stream.listenerCount('fds') > 0) {
       const { fds } = this.#unheard.shift()!;
@@ -242,7 +249,7 @@ export class StreamSession extends LinkOwner {
     }
   }
 
-  /** Closes what nobody listens for though the bytes beside it were handed out. */
+  /** Closes descriptors that had no listener when the bytes beside them were handed out. */
   #closeUnheard(): void {
     while (this.#unheard.length > 0 && this.#unheard[0]!.at < this.#came - this.#stream.readableLength)
       for (const fd of this.#unheard.shift()!.fds) attempt(() => fd.close());
@@ -257,10 +264,10 @@ export class StreamSession extends LinkOwner {
   override peerEnded(): void {
     this.#pushUnread();
     this.#stream.push(null);
-    this.#stream.read(0); // emits 'end' when nothing is buffered, though nobody reads
+    this.#stream.read(0); // emits 'end' if nothing is buffered, even if nobody reads
   }
 
-  /** The link is over. Whoever reads gets what the peer had sent before, and the error after that. */
+  /** The link has ended. A reader gets what the peer had sent before, and then the error. */
   ended(error: Error | undefined): void {
     this.#pushUnread();
     if (error === undefined || this.#stream.readableLength === 0 || !this.#hasReader) {
@@ -271,7 +278,7 @@ export class StreamSession extends LinkOwner {
     this.#stream.push(null); // wakes a reader that waits for more
   }
 
-  /** Closes the socket, and all descriptors that nobody has yet. `error` is for the write under way. */
+  /** Closes the socket, and all descriptors that were not handed on. `error` is for the write in progress. */
   close(error: Error | null): void {
     this.link!.destroy(error ?? undefined);
     for (const fd of this.#under?.shipment.unsent ?? []) fd.letGo();
@@ -279,7 +286,7 @@ export class StreamSession extends LinkOwner {
     this.#attached = undefined;
     for (const { fds } of [...this.#arrived.splice(0), ...this.#unheard.splice(0)])
       for (const fd of fds) attempt(() => fd.close());
-    // Node calls back the writes that wait behind it, but not the one under way.
+    // Node calls the callbacks of the writes that wait behind this one, but not its own.
     if (this.#under !== undefined) process.nextTick(this.#under.written, error ?? closed('stream', 'it was destroyed'));
     this.#under = undefined;
   }

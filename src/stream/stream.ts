@@ -17,11 +17,17 @@ import { takeSocket } from '../wire/socket.js';
 import { StreamSession, type Written } from './session.js';
 
 export interface FdStreamOptions {
-  /** Bytes that may wait on either side before `write` returns false, and before reading pauses. Default 65536. */
+  /**
+   * How many bytes may wait to be written before `write` returns false, and to be read before receiving pauses. Default
+   * 65536.
+   */
   highWaterMark?: number | undefined;
-  /** Whether `'fds'` brings OwnedFds, or bare numbers for protocols written for them. Default `'owned'`. */
+  /** Whether `'fds'` brings OwnedFds, or bare numbers, for programs written for these. Default `'owned'`. */
   fds?: 'owned' | 'number' | undefined;
-  /** Go on writing after the peer has ended. Default false: then this end ends too, as with `net.Socket`. */
+  /**
+   * Whether this end can still be written to after the peer has ended. Default false: this end then ends too, as with
+   * `net.Socket`.
+   */
   allowHalfOpen?: boolean | undefined;
   /** Destroys the stream when aborted. */
   signal?: AbortSignal | undefined;
@@ -31,36 +37,38 @@ const OPTIONS: Names<FdStreamOptions> = { highWaterMark: true, fds: true, allowH
 const CONNECT: Names<FdStreamOptions & Omit<ConnectOptions, 'type'>> = { ...OPTIONS, timeout: true };
 
 export interface WriteWithFdsOptions {
-  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  /**
+   * Whether the descriptors stay open here, and stay the caller's. Default false: they are closed when they are sent.
+   */
   keepOpen?: boolean | undefined;
 }
 
 const WRITE: Names<WriteWithFdsOptions> = { keepOpen: true };
 
 export interface FdStreamSpawnOptions extends SpawnOptions {
-  /** Of the stream here. */
+  /** Options of this process's stream. */
   stream?: FdStreamOptions | undefined;
 }
 
-/** Bytes that may wait on either side. */
+/** The default of the option. */
 const HIGH_WATER_MARK = 65_536;
 
 /**
- * Bytes with descriptors beside them, for the protocols that have both (D-Bus, Wayland, PipeWire, vhost-user): a Duplex
- * over an AF_UNIX stream socket that leaves the peer's protocol as it is.
+ * A Duplex over an AF_UNIX stream socket that carries bytes with descriptors beside them. It adds nothing to the peer's
+ * protocol, so it suits those that have both (D-Bus, Wayland, PipeWire, vhost-user).
  *
- * `'fds'` is emitted with the descriptors that came along, in order, never later than the bytes they travelled with.
- * They are the listener's to close; without a listener they are closed. The descriptors of one `writeWithFds` arrive
- * with its first byte. A slow reader stops the peer, and nothing is lost: neither bytes nor descriptors.
+ * `'fds'` is emitted with the descriptors that came, in order, and never later than the bytes that they came with. They
+ * are the listener's to close. Without a listener they are closed. The descriptors of one `writeWithFds` arrive with
+ * its first byte. A slow reader makes the peer wait, and neither bytes nor descriptors are lost.
  *
- * When the peer goes while something waits to be written, whoever reads gets what it had sent first and the error then.
+ * If the peer ends while something waits to be written, a reader first gets what the peer had sent, and then the error.
  */
 export class FdStream extends Duplex {
   readonly #session: StreamSession;
 
   /**
-   * Takes over a connected AF_UNIX stream socket. Throws, taking nothing over, as `FdPasser` does, and
-   * `ERR_INVALID_ARG_VALUE` for a packet socket.
+   * Takes over a connected AF_UNIX stream socket. Throws what the constructor of `FdPasser` throws, and
+   * `ERR_INVALID_ARG_VALUE` for a packet socket. The socket is then still the caller's.
    */
   constructor(fh: FdLike, options: FdStreamOptions = {}) {
     const {
@@ -77,16 +85,17 @@ export class FdStream extends Duplex {
     if (signal !== undefined) addAbortSignal(signal, this);
   }
 
-  /** Connects to a listening socket, as `connect` does, which see for the errors. */
+  /** Connects to a listening socket. Rejects with the errors of `connect` and of the constructor. */
   static async connect(path: string, options: FdStreamOptions & Omit<ConnectOptions, 'type'> = {}): Promise<FdStream> {
     const { timeout, ...own } = checkOptions(options, CONNECT);
     return connectWith(path, { timeout, signal: own.signal }, (socket) => new this(socket, own));
   }
 
   /**
-   * Starts a child process that has the other end: it calls `FdStream.inherit()`, or speaks the protocol at the
-   * descriptor that `FDPASSER_FD` names in its environment. `child_process.spawn` starts it, or `fork`, and an
-   * `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of descriptors.
+   * Starts a child process that has the other end. The child calls `FdStream.inherit()`, or speaks the protocol at the
+   * descriptor that `FDPASSER_FD` names in its environment. The child is started by `child_process.spawn`, or `fork`;
+   * if it could not be started, `child` emits `'error'`. Throws what these functions throw, and `EMFILE` if there is no
+   * free descriptor.
    */
   static spawn(
     command: string | URL,
@@ -98,19 +107,22 @@ export class FdStream extends Duplex {
     return { child, stream: end };
   }
 
-  /** In a child process: the stream over the socket that its parent gave, as `FdChannel.inherit` finds it. */
+  /**
+   * To be called in a child process. Makes a stream of the socket that the parent gave, which is found as
+   * `FdPasser.inherit` finds it. Throws what the constructor throws.
+   */
   static inherit(fd?: number, options: FdStreamOptions = {}): FdStream {
     return inherited(fd, (number) => new this(number, options));
   }
 
   /**
-   * Writes bytes with descriptors beside them, 1 to 253, and returns like `write()`. The descriptors are taken over:
-   * closed once the kernel has them, or when the stream is destroyed before. With `keepOpen` they stay the caller's,
-   * who leaves them open until `callback` is called.
+   * Writes bytes with 1 to 253 descriptors beside them, and returns what `write()` returns. The descriptors are taken
+   * over: they are closed when the kernel has them, or if the stream is destroyed before. With `keepOpen` the caller
+   * keeps them, and must leave them open until `callback` is called.
    *
-   * Throws, taking nothing over, for no bytes, too many descriptors or a bad one (as `FdPasser` does), and
-   * `ERR_FDPASSER_CLOSED` once the stream has ended. One that turns bad before its bytes are written destroys the
-   * stream.
+   * Throws an argument error for no bytes or too many descriptors, an error of `FdPasser` for a bad descriptor, and
+   * `ERR_FDPASSER_CLOSED` if the stream has ended. The descriptors are then still the caller's. If a descriptor becomes
+   * bad before its bytes are written, the stream is destroyed.
    */
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[], callback?: Written): boolean;
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[], options?: WriteWithFdsOptions, callback?: Written): boolean;
@@ -124,7 +136,7 @@ export class FdStream extends Duplex {
     const { keepOpen = false } = checkOptions<WriteWithFdsOptions>(options, WRITE);
     checkBoolean('options.keepOpen', keepOpen);
     if (callback !== undefined && typeof callback !== 'function') throw invalidType('callback', 'a function', callback);
-    // A copy: its descriptors must not lose their bytes, whatever becomes of the caller's buffer.
+    // A copy, so that the descriptors have their bytes even if the caller's buffer changes.
     const chunk = Buffer.from(viewOf('bytes', bytes));
     if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
     if (fds.length > MAX_FDS)
