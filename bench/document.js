@@ -21,9 +21,9 @@ function document(figures, targets, rounds) {
   const { cores, arch, linux, node } = machine();
   return `# Benchmarks
 
-\`npm run bench\` measures all of this and writes this document and its plots. To change the text, change it in \`bench/\`.
-This run: ${cores} cores, ${arch}, Linux ${linux}, Node ${node}. Other machines give other figures. The ratios change
-less, so the targets are ratios.
+\`npm run bench\` measures all of this and writes this document and its plots. To change the text, change it in
+\`bench/\`. This run: ${cores} cores, ${arch}, Linux ${linux}, Node ${node}. Other machines give other figures. The
+ratios change less, so the targets are ratios.
 
 ## Targets
 
@@ -32,36 +32,39 @@ ${limits(targets)}
 ## How it is measured
 
 Each row is a pair of processes with an AF_UNIX stream socket between them, its buffers as the system makes them. One
-sends, the other receives and closes. Nothing is pinned to a core. All pairs stay alive for the whole run. They pass some
-descriptors in turn, each pair for about a seventh of a second, row after row; then again, ${rounds} times. A first round
-is not counted, because JavaScript is compiled in it. A figure is the median of its rounds. A ratio is taken in each
-round, of runs that followed each other, and its figure is the median too; so it need not be the quotient of two figures
-in the table.
+sends, the other receives and closes. Nothing is pinned to a core. All pairs stay alive for the whole run. They pass
+descriptors in turn, row after row, each pair for about a seventh of a second. This is repeated ${rounds} times. A first
+round is not counted, because JavaScript is compiled in it. A figure is the median of its rounds. A ratio is taken in
+each round, from runs that followed each other, and its figure is the median of these ratios. So it can differ from the
+quotient of two figures in the table.
 
-The speed counts from the moment the sender begins until the receiver has closed the last descriptor. CPU time is user
-and system time of all threads of one side, for each descriptor, or each write where a write has bytes. Memory is the
-highest that the process ever had (VmHWM). Instructions are those in user space, of the sender and the receiver, counted
-by Valgrind where it is installed. V8 runs without other threads there, and had compiled before. They do not swing, and
-they do not show what the kernel does.
+The speed is measured from the moment the sender begins until the receiver has closed the last descriptor. CPU time is
+user and system time of all threads of one side, for each descriptor, or each write where a write has bytes. Memory is
+the highest that the process ever had (VmHWM). Instructions are those in user space, of the sender and the receiver,
+counted by Valgrind where it is installed. V8 runs without other threads there, and has compiled the code before. These
+counts do not vary, and do not include the kernel's work.
 
 - **C** is \`bench/ceiling.c\`: non-blocking, with epoll, one plain \`sendmsg\` or \`recvmsg\` a message. It calls epoll
-  only when there is nothing to do. This is the most that the kernel allows. It takes no care: this receiver would lose descriptors when its table is full.
-- **C with the same care** looks at up to 64 messages, or 1024 descriptors, with \`MSG_PEEK\`, takes them without their
-  descriptors, and asks \`SO_LINGER\` before each close: so it loses nothing, and no peer can hold it up.
-- **FdPasser** sends by \`pushSendFh(fd, { keepOpen: true })\`. It keeps 1024 pushed, or 64 messages where those are more,
-  and pushes as many again when the last was sent. It receives by \`pushRecvFh\`, up to 4096 pushed, with a callback that
-  closes the OwnedFd. Received in bulk, \`receiveMany\` gives up to 1024 at a time, and \`OwnedFd.closeAll\` closes them.
+  only when there is nothing to do. This is the most that the kernel allows. It takes no care: this
+  receiver would lose descriptors when its table is full.
+- **C with the same care** peeks at up to 64 messages, or 1024 descriptors, with \`MSG_PEEK\`, takes them without their
+  descriptors, and asks \`SO_LINGER\` before each close. So it loses nothing, and no peer can delay it.
+- **FdPasser** sends by \`pushSendFh(fd, { keepOpen: true })\`. It keeps 1024 pushed, or 64 messages where that is more,
+  and pushes the same number again when the last was sent. It receives by \`pushRecvFh\`, up to 4096 pushed, with a
+  callback that closes the OwnedFd. Received in bulk, \`receiveMany\` gives up to 1024 at a time, and
+  \`OwnedFd.closeAll\` closes them.
 - **FdChannel** has 256 sends under way, each a value that is 100 bytes of JSON and one descriptor, and awaits one
   \`receive()\` after the other.
-- **FdStream** and \`net.Socket\` are written to until they say that they are full, then again after \`'drain'\`. They are
+- **FdStream** and \`net.Socket\` are written to until \`write\` returns false, then again after \`'drain'\`. They are
   read by \`'data'\` and \`'fds'\`.
 - **There and back**: one side sends a descriptor, the other sends back what it received and closes its own, and so on,
   one at a time.
-- **net.Socket, one byte there and back** is what Node's event loop takes for that, without any descriptor.
-- **process.send(message, handle)** has 64 under way. It passes no descriptor that is a device, so here it is a socket.
+- **net.Socket, one byte there and back** is the time that Node's event loop takes for this, without any descriptor.
+- **process.send(message, handle)** has 64 messages under way. It cannot pass a device, so it passes a socket.
   The sender keeps it open, and the receiver destroys its \`net.Socket\`.
-- **Python** and **Perl** block, one call a message.
-- **usocket** writes one byte and one descriptor, and the next when that was taken. It is installed only to be measured.
+- **Python** and **Perl** make blocking calls, one for each message.
+- **usocket** writes one byte and one descriptor, and the next when the first was taken. It is installed only to be
+  measured.
 
 All but \`process.send\` pass \`/dev/null\`, which stays open at the sender.
 
@@ -69,12 +72,13 @@ All but \`process.send\` pass \`/dev/null\`, which stays open at the sender.
 | ----------------------------------------- | ---------------------------------------------------------- |
 | \`npm run bench\`                           | all; about six minutes on a machine that does nothing else |
 | \`npm run --silent bench -- --json\`        | the figures alone, on standard output; writes no document  |
-| \`npm run bench -- --only c-1,passer-1\`    | these rows, and those whose names begin so                 |
-| \`npm run bench -- --quick\`                | whether it works, not how fast it is                       |
+| \`npm run bench -- --only c-1,passer-1\`    | rows whose names are, or begin with, these                 |
+| \`npm run bench -- --quick\`                | checks that it works, not how fast it is                       |
 
-How much they swing: four times in a row, \`npm run bench -- --only c-1,passer-1,net-bytes,stream-bytes,channel,c-4k,stream-4k\`
-gave 0.68 to 0.74 for FdPasser, one per message, 0.44 to 0.59 for FdChannel, 0.64 to 0.98 for FdStream without descriptors,
-0.46 to 0.68 with them, and 1.17 to 1.26 for the CPU time of FdPasser.
+How much the ratios vary: in four runs one after the other,
+\`npm run bench -- --only c-1,passer-1,net-bytes,stream-bytes,channel,c-4k,stream-4k\` gave 0.68 to 0.74 for FdPasser, one per message, 0.44 to
+0.59 for FdChannel, 0.64 to 0.98 for FdStream without descriptors, 0.46 to 0.68 with them, and 1.17 to 1.26 for the CPU
+time of FdPasser.
 
 ## Passing
 
@@ -86,8 +90,8 @@ ${figuresTable(figures)}
 
 ## Where the receiver's time goes
 
-By \`perf record -e cpu-clock -p PID\` on the receiving process of a row, and \`perf report --sort dso\`; taken by hand, in
-percent.
+By \`perf record -e cpu-clock -p PID\` on the receiving process of a row, then \`perf report --sort dso\`. This was run
+by hand; the figures are percentages.
 
 ${profileTable}
 
@@ -99,7 +103,7 @@ ${tripsTable(figures)}
 
 ## Long queues
 
-Sent 253 in a message. So many are pushed at once, and as many again when they are gone.
+Each message has 253 descriptors. The given number is pushed at once, and pushed again when all were sent.
 
 ![Cost by queue length](benchmarks-queues.svg)
 
@@ -110,13 +114,15 @@ New processes for each run.
 ${othersTable(figures)}
 
 - **Kept open**: the receiver keeps what it gets, while two files at a time are opened and closed by the thread pool. A
-  turn of the event loop is what lies between two calls of \`setImmediate\`. In C, with one more thread that sleeps, it is
-  the longest that one message took; so long the growth of the descriptor table stops a program that does not prevent it.
-- **Queued at once**: used heap and external memory, after a collection, before and after as many \`pushSendFh\`.
-- **Idle ones**: their other ends are open in another process. Memory outside the heap is resident memory that is not
-  V8's. Wake-ups are voluntary context switches of all threads in half a second in which one timer is waited for.
-- **Import**: a process that imports the library, passes one descriptor to itself and ends, and one that runs a script
-  that does nothing, in turn.
+  turn of the event loop is what lies between two calls of \`setImmediate\`. In C, with one more thread that sleeps, it
+  is the longest time that one message took: for so long the growth of the descriptor table stops a program that does
+  not prevent it.
+- **Queued at once**: the growth of used heap and external memory, each after a garbage collection, by that many
+  \`pushSendFh\`.
+- **Idle**: the other ends of the passers are open in another process. Memory outside the heap is resident memory that
+  is not V8's. Wake-ups are voluntary context switches of all threads in half a second, while one timer is pending.
+- **Import**: a process that imports the library, passes one descriptor to itself and ends, compared with a process that
+  runs an empty script, in turn.
 `;
 }
 

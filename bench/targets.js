@@ -1,43 +1,43 @@
-/** What the figures should come to. Each target compares rows of one run, so that a slower machine changes little. */
+/** The targets for the figures. Each target compares rows of one run, so that a slower machine changes little. */
 import { median } from './statistics.js';
 import { bytes, milliseconds } from './tables.js';
 
 const times = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 
 const CARE =
-  'A receive that loses nothing looks at a message before it takes it, and a close that nobody can hold up first asks ' +
-  'the kernel whether the descriptor is a socket that lingers.';
+  'A receive that loses nothing peeks at a message before it takes it. A close that no peer can delay first asks the ' +
+  'kernel what the descriptor is.';
 
-const MOST = `${CARE} "C with the same care" does both and nothing else: that is the most that can be reached.`;
+const MOST = `${CARE} "C with the same care" does only the same two things: its speed is the most that can be reached.`;
 
 const CHANNEL =
-  'A message is written and read as JSON, has a frame, and resolves a promise at either end: the instructions in the table are ' +
-  'five times those of a passer. It is about half of C, now above and now below.';
+  'A message is written and read as JSON, has a frame, and resolves a promise at each end: the instructions in the ' +
+  'table are five times those of a passer. The ratio is about one half, sometimes above and sometimes below.';
 
 const TWICE =
-  'Looking first copies the bytes twice, since descriptors may lie anywhere between them. A net.Socket reads once.';
+  'Peeking first copies the bytes twice. It is needed because descriptors may lie anywhere between them. A net.Socket ' +
+  'reads once.';
 
 const TRIP =
-  "Node's event loop: it asks epoll twice where C asks once, and runs its own queues after each callback. Compare a byte " +
-  'there and back over net.Socket, below, which passes nothing.';
+  "Node's event loop takes the time: it asks epoll twice where C asks once, and runs its own queues after each " +
+  'callback. Compare a byte there and back over net.Socket, below, which passes no descriptor.';
 
 const IPC =
-  "The target was set where Node's own way passed 2,600 to 4,000 a second. Compare its row with that of C: beyond that " +
-  'nothing can go.';
+  "The target was set when Node's own way passed 2,600 to 4,000 a second. Compare its row with that of C, which is the " +
+  'most that the kernel allows.';
 
 const BATCH_CPU =
-  'In C a descriptor sent again costs nothing but the kernel. Here each is pushed by a call of its own, and has an ' +
-  'object that knows whether it is still open and what is to become of it.';
+  "In C, sending a descriptor again takes only the kernel's time. Here each descriptor is pushed by a call of its own, " +
+  'and has an object that knows whether it is still open and what will happen to it.';
 
 const TURN =
-  'A link receives for half a millisecond a turn, and no receive grows the table. What is left is V8: collections of its ' +
-  'young generation, code that is compiled meanwhile, and a wait for a core where its own threads and the sender have both. ' +
-  'Once the code is compiled, in the last row of that table, it is less.';
+  'A link receives for half a millisecond a turn, and no receive grows the table. The rest is V8: it collects its ' +
+  'young generation, compiles code, and waits for a processor while its own threads and the sender use both. ' +
+  'Once the code is compiled, the turn is shorter: see the last row of that table.';
 
 /**
- * `rows` are what a target needs, and `of` takes it from their runs: one of each, or all where `over` says so. What is
- * given is the median over the rounds. `show` is how to write it. `limited` says for the document what limits it while
- * it is not met.
+ * `rows` are the rows that a target needs. `of` computes its value from one run of each, and the median over the rounds
+ * is reported. `show` formats the value. `limited` is the document's text on what limits a target that is not met.
  */
 export const targets = [
   atLeast(
@@ -59,9 +59,9 @@ export const targets = [
     0.7,
     'FdStream, 4 KiB and a descriptor, against C',
     speed('stream-4k', 'c-4k'),
-    "The socket's buffer holds some 26 of these, and tells the sender that there is room again when three quarters are " +
-      'read. So each side waits for the other about half of the time, as the CPU times show, and a wait costs a turn of ' +
-      "Node's event loop. Looking first also copies the bytes twice.",
+    "The socket's buffer holds about 26 of these messages. The kernel tells the sender that there is room again when " +
+      'three quarters are read. So each side waits for the other about half of the time, as the CPU times show, and a ' +
+      "wait takes a turn of Node's event loop. Peeking first also copies the bytes twice.",
   ),
   atMost(
     1.4,
@@ -95,8 +95,8 @@ export const targets = [
     1.25,
     "sender's CPU of each, 1,000,000 queued against 1,000",
     ratio('queue-1000000', 'queue-1000', ({ sendCpu }) => sendCpu),
-    'An entry that still waits when V8 collects its young generation is copied, twice at most. A thousand are gone before ' +
-      'that. From ten thousand on, all are copied, and the cost grows little: see the plot.',
+    'An entry that still waits when V8 collects its young generation is copied, twice at most. A thousand entries are ' +
+      'sent before that. From ten thousand on, all are copied, and the cost grows little: see the plot.',
   ),
   atMost(1, 'descriptors of each of 10,000 idle passers', {
     rows: ['idle'],
