@@ -5,5 +5,5 @@ const { channel } = FdChannel.spawn(process.execPath, [`${import.meta.dirname}/c
 
 const fd = openSync(import.meta.filename, 'r');
 console.log(`pid ${process.pid} opened parent.js as descriptor ${fd}`);
-await channel.send('parent.js', [fd]); // which also closes it in this process
+await channel.send('parent.js', [fd]); // this also closes it in this process
 await channel.close();
