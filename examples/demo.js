@@ -52,7 +52,7 @@ say(`accepted a connection from port ${connection.remotePort}: ${shown(connectio
 
 await passer.send(log, { keepOpen: true }); // this process goes on writing to it
 const connectionCloses = once(connection, 'close');
-await passer.send(connection); // which also closes it here, and not the connection: that lives on in the child
+await passer.send(connection); // this also closes it here; the connection itself lives on in the child
 say('sent both to the child');
 await connectionCloses;
 say(`closed its descriptor ${connectionFd}: the connection is the child's alone`);
