@@ -19,22 +19,24 @@ import { ChannelSession, type ChannelEvents, type Terms } from './session.js';
 import type { ChannelStats } from './stats.js';
 
 export interface FdChannelOptions<C extends Codec = Codec> {
-  /** How values become bytes; must be the same at both ends. Default `'json'`. */
+  /** How values become bytes. It must be the same at both ends. Default `'json'`. */
   codec?: C | undefined;
-  /** The largest value to receive, in bytes. Default 64 KiB, and 16 MiB for the codec `'bytes'`. */
+  /** The largest value that is received, in bytes. Default 64 KiB, and 16 MiB for the codec `'bytes'`. */
   maxMessageBytes?: number | undefined;
-  /** The most descriptors to receive in one message, and in all messages that nobody has taken yet. Default 1024. */
+  /**
+   * The most descriptors in one received message, and in all received messages together that nobody has taken yet.
+   * Default 1024.
+   */
   maxFds?: number | undefined;
   /**
-   * How many bytes of messages, 8 more for each, may be here that nobody has taken yet; then the peer waits. Default
-   * 65536.
+   * How many bytes of received messages may wait here for somebody to take them, counting 8 more for each message.
+   * Beyond that the peer must wait. Default 65536.
    */
   highWaterMark?: number | undefined;
-  /** How long to wait for the peer's first word, in milliseconds. Default 10000. */
+  /** How long to wait for the peer's hello, in milliseconds. Default 10000. */
   helloTimeout?: number | undefined;
   /**
-   * Called once when the channel shuts down by itself: with the error, or with `undefined` when the peer ended in
-   * order.
+   * Called once when the channel shuts down by itself: with the error, or with `undefined` if the peer ended in order.
    */
   onError?: OnError | undefined;
 }
@@ -50,16 +52,18 @@ const OPTIONS: Names<FdChannelOptions> = {
 const CONNECT: Names<FdChannelOptions & ConnectOptions> = { ...OPTIONS, ...CONNECT_OPTIONS };
 
 export interface FdChannelSpawnOptions<C extends Codec = Codec> extends SpawnOptions {
-  /** Of the channel here. */
+  /** Options of this process's channel. */
   channel?: FdChannelOptions<C> | undefined;
 }
 
 export interface ChannelSendOptions extends Abortable {
-  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  /**
+   * Whether the descriptors stay open here, and stay the caller's. Default false: they are closed when they are sent.
+   */
   keepOpen?: boolean | undefined;
   /**
-   * Resolve only when the application at the other end has taken the message. `signal` does not end that wait:
-   * `destroy()` does, or the end of the peer.
+   * Whether the send resolves only when the application at the other end has taken the message. `signal` does not end
+   * that wait; `destroy()` and the end of the peer do. Default false.
    */
   confirm?: boolean | undefined;
 }
@@ -67,36 +71,39 @@ export interface ChannelSendOptions extends Abortable {
 const SEND: Names<ChannelSendOptions> = { ...ABORTABLE, keepOpen: true, confirm: true };
 
 export interface RequestOptions extends Abortable {
-  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed when the reply comes. */
+  /**
+   * Whether the descriptors stay open here, and stay the caller's. Default false: they are closed when the reply comes.
+   */
   keepOpen?: boolean | undefined;
-  /** How long to wait for the reply, in milliseconds. Default: as long as the peer lives. */
+  /** How long to wait for the reply, in milliseconds. Default: until it comes or the peer ends. */
   timeout?: number | undefined;
 }
 
 const REQUEST: Names<RequestOptions> = { ...ABORTABLE, keepOpen: true, timeout: true };
 
 const MAX_UINT32 = 0xffff_ffff;
-/** The longest that a timer waits. */
+/** The longest delay of a timer, in milliseconds. */
 const MAX_DELAY = 0x7fff_ffff;
 
 /**
- * Messages with descriptors beside them, in order, both ways, over an AF_UNIX stream or seqpacket socket.
+ * Sends and receives messages with descriptors beside them, in order and in both directions, over an AF_UNIX stream or
+ * seqpacket socket.
  *
- * Both ends say hello first, so that a program that speaks something else is found out. Each then receives by itself as
- * much as the other's limits allow, so that two that only send never wait for each other for ever; what nobody has
- * taken waits here, and beyond `highWaterMark` bytes or `maxFds` descriptors with the sender.
+ * Both ends begin with a hello, so that a program with another protocol is recognized. Each end then receives by
+ * itself, so that two ends that only send never wait for each other for ever. Messages that nobody has taken wait here.
+ * If they have more than `highWaterMark` bytes or `maxFds` descriptors, further ones wait at the sender.
  *
- * The event loop lives on while something is waited for: a send, a confirmation, a reply, a receive.
+ * The event loop stays alive while something is waited for: a send, a confirmation, a reply or a receive.
  *
- * `Send` and `Receive` are the types of values. Where none is named, those of the codec `C`.
+ * `Send` and `Receive` are the types of values. If none is given, they are those of the codec `C`.
  */
 export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> extends EventEmitter<ChannelEvents> {
   readonly #session: ChannelSession<unknown>;
   #warnedOfLate = false;
 
   /**
-   * Takes over one end of a connected AF_UNIX stream or seqpacket socket. Throws, taking nothing over, as `FdPasser`
-   * does, and `ERR_INVALID_ARG_VALUE` for a datagram socket.
+   * Takes over one end of a connected AF_UNIX stream or seqpacket socket. Throws what the constructor of `FdPasser`
+   * throws, and `ERR_INVALID_ARG_VALUE` for a datagram socket. The socket is then still the caller's.
    */
   constructor(fh: FdLike, options: FdChannelOptions<C> = {}) {
     super();
@@ -109,7 +116,10 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
     );
   }
 
-  /** Connects to a listening socket, as `connect` does, which see for its options and errors. */
+  /**
+   * Connects to a listening socket. It has the options of `connect` too, and rejects with the errors of `connect` and
+   * of the constructor.
+   */
   static async connect<Send = unknown, Receive = Send, C extends Codec = Codec>(
     path: string,
     options: FdChannelOptions<C> & ConnectOptions = {},
@@ -119,9 +129,9 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Starts a child process that has the other end: it calls `FdChannel.inherit()`. `child_process.spawn` starts it, or
-   * `fork`, and an `'error'` of `child` tells that it could not. Throws as they do, and `EMFILE` for want of
-   * descriptors.
+   * Starts a child process that has the other end, and calls `FdChannel.inherit()`. The child is started by
+   * `child_process.spawn`, or `fork`; if it could not be started, `child` emits `'error'`. Throws what these functions
+   * throw, and `EMFILE` if there is no free descriptor.
    */
   static spawn<Send = unknown, Receive = Send, C extends Codec = Codec>(
     command: string | URL,
@@ -134,9 +144,9 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * In a child process: the channel over the socket that its parent gave. It is the one that `spawn` of this library
-   * says in the environment (`FDPASSER_FD`, which is taken out then), or the place `fd` in the parent's `stdio`: by
-   * default 3.
+   * To be called in a child process. Makes a channel of the socket that the parent gave. `fd` is the socket's place in
+   * the parent's `stdio`. Without it, that is the number in `FDPASSER_FD`, which `spawn` of this library sets and which
+   * is then deleted from the environment, or else 3. Throws what the constructor throws.
    */
   static inherit<Send = unknown, Receive = Send, C extends Codec = Codec>(
     fd?: number,
@@ -146,13 +156,13 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Sends a value and descriptors. Takes the descriptors over: they are closed here once the kernel has the message, or
-   * with `confirm` once the application there has taken it; unless `keepOpen`.
+   * Sends a value and descriptors, and takes the descriptors over. Unless `keepOpen`, they are closed here when the
+   * kernel has the message, or, with `confirm`, when the application at the other end has taken it.
    *
    * Resolves at that moment. Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (only before the message began to be
    * sent), `ERR_FDPASSER_TOO_LARGE` for the peer's limits, or the system's error. The descriptors are then still the
-   * caller's. With `confirm`, a rejection means that the peer went without saying that it took the message; once that
-   * is under way only `destroy()`, or the end of the peer, ends the wait.
+   * caller's. With `confirm`, a rejection means that the peer ended without saying that it took the message. When the
+   * message has begun to be sent, only `destroy()` or the end of the peer ends the wait for that.
    */
   send(value: Sent<Send, C>, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
     return abortable(options, (resolve, reject) => {
@@ -168,13 +178,13 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Sends a value and descriptors, and resolves with the reply, whose descriptors are the caller's to close. Takes
-   * those given over: they stay open here until then, and are closed when it resolves, unless `keepOpen`.
+   * Sends a value and descriptors, and resolves with the reply, whose descriptors are the caller's to close. Takes over
+   * the descriptors that it sends: they stay open here until it resolves, and are closed then unless `keepOpen`.
    *
-   * Rejects with `ERR_FDPASSER_NO_REPLY` when the peer drops the request, `ERR_FDPASSER_TIMEOUT`, an `AbortError`,
-   * `ERR_FDPASSER_NO_REQUESTS` when the peer knows none, `ERR_FDPASSER_UNREADABLE` for a reply that the codec cannot
-   * read, and as `send` with `confirm`. The descriptors are then still the caller's; the peer may have its copies. A
-   * reply that comes later is dropped, its descriptors closed.
+   * Rejects with `ERR_FDPASSER_NO_REPLY` if the peer drops the request, `ERR_FDPASSER_TIMEOUT`, an `AbortError`,
+   * `ERR_FDPASSER_NO_REQUESTS` if the peer does not know requests, `ERR_FDPASSER_UNREADABLE` if the codec cannot read
+   * the reply, and with the errors of `send` with `confirm`. The descriptors are then still the caller's, but the peer
+   * may have copies. A reply that comes later is dropped, and its descriptors are closed.
    */
   request(
     value: Sent<Send, C>,
@@ -204,29 +214,34 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
     });
   }
 
-  /** A signal cannot take this one back any more; whoever aborts and then destroys needs no word of it. */
+  /**
+   * Warns that an aborted signal cannot take a message back any more. Not if the sender was settled meanwhile, because
+   * a program that aborts and then destroys the channel needs no warning.
+   */
   #tooLate({ confirm, state }: Departing): void {
     if (this.#warnedOfLate || !confirm || state === 'queued' || state === 'settled') return;
     this.#warnedOfLate = true;
     process.emitWarning(
-      'The signal of a send with confirm was aborted when the message had departed, which cannot be taken back: the send ' +
-        'waits until the peer takes the message. destroy() the channel, or end the peer, to wait no longer',
+      'The signal of a send with confirm was aborted after its message had departed. That cannot be taken back: the send ' +
+        'waits until the peer takes the message. To end the wait, destroy() the channel or end the peer',
       'FdPasserWarning',
     );
   }
 
   /**
-   * The next message; its descriptors are the caller's to close. The peer's `confirm` resolves with this.
+   * Resolves with the next message, whose descriptors are the caller's to close. This also makes the `confirm` of the
+   * peer's send resolve.
    *
-   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (no message is lost by it), or the error that broke the
-   * channel.
+   * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (this loses no message), or the error that broke the channel.
    */
   async receive(options: Abortable = {}): Promise<Message<Received<Receive, C>, Sent<Send, C>>> {
     const { message } = await this.#session.receive(options);
     return message as Message<Received<Receive, C>, Sent<Send, C>>;
   }
 
-  /** Messages as they come, until the peer ends or the channel is closed. Throws the error that breaks it. */
+  /**
+   * The messages as they come, until the peer ends or the channel is closed. Throws the error that breaks the channel.
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message<Received<Receive, C>, Sent<Send, C>>> {
     return iterate(
       (signal) => this.receive({ signal }),
@@ -236,15 +251,16 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Sends what is queued and waits for what is to be confirmed, then closes. Nothing more is received: whoever waits
-   * for that is refused at once, and messages that nobody took are dropped, their descriptors closed.
+   * Sends what is queued, waits for confirmations and replies, and then closes. Nothing more is received: calls that
+   * wait for that are refused at once. Messages that nobody took are dropped, and their descriptors are closed.
    */
   close(): Promise<void> {
     return this.#session.close();
   }
 
   /**
-   * Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, their descriptors the caller's again.
+   * Closes at once. Sends that wait reject with `error` or `ERR_FDPASSER_CLOSED`, and their descriptors are the
+   * caller's again.
    */
   destroy(error?: Error): void {
     this.#session.destroy(error);

@@ -4,26 +4,26 @@ import { builtin } from '../common/lazy-modules.js';
 
 /**
  * How values become bytes. `'json'`: whatever `JSON.stringify` takes, and `undefined`. `'bytes'`: a Buffer or
- * Uint8Array, as it is. `'structured'`: whatever `v8.serialize` takes, for peers that are Node and trusted.
+ * Uint8Array, unchanged. `'structured'`: whatever `v8.serialize` takes; only for a peer that runs Node and is trusted.
  */
 export type Codec = 'json' | 'bytes' | 'structured';
 
-/** A type that was named, or else what a channel has by its codec: `Bytes` where that is `'bytes'`. */
+/** The type `T` if one was given. Otherwise, for the codec `'bytes'`, the type `Bytes`. */
 type Carried<T, C extends Codec, Bytes> = [C] extends ['bytes'] ? (unknown extends T ? Bytes : T) : T;
 
-/** What a channel of this codec sends, and receives, where no other types are named. */
+/** What a channel with this codec sends and receives if no other types are given. */
 export type Sent<T, C extends Codec> = Carried<T, C, Uint8Array>;
 export type Received<T, C extends Codec> = Carried<T, C, Buffer>;
 
 interface Coder {
   readonly name: Codec;
-  /** What a hello says of it. */
+  /** Its number in a hello. */
   readonly id: number;
-  /** The longest value to receive unless told otherwise: what it takes to decode one stops the event loop. */
+  /** The default of the longest value to receive, in bytes. Decoding a long value blocks the event loop. */
   readonly mostBytes: number;
   encode(value: unknown): Buffer;
   /**
-   * With `own`, nobody else has the bytes; otherwise they may be overwritten later. Throws when they are not what
+   * With `own`, nobody else has the bytes. Otherwise they may be overwritten later. Throws if the bytes are not what
    * `encode` makes.
    */
   decode(bytes: Buffer, own: boolean): unknown;
@@ -44,7 +44,8 @@ const coders: Readonly<Record<Codec, Coder>> = {
     encode(value) {
       if (value === undefined) return Buffer.alloc(0);
       const text = JSON.stringify(value) as string | undefined;
-      if (text === undefined) throw invalidType('value', "something that JSON has (the codec is 'json')", value);
+      if (text === undefined)
+        throw invalidType('value', "something that JSON can express (the codec is 'json')", value);
       return Buffer.from(text);
     },
     decode: (bytes) => (bytes.length === 0 ? undefined : JSON.parse(bytes.toString())),
@@ -54,7 +55,8 @@ const coders: Readonly<Record<Codec, Coder>> = {
     id: 2,
     mostBytes: 64 << 10,
     encode: (value) => builtin.v8.serialize(value),
-    // Buffers and typed arrays in the value become views of what is deserialized, so that must be the value's own.
+    // Buffers and typed arrays in the value become views of the memory that is deserialized, so the value needs memory
+    // of its own.
     decode: (bytes, own) => builtin.v8.deserialize(own ? bytes : new Uint8Array(bytes)),
   },
 };
@@ -64,7 +66,7 @@ export function coderOf(codec: Codec): Coder {
   return coders[codec];
 }
 
-/** The name of what a hello said, for messages. */
+/** The name of a codec for messages, by its number in a hello. */
 export function codecName(id: number): string {
   return Object.values(coders).find((coder) => coder.id === id)?.name ?? `number ${id}`;
 }

@@ -22,7 +22,7 @@ import {
 } from './frames.js';
 import type { Message } from './message.js';
 
-/** A reply has its request's number from the start; a request gets one when it departs. */
+/** What is sent. A reply has the number of its request from the start. A request gets its number when it departs. */
 type Kind = 'message' | 'request' | 'reply';
 
 const FLAG: Readonly<Record<Kind, number>> = { message: 0, request: REQUEST, reply: REPLY };
@@ -30,32 +30,32 @@ const FLAG: Readonly<Record<Kind, number>> = { message: 0, request: REQUEST, rep
 export interface Order {
   kind: Kind;
   number?: number;
-  /** Whether its sender waits for word that it was taken. */
+  /** Whether its sender waits to be told that it was taken. */
   confirm?: boolean;
-  /** Its descriptors were its sender's until now; with a request, the reply is told. */
+  /** Called when it has succeeded and has let go of its descriptors. A request is given its reply. */
   resolve: (reply?: Message) => void;
   reject: (error: Error) => void;
 }
 
-/** A message on its way out. Its value is encoded once, when it comes here. */
+/** A message on its way out. Its value is encoded once, when this is made. */
 export class Departing extends Queued {
   /**
-   * `'aboard'`: part of a shipment. `'abandoned'`: the same, but its sender waits no more. `'sent'`: the kernel has it
-   * whole. `'settled'`: its sender was told what became of it.
+   * `'aboard'`: it is part of a shipment. `'abandoned'`: the same, but its sender no longer waits. `'sent'`: the kernel
+   * has all of it. `'settled'`: its sender was told the result.
    */
   state: 'queued' | 'aboard' | 'abandoned' | 'sent' | 'settled' = 'queued';
-  /** How many its channel had queued before. */
+  /** How many messages its channel had queued before it. */
   order = 0;
   readonly kind: Kind;
-  /** Of the request that it is, or replies to. */
+  /** The number of the request that it is, or that it replies to. */
   number: number | undefined;
   fds: readonly Outgoing[];
   readonly confirm: boolean;
-  /** Why its sender waits no more, where it could not be given back yet. */
+  /** Why its sender no longer waits, if it could not be given back at that time. */
   overdue: Error | undefined;
-  /** What it counts against the peer's window, as it was last looked at. */
+  /** What it counts against the peer's window in bytes, as of the last call of `refusal`. */
   size = 0;
-  /** Its bytes are the caller's again when it was sent. */
+  /** The bytes may be the caller's memory, which the caller may use again when they are sent. */
   readonly #value: Buffer;
   readonly #valueLength: number;
   #unread: readonly Unread[] = NONE;
@@ -74,12 +74,14 @@ export class Departing extends Queued {
     this.#reject = reject;
   }
 
-  /** Whether it can depart now; if not, `waiter` is told when that may have changed. */
+  /** Whether it can depart now. If not, `waiter` is called when that may have changed. */
   ready(waiter: Waiter): boolean {
     return this.fds.every((fd) => fd.ready(waiter));
   }
 
-  /** Weighs it as it is now, with what was read from its sockets so far, and says why it must not depart. */
+  /**
+   * Computes its size, with the bytes that were read from its sockets so far. Returns why it must not depart, if so.
+   */
   refusal({ capabilities, maxMessageBytes, maxFds }: Hello): Error | undefined {
     if (this.kind === 'request' && !(capabilities & REQUESTS)) return noRequests();
     if (this.#value.length !== this.#valueLength) return detached();
@@ -95,13 +97,13 @@ export class Departing extends Queued {
     return undefined;
   }
 
-  /** The first of its descriptors that the kernel would refuse, as an error. */
+  /** An error for the first of its descriptors that the kernel would refuse. */
   badDescriptor(): Error | undefined {
     const result = this.fds.map((fd) => addon.check(fd.number)).find((result) => result < 0);
     return result === undefined ? undefined : linkError(result, 'sendmsg');
   }
 
-  /** It departs now, as it was weighed. The frames are views of its bytes. */
+  /** Makes it depart, with the size that `refusal` has computed. Returns its frames, which are views of its bytes. */
   depart(): Frame[] {
     this.state = 'aboard';
     for (const fd of this.fds) fd.depart();
@@ -109,29 +111,29 @@ export class Departing extends Queued {
     return encodeMessage(body, this.fds.length, FLAG[this.kind] | (this.#unread.length > 0 ? UNREAD : 0));
   }
 
-  /** It has arrived, or was answered. */
+  /** Ends it with success: it was sent, was taken, or got its reply. */
   settle(reply?: Message): void {
     this.letGo();
     this.#resolve(reply);
   }
 
-  /** It has not, and its descriptors are its sender's again. */
+  /** Ends it with an error. Its descriptors are its sender's again. */
   giveBack(error: Error): void {
     this.state = 'settled';
     for (const fd of this.fds) fd.unsent();
     this.#reject(error);
   }
 
-  /** Nobody needs its descriptors here any more. */
+  /** Ends the need for its descriptors here. */
   letGo(): void {
     this.state = 'settled';
     for (const fd of this.fds) fd.letGo();
   }
 
   /**
-   * Its sender waits no more, but its shipment cannot go without it: copies of its descriptors travel, and they
-   * themselves are its sender's again. Returns what travels in place of what; `undefined` when no copies can be made,
-   * and nothing has changed then.
+   * Ends the wait of its sender, although its shipment cannot go without it. Copies of its descriptors are sent
+   * instead, and its sender has the originals again. Returns the copies. Returns `undefined`, and changes nothing, if
+   * they cannot be made.
    */
   abandon(error: Error): readonly Outgoing[] | undefined {
     const copies = copiesOf(this.fds);
@@ -154,7 +156,10 @@ function unreadOf(fds: readonly Outgoing[]): readonly Unread[] {
   return found ?? NONE;
 }
 
-/** Copies of all of them, closed once they are sent; or none, for want of numbers, say. */
+/**
+ * Copies all descriptors. The copies are closed when they are sent. Returns `undefined` if not all can be copied,
+ * because no number is free, say.
+ */
 function copiesOf(fds: readonly Outgoing[]): Outgoing[] | undefined {
   const copies: Outgoing[] = [];
   for (const { number } of fds) {

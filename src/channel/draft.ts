@@ -2,14 +2,14 @@ import type { Outgoing } from '../descriptor/outgoing.js';
 import { MAX_FDS } from '../native/addon.js';
 import { Shipment, type Mark } from '../wire/shipment.js';
 
-/** A shipment of frames as it grows. */
+/** A shipment of frames that is being put together. */
 export class Draft {
   readonly #packets: boolean;
   readonly #pieces: Buffer[] = [];
   readonly #marks: Mark[] = [];
   #length = 0;
 
-  /** With `packets`, each frame becomes a message of the kernel's. */
+  /** With `packets`, each frame becomes a message of its own for the kernel. */
   constructor(packets: boolean) {
     this.#packets = packets;
   }
@@ -19,8 +19,8 @@ export class Draft {
   }
 
   /**
-   * Adds a frame, or a hello. On a stream, its descriptors may travel before it, so that many frames go in one message
-   * of the kernel's.
+   * Adds a frame, or a hello. On a stream, its descriptors may be sent with an earlier byte, so that many frames fit in
+   * one message of the kernel.
    */
   add(pieces: readonly Buffer[], fds: readonly Outgoing[]): void {
     const last = this.#marks.at(-1);
@@ -33,7 +33,7 @@ export class Draft {
     }
   }
 
-  /** The only copy that is made of what was encoded. */
+  /** Makes the shipment. This is the only copy of what was encoded. */
   seal(): Shipment {
     return new Shipment(Buffer.concat(this.#pieces, this.#length), this.#marks);
   }

@@ -21,14 +21,17 @@ import {
   type Unread,
 } from './frames.js';
 
-/** The value of a message as bytes, its descriptors, and what was read from which of them before it was handed over. */
+/**
+ * The body of a message: its value as bytes, how many descriptors it has, and the bytes that were read from these
+ * before they were sent.
+ */
 export interface Body {
   value: Buffer;
   /** Whether it came in several parts, and so was put together in memory of its own. */
   own: boolean;
   fds: number;
   unread: Unread[];
-  /** What it counts against the window. */
+  /** What it counts against the window, in bytes. */
   size: number;
 }
 
@@ -41,13 +44,13 @@ export type Incoming =
   | { type: 'closing' }
   | { type: 'confirm' };
 
-/** The peer broke the protocol, or speaks another. */
+/** The peer has broken the protocol, or uses another one. */
 export class FramingError extends Error {}
 
 const EMPTY = Buffer.alloc(0);
 const ASKING = REQUEST | REPLY;
 const FLAGS = MORE | UNREAD | ASKING;
-/** Frames that are no part of a message. */
+/** The names of the frames that are no part of a message. */
 const WORDS: Readonly<Record<number, string>> = {
   [TAKEN]: 'TAKEN',
   [DECLINED]: 'DECLINED',
@@ -55,7 +58,10 @@ const WORDS: Readonly<Record<number, string>> = {
   [CONFIRM]: 'CONFIRM',
 };
 
-/** Bytes that come bit by bit: appended by doubling, so that many short bits cost no more than a few long ones. */
+/**
+ * Bytes that come in pieces. Its memory doubles when it is full, so many short pieces cost no more than a few long
+ * ones.
+ */
 class Pile {
   #room: Buffer = EMPTY;
   #length = 0;
@@ -79,50 +85,50 @@ class Pile {
     this.#length = length;
   }
 
-  /** What `bytes` returned before stays as it is. */
+  /** What `bytes` has returned before does not change. */
   clear(): void {
     this.#room = EMPTY;
     this.#length = 0;
   }
 }
 
-/** Puts frames together from bytes cut anywhere. It keeps at most about twice one frame and the largest body. */
+/** Puts frames together from bytes that may be cut anywhere. It keeps at most about two frames and the largest body. */
 export class FrameReader {
   readonly #limits: { maxMessageBytes: number; maxFds: number };
   #greeted = false;
-  /** The beginning of a frame that is not whole yet. */
+  /** The beginning of a frame that is not complete yet. */
   readonly #rest = new Pile();
-  /** The body of a message that is not whole yet. */
+  /** The body of a message that is not complete yet. */
   readonly #body = new Pile();
   #midMessage = false;
   #fds = 0;
-  /** Of the last part that came. */
+  /** The flags of the last part that came. */
   #flags = 0;
 
   constructor(limits: { maxMessageBytes: number; maxFds: number }) {
     this.#limits = limits;
   }
 
-  /** Whether the bytes so far end in the middle of something. */
+  /** Whether the bytes so far end in the middle of a frame or message. */
   get unfinished(): boolean {
     return this.#rest.length > 0 || this.#midMessage;
   }
 
-  /** How many bytes the frame lacks that has begun to come. */
+  /** How many bytes are missing from the frame that has begun to come. */
   get missing(): number {
     const rest = this.#rest.bytes;
     return rest.length < HEADER_BYTES ? 0 : HEADER_BYTES + rest.readUInt32LE(4) - rest.length;
   }
 
-  /** The bytes and descriptors, as they count against the window, of the message that is not whole yet. */
+  /** The size and descriptors of the message that is not complete yet, as they count against the window. */
   get pending(): { size: number; fds: number; isReply: boolean } {
     const size = this.#midMessage ? windowSize(this.#body.length) : 0;
     return { size, fds: this.#fds, isReply: (this.#flags & REPLY) !== 0 };
   }
 
   /**
-   * Takes bytes in and returns what is whole now. Keeps no reference to them, but what it returns may be a view of
-   * them. Throws a `FramingError` at the first thing wrong; `found` then has what was whole before it.
+   * Takes bytes, and returns what is complete now. Keeps no reference to the bytes, but what it returns may be a view
+   * of them. Throws a `FramingError` at the first mistake. Then `found` has what was complete before it.
    */
   push(bytes: Buffer, found: Incoming[] = []): Incoming[] {
     const continued = this.#rest.length > 0;
@@ -134,7 +140,7 @@ export class FrameReader {
       if (used === 0) break;
       at += used;
     }
-    // Bytes that complete nothing stay where they are.
+    // If the bytes completed nothing, they stay where they are.
     if (at > 0 || !continued) {
       this.#rest.clear();
       if (at < all.length) this.#rest.append(all.subarray(at));
@@ -147,7 +153,7 @@ export class FrameReader {
     if (!bytes.subarray(0, seen).equals(MAGIC.subarray(0, seen)))
       throw new FramingError(`it began with ${JSON.stringify(bytes.toString('latin1', 0, 16))} instead of "FDP1"`);
     if (bytes.length > 4 && bytes[4] !== VERSION)
-      throw new FramingError(`it speaks version ${bytes[4]} of FDP1, and this side version ${VERSION}`);
+      throw new FramingError(`it speaks version ${bytes[4]} of FDP1, and this side speaks version ${VERSION}`);
     if (bytes.length < HELLO_BYTES) return 0;
     const hello = {
       codec: bytes.readUInt8(5),

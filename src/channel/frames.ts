@@ -1,5 +1,6 @@
 /**
- * FDP1, the wire of FdChannel, as bytes: pure, and knowing no socket. `docs/protocol.md` describes it byte by byte.
+ * Encodes FDP1, the protocol of FdChannel. Nothing here uses a socket. `docs/protocol.md` describes the protocol byte
+ * by byte.
  *
  * All numbers are little-endian.
  */
@@ -8,12 +9,12 @@ export const MAGIC = Buffer.from('FDP1');
 export const VERSION = 1;
 export const HELLO_BYTES = 20;
 export const HEADER_BYTES = 8;
-/** The most payload bytes, and the most descriptors, of one frame. */
+/** The most bytes of payload, and the most descriptors, in one frame. */
 export const FRAME_BYTES = 65_536;
 export const FRAME_FDS = 253;
-/** The most unread bytes of all sockets of one message: a receiver takes them beside the value. */
+/** The most unread bytes of all sockets in one message. A receiver accepts them beyond the limit for the value. */
 export const UNREAD_BYTES = 1 << 20;
-/** Of the number of a request, or of messages taken. */
+/** The size of a request's number, and of a number of messages taken. */
 export const NUMBER_BYTES = 4;
 
 export const PART = 1;
@@ -23,42 +24,51 @@ export const CLOSING = 4;
 export const CONFIRM = 5;
 
 /**
- * Flags of a part: more parts of this message follow; its body has the unread bytes of its sockets; it asks for a
- * reply, or is one, and its body begins with the number of the request.
+ * Flags of a part. MORE: more parts of this message follow. UNREAD: the body has the unread bytes of its sockets.
+ * REQUEST: it asks for a reply. REPLY: it is a reply. With either of these two, the body begins with the number of the
+ * request.
  */
 export const MORE = 1;
 export const UNREAD = 2;
 export const REQUEST = 4;
 export const REPLY = 8;
 
-/** What a hello says that its sender understands beside version 1: requests, replies and DECLINED. */
+/**
+ * Capabilities in a hello: what its sender understands beyond version 1. This one stands for requests, replies and
+ * DECLINED.
+ */
 export const REQUESTS = 1;
-/** And CLOSING. */
+/** The capability for CLOSING. */
 export const CLOSES = 2;
-/** And CONFIRM, which it sends where it waits for a TAKEN: others may come later. */
+/**
+ * The capability for CONFIRM. Its sender sends CONFIRM if it waits for a TAKEN. A TAKEN that it did not ask for may be
+ * sent later.
+ */
 export const CONFIRMS = 4;
 
-/** What each side says first. */
+/** The hello, which each side sends first. */
 export interface Hello {
   codec: number;
   capabilities: number;
   /**
-   * What this side receives: bytes of the value and descriptors of one message, and bytes of messages that nobody has
-   * taken yet.
+   * What this side accepts: the bytes of a value, the descriptors of one message, and the bytes of all messages that
+   * nobody has taken yet.
    */
   maxMessageBytes: number;
   maxFds: number;
   window: number;
 }
 
-/** What was read from a descriptor of a message, given by its place there, before it was handed over. */
+/**
+ * The bytes that were read from a descriptor before it was sent. `index` is the place of the descriptor in its message.
+ */
 export interface Unread {
   index: number;
   bytes: Buffer;
 }
 
 /**
- * One frame as it goes on the wire, in pieces that are one after the other, and how many descriptors go with its first
+ * One frame as it is sent: its bytes in several pieces, one after the other, and how many descriptors go with its first
  * byte.
  */
 export interface Frame {
@@ -78,22 +88,22 @@ export function encodeHello({ codec, capabilities, maxMessageBytes, maxFds, wind
   return bytes;
 }
 
-/** Says how many messages the application has taken since the beginning, modulo 2^32. */
+/** Tells how many messages the application has taken since the beginning, modulo 2^32. */
 export function encodeTaken(count: number): Buffer {
   return encodeNumber(TAKEN, count);
 }
 
-/** Says that the request of this number gets no reply. */
+/** Tells that the request with this number gets no reply. */
 export function encodeDeclined(request: number): Buffer {
   return encodeNumber(DECLINED, request);
 }
 
-/** Says that the application takes no message any more. */
+/** Tells that the application will take no more messages. */
 export function encodeClosing(): Buffer {
   return encodeHeader(CLOSING, 0, 0, 0);
 }
 
-/** Asks to hear at once when the messages before it are taken. */
+/** Asks to be told at once when the messages before it are taken. */
 export function encodeConfirm(): Buffer {
   return encodeHeader(CONFIRM, 0, 0, 0);
 }
@@ -107,20 +117,21 @@ function encodeNumber(type: number, number: number): Buffer {
 }
 
 /**
- * What a message counts against the window: its body, and a header, so that messages without a body are not endless.
+ * What a message counts against the window, in bytes: its body and a header. The header is counted so that the number
+ * of messages without a body is limited too.
  */
 export function windowSize(body: number): number {
   return HEADER_BYTES + body;
 }
 
-/** What stands before the value in the body of a message. */
+/** What comes before the value in the body of a message. */
 export interface Preface {
-  /** Of the request that it is, or replies to. */
+  /** The number of the request that it is, or that it replies to. */
   number?: number | undefined;
   unread: readonly Unread[];
 }
 
-/** The whole body of a message, in pieces: what goes into its parts. */
+/** The whole body of a message in pieces, which will be divided into parts. */
 export function encodeBody(value: Buffer, { number, unread }: Preface): Buffer[] {
   const body = [value];
   if (unread.length > 0) body.unshift(encodeUnread(unread), ...unread.map(({ bytes }) => bytes));
@@ -142,7 +153,7 @@ function encodeUnread(unread: readonly Unread[]): Buffer {
   return head;
 }
 
-/** How long `encodeBody` makes it. */
+/** The length of what `encodeBody` returns, in bytes. */
 export function bodyLength(value: number, hasNumber: boolean, unread: readonly Unread[]): number {
   const beside = unread.length === 0 ? 0 : 4 + 8 * unread.length + unreadLength(unread);
   return (hasNumber ? NUMBER_BYTES : 0) + beside + value;
@@ -152,7 +163,7 @@ export function unreadLength(unread: readonly Unread[]): number {
   return unread.reduce((length, { bytes }) => length + bytes.length, 0);
 }
 
-/** Cuts a message into frames. Their payloads are views of the body's pieces. */
+/** Divides a message into frames, whose payloads are views of the body's pieces. */
 export function encodeMessage(body: readonly Buffer[], fds: number, flags: number): Frame[] {
   const length = body.reduce((sum, piece) => sum + piece.length, 0);
   const frames: Frame[] = [];
@@ -179,7 +190,7 @@ function encodeHeader(type: number, flags: number, fds: number, length: number):
   return header;
 }
 
-/** Views of the bytes from `begin` up to `end`. */
+/** Views of the bytes from `begin` up to, but not including, `end`. */
 function between(pieces: readonly Buffer[], begin: number, end: number): Buffer[] {
   const found: Buffer[] = [];
   let at = 0;

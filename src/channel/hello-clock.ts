@@ -1,6 +1,6 @@
 /**
- * How long the peer may take to say its first word. It stands still while what the peer sent finds no room here: that
- * may be the word. What comes then may be something else, and so it goes on.
+ * Limits how long the peer may take to send its hello. The clock stands still while what the peer sent finds no free
+ * slot here, because that may be the hello. After that it goes on, because it may be something else.
  */
 export class HelloClock {
   readonly #look: () => void;
@@ -9,7 +9,10 @@ export class HelloClock {
   #began = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `look` receives what is there, which may stop the clock. If it does not, `late` is called. */
+  /**
+   * When the time is over, `look` is called, which receives what is there and may stop the clock. If it does not,
+   * `late` is called.
+   */
   constructor(milliseconds: number, look: () => void, late: () => void) {
     this.#left = milliseconds;
     this.#look = look;
@@ -30,13 +33,16 @@ export class HelloClock {
     this.#left = Math.max(1, this.#left - (Date.now() - this.#began));
   }
 
-  /** It was said, or nobody waits for it any more. */
+  /** To be called when the hello has come, or nobody waits for it any more. */
   stop(): void {
     this.standStill();
     this.#left = Infinity;
   }
 
-  /** A busy event loop comes to its timers before it receives what has long been there. */
+  /**
+   * Looks before it says that the hello is late: a busy event loop calls timers before it receives what has been there
+   * for long.
+   */
   #ring(): void {
     this.#look();
     if (this.#timer !== undefined) this.#late();

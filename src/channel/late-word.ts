@@ -1,18 +1,24 @@
-/** Whoever has something to tell that nobody waits for. */
+/** What has something to tell its peer that nobody waits for. */
 export interface Teller {
-  /** Tells it soon, unless it has told by then. */
+  /** Tells it soon, unless that was done in the meantime. */
   tell(): void;
-  /** Tells it before it returns, where that can be. */
+  /** Tells it before it returns, if that is possible. */
   tellNow(): void;
 }
 
-/** How long a peer hears nothing at most, in milliseconds. Only a process that is killed within it has not told. */
+/**
+ * Milliseconds after which a peer is told at the latest. Only a process that is killed within that time does not tell
+ * it.
+ */
 const LATEST = 200;
 
 let tellers: Teller[] = [];
 let listens = false;
 
-/** Has it tell in a while, or when the process exits. One timer does for all of a thread, and keeps nothing alive. */
+/**
+ * Makes it tell after a while, or when the process exits. A thread has one timer for all of them, which does not keep
+ * the process alive.
+ */
 export function tellLater(teller: Teller): void {
   if (tellers.push(teller) === 1) setTimeout(tellAll, LATEST).unref();
   if (!listens) process.on('exit', tellAtExit);

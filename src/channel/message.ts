@@ -6,14 +6,14 @@ import { notAsked } from '../errors.js';
 import type { Question, ReplyOptions } from './question.js';
 
 /**
- * A message received, and its descriptors, which are the receiver's to close. `Reply` is what it may be replied with.
+ * A received message with its descriptors, which are the receiver's to close. `Reply` is the type of a reply's value.
  */
 export class Message<T = unknown, Reply = unknown> {
   readonly value: T;
   readonly fds: OwnedFd[];
   readonly #question: Question | undefined;
 
-  /** Only channels have use for a `question`. */
+  /** Only channels pass a `question`. */
   constructor(value: T, fds: OwnedFd[], question?: Question) {
     this.value = value;
     this.fds = fds;
@@ -21,18 +21,18 @@ export class Message<T = unknown, Reply = unknown> {
     if (question !== undefined) forgotten.register(this, question);
   }
 
-  /** Whether it is a request, and has no reply yet. */
+  /** Whether it is a request that has no reply yet. */
   get expectsReply(): boolean {
     return this.#question?.isOpen ?? false;
   }
 
   /**
-   * Replies to a request. Takes the descriptors over: they are closed here once the kernel has the reply, unless
-   * `keepOpen`. Resolves then.
+   * Replies to a request, and takes the descriptors over. Unless `keepOpen`, they are closed here when the kernel has
+   * the reply. Resolves then.
    *
-   * Rejects with `ERR_FDPASSER_NOT_ASKED` when this is no request or has its reply, with `ERR_FDPASSER_CLOSED`,
-   * `ERR_FDPASSER_TOO_LARGE` for the peer's limits, what the codec has against the value, or the system's error. The
-   * descriptors are then still the caller's, and a request can be replied to otherwise.
+   * Rejects with `ERR_FDPASSER_NOT_ASKED` if this is no request or has its reply, `ERR_FDPASSER_CLOSED`,
+   * `ERR_FDPASSER_TOO_LARGE` for the peer's limits, an error of the codec for the value, or the system's error. The
+   * descriptors are then still the caller's, and a request can be given another reply.
    */
   async reply(value: Reply, fds: readonly FdLike[] = [], options: ReplyOptions = {}): Promise<void> {
     if (this.#question === undefined) throw notAsked('asks for none');
@@ -40,8 +40,8 @@ export class Message<T = unknown, Reply = unknown> {
   }
 
   /**
-   * Closes the descriptors that were not taken out, handed on or closed: for `using`. Whoever sent a request that has
-   * no reply yet hears that there is none.
+   * Closes the descriptors that were not taken out, handed on or closed: for `using`. If it is a request without a
+   * reply, its sender is told that there will be none.
    */
   [Symbol.dispose](): void {
     this.#question?.drop();
@@ -50,7 +50,7 @@ export class Message<T = unknown, Reply = unknown> {
       try {
         fd.close();
       } catch (error) {
-        failures.push(error); // the others are closed all the same
+        failures.push(error); // so that the others are closed too
       }
     }
     if (failures.length > 0) throw failures[0];
@@ -63,5 +63,5 @@ export class Message<T = unknown, Reply = unknown> {
   }
 }
 
-/** Of a request that nobody has any more there will be no reply. */
+/** Declines the requests that were garbage-collected without a reply. */
 const forgotten = new FinalizationRegistry<Question>((question) => question.drop());

@@ -2,13 +2,15 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import { notAsked } from '../errors.js';
 
 export interface ReplyOptions {
-  /** Leave the descriptors open here; they stay the caller's. Default false: they are closed. */
+  /**
+   * Whether the descriptors stay open here, and stay the caller's. Default false: they are closed when they are sent.
+   */
   keepOpen?: boolean | undefined;
 }
 
-/** Who sends the answers. */
+/** What sends the answers. */
 export interface Answerer {
-  /** Queues a reply; one of the others is called, once, when it was sent or will not be. Throws when it cannot be. */
+  /** Queues a reply. Later it calls either `sent` or `refused`, once. Throws if there cannot be a reply. */
   reply(
     number: number,
     value: unknown,
@@ -21,8 +23,8 @@ export interface Answerer {
 }
 
 /**
- * A request of the peer's, which is answered once: by a reply, or by word that there is none. A reply that is refused
- * leaves it open; `'last'` is one under way that nobody can follow with another.
+ * A request from the peer, which is answered once: by a reply, or by a decline. If a reply is refused, it is open
+ * again. `'last'`: a reply is being sent, and if that is refused, nobody can give another one.
  */
 export class Question {
   readonly #answerer: Answerer;
@@ -58,7 +60,7 @@ export class Question {
     });
   }
 
-  /** Nobody will reply any more. */
+  /** To be called when nobody can reply any more. */
   drop(): void {
     if (this.#state === 'replying') this.#state = 'last';
     else if (this.#state === 'open') this.#decline();

@@ -10,67 +10,78 @@ import { Message } from './message.js';
 import type { Question } from './question.js';
 import type { Weight } from './taken.js';
 
-/** A message received. */
+/** A received message. */
 export interface Arrived<T> extends Weight {
   message: Message<T>;
-  /** The messages right behind it, if they could not be read: they count as taken when it is. */
+  /** Messages that came right after it and could not be read. They count as taken when it is taken. */
   unreadable: Weight[];
 }
 
-/** Who is told of what came. */
+/** What is told of everything that comes. */
 export interface Listener<T> {
-  /** The peer's first word. */
+  /** The peer's hello has come. */
   greeted(hello: Hello): void;
-  /** The application there has taken so many messages in all. */
+  /** The peer's application has taken this many messages in all. */
   told(count: number): void;
-  /** The application there takes no message any more. */
+  /** The peer's application will take no more messages. */
   closes(): void;
-  /** The peer waits to hear that the first so many messages are taken. */
+  /** The peer waits to be told that the first `count` messages are taken. */
   awaitsTaken(count: number): void;
   arrived(message: Arrived<T>): void;
-  /** One was passed over. It counts as taken at once, or with the message before it. */
+  /** A message could not be read. It counts as taken at once (then `taken` is given), or with the message before it. */
   passedOver(error: FdPasserError, taken: Weight | undefined): void;
-  /** The peer sent a request of this number. */
+  /** The peer has sent a request with this number. */
   requested(number: number): Question;
   /**
-   * The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none.
+   * The request with this number has an answer. Returns the request if somebody still waits for it. Throws if there is
+   * no such request.
    */
   answered(number: number): Departing | undefined;
-  /** A reply, or why it cannot be read. */
+  /** A reply has come, or cannot be read for this reason. */
   replied(request: Departing, reply: Message | Error): void;
-  /** It has no reply. */
+  /** The peer has declined the request. */
   declined(request: Departing): void;
 }
 
-/** What one receive takes, unless a frame needs more: a peer can put very many messages into a few bytes. */
+/**
+ * Bytes that one receive takes, unless a frame needs more. They are few, because a peer can put very many messages into
+ * a few bytes.
+ */
 const SHORT = 8192;
 /**
- * Room for one frame, or what else one receive brings. Whatever lasts is copied, so all channels of a thread share it.
+ * Room for one frame, or for whatever else one receive brings. What must last is copied, so all channels of a thread
+ * share it.
  */
 export const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
 
-/** The receiving half of a channel: puts messages together, and holds the peer to its window. */
+/** The receiving half of a channel. It puts messages together, and checks that the peer keeps to its window. */
 export class Receiver<T> {
   readonly #limits: Hello;
   readonly #coder: Coder;
   readonly #packets: boolean;
   readonly #listener: Listener<T>;
   readonly #reader: FrameReader;
-  /** How many bytes one receive takes. */
+  /** The most bytes of one receive. */
   stride: number;
-  /** Received, and not claimed by a message yet. */
+  /** Descriptors that were received, but belong to no complete message yet. */
   readonly #fds: number[] = [];
-  /** Messages but replies since the beginning, modulo 2^32: those that the peer hears of when they are taken. */
+  /**
+   * How many messages came since the beginning, modulo 2^32, without replies: the ones that the peer is told of when
+   * they are taken.
+   */
   #countable = 0;
-  /** Messages that wait here for someone, on the peer's account. */
+  /**
+   * Messages that wait for somebody to take them, with their bytes and descriptors: they count against the peer's
+   * window.
+   */
   #waiting = 0;
   #waitingBytes = 0;
   #waitingFds = 0;
   #closed = false;
-  /** The last message of those that wait. */
+  /** The last one of the messages that wait. */
   #last: Arrived<T> | undefined;
 
-  /** Messages that came whole, since the beginning. */
+  /** How many complete messages came since the beginning. */
   received = 0;
 
   constructor(limits: Hello, coder: Coder, packets: boolean, listener: Listener<T>) {
@@ -87,14 +98,14 @@ export class Receiver<T> {
     return this.#waiting > 0;
   }
 
-  /** Whether what came so far ends in the middle of something. */
+  /** Whether what came so far ends in the middle of a frame or message. */
   get unfinished(): boolean {
     return this.#reader.unfinished;
   }
 
   /**
-   * The batch and the room hold so many of the kernel's messages. Throws at the first thing wrong, after what was
-   * right.
+   * Reads what the batch and the room hold of so many messages of the kernel. Throws at the first mistake, after
+   * handling what came before it.
    */
   read(messages: number): void {
     for (let i = 0, next = 0; i < messages; i++) {
@@ -164,7 +175,7 @@ export class Receiver<T> {
     this.#listener.arrived(this.#last);
   }
 
-  /** A reply waits for nobody, so it counts against no window. */
+  /** A reply is taken at once, so it does not count against a window. */
   #replied(number: number, body: Body): void {
     this.#checkClaim(body);
     const request = this.#listener.answered(number);
@@ -185,7 +196,10 @@ export class Receiver<T> {
     return this.#fds.splice(0, fds).map(ownReceived);
   }
 
-  /** Its value and descriptors; or, its descriptors closed, why the codec cannot read it. */
+  /**
+   * Returns the value and descriptors. If the codec cannot read the value, closes the descriptors and returns the
+   * error.
+   */
   #read(body: Body): { value: unknown; fds: OwnedFd[] } | FdPasserError {
     const fds = this.#claim(body);
     try {
@@ -198,7 +212,7 @@ export class Receiver<T> {
     }
   }
 
-  /** The frames around it are sound, so it concerns this message alone. */
+  /** Passes over a message that cannot be read. The frames around it are valid, so the others are not affected. */
   #passOver(weight: Weight, error: FdPasserError): void {
     const first = this.#last === undefined;
     if (first) this.#leaves(weight);
@@ -206,7 +220,7 @@ export class Receiver<T> {
     this.#listener.passedOver(error, first ? weight : undefined);
   }
 
-  /** Somebody takes this one, and those that count as taken with it. */
+  /** Notes that somebody has taken this message, and with it those that count as taken with it. */
   taken(arrived: Arrived<T>): void {
     if (this.#last === arrived) this.#last = undefined;
     this.#leaves(arrived);
@@ -219,14 +233,14 @@ export class Receiver<T> {
     this.#waitingFds -= fds;
   }
 
-  /** Of a message, or the part of one that is here. */
+  /** Checks a message, or the part of one that has come, against the window. */
   #checkWindow(size: number, fds: number): void {
     const { window, maxFds } = this.#limits;
     if (this.#waiting > 0 && (this.#waitingBytes + size > window || this.#waitingFds + fds > maxFds))
       throw new FramingError('it sent more than the window allows');
   }
 
-  /** Closes what no message has claimed. What else came in the same receive comes too late. */
+  /** Closes the descriptors that belong to no message. The rest of what came in the same receive is ignored. */
   close(): void {
     this.#closed = true;
     for (const fd of this.#fds.splice(0)) addon.close(fd);

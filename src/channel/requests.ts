@@ -1,19 +1,22 @@
 import { FramingError } from './frame-reader.js';
 import type { Departing } from './departing.js';
 
-/** The requests of this side that have departed and have no answer yet, by the number that each has on the wire. */
+/** The requests from this side that have departed and have no answer yet, by their number on the wire. */
 export class Requests {
   #next = 0;
-  /** `undefined` stands for one that nobody waits for any more. There is none before the first request. */
+  /**
+   * A value of `undefined` stands for a request for whose answer nobody waits any more. The map is made for the first
+   * request.
+   */
   #open: Map<number, Departing | undefined> | undefined;
   #awaited = 0;
 
-  /** For how many somebody waits. */
+  /** How many of them have somebody waiting. */
   get awaited(): number {
     return this.#awaited;
   }
 
-  /** It departs, and gets a number that no other has. */
+  /** Gives a departing request a number that no other one has. */
   depart(request: Departing): void {
     this.#open ??= new Map();
     while (this.#open.has(this.#next)) this.#next = (this.#next + 1) >>> 0;
@@ -23,29 +26,33 @@ export class Requests {
     this.#awaited++;
   }
 
-  /** It did not depart after all. */
+  /** Removes a request that did not depart after all. */
   remove(request: Departing): void {
     if (this.#open!.get(request.number!) !== undefined) this.#awaited--;
     this.#open!.delete(request.number!);
   }
 
-  /** Nobody waits for this one any more, but its number is taken until the answer comes. */
+  /** Notes that nobody waits for this request any more. Its number stays in use until the answer comes. */
   abandon(request: Departing): void {
     this.#open!.set(request.number!, undefined);
     this.#awaited--;
   }
 
-  /** The one with this number is answered; `undefined` when nobody waits for that any more. */
+  /**
+   * Notes that the request with this number has its answer. Returns it, or `undefined` if nobody waits for it any more.
+   */
   answered(number: number): Departing | undefined {
     const request = this.#open?.get(number);
-    // Not before it was sent whole, either.
+    // A request that was not sent completely cannot have an answer either.
     if (request?.state === 'aboard' || !this.#open?.delete(number))
-      throw new FramingError(`it answered a request number ${number}, which it was not sent or has answered already`);
+      throw new FramingError(
+        `it answered request number ${number}, which was never sent to it or has its answer already`,
+      );
     if (request !== undefined) this.#awaited--;
     return request;
   }
 
-  /** Nobody will answer those that were sent whole. */
+  /** Ends the wait for those that were sent completely, because nobody will answer them. */
   drop(error: Error): void {
     for (const request of this.#open?.values() ?? []) {
       if (request?.state !== 'sent') continue;

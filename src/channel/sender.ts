@@ -17,58 +17,65 @@ import {
 import { Requests } from './requests.js';
 import type { Taken } from './taken.js';
 
-/** A shipment, and the messages in it that are not sent whole yet: where each begins and ends. */
+/** A shipment, and those messages in it that are not completely sent. `at` and `end` say where each begins and ends. */
 interface Load {
   shipment: Shipment;
   messages: { departing: Departing; at: number; end: number }[];
 }
 
-/** About how many bytes one shipment has, if no single message has more. */
+/** About how many bytes one shipment has, unless a single message has more. */
 const SHIPMENT_BYTES = 65_536;
 /**
- * So many words that a request has no reply wait, at most, before nothing more is received: a peer may read nothing.
+ * The most declines that wait to be sent while this side still receives. A peer that reads nothing could make more and
+ * more of them wait.
  */
 const MOST_DECLINED = 4096;
 const NONE: number[] = [];
 
-/** The sending half of a channel: what waits, what is under way, and what the peer has not taken yet. */
+/** The sending half of a channel: what waits, what is being sent, and what the peer has not taken yet. */
 export class Sender {
   readonly #packets: boolean;
   readonly #taken: Taken;
-  /** What is said first, until it was. */
+  /** This side's hello, until it was sent. */
   #hello: Hello | undefined;
-  /** What the peer said first. */
+  /** The peer's hello. */
   #peer: Hello | undefined;
-  /** How many were ever queued. */
+  /** How many messages were queued since the beginning. */
   #queued = 0;
   readonly #queue = new Queue<Departing>();
   /**
-   * Replies wait for no window, since who asked takes them at once: two that only ask would else wait for each other.
+   * Replies do not wait for the peer's window, because a requester takes its reply at once. Otherwise two ends that
+   * only send requests could wait for each other.
    */
   readonly #replies = new Queue<Departing>();
-  /** Requests of the peer's that nobody replies to, of which it is to hear. */
+  /** The numbers of the peer's requests that nobody replies to. The peer must still be told. */
   #declined: number[] = NONE;
-  /** `'due'`: the peer is to hear that nothing of its own is taken any more, before what waits for its window. */
+  /**
+   * `'due'`: the peer must be told that this side takes no more messages, before the messages that wait for its window.
+   */
   #closing: 'no' | 'due' | 'told' = 'no';
   #load: Load | undefined;
-  /** So many messages go one by one: a descriptor of one of them made the kernel refuse them all. */
+  /**
+   * How many of the next messages are sent one by one, because the kernel refused a descriptor of one of them and did
+   * not say which.
+   */
   #singly = 0;
-  /** Sent whole or in part, and not taken by the application there yet. */
+  /** Messages that were sent, completely or in part, and that the peer's application has not taken yet. */
   readonly #untaken = new Queue<Departing>();
   #untakenBytes = 0;
   #untakenFds = 0;
   #unconfirmed = 0;
-  /** Whether the first in line waits for the peer's window. */
+  /** Whether the first message in the queue waits for the peer's window. */
   #windowFull = false;
-  /** Whether the peer was asked for word of all that it counts. */
+  /** Whether the peer was asked to confirm everything sent so far. */
   #asked = true;
   readonly #requests = new Requests();
-  /** How many the application there has taken since the beginning. */
+  /** How many messages the peer's application has taken since the beginning. */
   #takenThere = 0;
 
   #sent = 0;
 
-  /** With `packets`, each frame is a message of the kernel's. */
+  /** With `packets`, each frame is a message of its own for the kernel. */
   constructor(hello: Hello, packets: boolean, taken: Taken) {
     this.#hello = hello;
     this.#packets = packets;
@@ -77,37 +84,37 @@ export class Sender {
 
   // ---- what there is
 
-  /** What the peer said first. */
+  /** The peer's hello, if it has come. */
   get peer(): Hello | undefined {
     return this.#peer;
   }
 
-  /** Whether something waits in line. */
+  /** Whether anything waits to be put into a shipment. */
   get waits(): boolean {
     return this.#queue.length > 0 || this.#replies.length > 0 || this.#declined.length > 0;
   }
 
-  /** Whether a peer that reads nothing makes too much wait. One that keeps to the protocol reads, whatever waits. */
+  /** Whether a peer that reads nothing has made too much wait. A peer that keeps to the protocol always reads. */
   get isBehind(): boolean {
     return this.#declined.length >= MOST_DECLINED;
   }
 
-  /** Whether a shipment is under way. */
+  /** Whether a shipment is being sent. */
   get ships(): boolean {
     return this.#load !== undefined;
   }
 
-  /** Whether somebody waits to hear that a message was taken, or for a reply. */
+  /** Whether somebody waits for a confirmation or a reply. */
   get awaitsWord(): boolean {
     return this.#unconfirmed > 0 || this.#requests.awaited > 0;
   }
 
-  /** Whether the end of the peer would lose a message, or leave open whether it was taken. */
+  /** Whether messages would be lost, or it would stay unknown whether they were taken, if the peer ended now. */
   get unsettled(): boolean {
     return this.#queue.length + this.#replies.length + this.#untaken.length + this.#requests.awaited > 0;
   }
 
-  /** Whether a message is not sent whole. */
+  /** Whether any message is not completely sent. */
   get unsent(): boolean {
     return this.#queue.length + this.#replies.length + this.#aboard > 0;
   }
@@ -125,7 +132,7 @@ export class Sender {
     };
   }
 
-  /** How many messages the peer has whole and has not taken. */
+  /** How many complete messages the peer has and has not taken. */
   get #there(): number {
     let there = this.#untaken.length;
     for (const { departing } of this.#load?.messages ?? []) if (departing.kind !== 'reply') there--;
@@ -139,7 +146,7 @@ export class Sender {
     this.#lineOf(departing).push(departing);
   }
 
-  /** Takes it out of the line, unless it has departed. */
+  /** Takes a message out of its queue. Returns false if it has departed. */
   withdraw(departing: Departing): boolean {
     return this.#lineOf(departing).remove(departing);
   }
@@ -148,18 +155,21 @@ export class Sender {
     return kind === 'reply' ? this.#replies : this.#queue;
   }
 
-  /** The peer is to hear that the request of this number gets no reply. */
+  /** Makes the peer be told that the request with this number gets no reply. */
   decline(request: number): void {
     if (this.#declined === NONE) this.#declined = [];
     this.#declined.push(request);
   }
 
-  /** Nothing of the peer's is taken any more. The end of this direction tells that, but what waits comes first. */
+  /**
+   * Makes the peer be told that this side takes no more messages. The end of this direction tells that too, but only
+   * after everything that waits.
+   */
   close(): void {
     if (this.#closing === 'no') this.#closing = 'due';
   }
 
-  /** Nobody waits for the reply to a request that has departed any more. */
+  /** Notes that nobody waits any more for the reply to a request that has departed. */
   abandon(request: Departing, error: Error): void {
     if (request.state === 'sent') request.giveBack(error);
     else {
@@ -174,25 +184,29 @@ export class Sender {
     this.#requests.abandon(request);
   }
 
-  /** The peer has said what it takes. */
+  /** Begins to send messages: the peer's hello tells what it accepts. */
   begin(peer: Hello): void {
     this.#peer = peer;
   }
 
-  /** What the next messages of the kernel's carry. */
+  /** The bytes of the kernel's next messages. */
   get bytes(): Buffer {
     return this.#load!.shipment.rest;
   }
 
   /**
-   * Describes them in the batch, and returns how many they are. `link` is told when what is first in line gets ready.
+   * Describes these messages in the batch. Returns how many there are. `link` is called when the first in a queue
+   * becomes ready.
    */
   fill(link: Link): number {
     this.#load ??= this.#prepare(link);
     return this.#load?.shipment.fill() ?? 0;
   }
 
-  /** The next shipment: hello, then short words, and as many messages as the peer's window and one call hold. */
+  /**
+   * Makes the next shipment: the hello, then short frames, then as many messages as fit in the peer's window and in one
+   * call.
+   */
   #prepare(link: Link): Load | undefined {
     const draft = new Draft(this.#packets);
     if (this.#hello !== undefined) draft.add([encodeHello(this.#hello)], []);
@@ -218,7 +232,7 @@ export class Sender {
     return this.#closing === 'due' && this.#queue.length > 0 && ((this.#peer?.capabilities ?? 0) & CLOSES) !== 0;
   }
 
-  /** Whether somebody here waits to hear that messages were taken of which the peer need not tell at once. */
+  /** Whether the peer must be asked to confirm at once, because somebody here waits for that. */
   #mustAsk(messages: Load['messages']): boolean {
     if (this.#asked || !((this.#peer?.capabilities ?? 0) & CONFIRMS)) return false;
     return this.#windowFull || messages.some(({ departing }) => departing.confirm);
@@ -228,8 +242,8 @@ export class Sender {
     const messages: Load['messages'] = [];
     for (let next = first; next && draft.length < SHIPMENT_BYTES; next = this.#next(link)) {
       this.#lineOf(next).remove(next);
-      // A descriptor that the kernel refuses must find no message half sent. So one whose descriptors take several
-      // calls of the kernel is looked at first, and those of the next do not travel with its last.
+      // If the kernel refuses a descriptor, no message may be half sent by then. So if a message's descriptors need
+      // several calls, they are checked first, and the descriptors of the next message are not sent with its last ones.
       const several = next.fds.length > FRAME_FDS;
       const bad = several ? next.badDescriptor() : undefined;
       if (bad !== undefined) {
@@ -254,7 +268,10 @@ export class Sender {
     return messages;
   }
 
-  /** What was queued first of what may go now: a reply overtakes only what waits for something. */
+  /**
+   * Returns the first message or reply that can be sent now, in the order of queueing. A reply overtakes a message only
+   * if that must wait.
+   */
   #next(link: Link): Departing | undefined {
     if (this.#peer === undefined) return undefined;
     const message = this.#nextMessage(this.#peer, link);
@@ -263,7 +280,9 @@ export class Sender {
     return message.order < reply.order ? message : reply;
   }
 
-  /** The first message in line if it fits into the peer's window. One always does when nothing else is there. */
+  /**
+   * Returns the first message in the queue if it fits into the peer's window. It always does if the peer has no others.
+   */
   #nextMessage(peer: Hello, link: Link): Departing | undefined {
     this.#windowFull = false;
     for (;;) {
@@ -280,7 +299,7 @@ export class Sender {
     }
   }
 
-  /** The first reply that is ready. */
+  /** Returns the first reply that is ready. */
   #nextReply(peer: Hello, link: Link): Departing | undefined {
     let next = this.#replies.first;
     while (next !== undefined) {
@@ -304,7 +323,7 @@ export class Sender {
 
   // ---- what becomes of it
 
-  /** The kernel has so much of the shipment. */
+  /** Notes that the kernel has taken this much of the shipment. */
   sent(messages: number, tail: number): void {
     const { shipment, messages: aboard } = this.#load!;
     shipment.sent(messages, tail);
@@ -321,10 +340,10 @@ export class Sender {
     if (overdue !== undefined) this.abandon(departing, overdue);
   }
 
-  /** The kernel will not have a descriptor; which, it does not say. Returns whether others can go on. */
+  /** The kernel refuses a descriptor, but does not say which one. Returns whether the other messages can be sent. */
   refused(error: Error): boolean {
     const { shipment, messages } = this.#load!;
-    // In the middle of a message, which can be neither finished nor taken back, or in a word to the peer.
+    // This is in the middle of a message, which can be neither finished nor taken back, or in a short frame.
     if (messages[0]?.at !== shipment.offset) return false;
     this.#load = undefined;
     this.#asked = false;
@@ -339,7 +358,7 @@ export class Sender {
     return true;
   }
 
-  /** It will not be sent as part of this shipment. */
+  /** Takes a message out of the accounts, because this shipment will not be sent. */
   #unload(departing: Departing): void {
     this.#untaken.remove(departing);
     this.#account(departing, -1);
@@ -352,13 +371,14 @@ export class Sender {
   }
 
   /**
-   * The request of this number has an answer. Returns it if somebody waits for that still; throws when there is none.
+   * Notes that the request with this number has an answer. Returns the request if somebody still waits for it. Throws
+   * if there is no such request.
    */
   answered(number: number): Departing | undefined {
     return this.#requests.answered(number);
   }
 
-  /** The application there has taken so many messages in all. Throws when that are more than it can have. */
+  /** Notes that the peer's application has taken this many messages in all. Throws if it cannot have so many. */
   confirmed(total: number): void {
     const newly = (total - this.#takenThere) >>> 0;
     const there = this.#there;
@@ -371,7 +391,9 @@ export class Sender {
     }
   }
 
-  /** What was sent whole may still be confirmed, as long as there is something to receive. */
+  /**
+   * Gives back what is not completely sent. What was sent may still be confirmed as long as something can be received.
+   */
   dropUnsent(error: Error): void {
     const aboard = this.#load?.messages ?? [];
     this.#load = undefined;
@@ -385,12 +407,12 @@ export class Sender {
     this.#declined = NONE;
   }
 
-  /** The peer takes nothing more, but replies. */
+  /** Gives back the messages and requests that wait, because the peer takes only replies now. */
   dropQueue(error: Error): void {
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) next.giveBack(error);
   }
 
-  /** Nobody will confirm what was sent whole, or reply to it. */
+  /** Gives back what was sent and waits for a confirmation or a reply, because none will come. */
   dropUnconfirmed(error: Error): void {
     for (let left = this.#there; left > 0; left--) {
       const departing = this.#untaken.shift()!;

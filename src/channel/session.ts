@@ -22,14 +22,15 @@ import { Taken, type Weight } from './taken.js';
 
 export interface ChannelEvents extends SessionEvents {
   /**
-   * A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`) and was passed over, its descriptors closed.
+   * A message of the peer could not be read (`ERR_FDPASSER_UNREADABLE`). It was passed over, and its descriptors were
+   * closed.
    */
   unreadable: [FdPasserError];
 }
 
 const REPLY: Names<ReplyOptions> = { keepOpen: true };
 
-/** What a channel is made with, its options checked. */
+/** The checked options of a channel. */
 export interface Terms {
   coder: Coder;
   hello: Hello;
@@ -37,29 +38,32 @@ export interface Terms {
   onError: OnError | undefined;
 }
 
-/** One channel from hello to end: joins its two halves to the link. */
+/** One channel, from its hello to its end. It joins the two halves to the link. */
 export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T>, Answerer {
   readonly #coder: Coder;
   readonly #taken: Taken;
   readonly #sender: Sender;
   readonly #receiver: Receiver<T>;
   readonly #clock: HelloClock;
-  /** `'closing'`: `close` was called. `'heard'`: and the peer was told that nothing of its own is taken any more. */
+  /**
+   * The state of this side. `'closing'`: `close` was called. `'heard'`: the peer was also told that this side takes no
+   * more messages.
+   */
   #ours: 'open' | 'closing' | 'heard' = 'open';
   /**
-   * `'closing'`: the peer takes nothing more. `'ended'`: it sends nothing more either, but may wait to hear what is
-   * taken. `'gone'`: the socket is.
+   * The state of the peer. `'closing'`: it takes no more messages. `'ended'`: it also sends nothing more, but may wait
+   * to be told what was taken. `'gone'`: the socket is closed.
    */
   #theirs: 'open' | 'closing' | 'ended' | 'gone' = 'open';
-  /** The peer went before all messages were sent, or taken. */
+  /** Whether the peer ended before all messages were sent or taken. */
   #cutShort = false;
-  /** Requests of the peer's that it has no answer to yet. */
+  /** How many requests of the peer have no answer yet. */
   #unanswered = 0;
   #warned = false;
-  /** Whether it tells in a while what was taken. */
+  /** Whether it will tell later what was taken. */
   #tellsLater = false;
 
-  /** Takes the socket over, unless it throws. With `packets`, each frame is a message of the kernel's. */
+  /** Takes the socket over, unless it throws. With `packets`, each frame is a message of its own for the kernel. */
   constructor(emitter: Emitter, socket: Custody, packets: boolean, { coder, hello, helloTimeout, onError }: Terms) {
     super(emitter, onError);
     this.#coder = coder;
@@ -82,13 +86,13 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
 
   // ---- what the channel asks
 
-  /** Throws `ERR_FDPASSER_CLOSED` unless something can still be sent. */
+  /** Throws `ERR_FDPASSER_CLOSED` if nothing more can be sent. */
   override checkSendable(): void {
     super.checkSendable();
     if (this.#theirs !== 'open') throw peerClosed();
   }
 
-  /** The same for requests, of which a peer may know nothing: `ERR_FDPASSER_NO_REQUESTS`. */
+  /** Does the same for requests. Throws `ERR_FDPASSER_NO_REQUESTS` if the peer does not know requests. */
   checkAskable(): void {
     this.checkSendable();
     const { peer } = this.#sender;
@@ -105,7 +109,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     return { ...carried, ...this.#sender.stats, received, waiting, asking, unanswered: this.#unanswered };
   }
 
-  /** Encodes a message and takes its descriptors over. Throws, taking nothing over, where `check` does. */
+  /** Encodes a message and takes its descriptors over. If it throws, or `check` does, the caller still owns them. */
   prepare(value: unknown, fds: readonly FdLike[], keepOpen: boolean, order: Order, check: () => void): Departing {
     checkBoolean('options.keepOpen', keepOpen);
     if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
@@ -120,17 +124,17 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.link!.receive();
   }
 
-  /** Gives it back to its sender, unless it has departed. */
+  /** Gives a message back to its sender. Returns false if it has departed. */
   withdraw(departing: Departing, error: Error): boolean {
     if (!this.#sender.withdraw(departing)) return false;
     departing.giveBack(error);
-    this.link!.send(); // what stood behind it may go
+    this.link!.send(); // what was queued behind it may be sent now
     this.closeIfDone();
     this.link!.receive();
     return true;
   }
 
-  /** Nobody waits for the reply to this request any more. */
+  /** Notes that nobody waits for the reply to this request any more. */
   abandon(request: Departing, error: Error): void {
     if (this.withdraw(request, error) || request.state === 'settled') return;
     this.#sender.abandon(request, error);
@@ -139,8 +143,9 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   /**
-   * Closes when all is done that `close` waits for. Where that is confirmations alone, the peer is told by the end of
-   * this direction that nothing of its own is taken any more, lest two that close wait for each other's confirmations.
+   * Closes when everything that `close` waits for is done. If only confirmations are missing, this direction ends,
+   * which tells the peer that this side takes no more messages. Otherwise two ends that close could wait for each
+   * other's confirmations.
    */
   override closeIfDone(): void {
     super.closeIfDone();
@@ -155,7 +160,10 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     return this.#sender.bytes;
   }
 
-  /** Once the peer's direction has ended, only looking tells that it has gone: so what it may hear yet counts, too. */
+  /**
+   * When the peer's direction has ended, only checks tell that it is gone altogether. So what may still be sent counts
+   * too.
+   */
   unsent(): boolean {
     return this.#sends || (this.#theirs === 'ended' && this.#unanswered > 0);
   }
@@ -168,7 +176,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     const { isBehind } = this.#sender;
     const messages = this.#sender.fill(this.link!);
     if (isBehind) this.link!.receive();
-    if (messages === 0) this.closeIfDone(); // the last in line may have been too large for the peer
+    if (messages === 0) this.closeIfDone(); // the last message in the queue may have been refused as too large
     return messages;
   }
 
@@ -201,7 +209,9 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     return this.#receiver.stride;
   }
 
-  /** It always receives: word of what was taken must never be stuck behind messages that nobody takes. */
+  /**
+   * It always receives, because the peer's word of what was taken must not be stuck behind messages that nobody takes.
+   */
   override wanted(): number {
     return this.#sender.isBehind ? 0 : 1;
   }
@@ -235,7 +245,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.closeIfDone();
   }
 
-  /** What it has may still be confirmed or replied to. */
+  /** The peer may still confirm or answer what it has. */
   closes(): void {
     this.#theirs = 'closing';
     this.#cutShort ||= this.#sender.unsent;
@@ -257,7 +267,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     if (this.emitter!.listenerCount('unreadable') > 0) process.nextTick(() => this.emitter!.emit('unreadable', error));
     else if (!this.#warned) {
       this.#warned = true;
-      process.emitWarning(`${error.message}. Listen for 'unreadable' to hear of each`, 'FdPasserWarning');
+      process.emitWarning(`${error.message}. Listen for 'unreadable' to be told of each`, 'FdPasserWarning');
     }
   }
 
@@ -281,7 +291,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
       this.#unanswered--;
       sent();
     };
-    // Whoever has ended its own direction may wait for a reply still.
+    // A peer that has ended its own direction may still wait for a reply.
     const check = (): void => super.checkSendable();
     this.send(this.prepare(value, fds, keepOpen, { kind: 'reply', number, resolve, reject }, check));
   }
@@ -362,8 +372,8 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   /**
-   * A peer that closes does not wait for what it would not take, which the socket reports as an error. It is one when
-   * messages are lost by it, or the peer has not ended.
+   * A peer that closes does not wait for messages that it would not take, and the socket reports that as an error. It
+   * counts as an error only if messages are lost, or if the peer has not ended its direction.
    */
   override ended(error: NodeJS.ErrnoException | undefined): void {
     const lost = this.#cutShort || this.#sender.unsettled;
@@ -416,7 +426,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 }
 
-/** What whoever waits hears when the peer has ended. */
+/** The error for calls that wait when the peer has ended. */
 function peerClosed(): Error {
   return closed('channel', 'the peer closed its end');
 }

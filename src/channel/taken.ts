@@ -6,25 +6,25 @@ export interface Weight {
   readonly fds: number;
 }
 
-/** What the application here has taken, and what the peer was told of it. */
+/** Counts what the application here has taken, and what the peer was told of it. */
 export class Taken {
   readonly #limits: Hello;
-  /** Whether the peer asks where it waits for word. To one that does not, everything is told at once. */
+  /** Whether the peer asks when it waits to be told. A peer that does not ask is told everything at once. */
   #isAsked = false;
-  /** It has asked for word of so many messages, counted from the beginning. */
+  /** The peer has asked to be told when this many messages are taken, counted from the beginning. */
   #awaited = 0;
-  /** Messages that the application was given and may not have seen yet, and what they weigh. */
+  /** Messages that were given to the application, which may not have run since, and their weight. */
   #handedOut = 0;
   #handedOutBytes = 0;
   #handedOutFds = 0;
-  /** Messages taken since the beginning, and what the peer was told of it. */
+  /** How many messages were taken since the beginning, and how many of these the peer was told of. */
   #count = 0;
   #told = 0;
-  /** What those weigh that were taken and not told. */
+  /** The weight of the messages that were taken and not told. */
   #bytes = 0;
   #fds = 0;
 
-  /** `limits`: what the peer sends before it waits for word. */
+  /** `limits` say how much the peer sends before it waits to be told. */
   constructor(limits: Hello) {
     this.#limits = limits;
   }
@@ -34,7 +34,10 @@ export class Taken {
     return this.#handedOut > 0 || this.#told !== this.#count;
   }
 
-  /** Whether the peer is to hear of it now, and not with the next message. Before it has no room for that, it is. */
+  /**
+   * Whether the peer must be told now, and not only with the next message. That is so when it waits, or when half of
+   * its window is used up.
+   */
   get due(): boolean {
     if (this.#told === this.#count) return false;
     const waits = ((this.#awaited - this.#told) | 0) > 0; // modulo 2^32
@@ -42,22 +45,25 @@ export class Taken {
     return !this.#isAsked || waits || 2 * this.#bytes >= window || 2 * this.#fds >= maxFds;
   }
 
-  /** Whether the peer asks from now on. */
+  /** Says whether the peer asks from now on. */
   beAsked(asked: boolean): void {
     this.#isAsked = asked;
   }
 
-  /** The peer is to hear at once of the first so many messages. */
+  /** Makes the peer be told at once when the first `count` messages are taken. */
   await(count: number): void {
     this.#awaited = count;
   }
 
-  /** The peer is to hear at once of what was taken so far. */
+  /** Makes the peer be told at once of everything taken so far. */
   awaitAll(): void {
     this.#awaited = (this.#count + this.#handedOut) >>> 0;
   }
 
-  /** The application is given one more. Returns whether `count` has to be called, in another turn of the event loop. */
+  /**
+   * Notes that the application is given one more. Returns whether `count` must be called in another turn of the event
+   * loop.
+   */
   handOut({ size, fds }: Weight): boolean {
     this.#handedOutBytes += size;
     this.#handedOutFds += fds;
@@ -65,8 +71,9 @@ export class Taken {
   }
 
   /**
-   * The application has run since: it runs after all that is queued for a tick. Told before that, a peer would believe
-   * what is not so if this process died in between.
+   * Counts what was given to the application as taken, because it has run since: it runs after everything queued for
+   * the tick. If the peer were told before that, and this process died in between, the peer would believe something
+   * wrong.
    */
   count(): void {
     this.#count = (this.#count + this.#handedOut) >>> 0;
@@ -75,7 +82,7 @@ export class Taken {
     this.#handedOut = this.#handedOutBytes = this.#handedOutFds = 0;
   }
 
-  /** The frame that tells the peer what it does not know. */
+  /** Returns the frame that tells the peer what it does not know yet. */
   tell(): Buffer | undefined {
     if (this.#told === this.#count) return undefined;
     this.#told = this.#count;

@@ -29,7 +29,7 @@ test('a signal too late for a confirmation is told once with the way out, which 
     for (const send of sends) await assert.rejects(send, { code: 'ERR_FDPASSER_CLOSED' });
   });
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0]!, /^FdPasserWarning: .*cannot be taken back.*destroy\(\) the channel, or end the peer/);
+  assert.match(warnings[0]!, /^FdPasserWarning: .*cannot be taken back.*destroy\(\) the channel or end the peer/);
   for (const fd of fds) closeSync(fd); // the sender's again
   await other.close();
 });

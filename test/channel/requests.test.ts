@@ -428,7 +428,7 @@ test('a second answer to a request breaks the channel', async () => {
     peer.send(Buffer.concat([numbered(REPLY, 0, 'that'), second]));
     assert.equal((await asking).value, 'that');
     await until(() => errors.length > 0);
-    assert.match(errors[0]?.message ?? '', /answered a request number 0/);
+    assert.match(errors[0]?.message ?? '', /answered request number 0/);
     await channel.close();
   }
 });
