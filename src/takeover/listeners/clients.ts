@@ -5,6 +5,9 @@ import type { Server, Socket } from 'node:net';
 /** The largest stream identifier: "I am about to go, but go on for a moment" (RFC 9113, 6.8). */
 const ALL_STREAMS = 2 ** 31 - 1;
 
+/** A client that has not answered a PING for so long will not. Milliseconds. */
+const ROUND_TRIP = 1000;
+
 /** Who is connected to a server, and how each is asked to leave. */
 export class Clients {
   readonly #server: Server;
@@ -83,11 +86,17 @@ export class Clients {
   }
 }
 
-/** In two steps: what the client has sent before it reads the first is still answered. */
+/**
+ * In two steps: what the client has sent before it reads the first is still answered. Node's own client answers no PING
+ * once it has read that, and waits for the second.
+ */
 function goAway(session: ServerHttp2Session): void {
   if (session.closed || session.destroyed) return;
-  session.goaway(0, ALL_STREAMS);
-  session.ping(() => {
+  const close = (): void => {
+    clearTimeout(timer);
     if (!session.destroyed) session.close();
-  });
+  };
+  const timer = setTimeout(close, ROUND_TRIP);
+  session.goaway(0, ALL_STREAMS);
+  session.ping(close);
 }
