@@ -83,6 +83,8 @@ export class ServedWebSocket implements Connection {
   #forwarded: Buffer[] = [];
   #parts: Buffer[] = [];
   readonly #write: Writing['_write'];
+  /** What the program has written is still on its way. A TLS socket aborts the process when it is given more then. */
+  #writes = false;
   readonly #emit: Emit;
   /** While it has departed: have what is written leave again. */
   #restores: (() => void)[] = [];
@@ -255,12 +257,22 @@ export class ServedWebSocket implements Connection {
     const write = this.#writing._write.bind(this.socket);
     const writev = this.#writing._writev.bind(this.socket);
     replace(this.#writing, '_write', (...[chunk, encoding, callback]: Parameters<Writing['_write']>) => {
-      this.#pass([{ chunk, encoding }], () => write(chunk, encoding, callback), callback);
+      this.#pass([{ chunk, encoding }], () => write(chunk, encoding, this.#whenWritten(callback)), callback);
     });
     replace(this.#writing, '_writev', (chunks: Chunk[], callback: Callback) => {
-      this.#pass(chunks, () => writev(chunks, callback), callback);
+      this.#pass(chunks, () => writev(chunks, this.#whenWritten(callback)), callback);
     });
     return write;
+  }
+
+  /** What is to be sent now goes before the program writes more. */
+  #whenWritten(callback: Callback): Callback {
+    this.#writes = true;
+    return (error) => {
+      this.#writes = false;
+      this.#changed();
+      callback(error);
+    };
   }
 
   /** `through` sends the chunks to the client; `callback` is for when they do not go there. */
@@ -329,7 +341,7 @@ export class ServedWebSocket implements Connection {
 
   /** Whether the client would understand a frame that is this class's own. */
   get #isSendable(): boolean {
-    if (this.#restores.length > 0 || this.socket.destroyed) return false;
+    if (this.#restores.length > 0 || this.#writes || this.socket.destroyed) return false;
     const connected = this.#stage === 'open' || (this.#stage === 'asked' && this.#expected !== undefined);
     return connected && this.#out.between && !this.#out.closing;
   }
