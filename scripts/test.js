@@ -5,7 +5,8 @@
  *                                                 "passer/" for all of that folder
  *
  * --compiled: as they were compiled before, and with the time that an emulated processor needs.
- * PRELOAD names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js.
+ * PRELOAD names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js,
+ * and LONG for what takes long in full (test/support/amount.ts).
  */
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -16,7 +17,7 @@ import { runFiles } from './run-files.js';
 const compiled = process.argv[2] === '--compiled';
 const wanted = process.argv.slice(compiled ? 3 : 2);
 /** Generous: only a hang takes as long. */
-const LIMIT = (process.env.FAULTS_ALL || compiled ? 60 : 8) * 60_000;
+const LIMIT = (process.env.FAULTS_ALL || process.env.LONG || compiled ? 60 : 8) * 60_000;
 
 /** These measure time, or use up what all processes of the machine share. */
 const ALONE = ['in-flight'];

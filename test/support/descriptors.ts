@@ -89,9 +89,12 @@ export async function inFolder<T>(body: (folder: string) => T | Promise<T>): Pro
   }
 }
 
-/** Waits for a condition that nothing announces. Rejects after a minute, which no machine is too slow for. */
-export async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 60_000;
+/**
+ * Waits for a condition that nothing announces. Rejects after so many milliseconds, by default a minute, which no
+ * machine is too slow for.
+ */
+export async function until(condition: () => boolean, within = 60_000): Promise<void> {
+  const deadline = performance.now() + within;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error('what was waited for did not come about');
     await sleep(5);

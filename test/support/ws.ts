@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 
 /** What the tests use of the package ws, which brings no types. */
 export interface WebSocket extends EventEmitter<{
+  upgrade: [response: IncomingMessage];
   open: [];
   message: [data: Buffer, isBinary: boolean];
   ping: [data: Buffer];
@@ -14,6 +15,8 @@ export interface WebSocket extends EventEmitter<{
   readonly readyState: number;
   send(data: Buffer | string, options?: { binary?: boolean; fin?: boolean; compress?: boolean }): void;
   ping(data?: string): void;
+  pause(): void;
+  resume(): void;
   close(code?: number): void;
   terminate(): void;
 }
@@ -23,7 +26,10 @@ interface WebSocketServer extends EventEmitter<{ connection: [webSocket: WebSock
 }
 
 const ws = createRequire(import.meta.url)('ws') as {
-  WebSocket: new (url: string, options?: { perMessageDeflate?: boolean | object }) => WebSocket;
+  WebSocket: new (
+    url: string,
+    options?: { perMessageDeflate?: boolean | object; rejectUnauthorized?: boolean },
+  ) => WebSocket;
   WebSocketServer: new (options: {
     server: Server;
     perMessageDeflate?: boolean | object;

@@ -1,228 +1,208 @@
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import http from 'node:http';
-import type net from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { amount } from '../support/amount.js';
-import { ended, startChild, type Ended } from '../support/child.js';
-import { until } from '../support/descriptors.js';
-import { ask, onSite, type Site } from '../support/takeover.js';
+import { amount, isLong } from '../support/amount.js';
+import type { Ended } from '../support/child.js';
+import { freePort } from '../support/connection.js';
+import { Crowd, type CrowdOptions } from '../support/crowd.js';
+import { inFolder, until } from '../support/descriptors.js';
+import { withPrograms, type Program } from '../support/programs.js';
 import { test } from '../support/test.js';
 import { WebSocket } from '../support/ws.js';
 
-const REGISTER = new URL('../../../dist/bundle/takeover-register.js', import.meta.url).pathname;
+const KEEP_ALIVE = amount(16, 4, 64);
+const WEB_SOCKETS = amount(10, 3, 50);
+/** How long an old process of the controls has to end, as under a service manager; less than a body. Milliseconds. */
+const GRACE = 300;
 
-/** How often the program is replaced. */
-const UPGRADES = amount(5, 2);
-const KEEP_ALIVE = 16;
-const WEB_SOCKETS = 10;
+/** Bytes that the buffers of no connection hold. */
+const MORE_THAN_BUFFERS = 1 << 25;
 
-/** The program, while it runs. */
-class Shop {
-  readonly child: ChildProcess;
-  readonly end: Promise<Ended>;
-  stdout = '';
-
-  constructor({ control, port }: Site, register: boolean) {
-    const env = { FDPASSER_TAKEOVER: control, FDPASSER_TAKEOVER_PROBATION: '500' };
-    const execArgv = register ? ['--import', REGISTER] : [];
-    this.child = startChild('takeover/shop', { args: [`${port}`], execArgv, env });
-    this.child.stdout!.on('data', (text: unknown) => (this.stdout += String(text)));
-    this.end = ended(this.child);
-  }
-
-  async listens(): Promise<void> {
-    await until(() => this.stdout.includes('listens') || this.child.exitCode !== null);
-    if (!this.stdout.includes('listens')) assert.fail((await this.end).stderr);
-  }
+interface Scene {
+  program: string;
+  /** It listens at a path, and not at a port. */
+  atPath?: boolean;
+  crowd?: Omit<CrowdOptions, 'where'>;
 }
 
-/** What clients see. */
-interface Seen {
-  errors: string[];
-  /** Connections that were made. */
-  connections: number;
-  answers: number;
-}
+/** Everybody that a server of HTTP has. */
+const EVERYBODY = { keepAlive: KEEP_ALIVE, webSockets: WEB_SOCKETS, bodies: true };
 
-/** Asks over one connection that is kept. */
-async function askAlways(port: number, seen: Seen, signal: AbortSignal): Promise<void> {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-  const connect = agent.createConnection.bind(agent) as (...args: unknown[]) => net.Socket;
-  Object.assign(agent, { createConnection: (...args: unknown[]) => (seen.connections++, connect(...args)) });
-  while (!signal.aborted) {
-    try {
-      await ask({ port }, '/', agent);
-      seen.answers++;
-      await sleep(5);
-    } catch (error) {
-      seen.errors.push(`ask: ${(error as NodeJS.ErrnoException).code}`);
-      await sleep(20);
-    }
-  }
-  agent.destroy();
-}
-
-/** Downloads a body of a few seconds, again and again. */
-async function download(port: number, seen: Seen, signal: AbortSignal): Promise<void> {
-  const whole = Buffer.concat(Array.from({ length: 60 }, (_, part) => Buffer.alloc(10_000, part)));
-  while (!signal.aborted) {
-    try {
-      const request = http.get({ port, host: '127.0.0.1', path: '/download', agent: false });
-      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-      const body = Buffer.concat((await response.toArray()) as Buffer[]);
-      if (!body.equals(whole)) seen.errors.push(`download: ${body.length} bytes`);
-    } catch (error) {
-      seen.errors.push(`download: ${(error as NodeJS.ErrnoException).code}`);
-      await sleep(20);
-    }
-  }
-}
-
-/** Uploads a body of a few seconds, again and again. */
-async function upload(port: number, seen: Seen, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    const hash = createHash('sha256');
-    const request = http.request({ port, host: '127.0.0.1', path: '/upload', method: 'POST', agent: false });
-    try {
-      const answered = once(request, 'response') as Promise<[http.IncomingMessage]>;
-      answered.catch(() => {});
-      for (let part = 0; part < 60; part++) {
-        const bytes = Buffer.alloc(10_000, part);
-        hash.update(bytes);
-        request.write(bytes);
-        await sleep(50);
+/** Replaces a program so often, under load, and resolves with what the clients saw. */
+async function upgraded({ program, atPath = false, crowd = EVERYBODY }: Scene, upgrades: number): Promise<Crowd> {
+  let seen!: Crowd;
+  await inFolder((folder) =>
+    withPrograms(async (start) => {
+      const where = atPath ? { path: join(folder, 'path') } : { host: '127.0.0.1', port: await freePort() };
+      const options = { where, control: join(folder, 'control') };
+      let old = start(program, options);
+      await old.says('listens');
+      seen = new Crowd({ ...crowd, where });
+      try {
+        await seen.begins();
+        for (let upgrade = 0; upgrade < upgrades; upgrade++) {
+          const heir = start(program, options);
+          await heir.says('listens');
+          await seen.goesOn();
+          const end = await old.drained();
+          assert.deepEqual([end.code, end.signal, end.stderr], [0, null, '']);
+          checkWebSockets(end, old, seen);
+          old = heir;
+        }
+      } finally {
+        await seen.stop();
       }
-      request.end();
-      const [response] = await answered;
-      const body = Buffer.concat((await response.toArray()) as Buffer[]);
-      if (body.toString() !== hash.digest('hex')) seen.errors.push(`upload: ${body.toString()}`);
-    } catch (error) {
-      seen.errors.push(`upload: ${(error as NodeJS.ErrnoException).code}`);
-      await sleep(20);
-    }
+    }),
+  );
+  const { answers, bodies, frames, connections, asked, untouched } = seen;
+  if (isLong) console.log(program, { upgrades, answers, bodies, frames, connections, asked, untouched });
+  return seen;
+}
+
+/**
+ * Each frame that the old program has sent has come, and its WebSockets have ended with the mark of a move. Of those
+ * that do not move what comes after the close frame has not.
+ */
+function checkWebSockets({ stdout }: Ended, { pid }: Program, { webSockets, asked }: Crowd): void {
+  const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
+  assert.equal(lines.length, webSockets.length);
+  for (const line of lines) {
+    const { client, code, sent } = JSON.parse(line) as { client: string; code: number; sent: number };
+    assert.equal(code, 1012);
+    const came = webSockets[Number(client.slice(1))]!.counted.get(`${pid}`) ?? 0;
+    assert.ok(asked === 0 ? came === sent : came <= sent, `${came} of ${sent} frames came`);
   }
 }
 
-/** One WebSocket on which both sides count. */
-class Counting {
-  readonly webSocket: InstanceType<typeof WebSocket>;
-  ended: number | undefined;
-  /** How many of each server's frames have come: the next must have that number. */
-  readonly counted = new Map<string, number>();
-  readonly #seen: Seen;
-  #sent = 0;
-  #echoed = 0;
-  readonly #timer: NodeJS.Timeout;
-
-  constructor(port: number, name: number, seen: Seen) {
-    this.#seen = seen;
-    this.webSocket = new WebSocket(`ws://127.0.0.1:${port}/${name}`, { perMessageDeflate: false });
-    this.webSocket.on('error', (error) => seen.errors.push(`WebSocket: ${error.message}`));
-    this.webSocket.on('close', (code) => {
-      this.ended = code;
-      clearInterval(this.#timer);
-    });
-    this.webSocket.on('message', (data) => this.#hear(data.toString()));
-    this.#timer = setInterval(() => {
-      if (this.webSocket.readyState === 1) this.webSocket.send(String(this.#sent++));
-    }, 10);
-  }
-
-  #hear(text: string): void {
-    const [first, , number] = text.split(' ');
-    const expected = first === 'echo' ? `echo ${this.#echoed++}` : `${first} counts ${this.counted.get(first!) ?? 0}`;
-    if (first !== 'echo') this.counted.set(first!, Number(number) + 1);
-    if (text !== expected) this.#seen.errors.push(`WebSocket: '${text}' and not '${expected}'`);
-  }
-
-  /** Sends nothing more, waits for what is due, and closes it. */
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    await until(() => this.#echoed === this.#sent || this.ended !== undefined);
-    if (this.ended !== undefined) this.#seen.errors.push(`WebSocket: ended with ${this.ended}`);
-    this.webSocket.close();
-    if (this.ended === undefined) await once(this.webSocket, 'close');
-  }
-}
-
-/** Runs `body` while clients do all of that. */
-async function underLoad({ port }: Site, body: () => Promise<void>): Promise<{ seen: Seen; webSockets: Counting[] }> {
-  const seen: Seen = { errors: [], connections: 0, answers: 0 };
-  const stop = new AbortController();
-  const loops = Array.from({ length: KEEP_ALIVE }, () => askAlways(port, seen, stop.signal));
-  loops.push(download(port, seen, stop.signal), upload(port, seen, stop.signal));
-  const webSockets = Array.from({ length: WEB_SOCKETS }, (_, name) => new Counting(port, name, seen));
-  try {
-    await until(() => webSockets.every(({ counted }) => counted.size > 0) && seen.answers > 100);
-    await body();
-  } finally {
-    stop.abort();
-    for (const webSocket of webSockets) await webSocket.stop();
-    await Promise.all(loops);
-  }
-  return { seen, webSockets };
-}
-
-async function withShops(body: (site: Site, start: (register: boolean) => Shop) => Promise<void>): Promise<void> {
-  const shops: Shop[] = [];
-  await onSite(async (site) => {
-    try {
-      await body(site, (register) => {
-        const shop = new Shop(site, register);
-        shops.push(shop);
-        return shop;
-      });
-    } finally {
-      for (const { child } of shops) child.kill('SIGKILL');
-      await Promise.all(shops.map(({ end }) => end));
-    }
-  });
-}
-
-test('clients of an unmodified program of express and ws notice none of its upgrades', () =>
-  withShops(async (site, start) => {
-    let shop = start(true);
-    const ends: Promise<Ended>[] = [];
-    await shop.listens();
-    const { seen, webSockets } = await underLoad(site, async () => {
-      for (let upgrade = 0; upgrade < UPGRADES; upgrade++) {
-        const heir = start(true);
-        await heir.listens();
-        const { code, signal, stderr } = await shop.end;
-        assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: '' });
-        ends.push(shop.end);
-        shop = heir;
+/** The control: the old one closes its server and may take a while to end; then the new one is started. */
+async function restarted({ program, atPath = false, crowd = EVERYBODY }: Scene): Promise<Crowd> {
+  let seen!: Crowd;
+  await inFolder((folder) =>
+    withPrograms(async (start) => {
+      const where = atPath ? { path: join(folder, 'path') } : { host: '127.0.0.1', port: await freePort() };
+      const old = start(program, { where });
+      await old.says('listens');
+      seen = new Crowd({ ...crowd, where });
+      try {
+        await seen.begins();
+        old.child.kill();
+        await old.says('closes');
+        await Promise.race([old.end, sleep(GRACE)]);
+        old.child.kill('SIGKILL');
+        await old.end;
+        await start(program, { where }).says('listens');
+        await seen.goesOn();
+      } finally {
+        await seen.stop();
       }
-    });
+    }),
+  );
+  return seen;
+}
+
+function assertSaw(seen: Crowd, ...what: string[]): void {
+  const kinds = new Set(seen.errors.map((error) => error.split(':')[0]));
+  for (const word of what) assert.ok(kinds.has(word), `no error of ${word}`);
+}
+
+/** With an upgrade each, and with so many in full. */
+const PROGRAMS: [string, number][] = [
+  ['express.mjs', amount(5, 2, 100)],
+  ['fastify.cjs', amount(2, 1, 20)],
+  ['koa.mjs', amount(2, 1, 20)],
+  ['http.cjs', amount(2, 1, 20)],
+  ['http.mjs', amount(2, 1, 20)],
+];
+
+for (const [program, upgrades] of PROGRAMS) {
+  test(`clients of an unmodified ${program} with ws notice none of its upgrades`, async () => {
+    const seen = await upgraded({ program }, upgrades);
     assert.deepEqual(seen.errors, []);
-    assert.equal(seen.connections, KEEP_ALIVE);
-    for (const { stdout } of await Promise.all(ends)) {
-      const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
-      assert.equal(lines.length, WEB_SOCKETS);
-      for (const line of lines) {
-        const { client, code, pid, sent } = JSON.parse(line) as Record<'client' | 'code' | 'pid' | 'sent', number>;
-        assert.equal(code, 1012);
-        assert.equal(webSockets[Number(String(client).slice(1))]!.counted.get(String(pid)) ?? 0, sent);
-      }
-    }
-  }));
+    assert.equal(seen.asked, 0);
+    assert.equal(seen.connections, KEEP_ALIVE + WEB_SOCKETS);
+  });
 
-test('clients of the same program notice a plain restart', () =>
-  withShops(async (site, start) => {
-    const shop = start(false);
-    await shop.listens();
-    const { seen } = await underLoad(site, async () => {
-      shop.child.kill();
-      await shop.end;
-      await start(false).listens();
+  if (isLong || program === 'express.mjs')
+    test(`clients of ${program} notice that it closes its server and is started anew`, async () => {
+      const seen = await restarted({ program });
+      assert.ok(seen.connections > KEEP_ALIVE + WEB_SOCKETS);
+      assertSaw(seen, 'ask', 'download', 'upload', 'WebSocket');
     });
-    assert.ok(seen.connections > KEEP_ALIVE);
-    for (const what of ['ask', 'download', 'upload', 'WebSocket'])
-      assert.ok(
-        seen.errors.some((error) => error.startsWith(what)),
-        what,
-      );
-  }));
+}
+
+test('clients of a Unix path notice none of the upgrades', async () => {
+  const seen = await upgraded({ program: 'http.mjs', atPath: true }, amount(2, 1, 100));
+  assert.deepEqual(seen.errors, []);
+  assert.equal(seen.asked, 0);
+  assert.equal(seen.connections, KEEP_ALIVE + WEB_SOCKETS);
+});
+
+/** What cannot move is asked to connect anew: each client once for each upgrade, or twice if it came meanwhile. */
+function assertAsked({ connections, asked }: Crowd, clients: number, upgrades: number): void {
+  assert.ok(asked >= clients * upgrades, `${asked} were asked`);
+  assert.equal(connections, clients + asked);
+}
+
+test('clients of https are asked to connect anew, each by its next response, and see no error', async () => {
+  const upgrades = amount(2, 1, 100);
+  const seen = await upgraded({ program: 'https.cjs', crowd: { ...EVERYBODY, protocol: 'https' } }, upgrades);
+  assert.deepEqual(seen.errors, []);
+  assertAsked(seen, KEEP_ALIVE + WEB_SOCKETS, upgrades);
+});
+
+test('a WebSocket over TLS that is written to while its program is replaced gets the rest, and then the code 1012', () =>
+  inFolder((folder) =>
+    withPrograms(async (start) => {
+      const where = { host: '127.0.0.1', port: await freePort() };
+      const options = { where, control: join(folder, 'control') };
+      const old = start('https.cjs', options);
+      await old.says('listens');
+      const webSocket = new WebSocket(`wss://127.0.0.1:${where.port}`, {
+        perMessageDeflate: false,
+        rejectUnauthorized: false,
+      });
+      const [[{ socket }]] = (await Promise.all([once(webSocket, 'upgrade'), once(webSocket, 'open')])) as [
+        [IncomingMessage],
+        unknown,
+      ];
+      let echoed = 0;
+      webSocket.on('message', (data) => (echoed = Math.max(echoed, data.length)));
+      webSocket.send(Buffer.alloc(MORE_THAN_BUFFERS));
+      await until(() => socket.bytesRead > 1 << 16);
+      webSocket.pause();
+      await start('https.cjs', options).says('listens');
+      webSocket.resume();
+      const [code] = (await once(webSocket, 'close')) as [number];
+      assert.equal(code, 1012);
+      assert.equal(echoed, MORE_THAN_BUFFERS + 'echo '.length);
+      const { signal, stderr } = await old.drained();
+      assert.deepEqual([signal, stderr], [null, '']);
+    }),
+  ));
+
+test('clients of http2 are asked to connect anew, and see no error but of requests that may be sent again', async () => {
+  const upgrades = amount(2, 1, 100);
+  const crowd = { protocol: 'http2', keepAlive: KEEP_ALIVE } as const;
+  const seen = await upgraded({ program: 'http2.mjs', crowd }, upgrades);
+  assert.deepEqual(seen.errors, []);
+  assertAsked(seen, KEEP_ALIVE, upgrades);
+});
+
+test('each datagram that clients send is answered once while the program is replaced', async () => {
+  const seen = await upgraded({ program: 'udp.cjs', crowd: { protocol: 'udp', keepAlive: 4 } }, amount(5, 2, 100));
+  assert.deepEqual(seen.errors, []);
+});
+
+const CONTROLS: [string, Scene][] = [
+  ['a Unix path', { program: 'http.mjs', atPath: true }],
+  ['https', { program: 'https.cjs', crowd: { ...EVERYBODY, protocol: 'https' } }],
+  ['http2', { program: 'http2.mjs', crowd: { protocol: 'http2', keepAlive: KEEP_ALIVE } }],
+  ['datagrams', { program: 'udp.cjs', crowd: { protocol: 'udp', keepAlive: 4 } }],
+];
+
+for (const [what, scene] of CONTROLS)
+  test(`clients of ${what} notice that a program closes it and is started anew`, async () => {
+    assertSaw(await restarted(scene), 'ask');
+  });
