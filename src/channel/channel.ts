@@ -2,12 +2,12 @@ import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { InspectOptions } from 'node:util';
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
-import { checkBoolean, checkInteger, checkOptions, type Names } from '../common/arguments.js';
+import { checkBoolean, checkInteger, checkOptions, pick, type Names } from '../common/arguments.js';
 import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { iterate } from '../common/iterate.js';
-import type { FdLike } from '../descriptor/fd-like.js';
+import { given, type FdLike } from '../descriptor/fd-like.js';
 import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
-import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
+import { inherited, SPAWN_OPTIONS, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { noReplyWithin } from '../errors.js';
 import type { OnError } from '../wire/session.js';
 import { takeSocket } from '../wire/socket.js';
@@ -56,6 +56,8 @@ export interface FdChannelSpawnOptions<C extends Codec = Codec> extends SpawnOpt
   channel?: FdChannelOptions<C> | undefined;
 }
 
+const SPAWN: Names<FdChannelSpawnOptions> = { ...SPAWN_OPTIONS, channel: true };
+
 export interface ChannelSendOptions extends Abortable {
   /**
    * Whether the descriptors stay open here, and stay the caller's. Default false: they are closed when they are sent.
@@ -102,15 +104,18 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   #warnedOfLate = false;
 
   /**
-   * Takes over one end of a connected AF_UNIX stream or seqpacket socket. Throws what the constructor of `FdPasser`
-   * throws, and `ERR_INVALID_ARG_VALUE` for a datagram socket. The socket is then still the caller's.
+   * Takes over one end of a connected AF_UNIX stream or seqpacket socket, which may also be one of the options. Throws what the
+   * constructor of `FdPasser` throws, and `ERR_INVALID_ARG_VALUE` for a datagram socket. The socket is then still the caller's.
    */
-  constructor(fh: FdLike, options: FdChannelOptions<C> = {}) {
+  constructor(fh: FdLike, options?: FdChannelOptions<C>);
+  constructor(options: FdChannelOptions<C> & { fh: FdLike });
+  constructor(first: FdLike | (FdChannelOptions<C> & { fh: FdLike }), second?: FdChannelOptions<C>) {
     super();
+    const { name, fh, options } = given<FdLike, FdChannelOptions<C>>(first, second, OPTIONS);
     const terms = termsOf(options);
     this.#session = takeSocket(
-      'fh',
-      fh,
+      name,
+      fh!,
       { types: ['stream', 'seqpacket'] },
       (socket, type) => new ChannelSession(this, socket, type !== 'stream', terms),
     );
@@ -124,8 +129,9 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
     path: string,
     options: FdChannelOptions<C> & ConnectOptions = {},
   ): Promise<FdChannel<Send, Receive, C>> {
-    const { type, signal, timeout, ...own } = checkOptions(options, CONNECT);
-    return connectWith(path, { type, signal, timeout }, (socket) => new this<Send, Receive, C>(socket, own));
+    checkOptions(options, CONNECT);
+    const own = pick<FdChannelOptions<C>>(options, OPTIONS);
+    return connectWith(path, options, (socket) => new this<Send, Receive, C>(socket, own));
   }
 
   /**
@@ -138,8 +144,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
     args: readonly string[] = [],
     options: FdChannelSpawnOptions<C> = {},
   ): { child: ChildProcess; channel: FdChannel<Send, Receive, C> } {
-    const { channel: own, ...rest } = checkOptions(options);
-    const { child, end } = spawnWith(command, args, rest, (fd) => new this<Send, Receive, C>(fd, own));
+    const { channel: own } = checkOptions(options, SPAWN);
+    const { child, end } = spawnWith(command, args, options, (fd) => new this<Send, Receive, C>(fd, own));
     return { child, channel: end };
   }
 
@@ -165,8 +171,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
    * message has begun to be sent, only `destroy()` or the end of the peer ends the wait for that.
    */
   send(value: Sent<Send, C>, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
-    return abortable(options, (resolve, reject) => {
-      const { keepOpen = false, confirm = false } = checkOptions(options, SEND);
+    return abortable(options, SEND, (resolve, reject) => {
+      const { keepOpen = false, confirm = false } = options;
       checkBoolean('options.confirm', confirm);
       const order: Order = { kind: 'message', confirm, resolve: () => resolve(), reject };
       const departing = this.#session.prepare(value, fds, keepOpen, order, () => this.#session.checkSendable());
@@ -191,8 +197,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
     fds: readonly FdLike[] = [],
     options: RequestOptions = {},
   ): Promise<Message<Received<Receive, C>, Sent<Send, C>>> {
-    return abortable(options, (resolve, reject) => {
-      const { keepOpen = false, timeout } = checkOptions(options, REQUEST);
+    return abortable(options, REQUEST, (resolve, reject) => {
+      const { keepOpen = false, timeout } = options;
       if (timeout !== undefined) checkInteger('options.timeout', timeout, 1, MAX_DELAY);
       let timer: NodeJS.Timeout | undefined;
       const order: Order = {
@@ -285,13 +291,7 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
 }
 
 function termsOf(options: FdChannelOptions): Terms {
-  const {
-    codec = 'json',
-    maxFds = 1024,
-    highWaterMark = 65_536,
-    helloTimeout = 10_000,
-    onError,
-  } = checkOptions(options, OPTIONS);
+  const { codec = 'json', maxFds = 1024, highWaterMark = 65_536, helloTimeout = 10_000, onError } = options;
   const coder = coderOf(codec);
   const { maxMessageBytes = coder.mostBytes } = options;
   const hello = {

@@ -26,14 +26,15 @@ function isSignal(value: unknown): value is AbortSignal {
  * work. It is given the two functions that settle the promise, and returns the function that cancels the work. That one
  * is called with the `AbortError` if the signal aborts before the promise is settled.
  */
-export function abortable<T>(
-  options: Abortable,
+export function abortable<T, Options extends Abortable>(
+  options: Options,
+  names: Names<Options>,
   begin: (resolve: (value: T) => void, reject: (error: Error) => void) => (error: Error) => void,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     try {
       if (isSignal(options)) throw invalidType('options', 'an object with the signal', options);
-      const { signal } = checkOptions(options);
+      const { signal } = checkOptions(options, names);
       checkSignal(signal);
       let settled = false;
       let stop = (): void => {

@@ -23,14 +23,23 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
 /** The names of all options in `T`, each with `true`. The compiler refuses a list in which one is missing. */
 export type Names<T> = Readonly<Record<keyof T, true>>;
 
+/** Options of which none is missing or undefined, because each has its default. */
+export type Settled<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
+
 /**
- * Returns the options if they are an object, and throws otherwise. With `names`, it also throws if the options have a
- * name that is not among them.
+ * Returns the options if they are an object and have no name that is not among `names`, and throws otherwise. `of` is
+ * the name of the argument, for the message.
  */
-export function checkOptions<T extends object>(options: T, names?: Names<T>): T {
-  if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
-  if (names !== undefined) for (const name in options) if (!Object.hasOwn(names, name)) throw noOption(name, names);
+export function checkOptions<T extends object>(options: T, names: Names<T>, of = 'options'): T {
+  if (typeof options !== 'object' || options === null) throw invalidType(of, 'an object', options);
+  for (const name in options) if (!Object.hasOwn(names, name)) throw noOption(name, names);
   return options;
+}
+
+/** Returns the options of these names alone, inherited ones among them. */
+export function pick<T extends object>(options: T, names: Names<T>): T {
+  const found = Object.keys(names).filter((name) => name in options);
+  return Object.fromEntries(found.map((name) => [name, options[name as keyof T]])) as T;
 }
 
 function noOption(name: string, names: object): TypeError {

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { invalidType } from '../common/arguments.js';
+import { checkOptions, invalidType, type Names } from '../common/arguments.js';
 import { managedElsewhere, notOpen, notOpenNumber, ownedAlready } from '../errors.js';
 import { addon } from '../native/load.js';
 import { leaving } from './closer.js';
@@ -14,8 +14,40 @@ import { ownership } from './ownership.js';
  */
 export type FdLike = number | OwnedFd | { readonly fd: number } | NodeOwner;
 
+const A_DESCRIPTOR = 'a descriptor: a number, an OwnedFd, or an object with fd';
+
+/** What a constructor was given. */
+export interface Given<Fh, Options> {
+  /** The name of the descriptor, for messages. */
+  readonly name: string;
+  readonly fh: Fh | undefined;
+  readonly options: Options;
+}
+
+/**
+ * Reads the arguments of a constructor: a descriptor and options, or options with the descriptor among them, as `fh`.
+ * `names` are those of the other options.
+ */
+export function given<Fh, Options extends object>(
+  first: Fh | (Options & { fh?: Fh | undefined }) | undefined,
+  second: Options | undefined,
+  names: Names<Options>,
+): Given<Fh, Options> {
+  if (second !== undefined || first === undefined || Array.isArray(first) || isMeantAsFd(first)) {
+    if (first === undefined && second !== undefined) throw invalidType('fh', A_DESCRIPTOR, first);
+    return {
+      name: 'fh',
+      fh: first as Fh,
+      options: checkOptions(second === undefined ? ({} as Options) : second, names),
+    };
+  }
+  const options = first as Options & { fh?: Fh };
+  checkOptions<{ fh?: Fh }>(options, { fh: true, ...names });
+  return { name: 'options.fh', fh: options.fh, options };
+}
+
 /** Whether an argument is meant to be a descriptor, valid or not, rather than an object of options. */
-export function isMeantAsFd(value: unknown): value is FdLike {
+function isMeantAsFd(value: unknown): value is FdLike {
   return typeof value !== 'object' || (value !== null && ('fd' in value || value instanceof EventEmitter));
 }
 
@@ -42,7 +74,6 @@ export function numberIn(name: string, fh: FdLike): number {
     if (node.fd < 0) throw notOpen(node.object);
     return node.fd;
   }
-  if (typeof fh !== 'object' || fh === null || !('fd' in fh))
-    throw invalidType(name, 'a descriptor: a number, an OwnedFd, or an object with fd', fh);
+  if (typeof fh !== 'object' || fh === null || !('fd' in fh)) throw invalidType(name, A_DESCRIPTOR, fh);
   return validNumber(`${name}.fd`, fh.fd);
 }

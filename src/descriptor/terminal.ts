@@ -17,7 +17,10 @@ const LONGEST = 64;
  * A pseudo-terminal has two ends. libuv opens the end on which programs run once more, by its name, and uses the new
  * number (`isReopened`). So whoever else has the number that came here keeps its own flags.
  */
-export function readTerminal(fd: number, options: { highWaterMark?: number; encoding?: BufferEncoding }): ReadStream {
+export function readTerminal(
+  fd: number,
+  options: { highWaterMark?: number | undefined; encoding?: BufferEncoding | undefined },
+): ReadStream {
   return harmless(new builtin.tty.ReadStream(fd, options as SocketConstructorOpts), fd);
 }
 

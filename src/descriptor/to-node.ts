@@ -16,7 +16,7 @@ import {
 import type { Server, Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { ReadStream as TtyReadStream, WriteStream as TtyWriteStream } from 'node:tty';
-import { invalidType, invalidValue, type Names } from '../common/arguments.js';
+import { checkOptions, invalidType, invalidValue, type Names } from '../common/arguments.js';
 import { checked, closed, systemError, wrongKind } from '../errors.js';
 import { READ, WRITE } from '../native/addon.js';
 import { builtin } from '../common/lazy-modules.js';
@@ -28,16 +28,18 @@ import { readTerminal, writeTerminal } from './terminal.js';
 
 export interface SocketOptions {
   /** Whether the socket can still be written to after the peer has ended. Default false, as in Node. */
-  allowHalfOpen?: boolean;
-  highWaterMark?: number;
+  allowHalfOpen?: boolean | undefined;
+  highWaterMark?: number | undefined;
 }
+
+const SOCKET: Names<SocketOptions> = { allowHalfOpen: true, highWaterMark: true };
 
 export interface ConnectionOptions {
   /**
    * Whether it is an HTTP connection between two requests, which `closeIdleConnections` and `keepAliveTimeout` end.
    * Default false.
    */
-  idle?: boolean;
+  idle?: boolean | undefined;
 }
 
 export const CONNECTION: Names<ConnectionOptions> = { idle: true };
@@ -47,10 +49,10 @@ export interface ReadStreamOptions {
    * The first and last byte to read, counted from 0. Without `start` the stream reads from the position that all
    * holders share, and moves it.
    */
-  start?: number;
-  end?: number;
-  encoding?: BufferEncoding;
-  highWaterMark?: number;
+  start?: number | undefined;
+  end?: number | undefined;
+  encoding?: BufferEncoding | undefined;
+  highWaterMark?: number | undefined;
 }
 
 export interface WriteStreamOptions {
@@ -58,9 +60,12 @@ export interface WriteStreamOptions {
    * The first byte to write, counted from 0. Without it the stream writes at the position that all holders share, and
    * moves it.
    */
-  start?: number;
-  highWaterMark?: number;
+  start?: number | undefined;
+  highWaterMark?: number | undefined;
 }
+
+const READ_STREAM: Names<ReadStreamOptions> = { start: true, end: true, encoding: true, highWaterMark: true };
+const WRITE_STREAM: Names<WriteStreamOptions> = { start: true, highWaterMark: true };
 
 /** What is known about a descriptor. */
 export interface Nature {
@@ -74,6 +79,7 @@ export interface Nature {
 export type Close = (fd: number) => number;
 
 export function socketOf({ fd, kind, listening, unread }: Nature, options: SocketOptions = {}): Socket {
+  checkOptions(options, SOCKET);
   // net.Socket accepts other kinds too, as pipes or connections, and fails only when they are used.
   const access = checked(addon.access(fd), 'fcntl');
   if (!CONNECTIONS.has(kind) || listening || access === 0)
@@ -140,6 +146,7 @@ export function datagramsOf(
 }
 
 export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = {}, close?: Close): Readable {
+  checkOptions(options, READ_STREAM);
   if (!FILES.has(kind) || !allows(fd, READ))
     throw wrongKind('createReadStream', 'a file or device open for reading', described(fd, kind));
   refuseIn(['deno'], 'createReadStream()', OPEN_AGAIN);
@@ -151,6 +158,7 @@ export function readStreamOf({ fd, kind }: Nature, options: ReadStreamOptions = 
 }
 
 export function writeStreamOf({ fd, kind }: Nature, options: WriteStreamOptions = {}, close?: Close): Writable {
+  checkOptions(options, WRITE_STREAM);
   if (!FILES.has(kind) || !allows(fd, WRITE))
     throw wrongKind('createWriteStream', 'a file or device open for writing', described(fd, kind));
   refuseIn(['deno'], 'createWriteStream()', OPEN_AGAIN);

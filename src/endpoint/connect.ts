@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import { checkSignal } from '../common/abort.js';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
-import { checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
+import { checkOptions, invalidType, outOfRange, pick, type Names } from '../common/arguments.js';
 import { aborted, systemError, timedOut } from '../errors.js';
 import { builtin } from '../common/lazy-modules.js';
 import { addon } from '../native/load.js';
@@ -73,8 +73,7 @@ function lasting(path: string, name: Buffer): Buffer {
 
 /** Connects, and gives the connection to `use`, which takes it over. If `use` throws, the connection is closed. */
 export async function connectWith<T>(path: string, options: ConnectOptions, use: (socket: OwnedFd) => T): Promise<T> {
-  const { type, signal, timeout } = checkOptions(options); // the other options are for `use`
-  const socket = await connect(path, { type, signal, timeout });
+  const socket = await connect(path, pick(options, CONNECT_OPTIONS)); // the other options are for `use`
   try {
     return use(socket);
   } catch (error) {

@@ -21,17 +21,19 @@ import { TcpServer } from './tcp-server.js';
 
 export interface ListenOptions extends ServerOptions {
   /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
-  backlog?: number;
+  backlog?: number | undefined;
   /** The permissions of the path, which never has any beyond these. Default 0o600. */
-  mode?: number;
+  mode?: number | undefined;
   /**
    * The type of the socket. Default `'stream'`. A datagram socket has no connections: `accept` returns a duplicate of
    * the socket itself.
    */
-  type?: SocketType;
+  type?: SocketType | undefined;
   /** Not for datagrams, because the kernel does not tell who sent one. There `mode` says who may send. */
-  allow?: (peer: PeerCredentials) => boolean;
+  allow?: ((peer: PeerCredentials) => boolean) | undefined;
 }
+
+const LISTEN: Names<ListenOptions> = { backlog: true, mode: true, type: true, allow: true };
 
 export interface TcpListenOptions {
   /** 0 to 65535. 0 stands for a free one, which `address` then tells. */
@@ -40,16 +42,16 @@ export interface TcpListenOptions {
    * The numeric address of an interface. Default: `'::'`, which means all of them, or `'0.0.0.0'` where there is no
    * IPv6.
    */
-  host?: string;
+  host?: string | undefined;
   /** How many connections may wait to be accepted, at most the system's `somaxconn` (listen(2)). Default 511. */
-  backlog?: number;
+  backlog?: number | undefined;
   /** Whether an IPv6 address accepts no connections of IPv4. Default false. */
-  ipv6Only?: boolean;
+  ipv6Only?: boolean | undefined;
   /**
    * Whether other sockets of this user may listen there too. The kernel shares the connections out among them. On Linux
    * and FreeBSD only. Default false.
    */
-  reusePort?: boolean;
+  reusePort?: boolean | undefined;
 }
 
 const TCP: Names<TcpListenOptions> = { port: true, host: true, backlog: true, ipv6Only: true, reusePort: true };
@@ -78,7 +80,7 @@ export function listen(at: string | TcpListenOptions, options: ListenOptions = {
 
 function listenPath(path: string, options: ListenOptions): FdServer {
   address(path, 'bind');
-  const { backlog = 511, mode = 0o600, type = 'stream' } = checkOptions(options);
+  const { backlog = 511, mode = 0o600, type = 'stream' } = checkOptions(options, LISTEN);
   const allow = checkAllow(options);
   if (type === 'dgram' && options.allow !== undefined)
     throw invalidValue('options.allow', 'left out for datagrams', allow);

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
-import { abortable, type Abortable } from '../common/abort.js';
-import { checkBoolean, checkOptions, invalidReturn, invalidType } from '../common/arguments.js';
+import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
+import { checkBoolean, checkOptions, invalidReturn, invalidType, type Names } from '../common/arguments.js';
 import { iterate } from '../common/iterate.js';
 import { builtin } from '../common/lazy-modules.js';
 import { Custody } from '../descriptor/custody.js';
@@ -18,7 +18,7 @@ export interface ServerOptions {
    * Says who may connect, by what the kernel tells of the peer. It must return `true` or `false`, and no promise.
    * Refused peers are closed at once, and receive nothing. Default: only this process's own effective user may connect.
    */
-  allow?: (peer: PeerCredentials) => boolean;
+  allow?: ((peer: PeerCredentials) => boolean) | undefined;
 }
 
 export interface AdoptOptions extends ServerOptions {
@@ -26,8 +26,10 @@ export interface AdoptOptions extends ServerOptions {
    * Whether the server takes over the path too. Then `close` removes it if it still leads to the socket that is there
    * now. Default false.
    */
-  ownsPath?: boolean;
+  ownsPath?: boolean | undefined;
 }
+
+const ADOPT: Names<AdoptOptions> = { allow: true, ownsPath: true };
 
 const { EINVAL } = constants.errno;
 
@@ -68,7 +70,7 @@ export class FdServer {
    * this thread watches it), or an error of `FdPasser` for what is no descriptor. The descriptor is then still yours.
    */
   static from(fd: FdLike, options: AdoptOptions = {}): FdServer {
-    const allow = checkAllow(checkOptions(options));
+    const allow = checkAllow(checkOptions(options, ADOPT));
     const { ownsPath = false } = options;
     checkBoolean('options.ownsPath', ownsPath);
     const socket = new Custody('fd', fd);
@@ -99,7 +101,7 @@ export class FdServer {
    * or the system's error: `EINVAL` if somebody who shares the socket has shut it down.
    */
   accept(options: Abortable = {}): Promise<OwnedFd> {
-    return abortable(options, (resolve, reject) => {
+    return abortable(options, ABORTABLE, (resolve, reject) => {
       this.#listening.checkOpen();
       if (this.#hasConnections) return this.#listening.wait(new Accepter(resolve, reject));
       const duplicate = this.#listening.socket.dup();

@@ -1,6 +1,6 @@
 import type { ChildProcess, ForkOptions, SpawnOptions as ChildOptions } from 'node:child_process';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { checkBoolean, checkOptions, invalidType } from '../common/arguments.js';
+import { checkBoolean, invalidType, pick, type Names } from '../common/arguments.js';
 import { badInheritance, checked } from '../errors.js';
 import { addon } from '../native/load.js';
 import { builtin } from '../common/lazy-modules.js';
@@ -10,16 +10,38 @@ import { socketpair } from './pair.js';
  * Options of `child_process.spawn` or, with `fork`, of `child_process.fork`. The child's end of the pair gets the first
  * number behind those in `stdio`.
  */
-export interface SpawnOptions extends Omit<ChildOptions, 'stdio'> {
+export interface SpawnOptions extends Omit<ChildOptions, 'stdio'>, Pick<ForkOptions, 'execPath' | 'silent'> {
   /** The option `stdio` of `child_process.spawn`. An OwnedFd may be an element too, and is lent for the call. */
-  stdio?: ChildOptions['stdio'] | (Stdio[number] | OwnedFd)[];
+  stdio?: ChildOptions['stdio'] | (Stdio[number] | OwnedFd)[] | undefined;
   /** Whether `command` is a module for Node, which also gets an IPC channel (`child_process.fork`). Default false. */
-  fork?: boolean;
+  fork?: boolean | undefined;
   /** The option `execArgv` of `child_process.fork`: flags for Node. */
-  execArgv?: string[];
+  execArgv?: string[] | undefined;
   /** Whether the child's end is non-blocking. Default false, which most programs in Perl, Python or C expect. */
-  nonblocking?: boolean;
+  nonblocking?: boolean | undefined;
 }
+
+export const SPAWN_OPTIONS: Names<SpawnOptions> = {
+  stdio: true,
+  fork: true,
+  execArgv: true,
+  nonblocking: true,
+  execPath: true,
+  silent: true,
+  argv0: true,
+  cwd: true,
+  detached: true,
+  env: true,
+  gid: true,
+  killSignal: true,
+  serialization: true,
+  shell: true,
+  signal: true,
+  timeout: true,
+  uid: true,
+  windowsHide: true,
+  windowsVerbatimArguments: true,
+};
 
 /** The environment variable that tells a child its descriptor. `inherit` looks for it. */
 const VARIABLE = 'FDPASSER_FD';
@@ -37,7 +59,7 @@ export function spawnWith<T extends { destroy(): unknown }>(
   use: (end: OwnedFd) => T,
 ): { child: ChildProcess; end: T } {
   if (!Array.isArray(args)) throw invalidType('args', 'an array of strings', args);
-  const { fork = false, nonblocking = false, ...rest } = checkOptions(options);
+  const { fork = false, nonblocking = false, ...rest } = pick(options, SPAWN_OPTIONS);
   checkBoolean('options.fork', fork);
   checkBoolean('options.nonblocking', nonblocking);
   const [ours, theirs] = socketpair();

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
-import { checkInteger, checkOptions, type Names } from '../common/arguments.js';
+import { checkInteger, type Names } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { ownership } from '../descriptor/ownership.js';
 import { checked, closed, notPeeked, systemError } from '../errors.js';
@@ -10,7 +10,7 @@ import type { TcpAddress } from './tcp-address.js';
 
 export interface PeekOptions extends Abortable {
   /** How long to wait for the first byte, in milliseconds. Default: without limit. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 const PEEK: Names<PeekOptions> = { ...ABORTABLE, timeout: true };
@@ -42,8 +42,8 @@ export class TcpConnection {
    * error: `ECONNRESET`, or `EEXIST` if something else in this thread watches the descriptor.
    */
   peek(n: number, options: PeekOptions = {}): Promise<Buffer> {
-    return abortable(options, (resolve, reject) => {
-      const { timeout } = checkOptions(options, PEEK);
+    return abortable(options, PEEK, (resolve, reject) => {
+      const { timeout } = options;
       checkInteger('n', n, 1, MOST);
       if (timeout !== undefined) checkInteger('options.timeout', timeout, 0, MAX_DELAY);
       const bytes = Buffer.allocUnsafe(n);

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { abortable, type Abortable } from '../common/abort.js';
+import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { checkInteger } from '../common/arguments.js';
 import { iterate } from '../common/iterate.js';
 import { Custody } from '../descriptor/custody.js';
@@ -85,7 +85,7 @@ export class TcpServer {
    * `accept`.
    */
   acceptMany(most: number, options: Abortable = {}): Promise<TcpConnection[]> {
-    return abortable(options, (resolve, reject) => {
+    return abortable(options, ABORTABLE, (resolve, reject) => {
       checkInteger('most', most, 1, MOST);
       return this.#listening.wait(new Accepter(resolve, reject, most));
     });

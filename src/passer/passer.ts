@@ -3,12 +3,20 @@ import { EventEmitter } from 'node:events';
 import type { InspectOptions } from 'node:util';
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
-import { isMeantAsFd, type FdLike } from '../descriptor/fd-like.js';
+import { given, type FdLike } from '../descriptor/fd-like.js';
 import { outgoing } from '../descriptor/outgoing.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
-import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
-import { checkBoolean, checkInteger, checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
+import { inherited, SPAWN_OPTIONS, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  invalidType,
+  outOfRange,
+  pick,
+  type Names,
+} from '../common/arguments.js';
 import { notAPair } from '../errors.js';
 import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { iterate } from '../common/iterate.js';
@@ -22,12 +30,15 @@ import { SOCKET_TYPES } from '../native/kinds.js';
 import { PasserSession } from './session.js';
 import { newPair, takePair, type UndecidedPair } from './undecided-pair.js';
 
+/** One end of a socket, or both ends of a pair. */
+type Ends = FdLike | readonly [FdLike, FdLike];
+
 export interface FdPasserOptions {
   /**
    * One end of a connected AF_UNIX socket; or both ends of a pair, one of which `iAmParent` or `iAmChild` chooses; or
    * nothing, for a new stream pair. The passer takes over what it is given.
    */
-  fh?: FdLike | readonly [FdLike, FdLike] | undefined;
+  fh?: Ends | undefined;
   /** Whether the sockets' O_NONBLOCK is left as it is. The passer never blocks in either case. Default false. */
   dontSetNonblocking?: boolean | undefined;
   /**
@@ -48,13 +59,14 @@ const OPTIONS: Names<Omit<FdPasserOptions, 'fh'>> = {
   batch: true,
   payload: true,
 };
-const OPTIONS_WITH_FH: Names<FdPasserOptions> = { fh: true, ...OPTIONS };
 const CONNECT: Names<Omit<FdPasserOptions, 'fh'> & ConnectOptions> = { ...OPTIONS, ...CONNECT_OPTIONS };
 
 export interface FdPasserSpawnOptions extends SpawnOptions {
   /** Options of this process's passer. */
   passer?: Omit<FdPasserOptions, 'fh'> | undefined;
 }
+
+const SPAWN: Names<FdPasserSpawnOptions> = { ...SPAWN_OPTIONS, passer: true };
 
 export interface ReceiveManyOptions extends Abortable {
   /** The most descriptors to take. Default 1024. */
@@ -110,11 +122,11 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * number that is not open, `ENOTSOCK` and `EAFNOSUPPORT` for what is no AF_UNIX socket, `EINVAL` for one that
    * listens, and `EMFILE` if there is no room for a new pair. `fh` is then still the caller's.
    */
-  constructor(fh: FdLike | readonly [FdLike, FdLike], options?: Omit<FdPasserOptions, 'fh'>);
+  constructor(fh: Ends, options?: Omit<FdPasserOptions, 'fh'>);
   constructor(options?: FdPasserOptions);
-  constructor(first: FdLike | readonly [FdLike, FdLike] | FdPasserOptions = {}, second?: Omit<FdPasserOptions, 'fh'>) {
+  constructor(first?: Ends | FdPasserOptions, second?: Omit<FdPasserOptions, 'fh'>) {
     super();
-    const { name, fh, options } = argumentsOf(first, second);
+    const { name, fh, options } = given<Ends, Omit<FdPasserOptions, 'fh'>>(first, second, OPTIONS);
     const { onError, dontSetNonblocking = false, batch: most = 1, payload } = options;
     checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
     checkInteger('options.batch', most, 1, MAX_FDS);
@@ -132,8 +144,9 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * of the constructor.
    */
   static async connect(path: string, options: Omit<FdPasserOptions, 'fh'> & ConnectOptions = {}): Promise<FdPasser> {
-    const { signal, timeout, type, ...own } = checkOptions(options, CONNECT);
-    return connectWith(path, { signal, timeout, type }, (fh) => new this(fh, own));
+    checkOptions(options, CONNECT);
+    const own = pick<Omit<FdPasserOptions, 'fh'>>(options, OPTIONS);
+    return connectWith(path, options, (fh) => new this(fh, own));
   }
 
   /**
@@ -147,8 +160,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
     args: readonly string[] = [],
     options: FdPasserSpawnOptions = {},
   ): { child: ChildProcess; passer: FdPasser } {
-    const { passer: own, ...rest } = checkOptions(options);
-    const { child, end } = spawnWith(command, args, rest, (fh) => new this(fh, own));
+    const { passer: own } = checkOptions(options, SPAWN);
+    const { child, end } = spawnWith(command, args, options, (fh) => new this(fh, own));
     return { child, passer: end };
   }
 
@@ -230,8 +243,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * `pushSendFh` throws. The descriptor is then still the caller's, unchanged.
    */
   send(fh: FdLike, options: SendOptions = {}): Promise<void> {
-    return abortable(options, (resolve, reject) => {
-      const { keepOpen = false } = checkOptions(options, SEND);
+    return abortable(options, SEND, (resolve, reject) => {
+      const { keepOpen = false } = options;
       checkBoolean('options.keepOpen', keepOpen);
       this.#session.checkSendable();
       const waiting = outgoing(fh, keepOpen ? 'keep' : 'return', true, resolve, reject);
@@ -261,8 +274,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * Rejects with the errors of `receive`, and with `ERR_OUT_OF_RANGE` or `ERR_INVALID_ARG_TYPE` for `most`.
    */
   async receiveMany(options: ReceiveManyOptions = {}): Promise<OwnedFd[]> {
-    const { most = MOST_AT_ONCE } = checkOptions(options, RECEIVE_MANY);
-    return this.#session.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), options);
+    const { most = MOST_AT_ONCE, signal } = checkOptions(options, RECEIVE_MANY);
+    return this.#session.receiveMany(checkInteger('options.most', most, 1, MAX_INT32), { signal });
   }
 
   /**
@@ -319,20 +332,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   }
 }
 
-type Given = FdLike | readonly [FdLike, FdLike];
-
-/** Sorts the constructor's arguments. `name` is that of `fh`, for errors. */
-function argumentsOf(
-  first: Given | FdPasserOptions,
-  second: Omit<FdPasserOptions, 'fh'> | undefined,
-): { name: string; fh: Given | undefined; options: Omit<FdPasserOptions, 'fh'> } {
-  if (second !== undefined || Array.isArray(first) || isMeantAsFd(first))
-    return { name: 'fh', fh: first as Given, options: checkOptions(second === undefined ? {} : second, OPTIONS) };
-  const options = checkOptions(first as FdPasserOptions, OPTIONS_WITH_FH);
-  return { name: 'options.fh', fh: options.fh, options };
-}
-
-function isPair(name: string, fh: Given): fh is readonly [FdLike, FdLike] {
+function isPair(name: string, fh: Ends): fh is readonly [FdLike, FdLike] {
   if (!Array.isArray(fh)) return false;
   if (fh.length !== 2) throw invalidType(name, 'a descriptor, or two', fh);
   return true;

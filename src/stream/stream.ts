@@ -2,14 +2,22 @@ import type { ChildProcess } from 'node:child_process';
 import { addAbortSignal, Duplex } from 'node:stream';
 import type { InspectOptions } from 'node:util';
 import { checkSignal } from '../common/abort.js';
-import { checkBoolean, checkOptions, invalidType, invalidValue, outOfRange, type Names } from '../common/arguments.js';
+import {
+  checkBoolean,
+  checkOptions,
+  invalidType,
+  invalidValue,
+  outOfRange,
+  pick,
+  type Names,
+} from '../common/arguments.js';
 import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
-import type { FdLike } from '../descriptor/fd-like.js';
+import { given, type FdLike } from '../descriptor/fd-like.js';
 import { outgoingAll } from '../descriptor/outgoing.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
-import { inherited, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
+import { inherited, SPAWN_OPTIONS, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { closed } from '../errors.js';
 import { MAX_FDS } from '../native/addon.js';
 import type { WireStats } from '../wire/counters.js';
@@ -50,6 +58,8 @@ export interface FdStreamSpawnOptions extends SpawnOptions {
   stream?: FdStreamOptions | undefined;
 }
 
+const SPAWN: Names<FdStreamSpawnOptions> = { ...SPAWN_OPTIONS, stream: true };
+
 /** The default of the option. */
 const HIGH_WATER_MARK = 65_536;
 
@@ -67,28 +77,27 @@ export class FdStream extends Duplex {
   readonly #session: StreamSession;
 
   /**
-   * Takes over a connected AF_UNIX stream socket. Throws what the constructor of `FdPasser` throws, and
+   * Takes over a connected AF_UNIX stream socket, which may also be one of the options. Throws what the constructor of `FdPasser` throws, and
    * `ERR_INVALID_ARG_VALUE` for a packet socket. The socket is then still the caller's.
    */
-  constructor(fh: FdLike, options: FdStreamOptions = {}) {
-    const {
-      highWaterMark = HIGH_WATER_MARK,
-      fds = 'owned',
-      allowHalfOpen = false,
-      signal,
-    } = checkOptions(options, OPTIONS);
+  constructor(fh: FdLike, options?: FdStreamOptions);
+  constructor(options: FdStreamOptions & { fh: FdLike });
+  constructor(first: FdLike | (FdStreamOptions & { fh: FdLike }), second?: FdStreamOptions) {
+    const { name, fh, options } = given<FdLike, FdStreamOptions>(first, second, OPTIONS);
+    const { highWaterMark = HIGH_WATER_MARK, fds = 'owned', allowHalfOpen = false, signal } = options;
     if (fds !== 'owned' && fds !== 'number') throw invalidValue('options.fds', "'owned' or 'number'", fds);
     checkSignal(signal);
     super({ highWaterMark, allowHalfOpen });
     const begin = (socket: Custody): StreamSession => new StreamSession(this, socket, fds === 'number');
-    this.#session = takeSocket('fh', fh, { types: ['stream'], readsUnread: true }, begin);
+    this.#session = takeSocket(name, fh!, { types: ['stream'], readsUnread: true }, begin);
     if (signal !== undefined) addAbortSignal(signal, this);
   }
 
   /** Connects to a listening socket. Rejects with the errors of `connect` and of the constructor. */
   static async connect(path: string, options: FdStreamOptions & Omit<ConnectOptions, 'type'> = {}): Promise<FdStream> {
-    const { timeout, ...own } = checkOptions(options, CONNECT);
-    return connectWith(path, { timeout, signal: own.signal }, (socket) => new this(socket, own));
+    checkOptions(options, CONNECT);
+    const own = pick<FdStreamOptions>(options, OPTIONS);
+    return connectWith(path, options, (socket) => new this(socket, own));
   }
 
   /**
@@ -102,8 +111,8 @@ export class FdStream extends Duplex {
     args: readonly string[] = [],
     options: FdStreamSpawnOptions = {},
   ): { child: ChildProcess; stream: FdStream } {
-    const { stream: own, ...rest } = checkOptions(options);
-    const { child, end } = spawnWith(command, args, rest, (fd) => new this(fd, own));
+    const { stream: own } = checkOptions(options, SPAWN);
+    const { child, end } = spawnWith(command, args, options, (fd) => new this(fd, own));
     return { child, stream: end };
   }
 

@@ -1,8 +1,8 @@
-import { abortable } from '../common/abort.js';
+import { ABORTABLE, abortable } from '../common/abort.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { beside, deliver } from '../wire/datagram.js';
 import { socketpair } from '../endpoint/pair.js';
-import { checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
+import { checkInteger, checkOptions, invalidType, invalidValue, type Names } from '../common/arguments.js';
 import { badEnvironment, noBarrier } from '../errors.js';
 import { FdPasser } from '../passer/passer.js';
 
@@ -11,8 +11,10 @@ export type NotifyState = Readonly<Record<string, string | number | bigint>>;
 
 export interface BarrierOptions {
   /** Milliseconds. Default 5000. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
+
+const BARRIER: Names<BarrierOptions> = { timeout: true };
 
 /** What sd_notify(3) allows in a name of the descriptor store. */
 const STORABLE = /^[\x20-\x39\x3b-\x7e]{1,255}$/;
@@ -60,7 +62,7 @@ export async function unstore(name: string): Promise<boolean> {
  * Rejects with `ERR_FDPASSER_TIMEOUT`, and as `notify` does.
  */
 export async function barrier(options: BarrierOptions = {}): Promise<boolean> {
-  const { timeout = 5000 } = checkOptions(options);
+  const { timeout = 5000 } = checkOptions(options, BARRIER);
   checkInteger('options.timeout', timeout, 1, LONGEST_TIMER);
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), timeout);
@@ -101,7 +103,7 @@ export async function tell(state: NotifyState, fds: readonly FdLike[], signal?: 
   const path = address();
   if (path === undefined) return false;
   const before = last;
-  const turn = abortable(signal === undefined ? {} : { signal }, (resolve: (value: unknown) => void, reject) => {
+  const turn = abortable({ signal }, ABORTABLE, (resolve: (value: unknown) => void, reject) => {
     void before.then(resolve);
     return reject;
   });

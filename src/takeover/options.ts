@@ -1,12 +1,19 @@
-import { checkBoolean, checkInteger, checkOptions, invalidType } from '../common/arguments.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  invalidType,
+  type Names,
+  type Settled,
+} from '../common/arguments.js';
 import type { PeerCredentials } from '../endpoint/credentials.js';
 
 /** What moves to the successor beside the listeners. */
 export interface LiveOptions {
   /** Keep-alive connections of `http.Server`, between two requests. Default true. */
-  http?: boolean;
+  http?: boolean | undefined;
   /** WebSockets of the package `ws`, between two messages. Default true. */
-  websocket?: boolean;
+  websocket?: boolean | undefined;
 }
 
 /** All times are in milliseconds. */
@@ -15,23 +22,34 @@ export interface TakeoverOptions {
    * Who may be at the other end, by the kernel's word: `true` or `false`, at once. With it the path is open to all
    * users, and this alone decides. Default: this process's own effective user alone.
    */
-  allow?: (peer: PeerCredentials) => boolean;
+  allow?: ((peer: PeerCredentials) => boolean) | undefined;
   /**
    * How long the old process can still come back after this one began to serve. `Infinity`: until `confirm()`. Default
    * 10000.
    */
-  probation?: number;
+  probation?: number | undefined;
   /** How long the other process may take for one step. Default 5000. */
-  stepTimeout?: number;
+  stepTimeout?: number | undefined;
   /** How long a successor may take from MANIFEST to READY. Default 60000. */
-  initTimeout?: number;
+  initTimeout?: number | undefined;
   /** How long connections may go on here after a successor has taken over. Default 30000. */
-  drainTimeout?: number;
+  drainTimeout?: number | undefined;
   /** Whether live connections move to the successor, where they can. Default true. */
-  live?: boolean | LiveOptions;
+  live?: boolean | LiveOptions | undefined;
   /** Kills (SIGKILL) a predecessor that has not answered for so long. Default: never. */
-  patience?: number;
+  patience?: number | undefined;
 }
+
+const LIVE: Names<LiveOptions> = { http: true, websocket: true };
+const TAKEOVER: Names<TakeoverOptions> = {
+  allow: true,
+  probation: true,
+  stepTimeout: true,
+  initTimeout: true,
+  drainTimeout: true,
+  live: true,
+  patience: true,
+};
 
 /** The options as the other files use them. */
 export interface Settings {
@@ -40,7 +58,7 @@ export interface Settings {
   readonly stepTimeout: number;
   readonly initTimeout: number;
   readonly drainTimeout: number;
-  readonly live: Required<LiveOptions>;
+  readonly live: Settled<LiveOptions>;
   readonly patience: number | undefined;
 }
 
@@ -54,7 +72,7 @@ export function settingsOf(options: TakeoverOptions): Settings {
     stepTimeout = 5000,
     initTimeout = 60_000,
     drainTimeout = 30_000,
-  } = checkOptions(options);
+  } = checkOptions(options, TAKEOVER);
   if (allow !== undefined && typeof allow !== 'function') throw invalidType('options.allow', 'a function', allow);
   const { live = true, patience } = options;
   return {
@@ -68,10 +86,10 @@ export function settingsOf(options: TakeoverOptions): Settings {
   };
 }
 
-function liveOf(live: boolean | LiveOptions): Required<LiveOptions> {
+function liveOf(live: boolean | LiveOptions): Settled<LiveOptions> {
   if (typeof live === 'boolean') return { http: live, websocket: live };
-  if (typeof live !== 'object' || live === null) throw invalidType('options.live', 'a boolean or an object', live);
-  const { http = true, websocket = true } = live;
+  if (typeof live !== 'object') throw invalidType('options.live', 'a boolean or an object', live);
+  const { http = true, websocket = true } = checkOptions(live, LIVE, 'options.live');
   checkBoolean('options.live.http', http);
   checkBoolean('options.live.websocket', websocket);
   return { http, websocket };

@@ -1,19 +1,21 @@
 import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { checkOptions } from '../common/arguments.js';
+import { checkOptions, type Names } from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
 import { stepTimedOut, takeoverPeerGone } from '../errors.js';
 
 /** How the successor is started. By default as this process was: same program, arguments, environment and folder. */
 export interface UpgradeOptions {
   /** Default: Node itself, as it runs this process. */
-  command?: string;
+  command?: string | undefined;
   /** Default: the flags of Node, the program and its arguments, as this process has them. */
-  args?: readonly string[];
-  env?: NodeJS.ProcessEnv;
-  cwd?: string;
+  args?: readonly string[] | undefined;
+  env?: NodeJS.ProcessEnv | undefined;
+  cwd?: string | undefined;
   /** Default `'inherit'`: the successor writes where this process writes. */
-  stdio?: StdioOptions;
+  stdio?: StdioOptions | undefined;
 }
+
+const UPGRADE: Names<UpgradeOptions> = { command: true, args: true, env: true, cwd: true, stdio: true };
 
 /** What tells how an upgrade went. */
 interface Upgraded {
@@ -67,7 +69,7 @@ function startSuccessor(options: UpgradeOptions): ChildProcess {
     env = process.env,
     cwd = process.cwd(),
     stdio = 'inherit',
-  } = checkOptions(options);
+  } = checkOptions(options, UPGRADE);
   const child = builtin.childProcess.spawn(command, args, { env, cwd, stdio });
   child.unref();
   return child;

@@ -1,5 +1,5 @@
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
-import { checkInteger, checkOptions, type Names } from '../common/arguments.js';
+import { checkInteger, type Names } from '../common/arguments.js';
 import { borrow, type FdLike } from '../descriptor/fd-like.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { checked, closed, longDatagram } from '../errors.js';
@@ -41,8 +41,8 @@ let usualRoom: Buffer | undefined;
  * what is no AF_UNIX socket, and with `ERR_INVALID_ARG_VALUE` for one that is not for datagrams.
  */
 export function receiveDatagram(socket: FdLike, options: ReceiveDatagramOptions = {}): Promise<Datagram> {
-  return abortable(options, (resolve, reject) => {
-    const { maxBytes = MAX_BYTES } = checkOptions(options, RECEIVE);
+  return abortable(options, RECEIVE, (resolve, reject) => {
+    const { maxBytes = MAX_BYTES } = options;
     checkInteger('options.maxBytes', maxBytes, 1, MAX_INT32);
     const duplicate = ownReceived(checked(addon.dup(borrow('socket', socket)), 'fcntl'));
     try {

@@ -1,10 +1,10 @@
-import { checkSignal, onAbort, type Abortable } from '../common/abort.js';
+import { ABORTABLE, checkSignal, onAbort, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { outgoingAll, type Outgoing } from '../descriptor/outgoing.js';
-import { checkBoolean, checkOptions, invalidType, outOfRange } from '../common/arguments.js';
+import { checkBoolean, checkOptions, invalidType, outOfRange, type Names } from '../common/arguments.js';
 import { LinkOwner } from './link-owner.js';
 import { takeSocket } from './socket.js';
 import { MAX_FDS } from '../native/addon.js';
@@ -17,6 +17,8 @@ export interface DatagramOptions extends Abortable {
    */
   keepOpen?: boolean | undefined;
 }
+
+const SEND: Names<DatagramOptions> = { ...ABORTABLE, keepOpen: true };
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -36,7 +38,7 @@ export async function sendDatagram(
   fds: readonly FdLike[] = [],
   options: DatagramOptions = {},
 ): Promise<void> {
-  const { keepOpen = false, signal } = checkOptions(options);
+  const { keepOpen = false, signal } = checkOptions(options, SEND);
   checkBoolean('options.keepOpen', keepOpen);
   const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may change its bytes meanwhile
   checkSignal(signal);

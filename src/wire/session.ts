@@ -1,6 +1,6 @@
 import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { attempt } from '../common/attempt.js';
-import { checkOptions, invalidType } from '../common/arguments.js';
+import { invalidType } from '../common/arguments.js';
 import { closed } from '../errors.js';
 import { Queue, Queued } from '../common/queue.js';
 import { LinkOwner, type Emitter } from './link-owner.js';
@@ -122,15 +122,12 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   receive(options: Abortable): Promise<T> {
-    return abortable(options, (resolve, reject) => {
-      checkOptions(options, ABORTABLE);
-      return this.#abortable(new Receiver(resolve, reject), reject);
-    });
+    return abortable(options, ABORTABLE, (resolve, reject) => this.#abortable(new Receiver(resolve, reject), reject));
   }
 
   /** Resolves with at least one item, and with the others that are here, up to `most`. */
   receiveMany(most: number, options: Abortable): Promise<T[]> {
-    return abortable(options, (resolve, reject) => {
+    return abortable(options, ABORTABLE, (resolve, reject) => {
       const deliver = (first: T): void => {
         const items = [first];
         while (items.length < most && this.#stashed() > 0) items.push(this.#take());

@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { resolve } from 'node:path';
-import { checkInteger, checkOptions, invalidType, invalidValue } from '../common/arguments.js';
+import {
+  checkInteger,
+  checkOptions,
+  invalidType,
+  invalidValue,
+  type Names,
+  type Settled,
+} from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
 import { systemError } from '../errors.js';
 
@@ -17,36 +24,52 @@ export interface Picked {
 
 export interface SuperviseOptions {
   /** How many workers. Default: as many as this process may use processors. */
-  count?: number;
+  count?: number | undefined;
   /**
    * Who gets a connection: the least busy, one after the other, or by a string: the same string, the same worker, as
    * long as that takes connections. Of the strings only those of a worker that went move. Default `'busy'`.
    */
-  pick?: 'busy' | 'turn' | ((connection: Picked) => string);
+  pick?: 'busy' | 'turn' | ((connection: Picked) => string) | undefined;
   /**
    * Look at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until`
    * says that they are enough (default: at the first), for at most `timeout` milliseconds (default 5000).
    */
-  peek?: { bytes?: number; until?: (first: Buffer) => boolean; timeout?: number };
+  peek?:
+    | { bytes?: number | undefined; until?: ((first: Buffer) => boolean) | undefined; timeout?: number | undefined }
+    | undefined;
   /**
    * Milliseconds that a worker may say nothing while it starts, or while a connection waits for it. Then it is killed,
    * since only its death gives a connection back for certain. Default 10000.
    */
-  patience?: number;
+  patience?: number | undefined;
   /** The longest wait, in milliseconds, before a worker that ends again and again is started anew. Default 30000. */
-  backoff?: number;
+  backoff?: number | undefined;
   /** Milliseconds that a replaced worker has to end its connections. Then it is killed. Default 30000. */
-  retire?: number;
+  retire?: number | undefined;
   /** Arguments of the workers. */
-  args?: readonly string[];
+  args?: readonly string[] | undefined;
   /** The environment of the workers, beside this process's own. */
-  env?: Record<string, string>;
+  env?: Record<string, string> | undefined;
 }
 
+type Peek = NonNullable<SuperviseOptions['peek']>;
+
+const PEEK: Names<Peek> = { bytes: true, until: true, timeout: true };
+const SUPERVISE: Names<SuperviseOptions> = {
+  count: true,
+  pick: true,
+  peek: true,
+  patience: true,
+  backoff: true,
+  retire: true,
+  args: true,
+  env: true,
+};
+
 /** The options, checked. */
-export type Settings = Required<Omit<SuperviseOptions, 'peek'>> & {
+export type Settings = Settled<Omit<SuperviseOptions, 'peek'>> & {
   file: string;
-  peek: Required<NonNullable<SuperviseOptions['peek']>> | undefined;
+  peek: Settled<Peek> | undefined;
 };
 
 const MAX_DELAY = 0x7fff_ffff;
@@ -54,10 +77,11 @@ const MOST_WORKERS = 1024;
 const MOST_BYTES = 65_536;
 
 export function settingsOf(file: string | URL, options: SuperviseOptions): Settings {
-  const { count = availableParallelism(), pick = 'busy', patience = 10_000, backoff = 30_000 } = checkOptions(options);
-  const { retire = 30_000, args = [], env = {}, peek } = options;
+  const { count = availableParallelism(), pick = 'busy', patience = 10_000 } = checkOptions(options, SUPERVISE);
+  const { backoff = 30_000, retire = 30_000, args = [], env = {}, peek } = options;
   if (pick !== 'busy' && pick !== 'turn' && typeof pick !== 'function')
     throw invalidValue('options.pick', "'busy', 'turn' or a function", pick);
+  if (typeof env !== 'object' || env === null) throw invalidType('options.env', 'an object', env);
   if (!Array.isArray(args)) throw invalidType('options.args', 'an array of strings', args);
   return {
     file: fileOf(file),
@@ -68,7 +92,7 @@ export function settingsOf(file: string | URL, options: SuperviseOptions): Setti
     backoff: checkInteger('options.backoff', backoff, 0, MAX_DELAY),
     retire: checkInteger('options.retire', retire, 0, MAX_DELAY),
     args,
-    env: checkOptions(env),
+    env,
   };
 }
 
@@ -76,9 +100,8 @@ export function checkCount(name: string, count: number): number {
   return checkInteger(name, count, 1, MOST_WORKERS);
 }
 
-function peekOf(peek: NonNullable<SuperviseOptions['peek']>): Settings['peek'] {
-  if (typeof peek !== 'object' || peek === null) throw invalidType('options.peek', 'an object', peek);
-  const { bytes = 1024, until = () => true, timeout = 5000 } = peek;
+function peekOf(peek: Peek): Settings['peek'] {
+  const { bytes = 1024, until = () => true, timeout = 5000 } = checkOptions(peek, PEEK, 'options.peek');
   if (typeof until !== 'function') throw invalidType('options.peek.until', 'a function', until);
   return {
     bytes: checkInteger('options.peek.bytes', bytes, 1, MOST_BYTES),

@@ -1,15 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { FdChannel } from '../channel/channel.js';
-import { checkInteger, checkOptions, invalidType } from '../common/arguments.js';
+import { checkInteger, checkOptions, invalidType, type Names } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { notAWorker, servesNothing } from '../errors.js';
 import { VARIABLE, type FromWorker, type ToWorker } from './messages.js';
 
 export interface ServeOptions {
   /** Only connections of this listener, by its name: an address with its port, or a path. Default: of all others. */
-  listener?: string;
+  listener?: string | undefined;
 }
+
+const SERVE: Names<ServeOptions> = { listener: true };
 
 /** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
 const GRACE = 5000;
@@ -41,7 +43,7 @@ export class Worker {
    * Throws `ERR_INVALID_ARG_TYPE`.
    */
   serve(server: Server, options: ServeOptions = {}): this {
-    const { listener } = checkOptions(options);
+    const { listener } = checkOptions(options, SERVE);
     if (typeof server?.getConnections !== 'function') throw invalidType('server', 'a server of node:net', server);
     if (listener !== undefined && typeof listener !== 'string')
       throw invalidType('options.listener', 'a string', listener);

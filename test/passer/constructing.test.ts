@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
-import { FdPasser, FdStream, OwnedFd, socketpair } from 'fdpasser';
+import { once } from 'node:events';
+import { closeSync } from 'node:fs';
+import { FdChannel, FdPasser, FdStream, OwnedFd, listen, socketpair } from 'fdpasser';
 import { fileURLToPath } from 'node:url';
-import { anonymousFile, identity } from '../support/descriptors.js';
+import { ended } from '../support/child.js';
+import { anonymousFile, identity, leftOpen, openDescriptors } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 const child = fileURLToPath(new URL('children/echo.js', import.meta.url));
@@ -44,6 +47,75 @@ test('a passer refuses options in both places, and what is no descriptor, and ta
   assert.deepEqual([a.closed, b.closed], [false, false]);
   a.close();
   b.close();
+});
+
+test('a descriptor that is undefined before options is refused, and no pair is made in its place', () => {
+  const before = openDescriptors();
+  const missing = undefined as unknown as OwnedFd;
+  const expected = {
+    code: 'ERR_INVALID_ARG_TYPE',
+    message: /"fh" argument must be a descriptor: a number, an OwnedFd, or an object with fd\. Received undefined$/,
+  };
+  assert.throws(() => new FdPasser(missing, { batch: 2 }), expected);
+  assert.throws(() => new FdChannel(missing, { codec: 'bytes' }), expected);
+  assert.throws(() => new FdStream(missing, {}), expected);
+  assert.throws(() => new FdChannel(missing), expected);
+  assert.throws(() => new FdStream(missing), expected);
+  assert.throws(() => new FdChannel({ fh: missing }), { code: expected.code });
+  assert.throws(() => new FdStream({ fh: missing }), { code: expected.code });
+  assert.deepEqual(leftOpen(before), []);
+});
+
+test('a channel and a stream take their socket among the options, as a passer does', async () => {
+  const [a, b] = socketpair();
+  const channel = new FdChannel({ fh: a, codec: 'bytes' });
+  const other = new FdChannel(b, { codec: 'bytes' });
+  const received = other.receive();
+  await channel.send(Buffer.from('by channel'));
+  assert.equal((await received).value.toString(), 'by channel');
+  channel.destroy();
+  other.destroy();
+
+  const [c, d] = socketpair();
+  const stream = new FdStream({ fh: c.take(), fds: 'number' });
+  const far = new FdStream({ fh: d });
+  const brought = once(stream.resume(), 'fds') as Promise<[number[]]>;
+  far.writeWithFds(Buffer.of(1), [anonymousFile()]);
+  const [[fd]] = await brought;
+  closeSync(fd!);
+  stream.destroy();
+  far.destroy();
+});
+
+test('a channel and a stream refuse options in both places', () => {
+  const [a, b] = socketpair();
+  for (const Class of [FdChannel, FdStream]) {
+    const make = Class as unknown as new (...args: unknown[]) => unknown;
+    assert.throws(() => new make({ fh: a }, {}), { code: 'ERR_INVALID_ARG_TYPE', message: /"fh" argument/ });
+    assert.throws(() => new make(a, { fh: b }), { code: VALUE, message: /no option "fh" here/ });
+  }
+  assert.deepEqual([a.closed, b.closed], [false, false]);
+  a.close();
+  b.close();
+});
+
+test('connect and spawn of a passer read options that their object inherits', async () => {
+  const payload = Buffer.alloc(7);
+  using server = listen(`\0fdpasser-inherits-${process.pid}`);
+  const connecting = FdPasser.connect(server.path, Object.create({ payload }) as object);
+  const other = new FdPasser(await server.accept());
+  const passer = await connecting;
+  await passer.send(anonymousFile());
+  (await other.receive()).close();
+  assert.equal(other.stats().bytesReceived, 7);
+  passer.destroy();
+  other.destroy();
+
+  const options = Object.create({ stdio: ['ignore', 'pipe', 'inherit'] }) as object;
+  const spawned = FdPasser.spawn('sh', ['-c', 'echo heard'], options);
+  const { stdout } = await ended(spawned.child);
+  assert.equal(stdout, 'heard\n');
+  spawned.passer.destroy();
 });
 
 test('options of the wrong name are refused, and what was given stays with its owner', async () => {
