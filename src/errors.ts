@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { shown, withCode } from './common/arguments.js';
 import { builtin } from './common/lazy-modules.js';
 
-/** Those of the library's own errors. `docs/errors.md` says of each what to do. */
+/** The codes of the library's own errors. `docs/errors.md` says for each what to do. */
 export type FdPasserErrorCode =
   | 'ERR_FDPASSER_ADDON'
   | 'ERR_FDPASSER_BUSY'
@@ -41,8 +41,8 @@ export type FdPasserErrorCode =
   | 'ERR_FDPASSER_WRONG_KIND';
 
 /**
- * A failure that this library found itself. `code` is stable and listed in `docs/errors.md`; failures of the operating
- * system are plain errors with Node's `code`, `errno`, `syscall` and `path` instead.
+ * A failure that this library itself has found. `code` is stable, and listed in `docs/errors.md`. Failures of the
+ * operating system are plain errors with Node's `code`, `errno`, `syscall` and `path` instead.
  */
 export class FdPasserError extends Error {
   readonly code: FdPasserErrorCode;
@@ -54,7 +54,10 @@ export class FdPasserError extends Error {
   }
 }
 
-/** A failed system call, as Node reports one: `errno` is negative. `advice` says what to do about it. */
+/**
+ * Makes the error of a failed system call in the form of Node's. `errno` is negative. `advice` says what to do about
+ * it.
+ */
 export function systemError(
   errno: number,
   syscall: string,
@@ -71,7 +74,7 @@ export function systemError(
   return error;
 }
 
-/** Returns `result`, or throws it as a system error when it is a negative errno. */
+/** Returns `result`, or throws a system error if it is a negative errno. */
 export function checked(result: number, syscall: string, detail?: { path?: string; advice?: string }): number {
   if (result < 0) throw systemError(result, syscall, detail);
   return result;
@@ -83,11 +86,11 @@ export function longDatagram(maxBytes: number): NodeJS.ErrnoException {
   return systemError(-constants.errno.EMSGSIZE, 'recvmsg', { advice });
 }
 
-/** What the permission model of Node forbids, as Node says it. */
+/** The error for what Node's permission model forbids, in the form of Node's. */
 export function pathForbidden(right: 'fs.read' | 'fs.write', path: string): Error {
   const [permission, flag] =
     right === 'fs.read' ? ['FileSystemRead', '--allow-fs-read'] : ['FileSystemWrite', '--allow-fs-write'];
-  const message = `Access to '${path}' is restricted: a listener makes its path and takes it away. Use ${flag}`;
+  const message = `Access to '${path}' is restricted: a listener creates its path and removes it. Use ${flag}`;
   return Object.assign(new Error(message), { code: 'ERR_ACCESS_DENIED', permission, resource: path });
 }
 
@@ -125,13 +128,13 @@ export function bundledAway(): FdPasserError {
 
 export function addonForbidden(cause: unknown): FdPasserError {
   return addonError(
-    'fdpasser needs its native core, and this process may not load any: its permission model needs --allow-addons ' +
+    'fdpasser needs its native core, and this process may not load it: its permission model needs --allow-addons ' +
       'beside --permission, or it was started with --no-addons',
     cause,
   );
 }
 
-/** A core that is here, and why it does not load. */
+/** A core that was found, and why it does not load. */
 export interface BrokenCore {
   readonly file: string;
   readonly cause: Error;
@@ -141,19 +144,19 @@ function reasons(broken: readonly BrokenCore[]): string {
   return broken.map(({ file, cause }) => `${cause.message} (${file})`).join('; ');
 }
 
-/** The warning when a later one loads. */
+/** The warning if a core does not load, but a later one does. */
 export function coreSkipped(broken: readonly BrokenCore[], instead: string): string {
   return (
-    `A native core of fdpasser does not load here: ${reasons(broken)}. ${instead} is used instead. Remove the first, or ` +
-    'make it anew with "npx fdpasser build"'
+    `A native core of fdpasser does not load here: ${reasons(broken)}. ${instead} is used instead. Remove the broken ` +
+    'one, or build it again with "npx fdpasser build"'
   );
 }
 
 export function addonBroken(broken: readonly BrokenCore[]): FdPasserError {
   return addonError(
     `fdpasser's native core does not load here: ${reasons(broken)}. "npx fdpasser build" compiles one for this ` +
-      'system, with its C compiler; in a clone, "npm run compile" does. Where a file is cut short, installing the package ' +
-      'anew helps too',
+      'system, with its C compiler; in a clone, "npm run compile" does. If a file is cut short, installing the ' +
+      'package again helps too',
     broken[0]?.cause,
   );
 }
@@ -161,15 +164,15 @@ export function addonBroken(broken: readonly BrokenCore[]): FdPasserError {
 export function noSuchPoller(value: string, why: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_POLLER',
-    `FDPASSER_POLLER is '${value}' in the environment, and ${why}. Leave it unset for the one that suits the runtime`,
+    `The environment variable FDPASSER_POLLER is '${value}', but ${why}. Leave it unset: then the runtime decides`,
   );
 }
 
-/** `what` begins the sentence, and `instead` is another. */
+/** `what` begins the first sentence, and `instead` is the second one. */
 export function notHere(what: string, runtime: string, instead: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_RUNTIME',
-    `${what} does not work in ${runtime}, which lacks a part. ${instead}`,
+    `${what} does not work in ${runtime}, which lacks something that it needs. ${instead}`,
   );
 }
 
@@ -179,7 +182,7 @@ export function pollerFailed(errno: number): Error {
     : systemError(errno, 'epoll_create1', { advice: 'fdpasser needs a descriptor to watch others with' });
 }
 
-/** What a closed passer or server says to later calls. `reason` ends the sentence "… is closed: …". */
+/** The error for calls of what is closed. `reason` ends the sentence "… is closed: …". */
 export function closed(what: string, reason: string, cause?: Error): FdPasserError {
   return new FdPasserError('ERR_FDPASSER_CLOSED', `This ${what} is closed: ${reason}`, cause ? { cause } : {});
 }
@@ -211,15 +214,15 @@ export function protocolBroken(what: string): FdPasserError {
 export function noHello(milliseconds: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_HELLO',
-    `The peer said nothing within ${milliseconds} ms (helloTimeout). Is there a channel at the other end?`,
+    `The peer sent no hello within ${milliseconds} ms (helloTimeout). Is there a channel at the other end?`,
   );
 }
 
 export function unreadable(codec: string, cause: Error): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_UNREADABLE',
-    `A message of the peer is not ${codec}: ${cause.message}. It was passed over and its descriptors closed; the channel ` +
-      'goes on',
+    `A message from the peer is not valid for the codec '${codec}': ${cause.message}. It was passed over, and its ` +
+      'descriptors were closed. The channel goes on',
     { cause },
   );
 }
@@ -234,7 +237,7 @@ export function codecsDiffer(ours: string, theirs: string): FdPasserError {
 export function detached(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_DETACHED',
-    'The bytes are not there any more: their buffer was transferred (postMessage, structuredClone) or made shorter before ' +
+    'The bytes are gone: their buffer was transferred (postMessage, structuredClone) or made shorter before ' +
       'they were sent. Send a copy, or transfer it when the send is done',
   );
 }
@@ -264,7 +267,7 @@ export function noReply(): FdPasserError {
 export function noReplyWithin(milliseconds: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TIMEOUT',
-    `There was no reply within ${milliseconds} ms (timeout). The peer may have the request still, and act on it`,
+    `There was no reply within ${milliseconds} ms (timeout). The peer may still have the request, and act on it`,
   );
 }
 
@@ -273,7 +276,7 @@ export function notAsked(why: string): FdPasserError {
   return new FdPasserError('ERR_FDPASSER_NOT_ASKED', `There is no reply to give: this message ${why}`);
 }
 
-/** The number that was given stands for nothing. */
+/** The error for a number that is not open. */
 export function notOpenNumber(errno: number, fd: number): NodeJS.ErrnoException {
   return systemError(errno, 'fcntl', { advice: `Descriptor ${fd} is not open` });
 }
@@ -305,7 +308,7 @@ export function notOwned(): FdPasserError {
 export function noData(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_NO_DATA',
-    'An OwnedFd is no data, and JSON would make nothing of it. Send it over an FdPasser, or beside a value over an FdChannel',
+    'An OwnedFd is no data, so JSON cannot express it. Send it over an FdPasser, or beside a value over an FdChannel',
   );
 }
 
@@ -317,7 +320,7 @@ export function lentOut(fd: number): FdPasserError {
   );
 }
 
-/** Whether an object that is none of our OwnedFds is one of another copy of this library. */
+/** Whether an object that is no OwnedFd of this copy of the library is one of another copy. */
 export function isOfAnotherCopy(value: unknown): value is object {
   return (value as object | null)?.constructor?.name === 'OwnedFd';
 }
@@ -326,29 +329,29 @@ export function managedElsewhere(value: object): FdPasserError {
   if (isOfAnotherCopy(value))
     return new FdPasserError(
       'ERR_FDPASSER_MANAGED',
-      'This OwnedFd is of another copy of fdpasser, which alone can close it: give its take(), or send it with keepOpen. ' +
-        '"npm ls fdpasser" shows how many copies there are',
+      'This OwnedFd belongs to another copy of fdpasser, and only that can close it: pass what its take() returns, or ' +
+        'send it with keepOpen. "npm ls fdpasser" shows how many copies there are',
     );
   return new FdPasserError(
     'ERR_FDPASSER_MANAGED',
-    `The descriptor belongs to ${shown(value)}, which will close it by itself. It can be sent with keepOpen, to close the ` +
-      'object afterwards. A passer, stream or channel over it needs a descriptor of its own: accept a connection, say',
+    `The descriptor belongs to ${shown(value)}, which will close it by itself. Send it with keepOpen, and close the ` +
+      'object afterwards. A passer, stream or channel needs a descriptor of its own: that of an accepted connection, say',
   );
 }
 
 export function notOpen(object: object): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_NOT_OPEN',
-    `There is no descriptor in ${shown(object)}: it is not open yet, closed again, or connecting, or in a cluster the ` +
-      'primary has it. Send it while it is open',
+    `There is no descriptor in ${shown(object)}: it is not open yet, is closed, or is connecting; or, in a cluster, ` +
+      'the primary has it. Send it while it is open',
   );
 }
 
 export function queuedAlready(object: object): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_NOT_OWNED',
-    `The descriptor of ${shown(object)} waits to be sent already, and is closed here after that. Send with keepOpen ` +
-      'first to send it several times',
+    `The descriptor of ${shown(object)} waits to be sent already, and will be closed here after that. To send it ` +
+      'several times, use keepOpen for all sends but the last',
   );
 }
 
@@ -379,8 +382,8 @@ export function unreadBytes(bytes: number): FdPasserError {
 export function unreadHere(bytes: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_UNREAD',
-    `${bytes} bytes of this socket were read by its sender, and what begins here would miss them. Read them from the ` +
-      "OwnedFd's unread, and go on with a new OwnedFd of its take()",
+    `The sender of this socket had read ${bytes} bytes from it, and they would be missing here. Read them from the ` +
+      "OwnedFd's unread, and then pass what its take() returns",
   );
 }
 
@@ -404,15 +407,16 @@ export function httpBusy(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_HTTP_BUSY',
     'This HTTP connection is in the middle of a request or response, which only this process knows. Send it when the ' +
-      "response has emitted 'finish' and before the next request, or when its agent has emitted 'free'. One of HTTP/2 " +
-      'stays here',
+      "response has emitted 'finish' and before the next request, or when its agent has emitted 'free'. A connection " +
+      'of HTTP/2 cannot be sent',
   );
 }
 
 export function wrongKind(method: string, wanted: string, found: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_WRONG_KIND',
-    `${method}() is for ${wanted}, and this descriptor is ${found}. It is still yours: look at its kind and listening`,
+    `${method}() is for ${wanted}, and this descriptor is ${found}. It is still yours: its kind and listening tell what ` +
+      'it is',
   );
 }
 
@@ -420,7 +424,8 @@ export function closedBehind(fd: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CLOSED_BEHIND',
     `Descriptor ${fd} was closed by someone who did not own it: its number was no longer open when its owner closed ` +
-      'it. Had it been used again, a stranger would have been hit; close descriptors through their OwnedFd alone',
+      'it. If the number had been in use again, another file would have been closed. Close descriptors only through ' +
+      'their OwnedFd',
   );
 }
 
@@ -443,8 +448,8 @@ export function sideChosen(method: string): FdPasserError {
 /** The warning for what waits on a pair. `what` begins the sentence, as `'2 descriptors wait to be sent'`. */
 export function sideNotChosen(what: string): string {
   return (
-    `${what} on an FdPasser that has both ends of a pair, and nothing moves before it knows which is its own: call ` +
-    'iAmParent() right after the child was started with peer, or iAmChild(). A spawned child has no pair: it calls ' +
+    `${what} on an FdPasser that has both ends of a pair, and nothing is sent or received before a side is chosen: ` +
+    'call iAmParent() right after the child was started with peer, or iAmChild(). A spawned child has no pair: it calls ' +
     'FdPasser.inherit()'
   );
 }
@@ -466,7 +471,7 @@ export function notPeeked(milliseconds: number): FdPasserError {
 export function workerFailed(slot: number, { code, signal }: { code: number | null; signal: string | null }): Error {
   const byItself = code === null ? 'could not be started' : `ended with code ${code}`;
   const how = signal === null ? byItself : `was ended by ${signal}`;
-  return workerError(`Worker ${slot} ${how} before it was ready. What it says for itself is on its standard error`);
+  return workerError(`Worker ${slot} ${how} before it was ready. Its standard error may say why`);
 }
 
 export function workerEndsAgain(slot: number, wait: number): Error {
@@ -477,7 +482,7 @@ export function notAWorker(): Error {
   return workerError('worker() is for a process that supervise() has started, and this is none');
 }
 
-/** Without a listener: none at all is served. */
+/** `listener` is the name of the one whose connection came. Without it, the worker serves none at all. */
 export function servesNothing(listener?: string): Error {
   return workerError(
     listener === undefined
@@ -494,7 +499,7 @@ function workerError(message: string): FdPasserError {
 export function badEnvironment(name: string, value: string, wanted: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_ENVIRONMENT',
-    `${name} is '${value}' in the environment, and must be ${wanted}. Whoever started this process set it`,
+    `The environment variable ${name} is '${value}', but must be ${wanted}. It was set by whoever started this process`,
   );
 }
 
@@ -505,13 +510,14 @@ export function badInheritance(value: string): FdPasserError {
 export function noBarrier(milliseconds: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TIMEOUT',
-    `The service manager did not take all it was told within ${milliseconds} ms: it is busy, or knows no BARRIER=1`,
+    `The service manager did not handle everything it was sent within ${milliseconds} ms: it is busy, or does not ` +
+      'know BARRIER=1',
   );
 }
 
-/** A takeover that did not come about, or was taken back: at which step, and which process is at the other end. */
+/** A takeover that failed or was taken back. It tells at which step, and which process is at the other end. */
 export class TakeoverError extends FdPasserError {
-  /** The message of the protocol (docs/takeover.md) that was due: `'MANIFEST'`, say. */
+  /** The message of the protocol (docs/takeover.md) that was expected: `'MANIFEST'`, say. */
   readonly step: string;
   /** The process at the other end, if it is known. */
   readonly pid: number | undefined;
@@ -533,8 +539,8 @@ export function takeoverBusy(path: string, pid: number | undefined): TakeoverErr
     'ERR_FDPASSER_BUSY',
     'HELLO',
     pid,
-    `Somebody else takes over at '${path.replaceAll('\0', '@')}' already: ${processOf(pid)}. One does at a time: end this ` +
-      'process, and try again when that one serves or has given up',
+    `Somebody else takes over at '${path.replaceAll('\0', '@')}' already: ${processOf(pid)}. Only one can do so at a ` +
+      'time: end this process, and try again when that one serves or has given up',
   );
 }
 
@@ -560,7 +566,9 @@ export function takeoverPeerGone(step: string, pid: number | undefined, cause?: 
   );
 }
 
-/** For the old process: the new one gave up. For the new one: the old one took it back, and serves again. */
+/**
+ * In the old process: the new one has given up. In the new process: the old one has taken it back, and serves again.
+ */
 export function takenBack(step: string, pid: number | undefined, reason: string): TakeoverError {
   return new TakeoverError(
     'ERR_FDPASSER_ROLLED_BACK',
@@ -591,6 +599,6 @@ export function noTakeoverInCluster(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CLUSTER',
     "A worker of node:cluster cannot take over: its primary has the listeners. Workers of 'fdpasser/workers' can be " +
-      'replaced, supervisor and all',
+      'replaced, together with their supervisor',
   );
 }

@@ -228,8 +228,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
     if (this.#warnedOfLate || !confirm || state === 'queued' || state === 'settled') return;
     this.#warnedOfLate = true;
     process.emitWarning(
-      'The signal of a send with confirm was aborted after its message had departed. That cannot be taken back: the send ' +
-        'waits until the peer takes the message. To end the wait, destroy() the channel or end the peer',
+      'The signal of a send with confirm was aborted after its message had departed. That cannot be taken back: the ' +
+        'send waits until the peer takes the message. To end the wait, destroy() the channel or end the peer',
       'FdPasserWarning',
     );
   }

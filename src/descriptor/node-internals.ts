@@ -381,7 +381,8 @@ export class Departure {
   /** Ends the departure: another process has the descriptor. What was written here fails with this error. */
   close(error: Error): void {
     this.#restore();
-    (this.#stream as Partial<SocketInternals>).resetAndClosing = false; // else destroy() would reset the other process's connection
+    // Otherwise destroy() would reset the other process's connection.
+    (this.#stream as Partial<SocketInternals>).resetAndClosing = false;
     if (this.#asked.has('_destroy')) this.#do('_destroy');
     else this.#stream.destroy('writableLength' in this.#stream && this.#stream.writableLength > 0 ? error : undefined);
     for (const args of this.#asked.values()) (args.at(-1) as Callback)(error);

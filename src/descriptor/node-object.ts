@@ -345,7 +345,8 @@ class FileHandleObject extends NodeObject<FileHandle> {
   }
 
   protected dispose(): void {
-    this.object.close().catch((error: Error) => process.emitWarning(error)); // its owner has let go of it, so there is no caller to throw to
+    // Its owner has let go of it, so there is no caller to throw to.
+    this.object.close().catch((error: Error) => process.emitWarning(error));
   }
 }
 

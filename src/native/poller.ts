@@ -16,11 +16,11 @@ export function choosePoller(): Poller {
       return runtime === 'node' ? 'uv' : 'thread';
     case 'uv':
       // Bun has libuv's functions, and aborts when one is called. Deno's report an event once, and late.
-      if (runtime !== 'node') throw noSuchPoller(wanted, `${runtime} has no libuv that works`);
+      if (runtime !== 'node') throw noSuchPoller(wanted, `${runtime} has no working libuv`);
       return wanted;
     case 'thread':
       return wanted;
     default:
-      throw noSuchPoller(wanted, "there are 'uv' and 'thread'");
+      throw noSuchPoller(wanted, "must be 'uv' or 'thread'");
   }
 }

@@ -101,7 +101,7 @@ for (const type of TYPES) {
   test(`a peer that says nothing is given up, over a ${type} socket`, async () => {
     const error = await saidOf(type, [], { helloTimeout: 20 });
     assert.equal(error?.code, 'ERR_FDPASSER_HELLO');
-    assert.match(error.message, /said nothing within 20 ms \(helloTimeout\)/);
+    assert.match(error.message, /sent no hello within 20 ms \(helloTimeout\)/);
   });
 
   test(`a hello that is there in time counts, though this process looks too late, over a ${type} socket`, async () => {

@@ -44,7 +44,7 @@ for (const type of TYPES)
     assert.deepEqual(leftOpen(before), []);
     assert.equal(errors.length, 2);
     for (const error of errors) assert.equal((error as NodeJS.ErrnoException).code, 'ERR_FDPASSER_UNREADABLE');
-    assert.match(errors[0]!.message, /not json: .*NaN.*passed over and its descriptors closed/);
+    assert.match(errors[0]!.message, /codec 'json': .*NaN.*passed over, and its descriptors were closed/);
     await until(() => taken(peer) === 5);
     await channel.close();
   });

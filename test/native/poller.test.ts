@@ -39,7 +39,7 @@ for (const poller of ['uv', 'thread'])
 test('the import refuses what is no poller, naming the variable and its values', async () => {
   const { code, stdout } = await evaluate(IMPORT, 'kqueue');
   assert.equal(code, 0);
-  assert.match(stdout, /^ERR_FDPASSER_POLLER .*FDPASSER_POLLER is 'kqueue'.*'uv' and 'thread'/);
+  assert.match(stdout, /^ERR_FDPASSER_POLLER .*FDPASSER_POLLER is 'kqueue'.*'uv' or 'thread'/);
 });
 
 test('the import says so when the thread of the poller cannot start', async () => {
