@@ -95,7 +95,7 @@ test('the first message that cannot be read is a process warning where nobody li
     warnings.map(({ name }) => name),
     ['FdPasserWarning'],
   );
-  assert.match(warnings[0]!.message, /not json.*Listen for 'unreadable'/);
+  assert.match(warnings[0]!.message, /codec 'json'.*Listen for 'unreadable'/);
 });
 
 test('a message that cannot be read does not confirm what a closing channel drops', async () => {
