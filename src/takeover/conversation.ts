@@ -33,12 +33,9 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     this.channel.send(message).catch(() => {});
   }
 
-  /**
-   * Hands a live connection over, or what follows one. Resolves when the other process has it; rejects when it has not,
-   * and never will.
-   */
-  carry(message: Out, fd: OwnedFd | undefined): Promise<void> {
-    return this.channel.send(message, fd === undefined ? [] : [fd], { confirm: true });
+  /** Hands a live connection over. Resolves when the other process has it; rejects when it has not, and never will. */
+  carry(message: Out, fd: OwnedFd): Promise<void> {
+    return this.channel.send(message, [fd], { confirm: true });
   }
 
   /**

@@ -33,8 +33,13 @@ export type FromPredecessor =
   | { type: 'rollback'; reason: string }
   /** With the listener of the control path. `drainTimeout`: milliseconds until BYE at the latest. */
   | { type: 'confirmed'; drainTimeout: number }
-  /** With a connection that was accepted by the listener of that name; `kind` and `state` are of src/takeover/live. */
-  | { type: 'live'; name: string; kind: string; state: Json }
+  /**
+   * With a connection that was accepted by the listener of that name, and `key` of no other there; `kind` and `state`
+   * are of src/takeover/live.
+   */
+  | { type: 'live'; name: string; key: number; kind: string; state: Json }
+  /** That connection is the other process's. `late`: bytes for its client, in base64; the last unless `more`. */
+  | { type: 'yours'; name: string; key: number; late: string; more: boolean }
   | { type: 'bye' };
 
 /** What a message is called in errors and documents. */
@@ -75,7 +80,13 @@ export function fromPredecessor(value: unknown): FromPredecessor | undefined {
     case 'confirmed':
       return isNumber(value.drainTimeout) ? (value as FromPredecessor) : undefined;
     case 'live':
-      return isString(value.name) && isString(value.kind) && 'state' in value ? (value as FromPredecessor) : undefined;
+      return isString(value.name) && isNumber(value.key) && isString(value.kind) && 'state' in value
+        ? (value as FromPredecessor)
+        : undefined;
+    case 'yours':
+      return isString(value.name) && isNumber(value.key) && isString(value.late) && typeof value.more === 'boolean'
+        ? (value as FromPredecessor)
+        : undefined;
     case 'commit':
     case 'bye':
       return value as FromPredecessor;

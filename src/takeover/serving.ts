@@ -11,12 +11,12 @@ import { DatagramListener } from './listeners/datagram-listener.js';
 import type { Inherited, Listener } from './listeners/listener.js';
 import { StreamListener } from './listeners/stream-listener.js';
 import type { Json } from './live/carried.js';
-import type { Carrier } from './live/index.js';
+import type { Carried, Carrier } from './live/index.js';
 import { tellReady, tellReloading, tellStopping } from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
 import { answer, handOver } from './predecessor.js';
-import type { Succession } from './successor.js';
+import type { Live, Succession } from './successor.js';
 import { trace } from './trace.js';
 import { upgrade, type UpgradeOptions } from './upgrade.js';
 
@@ -60,6 +60,9 @@ export type ListenArguments = readonly unknown[];
 
 /** Milliseconds between attempts to have the control path of a process that died: the kernel may be closing it. */
 const CONTROL_RETRY = 20;
+
+/** How many bytes of what the program wrote last to a client one message takes. */
+const MOST_LATE = 1 << 15;
 
 /**
  * This process's part in serving at a control path: it has taken it over, or is the first, and hands it over in its
@@ -106,7 +109,9 @@ export class Serving extends EventEmitter<ServingEvents> {
         returnControl: () => this.#returnControl(),
         orphaned: () => this.#orphaned(),
         rolledBack: (error) => void this.#leave(error),
-        live: ({ name, kind, state }, fds) => this.#adoptLive(name, kind, state, fds),
+        live: (message, fds) => this.#adoptLive(message, fds),
+        yours: ({ name, key, late, more }) =>
+          attempt(() => this.#listenerFor(name).ownLive(key, Buffer.from(late, 'base64'), more)),
         over: () => this.#isAlone(),
       });
   }
@@ -282,22 +287,28 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /** A connection of the predecessor's goes on here. */
-  #adoptLive(name: string, kind: string, state: Json, fds: OwnedFd[]): void {
+  #adoptLive({ name, key, kind, state }: Live, fds: OwnedFd[]): void {
     const [fd, ...others] = fds;
     OwnedFd.closeAll(others);
     try {
-      const listener = this.#listeners.get(name);
-      if (listener === undefined) throw invalidValue('name', 'of a listener here', name);
-      listener.adoptLive(kind, fd, state);
+      if (fd === undefined) throw invalidValue('fds', 'a connection', fds);
+      this.#listenerFor(name).adoptLive(key, kind, fd, state);
     } catch (error) {
       fd?.close();
       process.emitWarning(error as Error);
     }
   }
 
+  #listenerFor(name: string): Listener {
+    const listener = this.#listeners.get(name);
+    if (listener === undefined) throw invalidValue('name', 'of a listener here', name);
+    return listener;
+  }
+
   /** Nothing more comes from a predecessor. */
   #isAlone(): void {
     this.#succession = undefined;
+    for (const listener of this.#listeners.values()) listener.ownAllLive();
     this.#whenAlone();
   }
 
@@ -457,15 +468,31 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   async #carryFrom(listener: Listener, successor: WithSuccessor, signal: AbortSignal): Promise<void> {
-    const ended = new AbortController();
-    for await (const { kind, state, fd, taken, kept } of listener.leaveLive(AbortSignal.any([signal, ended.signal])))
-      successor.carry({ type: 'live', name: listener.name, kind, state }, fd).then(taken, (error) => {
-        trace('takeover: a connection stays: %s', (error as Error).message);
-        kept();
-        if ((error as NodeJS.ErrnoException).code === 'ERR_FDPASSER_CLOSED') ended.abort(); // nobody takes the others
-        listener.drain(); // this one does not move after all
-      });
-    listener.drain(); // nor do those that are left
+    const gone = new AbortController();
+    successor.channel.once('close', () => gone.abort()); // nobody takes what is left
+    const leaving = listener.leaveLive(AbortSignal.any([signal, gone.signal]), this.#alone);
+    const underWay = new Set<Promise<void>>();
+    for await (const carried of leaving) {
+      const moving = this.#carry(carried, listener, successor, signal).finally(() => underWay.delete(moving));
+      underWay.add(moving);
+    }
+    listener.drain(); // those that are left do not move
+    await Promise.all(underWay);
+  }
+
+  /** Once the time is over a successor that is stopped may have it: this process ends, and it finds it when it wakes. */
+  async #carry(carried: Carried, listener: Listener, successor: WithSuccessor, over: AbortSignal): Promise<void> {
+    const { key, kind, state, fd, taken, kept } = carried;
+    const { name } = listener;
+    try {
+      await Promise.race([successor.carry({ type: 'live', name, key, kind, state }, fd), aborted(over)]);
+    } catch (error) {
+      trace('takeover: a connection stays: %s', (error as Error).message);
+      kept();
+      listener.drain(); // this one does not move after all
+      return;
+    }
+    for (const part of partsOf(await taken())) successor.say({ type: 'yours', name, key, ...part });
   }
 
   #tookBack(successor: WithSuccessor, error: Error): void {
@@ -493,7 +520,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     const carried = carry?.(overdue.signal); // first: those who move are not asked to leave
     for (const listener of listeners) listener.drain();
     await carried;
-    if (carry !== undefined) await Promise.race([this.#alone, once(overdue.signal, 'abort')]);
+    if (carry !== undefined) await Promise.race([this.#alone, aborted(overdue.signal)]);
     await Promise.all(listeners.map((listener) => listener.whenGone()));
     clearTimeout(timer);
   }
@@ -513,4 +540,17 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#endPast();
     setImmediate(() => this.#listeners.size === 0 && tellStopping()); // unless it listens anew in its 'close'
   }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort');
+}
+
+/** What the program wrote last to a client, in messages that are not too long. */
+function partsOf(late: Buffer): { late: string; more: boolean }[] {
+  const count = Math.max(1, Math.ceil(late.length / MOST_LATE));
+  return Array.from({ length: count }, (_, i) => {
+    const bytes = late.subarray(i * MOST_LATE, (i + 1) * MOST_LATE);
+    return { late: bytes.toString('base64'), more: i < count - 1 };
+  });
 }

@@ -7,7 +7,8 @@ import type { Settings } from './options.js';
 import { trace } from './trace.js';
 
 type Manifest = Extract<FromPredecessor, { type: 'manifest' }>;
-type Live = Extract<FromPredecessor, { type: 'live' }>;
+export type Live = Extract<FromPredecessor, { type: 'live' }>;
+type Yours = Extract<FromPredecessor, { type: 'yours' }>;
 
 /** Milliseconds from one dialling to the next, of a process that goes or comes. */
 const PAUSE = 20;
@@ -79,6 +80,8 @@ export interface Heir {
   /** The old one serves again: this process leaves. */
   rolledBack(error: Error): void;
   live(message: Live, fds: OwnedFd[]): void;
+  /** One of those belongs to this process. */
+  yours(message: Yours): void;
   /** The old one has nothing more to hand over, or has died while it drained. */
   over(): void;
 }
@@ -164,7 +167,8 @@ export class Succession {
         else if (message.type === 'confirmed' && fds.length === 1) this.#confirmed(heir, message.drainTimeout, fds[0]!);
         else {
           OwnedFd.closeAll(fds);
-          if (message.type === 'commit') this.#commit?.resolve();
+          if (message.type === 'yours') heir.yours(message);
+          else if (message.type === 'commit') this.#commit?.resolve();
           else if (message.type === 'rollback') return await this.#rolledBack(heir, message.reason);
           else if (message.type === 'bye') return this.#over(heir);
           else throw takeoverProtocol(this.#due, this.pid, `it said ${message.type.toUpperCase()}`);

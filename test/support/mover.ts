@@ -1,15 +1,14 @@
 import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 import { FdChannel } from '#dist/channel/channel.js';
-import type { FdPasserError } from '#dist/errors.js';
 import type { Carrier } from '#dist/takeover/live/index.js';
 import { LiveConnections } from '#dist/takeover/live/index.js';
 import type { Json } from '#dist/takeover/live/carried.js';
 
-interface Live {
-  kind: string;
-  state: Json;
-}
+type Said =
+  | { type: 'live'; key: number; kind: string; state: Json }
+  | { type: 'yours'; key: number; late: string }
+  | { type: 'bye' };
 
 /**
  * Makes of this process one that moves the live connections of a server to whoever is at the other end of descriptor 3,
@@ -18,34 +17,42 @@ interface Live {
 export async function serveAndMove(server: Server, carrier?: Carrier): Promise<void> {
   const live = new LiveConnections(server, { http: true, websocket: true });
   live.carrier = carrier;
-  const channel = FdChannel.inherit() as FdChannel<Live>;
+  const channel = FdChannel.inherit() as FdChannel<Said>;
   const end = new AbortController();
+  let alone = Promise.resolve();
+  let arrived = (): void => {};
 
   const leave = async (): Promise<void> => {
     let moved = 0;
-    for await (const { kind, state, fd, taken, kept } of live.leave(end.signal)) {
+    for await (const { key, kind, state, fd, taken, kept } of live.leave(end.signal, alone)) {
+      process.send!({ departed: kind });
       try {
-        await channel.send({ kind, state }, fd === undefined ? [] : [fd], { confirm: true });
-      } catch (error) {
+        await channel.send({ type: 'live', key, kind, state }, [fd], { confirm: true });
+      } catch {
         kept();
-        if ((error as FdPasserError).code === 'ERR_FDPASSER_CLOSED') break;
-        throw error;
+        break; // it has died
       }
-      taken();
-      if (fd !== undefined) moved++;
+      moved++;
+      const late = (await taken()).toString('base64');
+      channel.send({ type: 'yours', key, late }).catch(() => {});
     }
+    channel.send({ type: 'bye' }).catch(() => {});
     process.send!({ moved });
   };
 
   process.on('message', (command: string) => {
     if (command === 'leave') void leave();
-    else if (command === 'count') server.getConnections((_, connections) => process.send!({ connections }));
+    else if (command === 'leave when all have come') {
+      alone = new Promise((resolve) => (arrived = resolve));
+      void leave();
+    } else if (command === 'count') server.getConnections((_, connections) => process.send!({ connections }));
     else if (command === 'dismiss all') {
       live.dismissAll();
       process.send!({ dismissed: true });
     } else if (command === 'close') {
       end.abort();
       server.close();
+      live.close();
       void channel.close();
       process.disconnect();
     } else if (command === 'close naively') {
@@ -57,8 +64,12 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
   await once(server, 'listening');
   process.send!({ port: (server.address() as AddressInfo).port });
   try {
-    for await (const { value, fds } of channel) live.adopt(value.kind, fds[0], value.state);
+    for await (const { value, fds } of channel)
+      if (value.type === 'live') live.adopt(value.key, value.kind, fds[0]!, value.state);
+      else if (value.type === 'yours') live.released(value.key, Buffer.from(value.late, 'base64'), false);
+      else arrived();
   } catch (error) {
     process.send!({ broken: (error as Error).message }); // the other has died: the server goes on
   }
+  live.orphaned();
 }

@@ -10,7 +10,7 @@ import { inFolder, until } from './descriptors.js';
 /** What `children/server.ts` of the takeover tests is to do. */
 export interface ServerConfig {
   control: string;
-  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter'; options: unknown }[];
+  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket'; options: unknown }[];
   options?: TakeoverOptions;
   /** It sends itself this signal at this step. */
   at?: { step: string; signal: NodeJS.Signals } | undefined;

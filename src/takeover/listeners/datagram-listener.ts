@@ -105,9 +105,15 @@ export class DatagramListener implements Listener {
 
   readonly takesLive = false;
 
-  adoptLive(kind: string): void {
+  adoptLive(_key: number, kind: string): void {
     throw invalidValue('kind', 'left out for datagrams, which have no connections', kind);
   }
+
+  ownLive(key: number): void {
+    throw invalidValue('key', 'left out for datagrams, which have no connections', key);
+  }
+
+  ownAllLive(): void {}
 
   carry(): void {
     throw invalidValue('name', 'of a server with connections', this.name);

@@ -34,12 +34,16 @@ export interface Listener {
   release(): void;
   /** Whether it can go on with live connections of a predecessor. */
   readonly takesLive: boolean;
-  /** Goes on with one. Throws when it cannot; `fd` is then the caller's still. */
-  adoptLive(kind: string, fd: OwnedFd | undefined, state: Json): void;
+  /** Gets one of those. Throws when it cannot; `fd` is then the caller's still. */
+  adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void;
+  /** Goes on with it; `late` are its first bytes, or some of them. Throws when it cannot. */
+  ownLive(key: number, late: Buffer, more: boolean): void;
+  /** The predecessor has ended: goes on with all. */
+  ownAllLive(): void;
   /** How connections of the program's own protocol move. */
   carry(carrier: Carrier): void;
-  /** Each connection that moves, when it can go. */
-  leaveLive(signal: AbortSignal): AsyncGenerator<Carried, void>;
+  /** Each connection that moves, when it can go; also those that come from a predecessor until `alone`. */
+  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void>;
   /** Asks those who are connected, and do not move, to leave, as their protocol does that. */
   drain(): void;
   /** Resolves when nobody is connected any more. */

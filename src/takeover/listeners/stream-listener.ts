@@ -54,6 +54,7 @@ export class StreamListener implements Listener {
       const { serving } = this;
       this.#state = 'closed';
       this.#socket?.close();
+      this.#live.close();
       if (serving) this.#leavePath();
       closed();
     });
@@ -162,16 +163,24 @@ export class StreamListener implements Listener {
     return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
   }
 
-  adoptLive(kind: string, fd: OwnedFd | undefined, state: Json): void {
-    this.#live.adopt(kind, fd, state);
+  adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void {
+    this.#live.adopt(key, kind, fd, state);
+  }
+
+  ownLive(key: number, late: Buffer, more: boolean): void {
+    this.#live.released(key, late, more);
+  }
+
+  ownAllLive(): void {
+    this.#live.orphaned();
   }
 
   carry(carrier: Carrier): void {
     this.#live.carrier = carrier;
   }
 
-  leaveLive(signal: AbortSignal): AsyncGenerator<Carried, void> {
-    return this.#live.leave(signal);
+  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
+    return this.#live.leave(signal, alone);
   }
 
   drain(): void {

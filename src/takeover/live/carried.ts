@@ -5,18 +5,19 @@ import { departing, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js
 /** What `JSON.stringify` writes whole. */
 export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };
 
-/** A connection that has departed here and is the successor's once that has taken it. */
+/** A connection that has departed here. For `adopt` in the other process. */
 export interface Carried {
-  /** For `adopt` in the other process, with `state`. */
+  /** No other connection of this server has it. */
+  readonly key: number;
   readonly kind: string;
   readonly state: Json;
+  /** With what was read here and not consumed as its `unread`. A send of it closes it. */
+  readonly fd: OwnedFd;
   /**
-   * With what was read here and not consumed as its `unread`. A send of it closes it. `undefined` for what follows a
-   * connection that was taken: bytes that were written to it here after it had departed.
+   * The other process has it: its object ends here. Resolves with what was written to it here after it had departed:
+   * the other process sends that first, and does nothing with the connection before.
    */
-  readonly fd: OwnedFd | undefined;
-  /** The other process has it: its object ends here. */
-  readonly taken: () => void;
+  readonly taken: () => Promise<Buffer>;
   /** The other process does not have it, and never will: its object works on. */
   readonly kept: () => void;
 }
@@ -25,6 +26,8 @@ export interface Carried {
 export interface Connection {
   readonly kind: string;
   readonly socket: Socket;
+  /** Calls back, once, when this is a good moment to move, or none is in sight; until then it works on. */
+  whenCalm?(callback: () => void): void;
   /** Waits, while nothing is read, until what the program does with what it has read is likely to be done. */
   settled?(): Promise<void>;
   /** What the other process must know, asked for in the last moment. Throws `NotNow` or `Never`. */
@@ -37,8 +40,8 @@ export interface Connection {
   whenIdle?(callback: () => void): void;
   /** It cannot move. */
   stays?(): void;
-  /** It has moved: the object ends. Returns what the other process must know yet, one after the other. */
-  leave(node: NodeObject): Json[];
+  /** It has moved: the object ends. Resolves with what was written to it since it departed. */
+  leave(node: NodeObject): Promise<Buffer>;
   /** It has not moved: the object works on. */
   stay(node: NodeObject): void;
 }
@@ -49,8 +52,13 @@ export class NotNow extends Error {}
 /** A connection cannot move. */
 export class Never extends Error {}
 
+let count = 0;
+
+/** Nothing was written since. */
+export const NOTHING = Buffer.alloc(0);
+
 /** Has a connection depart. Rejects with what keeps it here: it is then as before. */
-export async function depart(connection: Connection, follows: (state: Json) => void): Promise<Carried> {
+export async function depart(connection: Connection): Promise<Carried> {
   const node = nodeObject(connection.socket)!;
   node.hold();
   await connection.settled?.();
@@ -65,12 +73,13 @@ export async function depart(connection: Connection, follows: (state: Json) => v
   });
   if (again !== undefined) setUnread(fd, Buffer.concat([again, fd.unread ?? Buffer.alloc(0)]));
   return {
+    key: ++count,
     kind: connection.kind,
     state,
     fd,
     taken() {
       fd.close();
-      for (const late of connection.leave(node)) follows(late);
+      return connection.leave(node);
     },
     kept() {
       fd.close();

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import type { NodeObject } from '../../descriptor/node-object.js';
 import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
-import { Never, type Connection, type Json } from './carried.js';
+import { Never, NOTHING, type Connection, type Json } from './carried.js';
 
 /** How connections of a program's own protocol move. */
 export interface Carrier<T extends Json = Json> {
@@ -35,9 +35,9 @@ export class ProgramConnection implements Connection {
     return value;
   }
 
-  leave(node: NodeObject): Json[] {
+  async leave(node: NodeObject): Promise<Buffer> {
     node.close();
-    return [];
+    return NOTHING;
   }
 
   stay(node: NodeObject): void {

@@ -4,11 +4,13 @@ import { invalidValue } from '../../common/arguments.js';
 import { isReadByHttp, replace } from '../../descriptor/node-internals.js';
 import { connectTo, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { runtime } from '../../native/runtime.js';
+import { Arrivals, type Arrival } from './arrivals.js';
 import type { Carried, Connection, Json } from './carried.js';
 import { adoptForProgram, ProgramConnection, type Carrier } from './carrier.js';
 import { Departures } from './departures.js';
 import { adoptHttp, HttpConnection } from './http.js';
 import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
+import { Pace } from './pace.js';
 import { ServedWebSocket } from './websocket.js';
 
 /** What moves, where it can. */
@@ -27,8 +29,8 @@ export class LiveConnections {
   readonly #sockets = new Set<Socket>();
   readonly #http = new WeakMap<Socket, HttpConnection>();
   readonly #webSockets = new Map<Socket, ServedWebSocket>();
-  /** Those that came from another process, by what they are called there. */
-  readonly #arrived = new Map<string, ServedWebSocket>();
+  readonly #arrivals = new Arrivals((arrival, late) => this.#goOn(arrival, late));
+  readonly #pace = new Pace();
   #departures: Departures | undefined;
   #dismissing = false;
   /** For a server of the program's own protocol. */
@@ -57,13 +59,13 @@ export class LiveConnections {
 
   /**
    * Each connection when it can go: idle ones at once, busy ones when they are idle, in no order. Ends when none is
-   * left that could, or is aborted: what was not yielded then stays as it was. WebSockets that cannot move are
-   * dismissed.
+   * left that could and `alone` has resolved, or is aborted: what was not yielded then stays as it was. WebSockets that
+   * cannot move are dismissed.
    *
-   * What is yielded without a descriptor follows a connection that was taken, and goes the same way.
+   * `alone` resolves when no other process hands connections over to this one any more.
    */
-  leave(signal: AbortSignal): AsyncGenerator<Carried, void> {
-    this.#departures = new Departures();
+  leave(signal: AbortSignal, alone: Promise<void> = Promise.resolve()): AsyncGenerator<Carried, void> {
+    this.#departures = new Departures(alone);
     for (const socket of new Set([...this.#sockets, ...this.#webSockets.keys()])) this.#offer(socket);
     return this.#departures.all(signal);
   }
@@ -84,18 +86,30 @@ export class LiveConnections {
   }
 
   /**
-   * Goes on with what another process yielded. `fd` is the server's then. Throws as `toConnection` does, and
-   * `ERR_INVALID_ARG_VALUE` for what does not move here; it is then the caller's as before.
+   * Gets what another process yielded, and goes on with it when that has `released` it. `fd` is this one's from now on.
+   * Throws `ERR_INVALID_ARG_VALUE` for a key that is in use; it is then the caller's as before.
    */
-  adopt(kind: string, fd: OwnedFd | undefined, state: Json): void {
-    if (kind === 'late websocket') this.#forward(state);
-    else if (fd === undefined) throw invalidValue('fd', 'a connection', fd);
-    else if (kind === 'http') adoptHttp(this.#server, fd, state);
-    else if (kind === 'websocket') this.#rejoin(fd, state);
-    else if (kind === 'program' && this.carrier !== undefined) {
-      const socket = adoptForProgram(this.#server, fd, this.carrier, state);
-      if (socket !== undefined) this.#keep(socket);
-    } else throw invalidValue('kind', 'of a connection that moves here', kind);
+  adopt(key: number, kind: string, fd: OwnedFd, state: Json): void {
+    this.#arrivals.add(key, { kind, fd, state });
+  }
+
+  /**
+   * The other process has nothing to do with it any more, and had written this to it last; or a part of that, if `more`
+   * follows. Throws as `toConnection` does, and `ERR_INVALID_ARG_VALUE` for what does not move here; the connection is
+   * closed then.
+   */
+  released(key: number, late: Buffer, more: boolean): void {
+    this.#arrivals.release(key, late, more);
+  }
+
+  /** The other process has ended: what came from it is this one's. */
+  orphaned(): void {
+    this.#arrivals.releaseAll();
+  }
+
+  /** The server has closed. */
+  close(): void {
+    this.#arrivals.close();
   }
 
   // ---- what there is
@@ -109,7 +123,8 @@ export class LiveConnections {
   #upgraded(args: UpgradeArguments): void {
     const [request, socket, head] = args;
     if (!asksForWebSocket(request)) return;
-    const webSocket = this.#webSockets.get(socket) ?? this.#begin(new ServedWebSocket(socket, upgradeOf(request)));
+    const webSocket =
+      this.#webSockets.get(socket) ?? this.#begin(new ServedWebSocket(socket, upgradeOf(request), this.#pace));
     webSocket.upgraded();
     if (head.length > 0) {
       socket.unshift(head); // to be read like the rest
@@ -156,30 +171,26 @@ export class LiveConnections {
 
   // ---- what comes
 
-  /** The server is asked the request of a WebSocket once more. */
-  #rejoin(fd: OwnedFd, state: Json): void {
-    const { key, request, response } = (state ?? {}) as Record<string, Json | undefined>;
-    const upgrade = readUpgrade(request);
-    if (upgrade === undefined || typeof key !== 'string' || typeof response !== 'string')
-      throw invalidValue('state', 'that of a WebSocket', state);
-    const { unread } = fd;
-    setUnread(fd, Buffer.concat([requestBytes(upgrade), unread ?? Buffer.alloc(0)]));
-    try {
-      connectTo(fd, this.#server, (socket) => {
-        this.#arrived.set(key, this.#begin(new ServedWebSocket(socket, upgrade, response)));
-        socket.once('close', () => this.#arrived.delete(key));
-        return true;
-      });
-    } catch (error) {
-      setUnread(fd, unread);
-      throw error;
-    }
+  #goOn({ kind, fd, state }: Arrival, late: Buffer): void {
+    if (kind === 'http') adoptHttp(this.#server, fd, state);
+    else if (kind === 'websocket') this.#rejoin(fd, state, late);
+    else if (kind === 'program' && this.carrier !== undefined) {
+      const socket = adoptForProgram(this.#server, fd, this.carrier, state);
+      if (socket !== undefined) this.#keep(socket);
+    } else throw invalidValue('kind', 'of a connection that moves here', kind);
   }
 
-  #forward(state: Json): void {
-    const { key, bytes, more } = (state ?? {}) as Record<string, Json | undefined>;
-    if (typeof key !== 'string' || typeof bytes !== 'string') throw invalidValue('state', 'that of a WebSocket', state);
-    this.#arrived.get(key)?.forward(Buffer.from(bytes, 'base64'), more === true);
+  /** The server is asked the request of a WebSocket once more. */
+  #rejoin(fd: OwnedFd, state: Json, late: Buffer): void {
+    const { request, response } = (state ?? {}) as Record<string, Json | undefined>;
+    const upgrade = readUpgrade(request);
+    if (upgrade === undefined || typeof response !== 'string')
+      throw invalidValue('state', 'that of a WebSocket', state);
+    setUnread(fd, Buffer.concat([requestBytes(upgrade), fd.unread ?? Buffer.alloc(0)]));
+    connectTo(fd, this.#server, (socket) => {
+      this.#begin(new ServedWebSocket(socket, upgrade, this.#pace, response)).forward(late);
+      return true;
+    });
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { depart, NotNow, type Carried, type Connection, type Json } from './carried.js';
+import { depart, NotNow, type Carried, type Connection } from './carried.js';
 
 /** How many stand still at once: more would wait for longer, fewer would leave the successor without work. */
 const WINDOW = 16;
@@ -13,6 +13,15 @@ export class Departures {
   #places = WINDOW;
   #wake = (): void => {};
   #over = false;
+  /** More may come from another process. */
+  #alone = false;
+
+  constructor(alone: Promise<void>) {
+    void alone.then(() => {
+      this.#alone = true;
+      this.#wake();
+    });
+  }
 
   get over(): boolean {
     return this.#over;
@@ -26,10 +35,12 @@ export class Departures {
   /** In place of what its socket was before, if it was another protocol's. */
   offer(connection: Connection): void {
     const { socket } = connection;
-    if (this.#over || socket.destroyed) return;
+    if (this.#over || socket.destroyed || this.#left.get(socket) === connection) return;
     if (!this.#left.has(socket)) socket.once('close', () => this.#gone(socket));
     this.#left.set(socket, connection);
-    this.#enqueue(connection);
+    const enqueue = (): void => this.#enqueue(connection);
+    if (connection.whenCalm === undefined) enqueue();
+    else connection.whenCalm(enqueue);
   }
 
   /** Once. */
@@ -41,7 +52,7 @@ export class Departures {
       while (!this.#over) {
         const carried = this.#ready.shift();
         if (carried !== undefined) yield carried;
-        else if (this.#left.size === 0) return;
+        else if (this.#left.size === 0 && this.#alone) return;
         else await new Promise<void>((resolve) => (this.#wake = resolve));
       }
     } finally {
@@ -75,7 +86,7 @@ export class Departures {
 
   async #depart(connection: Connection): Promise<void> {
     try {
-      const carried = await depart(connection, (state) => this.#follow(connection, state));
+      const carried = await depart(connection);
       this.#ready.push(this.#placed(carried, connection));
       if (this.#over) this.#stop();
     } catch (error) {
@@ -88,16 +99,15 @@ export class Departures {
 
   /** It has a place until it is known who has it. */
   #placed(carried: Carried, { socket }: Connection): Carried {
-    const settle = (how: () => void) => (): void => {
-      how();
-      this.#gone(socket);
-      this.#freePlace();
-    };
+    const settle =
+      <T>(how: () => T) =>
+      (): T => {
+        const settled = how();
+        this.#gone(socket);
+        this.#freePlace();
+        return settled;
+      };
     return { ...carried, taken: settle(carried.taken), kept: settle(carried.kept) };
-  }
-
-  #follow({ kind }: Connection, state: Json): void {
-    this.#ready.push({ kind: `late ${kind}`, state, fd: undefined, taken() {}, kept() {} });
   }
 
   #freePlace(): void {

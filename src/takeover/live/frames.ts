@@ -3,6 +3,7 @@ const MOST_HELD = 1 << 20;
 
 /** Opcodes of RFC 6455, 5.2: those from 8 on are of control frames. */
 const CLOSE = 8;
+const PING = 9;
 const PONG = 10;
 
 /** Counts the frames of a WebSocket in one direction, without a copy of what is whole. */
@@ -14,7 +15,11 @@ export class Frames {
   #missing = 0;
   #fragmented = false;
   #closing = false;
-  #asked = 0;
+  #messages = 0;
+  #pings = 0;
+  #pongs = 0;
+  #pushed = 0;
+  #wholeAt = 0;
   /** Frames of a message that is not whole, as they came, and the beginning of the next frame. */
   #message: Buffer[] = [];
   #frame: Buffer[] = [];
@@ -41,9 +46,19 @@ export class Frames {
     return this.#closing;
   }
 
-  /** How many frames came that may be answered. */
+  /** How many messages and pings were whole: those may be answered. */
   get asked(): number {
-    return this.#asked;
+    return this.#messages + this.#pings;
+  }
+
+  /** How many messages and pongs were whole: those may be answers. */
+  get answers(): number {
+    return this.#messages + this.#pongs;
+  }
+
+  /** How many bytes there were up to the end of the last whole message, or of a frame behind it, but the last of all. */
+  get whole(): number {
+    return this.#wholeAt;
   }
 
   /** What came of a message that is not whole; `undefined` when that was too much. */
@@ -70,7 +85,9 @@ export class Frames {
       if (this.#missing > 0 || !this.#headIsWhole) continue;
       this.#end(chunk.subarray(begin, at));
       begin = at;
+      if (!this.#fragmented && !this.#closing) this.#wholeAt = this.#pushed + at;
     }
+    this.#pushed += chunk.length;
     if (begin < chunk.length && !this.#closing) this.#hold(this.#frame, chunk.subarray(begin));
   }
 
@@ -97,7 +114,9 @@ export class Frames {
     this.#headLength = 0;
     const frame = this.#frame.splice(0);
     if (opcode === CLOSE) this.#closing = true;
-    if (opcode !== PONG) this.#asked++;
+    else if (opcode === PING) this.#pings++;
+    else if (opcode === PONG) this.#pongs++;
+    else if (final) this.#messages++;
     if (opcode >= CLOSE) {
       for (const piece of frame) this.#held -= piece.length;
       return;

@@ -3,7 +3,7 @@ import type { Server, Socket } from 'node:net';
 import { beginIdle, isReadByHttp, isUntouched, responseOf } from '../../descriptor/node-internals.js';
 import type { NodeObject } from '../../descriptor/node-object.js';
 import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
-import { Never, type Connection, type Json } from './carried.js';
+import { Never, NOTHING, type Connection, type Json } from './carried.js';
 
 /** A connection of an `http.Server`, before its first request or between two. */
 export class HttpConnection implements Connection {
@@ -35,9 +35,9 @@ export class HttpConnection implements Connection {
     response.req.once('close', () => this.#wake());
   }
 
-  leave(node: NodeObject): Json[] {
+  async leave(node: NodeObject): Promise<Buffer> {
     node.close();
-    return [];
+    return NOTHING;
   }
 
   stay(node: NodeObject): void {

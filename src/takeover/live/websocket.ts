@@ -3,6 +3,7 @@ import { replace } from '../../descriptor/node-internals.js';
 import type { NodeObject } from '../../descriptor/node-object.js';
 import { Never, NotNow, type Connection, type Json } from './carried.js';
 import { closeFrame, Frames } from './frames.js';
+import { Pace, Unanswered } from './pace.js';
 import { isAnswer, isSwitch, isStateless, type Upgrade } from './upgrade.js';
 
 /** Code of a close frame: "service restart". */
@@ -11,17 +12,14 @@ const RESTART = 1012;
 /** What the program reads beside that code of a WebSocket that has moved. */
 const MOVED = 'moved to another process';
 
-/** How long what was read may wait for an answer before it is taken to need none. Milliseconds. */
-const SETTLE = 20;
+/** How long a program may take to end its side when it was told that a WebSocket has moved. Milliseconds. */
+const FAREWELL = 20;
 
-/** How long a client may leave a frame half sent before it moves like that. Milliseconds. */
+/** How long it is waited for the end of a frame, or for a moment in which all is answered. Milliseconds. */
 const PATIENCE = 1000;
 
 /** The head of a response is no longer than that. */
 const MOST_HEAD = 1 << 16;
-
-/** One message to the other process has so many bytes of what was written late. */
-const MOST_LATE = 1 << 15;
 
 type Emit = (event: string, ...args: unknown[]) => boolean;
 type Callback = (error?: Error | null) => void;
@@ -48,9 +46,9 @@ interface Waiting {
   readonly isOver: () => boolean;
   readonly callback: () => void;
   readonly timer: NodeJS.Timeout | undefined;
+  /** For the end of a frame: what is read behind it may be another process's. */
+  readonly splits: boolean;
 }
-
-let count = 0;
 
 /**
  * A WebSocket of whatever program, known by what goes over its connection (RFC 6455).
@@ -61,8 +59,6 @@ let count = 0;
 export class ServedWebSocket implements Connection {
   readonly kind = 'websocket';
   readonly socket: Socket;
-  /** Under which what follows it to another process belongs to it. */
-  readonly key = `${process.pid}.${++count}`;
   readonly #request: Upgrade;
   /** What the program must answer, where the client has the answer already. */
   readonly #expected: string | undefined;
@@ -73,15 +69,12 @@ export class ServedWebSocket implements Connection {
   /** What was read may be text, which is not to be counted. */
   #readable = false;
   #dismissing = false;
-  #readAt = 0;
-  #unanswered = 0;
+  readonly #unanswered: Unanswered;
   #impatient = false;
   #waiting: Waiting | undefined;
   /** What the program has written since it departed. */
   #late: Buffer[] = [];
-  /** What the program of another process has written to it, and this one has not sent on yet. */
-  #forwarded: Buffer[] = [];
-  #parts: Buffer[] = [];
+  readonly #lateFrames = new Frames(false);
   readonly #write: Writing['_write'];
   /** What the program has written is still on its way. A TLS socket aborts the process when it is given more then. */
   #writes = false;
@@ -89,9 +82,10 @@ export class ServedWebSocket implements Connection {
   /** While it has departed: have what is written leave again. */
   #restores: (() => void)[] = [];
 
-  constructor(socket: Socket, request: Upgrade, expected?: string) {
+  constructor(socket: Socket, request: Upgrade, pace: Pace, expected?: string) {
     this.socket = socket;
     this.#request = request;
+    this.#unanswered = new Unanswered(pace);
     this.#expected = expected;
     this.#emit = socket.emit.bind(socket) as Emit;
     this.#write = this.#watchWriting();
@@ -116,28 +110,36 @@ export class ServedWebSocket implements Connection {
     this.#changed(atOnce);
   }
 
-  /** Sends on what the program of another process had written, when the last part of it is there. */
-  forward(bytes: Buffer, more: boolean): void {
-    this.#parts.push(bytes);
-    if (more) return;
-    this.#forwarded.push(Buffer.concat(this.#parts.splice(0)));
-    this.#changed();
+  /** Sends what the program of the other process has written last, before this one is asked. */
+  forward(bytes: Buffer): void {
+    if (bytes.length > 0) this.#send(bytes);
   }
 
   // ---- how it leaves
 
+  whenCalm(callback: () => void): void {
+    const deadline = performance.now() + PATIENCE;
+    const wait = (): void => {
+      const { left } = this.#unanswered;
+      const time = Math.min(left, deadline - performance.now());
+      if (time > 0) this.#wait(() => this.#unanswered.left === 0, wait, time);
+      else callback();
+    };
+    wait();
+  }
+
   async settled(): Promise<void> {
-    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve)); // the program's queues
-    const left = this.#readAt + SETTLE - performance.now();
-    const isAnswered = (): boolean => this.#unanswered === 0;
-    if (!isAnswered() && left > 0) await new Promise<void>((resolve) => this.#wait(isAnswered, resolve, left));
+    await turns(); // the program's queues
+    for (let left = this.#unanswered.left; left > 0; left = this.#unanswered.left)
+      await new Promise<void>((resolve) => this.#wait(() => this.#unanswered.none, resolve, left));
+    await turns(); // the program's timers that were due before: this process may be far behind with them
   }
 
   state(): Json {
     const obstacle = this.#obstacle();
     if (obstacle !== undefined) throw obstacle;
     const { method, url, rawHeaders } = this.#request;
-    return { key: this.key, request: { method, url, rawHeaders }, response: this.#expected ?? this.#head };
+    return { request: { method, url, rawHeaders }, response: this.#expected ?? this.#head };
   }
 
   again(): Buffer | undefined {
@@ -147,13 +149,13 @@ export class ServedWebSocket implements Connection {
   whenIdle(callback: () => void): void {
     const isIdle = (): boolean => !(this.#obstacle() instanceof NotNow);
     if (isIdle()) setImmediate(callback);
-    else if (this.#in.between) this.#wait(isIdle, callback);
+    else if (this.#in.between) this.#wait(isIdle, callback, undefined, true);
     else {
       const late = (): void => {
         this.#impatient = !this.#in.between;
         callback();
       };
-      this.#wait(isIdle, late, PATIENCE);
+      this.#wait(isIdle, late, PATIENCE, true);
     }
   }
 
@@ -163,8 +165,12 @@ export class ServedWebSocket implements Connection {
 
   departed(): void {
     const keep = (chunks: Chunk[], callback: Callback): void => {
-      this.#late.push(...chunks.map(bytesOf));
+      for (const bytes of chunks.map(bytesOf)) {
+        this.#late.push(bytes);
+        this.#lateFrames.push(bytes);
+      }
       callback();
+      this.#changed();
     };
     this.#restores = [
       replace(this.#writing, '_write', (...[chunk, encoding, callback]: Parameters<Writing['_write']>) => {
@@ -174,15 +180,22 @@ export class ServedWebSocket implements Connection {
     ];
   }
 
-  leave(node: NodeObject): Json[] {
-    const late = Buffer.concat([...this.#forwarded.splice(0), this.#wholeMessages()]);
-    // As its client would end it. It is closed when the program has heard that; in the middle of a frame it cannot be
-    // told.
-    if (this.#in.between) this.#emit('data', closeFrame(RESTART, MOVED, 'client'));
-    setImmediate(() => setImmediate(() => node.close()));
-    return parts(late, MOST_LATE).map((bytes, i, { length }) => {
-      return { key: this.key, bytes: bytes.toString('base64'), more: i < length - 1 };
-    });
+  async leave(node: NodeObject): Promise<Buffer> {
+    const late = await this.#farewell();
+    setImmediate(() => setImmediate(() => node.close())); // when the program has heard of it
+    return late;
+  }
+
+  /** Returns what the program has written, up to the end of a message, until it knows that this one has moved. */
+  async #farewell(): Promise<Buffer> {
+    const frames = this.#lateFrames;
+    if (frames.closing) return Buffer.concat(this.#late); // it has ended it by itself
+    // As its client would end it; in the middle of a frame it cannot be told.
+    if (this.#in.between) {
+      this.#emit('data', closeFrame(RESTART, MOVED, 'client'));
+      if (!frames.closing) await new Promise<void>((resolve) => this.#wait(() => frames.closing, resolve, FAREWELL));
+    }
+    return Buffer.concat(this.#late).subarray(0, frames.whole);
   }
 
   stay(node: NodeObject): void {
@@ -191,16 +204,6 @@ export class ServedWebSocket implements Connection {
       this.#pass([{ chunk: bytes, encoding: 'buffer' }], () => this.#send(bytes));
     this.#changed();
     node.giveBack();
-  }
-
-  /** What was written since it departed, up to the end of a message. */
-  #wholeMessages(): Buffer {
-    let whole = 0;
-    for (const [i, bytes] of this.#late.entries()) {
-      this.#out.push(bytes);
-      if (this.#rests) whole = i + 1;
-    }
-    return Buffer.concat(this.#late.slice(0, whole));
   }
 
   #obstacle(): Error | undefined {
@@ -220,7 +223,7 @@ export class ServedWebSocket implements Connection {
       this.#stage = 'plain'; // setEncoding(): what these bytes were is not known any more
       return this.#emit('data', chunk);
     }
-    const end = this.#waiting !== undefined && this.socket.readableFlowing === true ? this.#in.endIn(chunk) : 0;
+    const end = this.#waiting?.splits === true && this.socket.readableFlowing === true ? this.#in.endIn(chunk) : 0;
     if (end === 0 || end === chunk.length) return this.#give(chunk);
     // It is waited for the end of this frame: what comes behind it may be another process's.
     this.#give(chunk.subarray(0, end));
@@ -231,10 +234,7 @@ export class ServedWebSocket implements Connection {
   #give(bytes: Buffer): boolean {
     const { asked } = this.#in;
     this.#in.push(bytes);
-    if (this.#in.asked > asked) {
-      this.#unanswered += this.#in.asked - asked;
-      this.#readAt = performance.now();
-    }
+    this.#unanswered.asked(this.#in.asked - asked);
     if (this.#in.between) this.#impatient = false;
     const heard = this.#emit('data', bytes);
     this.#changed();
@@ -294,9 +294,9 @@ export class ServedWebSocket implements Connection {
   }
 
   #count({ chunk, encoding }: Chunk): void {
-    const { asked } = this.#out;
+    const { answers } = this.#out;
     this.#out.push(bytesOf({ chunk, encoding }));
-    this.#unanswered = Math.max(0, this.#unanswered - (this.#out.asked - asked));
+    this.#unanswered.answered(this.#out.answers - answers);
   }
 
   /** A part of the program's answer. Returns what comes behind it. */
@@ -330,7 +330,6 @@ export class ServedWebSocket implements Connection {
   /** Something was read or written. While it has departed nothing is sent: it may be another process's. */
   #changed(atOnce = false): void {
     if (this.#isSendable) {
-      if (this.#rests) for (const bytes of this.#forwarded.splice(0)) this.#send(bytes);
       if (this.#dismissing && (this.#rests || atOnce)) {
         this.#stage = 'dismissed';
         this.#send(closeFrame(RESTART, 'service restart', 'server'));
@@ -347,9 +346,10 @@ export class ServedWebSocket implements Connection {
   }
 
   /** Calls back when something is so, or after so many milliseconds. */
-  #wait(isOver: () => boolean, callback: () => void, milliseconds?: number): void {
+  #wait(isOver: () => boolean, callback: () => void, milliseconds?: number, splits = false): void {
+    clearTimeout(this.#waiting?.timer);
     const timer = milliseconds === undefined ? undefined : setTimeout(() => this.#wake(), milliseconds);
-    this.#waiting = { isOver, callback, timer };
+    this.#waiting = { isOver, callback, timer, splits };
   }
 
   #wake(): void {
@@ -364,6 +364,7 @@ function bytesOf({ chunk, encoding }: Chunk): Buffer {
   return typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : chunk;
 }
 
-function parts(bytes: Buffer, size: number): Buffer[] {
-  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+/** Lets the event loop call what is due. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

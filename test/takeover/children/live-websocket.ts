@@ -1,7 +1,7 @@
 /**
  * A server of the package ws, as its manual has it, and what `serveAndMove` says. It echoes, with its pid before;
- * "push" has it send numbers until the end, "half" a message that it does not end. In the environment: DEFLATE, an
- * option of ws; SLOW: it answers later; REFUSE: the request of a client that comes a second time.
+ * "push" has it send numbers until the end, "half" a message that it does not end; "hold" is echoed when its parent
+ * says so. In the environment: DEFLATE, an option of ws; SLOW: after how many milliseconds it answers.
  */
 import { createServer } from 'node:http';
 import { serveAndMove } from '../../support/mover.js';
@@ -14,10 +14,15 @@ const OPEN = 1;
 
 let refuses = false;
 const webSockets = new WebSocketServer({ server, perMessageDeflate, verifyClient: () => !refuses });
+let answer = (): void => {};
 process.on('message', (message) => {
-  if (message !== 'refuse') return;
-  refuses = true;
-  process.send!({ refusing: true });
+  if (message === 'refuse') {
+    refuses = true;
+    process.send!({ refusing: true });
+  } else if (message === 'answer') {
+    answer();
+    process.send!({ answered: true });
+  }
 });
 
 webSockets.on('connection', (webSocket, request) => {
@@ -35,9 +40,13 @@ webSockets.on('connection', (webSocket, request) => {
       }, 1);
       return;
     }
-    const answer = Buffer.concat([Buffer.from(`${process.pid}:`), data]);
-    if (process.env.SLOW === undefined) webSocket.send(answer, { binary: isBinary });
-    else setTimeout(() => webSocket.send(answer, { binary: isBinary }), 5);
+    const echo = (): void =>
+      webSocket.send(Buffer.concat([Buffer.from(`${process.pid}:`), data]), { binary: isBinary });
+    if (data.toString() === 'hold') {
+      answer = echo;
+      process.send!({ holds: true });
+    } else if (process.env.SLOW === undefined) echo();
+    else setTimeout(echo, Number(process.env.SLOW));
   });
   webSocket.on('close', (code, reason) => {
     clearInterval(pushing);

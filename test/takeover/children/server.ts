@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { takeover } from 'fdpasser/takeover';
 import { actAt } from './act-at.js';
 import type { ServerCommand, ServerConfig, ServerReport } from '../../support/takeover.js';
+import { WebSocketServer } from '../../support/ws.js';
 
 /** A server that takes over, or is the first. It tells its parent what happens, and ends by itself. */
 const config = JSON.parse(process.argv[2]!) as ServerConfig;
@@ -33,6 +34,15 @@ function serverOf(kind: string): net.Server | dgram.Socket {
       const socket = dgram.createSocket('udp4');
       socket.on('message', (bytes, from) => socket.send(`${process.pid} ${bytes.toString()}`, from.port, from.address));
       return socket;
+    }
+    case 'websocket': {
+      const server = http.createServer(serve);
+      new WebSocketServer({ server }).on('connection', (webSocket) => {
+        webSocket.on('message', (data, binary) =>
+          webSocket.send(Buffer.concat([Buffer.from(`${process.pid}:`), data]), { binary }),
+        );
+      });
+      return server;
     }
     case 'counter':
       return net.createServer((socket) => count(socket, { count: 0, big: '' }));

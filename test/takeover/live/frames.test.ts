@@ -6,18 +6,18 @@ import { test } from '../../support/test.js';
 
 interface Expected {
   bytes: Buffer;
-  /** Where frames end, and how many may be answered by then. */
-  ends: Map<number, number>;
+  /** Where frames end, and by then: how much may be answered, how much may be an answer, and where a message ended. */
+  ends: Map<number, { asked: number; answers: number; whole: number }>;
   /** From where on what came before a position has to be there again. */
   readonly heldFrom: (position: number) => Buffer;
 }
 
 /** Messages whole and in pieces, with control frames between. */
 function anything(random: Random): Expected {
-  const frames: { bytes: Buffer; final: boolean; control: boolean; pong: boolean }[] = [];
+  const frames: { bytes: Buffer; opcode: number; final: boolean; control: boolean }[] = [];
   const add = (opcode: number, final: boolean, length: number): void => {
     const bytes = frame(opcode, random.bytes(length), { final, masked: random.once(2) });
-    frames.push({ bytes, final, control: opcode >= 8, pong: opcode === 10 });
+    frames.push({ bytes, opcode, final, control: opcode >= 8 });
   };
   for (let i = 0; i < 20; i++) {
     const pieces = 1 + random.below(random.of([1, 1, 4]));
@@ -26,14 +26,20 @@ function anything(random: Random): Expected {
       add(piece === 0 ? 2 : 0, piece === pieces - 1, random.below(random.of([1, 126, 300, 66_000])));
     }
   }
-  const ends = new Map<number, number>([[0, 0]]);
+  const ends: Expected['ends'] = new Map([[0, { asked: 0, answers: 0, whole: 0 }]]);
   let at = 0;
   let asked = 0;
-  const starts = frames.map(({ bytes, pong }) => {
+  let answers = 0;
+  let whole = 0;
+  let fragmented = false;
+  const starts = frames.map(({ bytes, opcode, final, control }) => {
     const start = at;
     at += bytes.length;
-    if (!pong) asked++;
-    ends.set(at, asked);
+    if (!control) fragmented = !final;
+    if (control ? opcode === 9 : final) asked++;
+    if (control ? opcode === 10 : final) answers++;
+    if (!fragmented) whole = at;
+    ends.set(at, { asked, answers, whole });
     return start;
   });
   const heldFrom = (position: number): Buffer => {
@@ -66,7 +72,8 @@ test('frames are counted however they are cut, and what is not whole is held as 
       at = Math.min(at + size, bytes.length);
       assert.equal(frames.between, ends.has(at), `seed ${random.seed}`);
       assert.ok(frames.held!.equals(heldFrom(at)), `seed ${random.seed} at ${at}`);
-      if (frames.between) assert.equal(frames.asked, ends.get(at));
+      const { asked, answers, whole } = frames;
+      if (frames.between) assert.deepEqual({ asked, answers, whole }, ends.get(at), `seed ${random.seed} at ${at}`);
     }
   }
 });
@@ -89,4 +96,5 @@ test('nothing counts after a close frame', () => {
   assert.ok(frames.closing);
   assert.ok(frames.between);
   assert.equal(frames.held!.length, 0);
+  assert.equal(frames.whole, 0); // the last frame is none of a message
 });

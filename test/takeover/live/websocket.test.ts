@@ -1,82 +1,13 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
+import { Echoed, settledOn } from '../../support/echoed.js';
 import { frame, RawWebSocket } from '../../support/raw-websocket.js';
-import { Random } from '../../support/random.js';
 import { isStopped } from '../../support/takeover.js';
 import { test } from '../../support/test.js';
-import { WebSocket } from '../../support/ws.js';
 
 const CLIENTS = 20;
-
-/** A client that sends one message after the other, four at a time, and has each echoed. */
-class Echoed {
-  readonly webSocket: InstanceType<typeof WebSocket>;
-  answers = 0;
-  pongs = 0;
-  pings = 0;
-  by: number | undefined;
-  readonly errors: string[] = [];
-  ended: number | undefined;
-  readonly #random: Random;
-  readonly #waiting: Buffer[] = [];
-  #stopped = false;
-
-  constructor(port: number, seed: number) {
-    this.#random = new Random(seed);
-    this.webSocket = new WebSocket(`ws://127.0.0.1:${port}/${seed}`, { perMessageDeflate: false });
-    this.webSocket.on('open', () => this.#fill());
-    this.webSocket.on('pong', () => this.pongs++);
-    this.webSocket.on('error', (error) => this.errors.push(error.message));
-    this.webSocket.on('close', (code) => (this.ended = code));
-    this.webSocket.on('message', (data) => {
-      const expected = this.#waiting.shift();
-      const colon = data.indexOf(':');
-      if (expected === undefined || !expected.equals(data.subarray(colon + 1)))
-        this.errors.push(`'${data.toString('latin1', 0, 40)}' and not '${expected?.toString('latin1', 0, 20)}'`);
-      this.by = Number(data.toString('latin1', 0, colon));
-      this.answers++;
-      this.#fill();
-    });
-  }
-
-  /** Sends nothing more, and waits for what is due. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await until(() => this.#waiting.length === 0 || this.errors.length > 0 || this.ended !== undefined);
-    this.webSocket.close();
-    if (this.ended === undefined) await once(this.webSocket, 'close');
-  }
-
-  #fill(): void {
-    while (this.#waiting.length < 4 && !this.#stopped && this.ended === undefined) this.#send();
-  }
-
-  #send(): void {
-    const random = this.#random;
-    const bytes = Buffer.alloc(random.below(random.of([1, 130, 5000, 70_000, 200_000])), random.below(256));
-    this.#waiting.push(bytes);
-    if (!random.once(4)) this.webSocket.send(bytes);
-    else {
-      let at = 0;
-      while (!random.once(3)) {
-        const end = at + random.below(bytes.length - at + 1);
-        this.webSocket.send(bytes.subarray(at, end), { fin: false, binary: true });
-        at = end;
-        if (random.once(2)) this.#ping();
-      }
-      this.webSocket.send(bytes.subarray(at), { fin: true, binary: true });
-    }
-    if (random.once(5)) this.#ping();
-  }
-
-  #ping(): void {
-    this.pings++;
-    this.webSocket.ping('p');
-  }
-}
 
 /** How the old process's program sees that one has moved. */
 const MOVED = { ended: 1012, reason: 'moved to another process', pushed: 0 };
@@ -137,22 +68,116 @@ test('all WebSockets of a process that ends are broken, where none moves', async
   });
 });
 
-test('a program that answers later answers every message', async () => {
-  await withTwo(
-    'takeover/live-websocket',
-    async (one, other) => {
-      const clients = await echoing(one);
-      assert.equal(await one.leave(), CLIENTS);
-      assert.equal(await other.leave(), CLIENTS);
-      for (const client of clients) await client.stop();
-      assert.deepEqual(
-        clients.flatMap(({ errors }) => errors),
-        [],
-      );
-      await Promise.all([one.close(), other.close()]);
-    },
-    { SLOW: '1' },
-  );
+for (const milliseconds of [5, 150])
+  test(`a program that answers after ${milliseconds} milliseconds answers every message`, async () => {
+    await withTwo(
+      'takeover/live-websocket',
+      async (one, other) => {
+        const clients = await echoing(one);
+        assert.equal(await one.leave(), CLIENTS);
+        assert.equal(await other.leave(), CLIENTS);
+        for (const client of clients) await client.stop();
+        assert.deepEqual(
+          clients.flatMap(({ errors }) => errors),
+          [],
+        );
+        await Promise.all([one.close(), other.close()]);
+      },
+      { SLOW: String(milliseconds) },
+    );
+  });
+
+/** Resolves when a process has said something of this name by itself so often. */
+async function says({ said }: LiveProcess, name: string, times = 1): Promise<void> {
+  await until(() => said.filter((each) => name in each).length >= times);
+}
+
+/** Runs `body` while a process is stopped. */
+async function whileStopped({ child }: LiveProcess, body: () => Promise<void>): Promise<void> {
+  child.kill('SIGSTOP');
+  await until(() => isStopped(child.pid!));
+  await body();
+  child.kill('SIGCONT');
+}
+
+test('what the old program answers while its WebSocket is under way is there before what the new one answers', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    client.socket.write(frame(1, 'hold'));
+    await says(one, 'holds');
+    let leaving: Promise<number>;
+    await whileStopped(other, async () => {
+      leaving = one.leave();
+      await says(one, 'departed');
+      await one.ask('answer', 'answered');
+      client.socket.write(frame(1, 'next'));
+      assert.deepEqual(client.frames, []);
+    });
+    assert.equal(await leaving!, 1);
+    assert.deepEqual(await client.messages(2), [`${one.pid}:hold`, `${other.pid}:next`]);
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('what the old program answers while its WebSocket is under way is there when the other process dies', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    client.socket.write(frame(1, 'hold'));
+    await says(one, 'holds');
+    let leaving: Promise<number>;
+    await whileStopped(other, async () => {
+      leaving = one.leave();
+      await says(one, 'departed');
+      await one.ask('answer', 'answered');
+      client.socket.write(frame(1, 'next'));
+      other.child.kill('SIGKILL');
+    });
+    assert.equal(await leaving!, 0);
+    assert.deepEqual(await client.messages(2), [`${one.pid}:hold`, `${one.pid}:next`]);
+    client.socket.destroy();
+    await one.close();
+  });
+});
+
+test('of a WebSocket in flight nothing is read before the old process knows that it has moved', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    let leaving: Promise<number>;
+    await whileStopped(other, async () => {
+      leaving = one.leave();
+      await says(one, 'departed');
+      await whileStopped(one, async () => {
+        client.socket.write(frame(1, 'next'));
+        other.child.kill('SIGCONT');
+        assert.equal(await other.connections(), 0); // it has read what came before it was asked
+      });
+      other.child.kill('SIGSTOP');
+    });
+    assert.equal(await leaving!, 1);
+    assert.deepEqual(await client.messages(1), [`${other.pid}:next`]);
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('a WebSocket in flight goes on in the new process when the old one dies before it has let go', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    client.socket.write(frame(1, 'first'));
+    assert.deepEqual(await client.messages(1), [`${one.pid}:first`]);
+    await whileStopped(other, async () => {
+      one.child.send('leave');
+      await says(one, 'departed');
+      await one.connections(); // what it had to send is in the kernel
+      one.child.kill('SIGKILL');
+      await one.ended;
+      client.socket.write(frame(1, 'second'));
+    });
+    assert.deepEqual(await client.messages(1), [`${other.pid}:second`]);
+    client.socket.destroy();
+    await other.close();
+  });
 });
 
 test('what a program sends by itself until it hears that its WebSocket has moved reaches the client', async () => {
@@ -313,12 +338,6 @@ test('WebSockets of a process whose successor dies go on there', async () => {
     await one.close();
   });
 });
-
-/** Waits until each client was answered by `pid` since, or has ended. */
-async function settledOn(pid: number, clients: Echoed[]): Promise<void> {
-  const before = clients.map(({ answers }) => answers);
-  await until(() => clients.every(({ answers, by, ended }, i) => ended ?? (by === pid && answers > before[i]! + 10)));
-}
 
 test('each WebSocket of a process that is killed while they move has moved whole, or ends', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
