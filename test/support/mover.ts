@@ -5,10 +5,7 @@ import type { Carrier } from '#dist/takeover/live/index.js';
 import { LiveConnections } from '#dist/takeover/live/index.js';
 import type { Json } from '#dist/takeover/live/carried.js';
 
-type Said =
-  | { type: 'live'; key: number; kind: string; state: Json }
-  | { type: 'yours'; key: number; late: string }
-  | { type: 'bye' };
+type Said = { type: 'live'; key: number; kind: string; state: Json } | { type: 'yours'; key: number; late: string };
 
 /**
  * Makes of this process one that moves the live connections of a server to whoever is at the other end of descriptor 3,
@@ -19,12 +16,10 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
   live.carrier = carrier;
   const channel = FdChannel.inherit() as FdChannel<Said>;
   const end = new AbortController();
-  let alone = Promise.resolve();
-  let arrived = (): void => {};
 
   const leave = async (): Promise<void> => {
     let moved = 0;
-    for await (const { key, kind, state, fd, taken, kept } of live.leave(end.signal, alone)) {
+    for await (const { key, kind, state, fd, taken, kept } of live.leave(end.signal)) {
       process.send!({ departed: kind });
       try {
         await channel.send({ type: 'live', key, kind, state }, [fd], { confirm: true });
@@ -36,16 +31,12 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
       const late = (await taken()).toString('base64');
       channel.send({ type: 'yours', key, late }).catch(() => {});
     }
-    channel.send({ type: 'bye' }).catch(() => {});
     process.send!({ moved });
   };
 
   process.on('message', (command: string) => {
     if (command === 'leave') void leave();
-    else if (command === 'leave when all have come') {
-      alone = new Promise((resolve) => (arrived = resolve));
-      void leave();
-    } else if (command === 'count') server.getConnections((_, connections) => process.send!({ connections }));
+    else if (command === 'count') server.getConnections((_, connections) => process.send!({ connections }));
     else if (command === 'dismiss all') {
       live.dismissAll();
       process.send!({ dismissed: true });
@@ -66,8 +57,7 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
   try {
     for await (const { value, fds } of channel)
       if (value.type === 'live') live.adopt(value.key, value.kind, fds[0]!, value.state);
-      else if (value.type === 'yours') live.released(value.key, Buffer.from(value.late, 'base64'), false);
-      else arrived();
+      else live.released(value.key, Buffer.from(value.late, 'base64'), false);
   } catch (error) {
     process.send!({ broken: (error as Error).message }); // the other has died: the server goes on
   }
