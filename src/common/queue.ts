@@ -12,10 +12,13 @@ const WORTH_KEEPING = 4096;
 /**
  * A queue: first in, first out. Removal from any place is possible too, and each operation takes constant time on
  * average. What is removed leaves a gap, which is skipped later.
+ *
+ * It can hold others beside what knows its place (`Bare`): they may be in it several times, but are not removed from
+ * its middle.
  */
-export class Queue<T extends Queued> {
+export class Queue<T extends Queued, Bare extends object = never> {
   /** Its length is a power of two, or 0 until something is added. */
-  #ring: (T | undefined)[] = NONE;
+  #ring: (T | Bare | undefined)[] = NONE;
   #mask = -1;
   // The place of the first item, and the place behind the last one. Their lowest bits are the index in the ring.
   #head = 0;
@@ -26,30 +29,50 @@ export class Queue<T extends Queued> {
     return this.#length;
   }
 
-  get first(): T | undefined {
-    return this.#next(this.#head);
+  get first(): T | Bare | undefined {
+    return this.at(this.next(this.#head));
   }
 
   /** The item behind `item`. */
-  after(item: T): T | undefined {
-    return this.#next(item.place + 1);
+  after(item: T): T | Bare | undefined {
+    return this.at(this.next(item.place + 1));
+  }
+
+  /** The first place at or behind `place` that holds an item; behind the last one, a place that holds none. */
+  next(place = this.#head): number {
+    let at = place;
+    while (at < this.#tail && this.#ring[at & this.#mask] === undefined) at++;
+    return at;
+  }
+
+  at(place: number): T | Bare | undefined {
+    return place < this.#tail ? this.#ring[place & this.#mask] : undefined;
   }
 
   push(item: T): void {
+    this.pushBare(item);
+    item.place = this.#tail - 1;
+  }
+
+  pushBare(item: T | Bare): void {
     if (this.#tail - this.#head > this.#mask) this.#makeRoom();
-    this.#set(this.#tail++, item);
+    this.#ring[this.#tail++ & this.#mask] = item;
+    this.#length++;
   }
 
   unshift(item: T): void {
     if (this.#tail - this.#head > this.#mask) this.#makeRoom();
-    this.#set(--this.#head, item);
+    item.place = --this.#head;
+    this.#ring[item.place & this.#mask] = item;
+    this.#length++;
   }
 
-  shift(): T | undefined {
-    const item = this.first;
+  shift(): T | Bare | undefined {
+    const place = this.next();
+    const item = this.at(place);
     if (item !== undefined) {
-      this.#head = item.place;
-      this.#clear(this.#head++);
+      this.#head = place + 1;
+      this.#clear(place);
     }
     return item;
   }
@@ -64,40 +87,38 @@ export class Queue<T extends Queued> {
     return true;
   }
 
-  #next(place: number): T | undefined {
-    for (let at = place; at < this.#tail; at++) {
-      const item = this.#ring[at & this.#mask];
-      if (item !== undefined) return item;
-    }
-    return undefined;
-  }
-
-  #set(place: number, item: T): void {
-    item.place = place;
-    this.#ring[place & this.#mask] = item;
-    this.#length++;
-  }
-
   #clear(place: number): void {
     this.#ring[place & this.#mask] = undefined;
     this.#length--;
-    if (this.#length === 0 && this.#mask >= WORTH_KEEPING) this.#renew(SMALLEST);
+    if (this.#length > 0 || this.#mask < WORTH_KEEPING) return;
+    this.#ring = NONE;
+    this.#mask = -1;
+    this.#head = this.#tail = 0;
   }
 
-  /** Closes the gaps. The ring doubles if at least half of its places hold items, and keeps its size otherwise. */
+  /** The ring doubles if at least half of its places hold items, and is cleared of its gaps otherwise. */
   #makeRoom(): void {
-    const size = this.#ring.length;
-    this.#renew(Math.max(SMALLEST, this.#length * 2 > this.#mask ? size * 2 : size));
+    if (this.#length * 2 <= this.#mask) this.#closeGaps();
+    else this.#enlarge(Math.max(SMALLEST, 2 * this.#ring.length));
   }
 
-  #renew(size: number): void {
-    const ring = emptyRing<T>(size);
-    let tail = 0;
-    for (let item = this.first; item !== undefined; item = this.after(item)) ring[tail++] = item;
-    // The loop above reads the places, so they are changed only after it.
-    for (let place = 0; place < tail; place++) ring[place]!.place = place;
+  /** All keep their places: items that were queued long ago need not be touched. */
+  #enlarge(size: number): void {
+    const ring = emptyRing<T | Bare>(size);
+    for (let place = this.#head; place < this.#tail; place++) ring[place & (size - 1)] = this.#ring[place & this.#mask];
     this.#ring = ring;
     this.#mask = size - 1;
+  }
+
+  #closeGaps(): void {
+    const ring = emptyRing<T | Bare>(this.#ring.length);
+    let tail = 0;
+    for (let place = this.next(); place < this.#tail; place = this.next(place + 1)) {
+      const item = this.at(place)!;
+      if ('place' in item) item.place = tail;
+      ring[tail++] = item;
+    }
+    this.#ring = ring;
     this.#head = 0;
     this.#tail = tail;
   }

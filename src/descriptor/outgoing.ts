@@ -75,6 +75,52 @@ export function outgoing(
   throw refusal;
 }
 
+/**
+ * What a bare wire sends. An OwnedFd that is lent waits as it is if nobody is to be told: many may wait, and an object
+ * for each would cost more than all else. The functions below do for it what an `Outgoing` does itself.
+ */
+export type Waiting = Outgoing | OwnedFd;
+
+/** Lends it to a bare wire. Throws what `outgoing` throws. */
+export function lend(owned: OwnedFd): OwnedFd {
+  const { unread } = owned;
+  ownership.lend(owned);
+  ownership.setAlone(owned, false); // another process is about to have it too
+  if (unread === undefined) return owned;
+  ownership.endLoan(owned);
+  throw unreadBytes(unread.length);
+}
+
+export function numberOf(waiting: Waiting): number {
+  return waiting instanceof OwnedFd ? ownership.number(waiting) : waiting.number;
+}
+
+/** Returns it if it can be sent now. */
+export function sendable(waiting: Waiting | undefined, sender: Sender): Waiting | undefined {
+  if (waiting === undefined || waiting instanceof OwnedFd) return waiting;
+  return waiting.ready(sender) && waiting.refusal === undefined ? waiting : undefined;
+}
+
+/** Whoever is to be told that it was sent. */
+export function letGo(waiting: Waiting): (() => void) | undefined {
+  if (waiting instanceof OwnedFd) {
+    ownership.endLoan(waiting);
+    return undefined;
+  }
+  waiting.letGo();
+  return waiting.whenSent;
+}
+
+/** Whoever is to be told that it will not be sent. */
+export function unsent(waiting: Waiting): ((error: Error) => void) | undefined {
+  if (waiting instanceof OwnedFd) {
+    ownership.endLoan(waiting);
+    return undefined;
+  }
+  waiting.unsent();
+  return waiting.whenRefused;
+}
+
 function begin(
   fh: FdLike,
   terms: Terms,

@@ -5,7 +5,7 @@ import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
 import { given, type FdLike } from '../descriptor/fd-like.js';
 import { outgoing } from '../descriptor/outgoing.js';
-import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
 import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, SPAWN_OPTIONS, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import {
@@ -223,7 +223,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
     checkBoolean('options.keepOpen', keepOpen);
     if (sent !== undefined && typeof sent !== 'function') throw invalidType('sent', 'a function', sent);
     this.#session.checkSendable();
-    this.#session.enqueue(outgoing(fh, keepOpen ? 'keep' : 'close', true, sent));
+    if (keepOpen && sent === undefined && fh instanceof OwnedFd) this.#session.enqueueLent(fh);
+    else this.#session.enqueue(outgoing(fh, keepOpen ? 'keep' : 'close', true, sent));
   }
 
   /**

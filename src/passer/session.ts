@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { Custody } from '../descriptor/custody.js';
-import type { Outgoing } from '../descriptor/outgoing.js';
-import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
+import { lend, letGo, numberOf, sendable, unsent, type Outgoing, type Waiting } from '../descriptor/outgoing.js';
+import { OwnedFd, ownReceived } from '../descriptor/owned-fd.js';
 import { attempt } from '../common/attempt.js';
 import { plainData } from '../errors.js';
 import type { Link } from '../wire/link.js';
@@ -25,7 +25,7 @@ export class PasserSession extends Session<OwnedFd> {
   readonly bytes: Uint8Array;
   /** The most descriptors in a message. */
   readonly #batch: number;
-  readonly #sends = new Queue<Outgoing>();
+  readonly #sends = new Queue<Outgoing, OwnedFd>();
   /** The pair, if the passer was made from one. One of its ends becomes the socket. */
   pair: UndecidedPair | undefined;
   /** How many of the next descriptors are sent one by one, because the kernel refused a message with all of them. */
@@ -72,6 +72,16 @@ export class PasserSession extends Session<OwnedFd> {
       throw error;
     }
     this.#sends.push(outgoing);
+    this.#sendSoon();
+  }
+
+  /** Queues one that is lent, where nobody is to be told. */
+  enqueueLent(owned: OwnedFd): void {
+    this.#sends.pushBare(lend(owned));
+    this.#sendSoon();
+  }
+
+  #sendSoon(): void {
     if (this.link === undefined) this.expectChoice();
     else this.link.send();
   }
@@ -120,20 +130,25 @@ export class PasserSession extends Session<OwnedFd> {
     let messages = 0;
     let descriptors = 0;
     let next = this.#firstSendable(link);
+    let place = this.#sends.next();
     while (next !== undefined && messages < MAX_MESSAGES && descriptors < AT_ONCE) {
       const most = this.#singly > messages ? 1 : this.#batch;
       let count = 0;
-      for (; next !== undefined && count < most; next = sendable(this.#sends.after(next), link), count++)
-        batch.fd[descriptors++] = next.number;
+      for (; next !== undefined && count < most; count++) {
+        batch.fd[descriptors++] = numberOf(next);
+        place = this.#sends.next(place + 1);
+        next = sendable(this.#sends.at(place), link);
+      }
       batch.size[messages] = payload;
       batch.count[messages++] = count;
     }
     return messages;
   }
 
-  #firstSendable(link: Link): Outgoing | undefined {
+  #firstSendable(link: Link): Waiting | undefined {
     for (;;) {
       const { first } = this.#sends;
+      if (first instanceof OwnedFd) return first;
       if (!first?.ready(link)) return undefined;
       const { refusal, gone } = first;
       if (refusal === undefined) return first;
@@ -151,9 +166,8 @@ export class PasserSession extends Session<OwnedFd> {
     for (let i = 0, left = 0; i < messages; i++) {
       this.#singly = Math.max(0, this.#singly - 1);
       for (left = batch.count[i]!; left > 0; left--) {
-        const outgoing = this.#sends.shift()!;
-        outgoing.letGo();
-        if (outgoing.whenSent !== undefined) toTell.push(outgoing.whenSent);
+        const whenSent = letGo(this.#sends.shift()!);
+        if (whenSent !== undefined) toTell.push(whenSent);
       }
     }
     try {
@@ -172,11 +186,10 @@ export class PasserSession extends Session<OwnedFd> {
       return true;
     }
     this.#singly = Math.max(0, this.#singly - 1);
-    const outgoing = this.#sends.shift()!;
-    outgoing.unsent();
-    if (outgoing.whenRefused === undefined) this.fail(error);
+    const whenRefused = unsent(this.#sends.shift()!);
+    if (whenRefused === undefined) this.fail(error);
     else {
-      outgoing.whenRefused(error);
+      whenRefused(error);
       this.closeIfDone();
     }
     return true;
@@ -191,10 +204,7 @@ export class PasserSession extends Session<OwnedFd> {
   }
 
   protected dropUnsent(error: Error): void {
-    for (let next = this.#sends.shift(); next; next = this.#sends.shift()) {
-      next.unsent();
-      next.whenRefused?.(error);
-    }
+    for (let next = this.#sends.shift(); next; next = this.#sends.shift()) unsent(next)?.(error);
   }
 
   // ---- receiving
@@ -232,11 +242,6 @@ export class PasserSession extends Session<OwnedFd> {
     expectNoChoice(this);
     attempt(() => this.pair!.close());
   }
-}
-
-/** Returns the descriptor if it can be sent now. */
-function sendable(outgoing: Outgoing | undefined, link: Link): Outgoing | undefined {
-  return outgoing?.ready(link) && outgoing.refusal === undefined ? outgoing : undefined;
 }
 
 function tell(callbacks: readonly (() => void)[], from = 0): void {
