@@ -104,8 +104,9 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   #warnedOfLate = false;
 
   /**
-   * Takes over one end of a connected AF_UNIX stream or seqpacket socket, which may also be one of the options. Throws what the
-   * constructor of `FdPasser` throws, and `ERR_INVALID_ARG_VALUE` for a datagram socket. The socket is then still the caller's.
+   * Takes over one end of a connected AF_UNIX stream or seqpacket socket, which may also be one of the options. Throws
+   * what the constructor of `FdPasser` throws, and `ERR_INVALID_ARG_VALUE` for a datagram socket. The socket is then
+   * still the caller's.
    */
   constructor(fh: FdLike, options?: FdChannelOptions<C>);
   constructor(options: FdChannelOptions<C> & { fh: FdLike });

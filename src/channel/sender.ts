@@ -350,6 +350,7 @@ export class Sender {
     for (const { departing } of messages.toReversed()) {
       this.#unload(departing);
       if (departing.state === 'abandoned') departing.letGo();
+      else if (departing.overdue !== undefined) departing.giveBack(departing.overdue);
       else this.#turnBack(departing);
     }
     const { departing } = messages[0];

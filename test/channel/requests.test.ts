@@ -502,3 +502,12 @@ test('a process lives on for a reply, and ends when the wait for it is over', as
   assert.equal(unanswered.value, 'unanswered');
   await channel.close();
 });
+
+test('a request that times out is not sent when its shipment is refused, even where its descriptors cannot be copied', async () => {
+  const child = startChild('channel/overdue', { descriptors: 64 });
+  const end = ended(child);
+  const report = await message(child);
+  assert.deepEqual(await end, { code: 0, signal: null, stdout: '', stderr: '' });
+  // Without `early`, the table was not full, or the request did not stand ready.
+  assert.deepEqual(report, { beside: 'EBADF', outcome: 'ERR_FDPASSER_TIMEOUT', asked: true, came: false });
+});
