@@ -29,7 +29,7 @@ export class Program {
     const flags = control === undefined ? ['--require', join(PROGRAMS, 'naive.cjs')] : ['--import', REGISTER];
     const taken = control === undefined ? {} : { FDPASSER_TAKEOVER: control, FDPASSER_TAKEOVER_PROBATION: '200' };
     const env = { ...process.env, ...taken, KEY: key, CERT: cert };
-    this.child = spawn(process.execPath, [...flags, join(PROGRAMS, name), JSON.stringify(where)], {
+    this.child = spawn(process.execPath, ['--expose-gc', ...flags, join(PROGRAMS, name), JSON.stringify(where)], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -38,9 +38,16 @@ exports.count = (webSocket, request) => {
   });
 };
 
+/** Bytes that are used, once garbage is collected. */
+function heap() {
+  globalThis.gc();
+  return String(process.memoryUsage().heapUsed);
+}
+
 /** By the paths that the clients ask for; for programs of Node's own servers. */
 exports.answer = (request, response) => {
   if (request.url === '/download') exports.slowBody().pipe(response);
+  else if (request.url === '/heap') response.end(heap());
   else if (request.url === '/upload') void exports.digest(request).then((digest) => response.end(digest));
   else response.end(String(process.pid));
 };
