@@ -106,6 +106,7 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
 
   /** The channel says that its peer has ended by `ERR_FDPASSER_CLOSED` without a cause. */
   #gone(step: Step, error: NodeJS.ErrnoException): Error {
+    if (error.code === 'ERR_FDPASSER_PROTOCOL') return takeoverProtocol(step, this.pid, error.message);
     const inOrder = error.code === 'ERR_FDPASSER_CLOSED' && error.cause === undefined;
     return takeoverPeerGone(step, this.pid, inOrder ? undefined : error);
   }

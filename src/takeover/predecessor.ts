@@ -1,4 +1,4 @@
-import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
 import { takenBack, takeoverProtocol } from '../errors.js';
 import type { WithSuccessor } from './control.js';
 import { VERSION, type Entry, type FromSuccessor, type Step } from './messages.js';
@@ -53,7 +53,8 @@ export async function answer<T extends FromSuccessor['type']>(
   timeout: number,
 ): Promise<Answer<T>> {
   const step = type.toUpperCase() as Step;
-  const { message } = await successor.hear(step, timeout);
+  const { message, fds } = await successor.hear(step, timeout);
+  OwnedFd.closeAll(fds);
   if (message.type === type) return message as Answer<T>;
   if (message.type === 'abort') throw takenBack(step, successor.pid, message.reason);
   throw takeoverProtocol(step, successor.pid, `it said ${message.type.toUpperCase()}`);

@@ -215,11 +215,11 @@ export class Succession {
   #ended(heir: Heir, error: Error): void {
     trace('takeover: %s', error.message);
     if (this.#state === 'over') return;
-    if ((error as NodeJS.ErrnoException).code === 'ERR_FDPASSER_PROTOCOL') {
+    if (this.#state === 'confirmed') this.#over(heir);
+    else if ((error as NodeJS.ErrnoException).code === 'ERR_FDPASSER_PROTOCOL') {
       this.abort(error); // it lives, and will serve again
       heir.rolledBack(error);
-    } else if (this.#state === 'confirmed') this.#over(heir);
-    else this.#orphaned(heir);
+    } else this.#orphaned(heir);
   }
 
   #orphaned(heir: Heir): void {

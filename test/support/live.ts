@@ -5,6 +5,8 @@ import { Agent, request as requestHttp, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { socketpair } from 'fdpasser';
 import { ended, startChild, type Ended } from './child.js';
+import { until } from './descriptors.js';
+import { isStopped } from './takeover.js';
 
 type Said = Record<string, unknown>;
 
@@ -39,6 +41,11 @@ export class LiveProcess {
     const answer = this.#answer<T>(name);
     this.child.send(command);
     return answer;
+  }
+
+  /** Resolves when it has said something of this name by itself so often. */
+  async says(name: string, times = 1): Promise<void> {
+    await until(() => this.said.filter((each) => name in each).length >= times);
   }
 
   /** Moves all that can. Resolves with how many have. */
@@ -86,7 +93,15 @@ export async function withTwo(
   }
 }
 
-/** Clients with one keep-alive connection each, that ask without a pause. */
+/** Runs `body` while a process is stopped. */
+export async function whileStopped({ child }: LiveProcess, body: () => Promise<void>): Promise<void> {
+  child.kill('SIGSTOP');
+  await until(() => isStopped(child.pid!));
+  await body();
+  child.kill('SIGCONT');
+}
+
+/** Clients with one keep-alive connection each, that ask without a pause, until an error. */
 export class HttpLoad {
   answers = 0;
   /** Connections that were made. */
@@ -135,6 +150,7 @@ export class HttpLoad {
         this.answers++;
       } catch (error) {
         this.errors.push((error as NodeJS.ErrnoException).code ?? (error as Error).message);
+        return;
       }
     }
   }

@@ -12,6 +12,8 @@ export interface ServerConfig {
   control: string;
   listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket'; options: unknown }[];
   options?: TakeoverOptions;
+  /** Lets in its own user, or all. */
+  allow?: 'own' | 'all';
   /** It sends itself this signal at this step. */
   at?: { step: string; signal: NodeJS.Signals } | undefined;
   /** It never says READY. */
@@ -37,8 +39,8 @@ export class ServerChild {
   readonly reports: ServerReport[] = [];
   over: Ended | undefined;
 
-  constructor(config: ServerConfig, child = 'takeover/server') {
-    this.child = startChild(child, { args: [JSON.stringify(config)] });
+  constructor(config: ServerConfig, child = 'takeover/server', under: string[] = []) {
+    this.child = startChild(child, { args: [JSON.stringify(config)], under });
     this.child.on('message', (report: ServerReport) => this.reports.push(report));
     this.end = ended(this.child).then((end) => (this.over = end));
   }
@@ -88,7 +90,8 @@ export interface Site {
   folder: string;
   control: string;
   port: number;
-  readonly start: (config?: Partial<ServerConfig>, child?: string) => ServerChild;
+  /** `under`: a command that runs it. */
+  readonly start: (config?: Partial<ServerConfig>, child?: string, under?: string[]) => ServerChild;
   /** Asks at the port again and again, until the test is over. */
   readonly load: (target?: { port: number } | { socketPath: string }) => Load;
 }
@@ -106,8 +109,8 @@ export async function onSite(body: (site: Site) => Promise<void>): Promise<void>
         folder,
         control,
         port,
-        start: (config = {}, child) => {
-          const server = new ServerChild({ control, listeners, ...config }, child);
+        start: (config = {}, child, under) => {
+          const server = new ServerChild({ control, listeners, ...config }, child, under);
           started.push(server);
           return server;
         },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { until } from '../support/descriptors.js';
 import { Echoed, settledOn } from '../support/echoed.js';
-import { onSite, type ServerChild, type ServerConfig, type Site } from '../support/takeover.js';
+import { ask, onSite, type ServerChild, type ServerConfig, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const OPTIONS = { probation: 50 };
@@ -42,4 +42,18 @@ test('WebSockets that come to a process which hands over already go on to the ne
     for (const { ended } of clients) assert.equal(ended, undefined);
     assert.equal((await old.end).code, 0);
     assert.equal((await heir.end).code, 0);
+  }));
+
+test('a process whose successor is stopped ends in time, and those on their way go on when it is woken', () =>
+  withClients({ options: { ...OPTIONS, drainTimeout: 500 } }, async ({ port, start }, old, clients) => {
+    const heir = start({ at: { step: 'at LIVE', signal: 'SIGSTOP' } });
+    await heir.stopsOrEnds();
+    assert.equal((await old.end).code, 0);
+    await until(() => clients.some(({ ended }) => ended !== undefined));
+    heir.kill('SIGCONT');
+    const moved = clients.filter(({ ended }) => ended === undefined);
+    assert.ok(moved.length >= 1);
+    await settledOn(heir.pid, moved);
+    for (const { ended } of clients) assert.ok(ended === undefined || ended === 1012 || ended === 1006, String(ended));
+    assert.equal(await ask({ port }), `${heir.pid}`);
   }));

@@ -70,8 +70,11 @@ const carrier = {
   restore: (state: Counted, socket: net.Socket) => count(socket, state),
 };
 
+const { allow } = config;
+const allowed = allow && { allow: ({ uid }: { uid: number }) => allow === 'all' || uid === process.geteuid!() };
+
 try {
-  const serving = await takeover(config.control, config.options);
+  const serving = await takeover(config.control, { ...config.options, ...allowed });
   serving.on('serving', () => report({ event: 'serving' }));
   serving.on('handover', ({ pid }) => report({ event: 'handover', pid }));
   serving.on('rollback', (error) => report({ event: 'rollback', message: error.message, code: codeOf(error) }));

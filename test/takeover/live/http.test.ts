@@ -1,22 +1,35 @@
 import assert from 'node:assert/strict';
-import { HttpLoad, withTwo } from '../../support/live.js';
+import { HttpLoad, whileStopped, withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
 import { test } from '../../support/test.js';
 
 const CLIENTS = 32;
 
-test('keep-alive connections move between two processes under load, and no client notices', async () => {
+/** Two processes, of which the first has so many keep-alive connections with requests on them. */
+async function underLoad(body: (one: LiveProcess, other: LiveProcess, load: HttpLoad) => Promise<void>): Promise<void> {
   await withTwo('takeover/live-server', async (one, other) => {
     const load = new HttpLoad(await one.port, CLIENTS);
     await until(() => load.answers > 500);
+    await body(one, other, load);
+    await load.stop();
+  });
+}
+
+/** Waits until a process has answered so many requests more. */
+async function answersMore(load: HttpLoad, { pid }: LiveProcess): Promise<void> {
+  const before = load.by.get(pid) ?? 0;
+  await until(() => (load.by.get(pid) ?? 0) > before + 200);
+}
+
+test('keep-alive connections move between two processes under load, and no client notices', () =>
+  underLoad(async (one, other, load) => {
     for (const [from, to] of [
       [one, other],
       [other, one],
       [one, other],
     ] as const) {
       assert.equal(await from.leave(), CLIENTS);
-      const before = load.by.get(to.pid) ?? 0;
-      await until(() => (load.by.get(to.pid) ?? 0) > before + 200);
+      await answersMore(load, to);
       assert.equal(await to.connections(), CLIENTS);
       assert.equal(await from.connections(), 0);
     }
@@ -24,5 +37,62 @@ test('keep-alive connections move between two processes under load, and no clien
     assert.deepEqual(load.errors, []);
     assert.equal(load.connections, CLIENTS);
     await Promise.all([one.close(), other.close()]);
-  });
-});
+  }));
+
+test('keep-alive connections on their way to a process that dies go on where they were, and no client notices', () =>
+  underLoad(async (one, other, load) => {
+    let leaving: Promise<number>;
+    await whileStopped(other, async () => {
+      leaving = one.leave();
+      await one.says('departed');
+      other.child.kill('SIGKILL');
+    });
+    assert.equal(await leaving!, 0);
+    await answersMore(load, one);
+    await load.stop();
+    assert.deepEqual(load.errors, []);
+    assert.equal(load.connections, CLIENTS);
+    await one.close();
+  }));
+
+test('keep-alive connections on their way from a process that dies go on in the other', () =>
+  underLoad(async (one, other, load) => {
+    await whileStopped(other, async () => {
+      one.child.send('leave');
+      await one.says('departed');
+      await one.connections(); // what it had to send is in the kernel
+      one.child.kill('SIGKILL');
+      await one.ended;
+    });
+    await answersMore(load, other);
+    const moved = await other.connections();
+    assert.ok(moved >= 1);
+    assert.equal(load.errors.length, CLIENTS - moved);
+    await load.stop();
+    await other.close();
+  }));
+
+for (const stopped of ['old', 'new'] as const)
+  test(`keep-alive connections that move while the ${stopped} process is stopped and woken belong to one process each`, () =>
+    underLoad(async (one, other, load) => {
+      const leaving = one.leave();
+      await one.says('departed', 3);
+      await whileStopped(stopped === 'old' ? one : other, async () => {
+        const before = load.answers;
+        // The other answers what it has; of the new one that may be nothing.
+        if (stopped === 'new') await until(() => load.answers > before + 20);
+      });
+      assert.equal(await leaving, CLIENTS);
+      await answersMore(load, other);
+      await load.stop();
+      assert.deepEqual(load.errors, []);
+      assert.equal(load.connections, CLIENTS);
+      await Promise.all([one.close(), other.close()]);
+    }));
+
+test('all keep-alive connections of a process that ends are broken, where none moves', () =>
+  underLoad(async (one, other, load) => {
+    one.child.kill('SIGKILL');
+    await until(() => load.errors.length === CLIENTS);
+    await other.close();
+  }));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { withTwo, type LiveProcess } from '../../support/live.js';
+import { whileStopped, withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
 import { Echoed, settledOn } from '../../support/echoed.js';
 import { frame, RawWebSocket } from '../../support/raw-websocket.js';
@@ -87,28 +87,15 @@ for (const milliseconds of [5, 150])
     );
   });
 
-/** Resolves when a process has said something of this name by itself so often. */
-async function says({ said }: LiveProcess, name: string, times = 1): Promise<void> {
-  await until(() => said.filter((each) => name in each).length >= times);
-}
-
-/** Runs `body` while a process is stopped. */
-async function whileStopped({ child }: LiveProcess, body: () => Promise<void>): Promise<void> {
-  child.kill('SIGSTOP');
-  await until(() => isStopped(child.pid!));
-  await body();
-  child.kill('SIGCONT');
-}
-
 test('what the old program answers while its WebSocket is under way is there before what the new one answers', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
     client.socket.write(frame(1, 'hold'));
-    await says(one, 'holds');
+    await one.says('holds');
     let leaving: Promise<number>;
     await whileStopped(other, async () => {
       leaving = one.leave();
-      await says(one, 'departed');
+      await one.says('departed');
       await one.ask('answer', 'answered');
       client.socket.write(frame(1, 'next'));
       assert.deepEqual(client.frames, []);
@@ -124,11 +111,11 @@ test('what the old program answers while its WebSocket is under way is there whe
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
     client.socket.write(frame(1, 'hold'));
-    await says(one, 'holds');
+    await one.says('holds');
     let leaving: Promise<number>;
     await whileStopped(other, async () => {
       leaving = one.leave();
-      await says(one, 'departed');
+      await one.says('departed');
       await one.ask('answer', 'answered');
       client.socket.write(frame(1, 'next'));
       other.child.kill('SIGKILL');
@@ -146,7 +133,7 @@ test('of a WebSocket in flight nothing is read before the old process knows that
     let leaving: Promise<number>;
     await whileStopped(other, async () => {
       leaving = one.leave();
-      await says(one, 'departed');
+      await one.says('departed');
       await whileStopped(one, async () => {
         client.socket.write(frame(1, 'next'));
         other.child.kill('SIGCONT');
@@ -168,7 +155,7 @@ test('a WebSocket in flight goes on in the new process when the old one dies bef
     assert.deepEqual(await client.messages(1), [`${one.pid}:first`]);
     await whileStopped(other, async () => {
       one.child.send('leave');
-      await says(one, 'departed');
+      await one.says('departed');
       await one.connections(); // what it had to send is in the kernel
       one.child.kill('SIGKILL');
       await one.ended;
