@@ -177,10 +177,9 @@ test('a new process serves on when the old one breaks the rules after CONFIRMED'
     void channel.send({ type: 'commit' });
     await hears('serving');
     await hears('confirm');
-    void channel.send({ type: 'confirmed', drainTimeout: 1000 }, [OwnedFd.duplicate(server)]);
+    void channel.send({ type: 'confirmed', drainTimeout: 1000 }, [await OwnedFd.detach(server)]);
     void channel.send({ type: 'what nobody knows' });
     await assert.rejects(next(channel)); // it has ended the conversation
-    server.close();
     assert.equal(await ask({ port }), `${heir.pid}`);
     assert.equal(heir.told('rolledback'), undefined);
     const last = start({ options: OPTIONS });
