@@ -80,9 +80,9 @@ export function checked(result: number, syscall: string, detail?: { path?: strin
   return result;
 }
 
-/** One that is longer than its receiver takes. */
+/** The error for a datagram that is longer than its receiver accepts. */
 export function longDatagram(maxBytes: number): NodeJS.ErrnoException {
-  const advice = `The datagram has more than ${maxBytes} bytes, and stays in the queue: receive it with more maxBytes`;
+  const advice = `The datagram has more than ${maxBytes} bytes, and stays in the queue: receive it with a larger maxBytes`;
   return systemError(-constants.errno.EMSGSIZE, 'recvmsg', { advice });
 }
 

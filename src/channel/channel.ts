@@ -136,9 +136,9 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 
   /**
-   * Starts a child process that has the other end, and calls `FdChannel.inherit()`. The child is started by
-   * `child_process.spawn`, or `fork`; if it could not be started, `child` emits `'error'`. Throws what these functions
-   * throw, and `EMFILE` if there is no free descriptor.
+   * Starts a child process that has the other end. The child calls `FdChannel.inherit()` to use it. The child is
+   * started by `child_process.spawn`, or `fork`; if it could not be started, `child` emits `'error'`. Throws what these
+   * functions throw, and `EMFILE` if there is no free descriptor.
    */
   static spawn<Send = unknown, Receive = Send, C extends Codec = Codec>(
     command: string | URL,

@@ -10,6 +10,7 @@ import type { Question, ReplyOptions } from './question.js';
  */
 export class Message<T = unknown, Reply = unknown> {
   readonly value: T;
+  /** Yours to close. */
   readonly fds: OwnedFd[];
   readonly #question: Question | undefined;
 

@@ -22,9 +22,10 @@ function isSignal(value: unknown): value is AbortSignal {
 }
 
 /**
- * Returns a promise that `options.signal` can abort. It also rejects if the options are invalid. `begin` starts the
- * work. It is given the two functions that settle the promise, and returns the function that cancels the work. That one
- * is called with the `AbortError` if the signal aborts before the promise is settled.
+ * Returns a promise that `options.signal` can abort. It also rejects if the options are invalid, or have a name that is
+ * not in `names`. `begin` starts the work. It is given the two functions that settle the promise, and returns the
+ * function that cancels the work. That one is called with the `AbortError` if the signal aborts before the promise is
+ * settled.
  */
 export function abortable<T, Options extends Abortable>(
   options: Options,

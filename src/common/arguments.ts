@@ -23,12 +23,12 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
 /** The names of all options in `T`, each with `true`. The compiler refuses a list in which one is missing. */
 export type Names<T> = Readonly<Record<keyof T, true>>;
 
-/** Options of which none is missing or undefined, because each has its default. */
+/** The options of `T` with their defaults, so that none is missing or undefined. */
 export type Settled<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
 
 /**
- * Returns the options if they are an object and have no name that is not among `names`, and throws otherwise. `of` is
- * the name of the argument, for the message.
+ * Returns the options if they are an object and have only names that are in `names`, and throws otherwise. `of` is the
+ * name of the argument, for the message.
  */
 export function checkOptions<T extends object>(options: T, names: Names<T>, of = 'options'): T {
   if (typeof options !== 'object' || options === null) throw invalidType(of, 'an object', options);
@@ -36,7 +36,7 @@ export function checkOptions<T extends object>(options: T, names: Names<T>, of =
   return options;
 }
 
-/** Returns the options of these names alone, inherited ones among them. */
+/** Returns only the options with these names, including inherited ones. */
 export function pick<T extends object>(options: T, names: Names<T>): T {
   const found = Object.keys(names).filter((name) => name in options);
   return Object.fromEntries(found.map((name) => [name, options[name as keyof T]])) as T;

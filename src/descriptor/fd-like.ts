@@ -16,17 +16,17 @@ export type FdLike = number | OwnedFd | { readonly fd: number } | NodeOwner;
 
 const A_DESCRIPTOR = 'a descriptor: a number, an OwnedFd, or an object with fd';
 
-/** What a constructor was given. */
+/** The arguments of a constructor. */
 export interface Given<Fh, Options> {
-  /** The name of the descriptor, for messages. */
+  /** What messages call the descriptor. */
   readonly name: string;
   readonly fh: Fh | undefined;
   readonly options: Options;
 }
 
 /**
- * Reads the arguments of a constructor: a descriptor and options, or options with the descriptor among them, as `fh`.
- * `names` are those of the other options.
+ * Reads the arguments of a constructor: a descriptor and options, or options with the descriptor as `fh`. `names` are
+ * the names of the other options.
  */
 export function given<Fh, Options extends object>(
   first: Fh | (Options & { fh?: Fh | undefined }) | undefined,

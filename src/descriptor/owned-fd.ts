@@ -52,7 +52,10 @@ type State = 'open' | 'given' | 'given as a number' | 'closing' | 'closed';
 const { EBADF, EEXIST } = constants.errno;
 
 export interface OwnedFdOptions {
-  /** Make it close-on-exec, so that no child process gets it by accident. Default false: the flag stays as it is. */
+  /**
+   * Whether to make it close-on-exec, so that no child process gets it by accident. Default false: the flag stays as it
+   * is.
+   */
   closeOnExec?: boolean | undefined;
 }
 
@@ -143,8 +146,8 @@ export class OwnedFd {
    * Makes a `net.Socket` of a connection or fifo, with `unread` as the first bytes to read. A fifo becomes readable,
    * writable or both, as it was opened. Afterwards this is `closed`, and the socket owns the descriptor.
    *
-   * This method and the next five throw `ERR_FDPASSER_WRONG_KIND` if the descriptor is of another kind. Otherwise they
-   * throw what `take` throws. After a throw this OwnedFd is unchanged.
+   * This and the other methods that make an object of Node's throw `ERR_FDPASSER_WRONG_KIND` if the descriptor is of
+   * another kind. Otherwise they throw what `take` throws. After a throw this OwnedFd is unchanged.
    */
   toSocket(options?: SocketOptions): Socket {
     return becomeSocket(this, (nature) => socketOf(nature, options));

@@ -2,8 +2,9 @@ import { borrow, type FdLike } from '../descriptor/fd-like.js';
 import { checked } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 
-/** The process at the other end of a socket. A `pid` of 0 means that the system does not tell it. */
+/** The process at the other end of a socket. */
 export interface PeerCredentials {
+  /** 0 if the system does not tell it. */
   pid: number;
   uid: number;
   gid: number;

@@ -24,6 +24,7 @@ const MAX_DELAY = 0x7fff_ffff;
 export class TcpConnection {
   /** The descriptor. It is close-on-exec, non-blocking, and yours to close, send, or make a socket of. */
   readonly fd: OwnedFd;
+  /** The address of its other end. */
   readonly remote: TcpAddress;
   readonly #peeks = new Set<(error: Error) => void>();
 

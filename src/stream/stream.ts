@@ -77,8 +77,8 @@ export class FdStream extends Duplex {
   readonly #session: StreamSession;
 
   /**
-   * Takes over a connected AF_UNIX stream socket, which may also be one of the options. Throws what the constructor of `FdPasser` throws, and
-   * `ERR_INVALID_ARG_VALUE` for a packet socket. The socket is then still the caller's.
+   * Takes over a connected AF_UNIX stream socket, which may also be one of the options. Throws what the constructor of
+   * `FdPasser` throws, and `ERR_INVALID_ARG_VALUE` for a packet socket. The socket is then still the caller's.
    */
   constructor(fh: FdLike, options?: FdStreamOptions);
   constructor(options: FdStreamOptions & { fh: FdLike });

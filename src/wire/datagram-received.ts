@@ -8,16 +8,16 @@ import { LinkOwner } from './link-owner.js';
 import { takeSocket } from './socket.js';
 
 export interface ReceiveDatagramOptions extends Abortable {
-  /** The most bytes to take. Default 262144, more than Linux lets anybody send unless it is told to. */
+  /** The most bytes that are accepted. Default 262144, which is more than Linux lets anybody send by default. */
   maxBytes?: number | undefined;
 }
 
 const RECEIVE: Names<ReceiveDatagramOptions> = { ...ABORTABLE, maxBytes: true };
 
-/** One datagram received. */
+/** A received datagram. */
 export interface Datagram {
   bytes: Buffer;
-  /** Yours to close. */
+  /** The descriptors that came with it, close-on-exec and yours to close. */
   fds: OwnedFd[];
 }
 
@@ -25,20 +25,20 @@ const MAX_BYTES = 262_144;
 const MAX_INT32 = 0x7fff_ffff;
 const NO_BYTES = new Uint8Array(0);
 
-/** What is received lies here for a moment, so one room of the usual size does for all. */
+/** Received bytes stay here only until they are copied, so one room of the usual size serves all. */
 let usualRoom: Buffer | undefined;
 
 /**
- * The next datagram of a bound or connected AF_UNIX datagram socket, and the descriptors that came beside its bytes,
- * close-on-exec: what a service manager does with its `$NOTIFY_SOCKET`, say. Takes one, and nothing more. Without a free
- * descriptor number the datagram waits in the kernel.
+ * Resolves with the next datagram of a bound or connected AF_UNIX datagram socket, and with the descriptors that came
+ * beside its bytes. A service manager uses this for its `$NOTIFY_SOCKET`, say. It takes one datagram and nothing more.
+ * While there is no free descriptor slot, the datagram stays in the kernel.
  *
- * The socket stays the caller's. What waits here has a duplicate of it, which closing the socket does not end: `signal`
- * does, and no datagram is lost by that.
+ * The socket stays the caller's. While this waits it uses a duplicate of the socket, so closing the socket does not end
+ * the wait. `signal` ends it, and that loses no datagram.
  *
  * Rejects with an `AbortError`; with `EMSGSIZE` for a datagram longer than `maxBytes`, which stays in the queue; with
- * `ERR_FDPASSER_CLOSED` when somebody who shares the socket has shut it down; with `EMFILE`; as `FdPasser` throws for
- * what is no AF_UNIX socket, and with `ERR_INVALID_ARG_VALUE` for one that is not for datagrams.
+ * `ERR_FDPASSER_CLOSED` if somebody who shares the socket has shut it down; with `EMFILE`; with an error of `FdPasser`
+ * for what is no AF_UNIX socket; and with `ERR_INVALID_ARG_VALUE` for a socket of another type.
  */
 export function receiveDatagram(socket: FdLike, options: ReceiveDatagramOptions = {}): Promise<Datagram> {
   return abortable(options, RECEIVE, (resolve, reject) => {
@@ -57,7 +57,7 @@ export function receiveDatagram(socket: FdLike, options: ReceiveDatagramOptions 
   });
 }
 
-/** One datagram to receive. */
+/** The owner of a link that receives one datagram. */
 class ReceivingSession extends LinkOwner {
   readonly #maxBytes: number;
   readonly #resolve: (datagram: Datagram) => void;
@@ -76,7 +76,7 @@ class ReceivingSession extends LinkOwner {
     return 'datagram socket';
   }
 
-  // Nothing is sent.
+  // The following are for sending, and nothing is sent.
 
   get bytes(): Uint8Array {
     return NO_BYTES;

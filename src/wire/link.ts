@@ -101,7 +101,10 @@ export class Link {
     } else this.#flushNextTurn();
   }
 
-  /** Sends what the owner has before it returns, where the kernel has room. The loop may never turn again. */
+  /**
+   * Sends at once what the owner has, if the kernel has room. It is for a process that exits, whose event loop may not
+   * turn again.
+   */
   sendNow(): void {
     if (this.#sending === 'idle' || this.#sending === 'scheduled') this.#flush();
   }
