@@ -6,15 +6,15 @@ export class Queued {
 
 const NONE: never[] = [];
 const SMALLEST = 16;
-/** A ring of more places than this is replaced by a small one when it becomes empty. */
+/** A ring of more places than this is given up when it becomes empty. */
 const WORTH_KEEPING = 4096;
 
 /**
  * A queue: first in, first out. Removal from any place is possible too, and each operation takes constant time on
  * average. What is removed leaves a gap, which is skipped later.
  *
- * It can hold others beside what knows its place (`Bare`): they may be in it several times, but are not removed from
- * its middle.
+ * It can also hold objects that do not know their place (`Bare`). The same one may be in it several times. It can be
+ * shifted out, but not removed from the middle.
  */
 export class Queue<T extends Queued, Bare extends object = never> {
   /** Its length is a power of two, or 0 until something is added. */
@@ -38,7 +38,7 @@ export class Queue<T extends Queued, Bare extends object = never> {
     return this.at(this.next(item.place + 1));
   }
 
-  /** The first place at or behind `place` that holds an item; behind the last one, a place that holds none. */
+  /** The first place from `place` on that holds an item. Behind the last item, a place that holds none. */
   next(place = this.#head): number {
     let at = place;
     while (at < this.#tail && this.#ring[at & this.#mask] === undefined) at++;
@@ -96,13 +96,13 @@ export class Queue<T extends Queued, Bare extends object = never> {
     this.#head = this.#tail = 0;
   }
 
-  /** The ring doubles if at least half of its places hold items, and is cleared of its gaps otherwise. */
+  /** Doubles the ring if at least half of its places hold items, and closes its gaps otherwise. */
   #makeRoom(): void {
     if (this.#length * 2 <= this.#mask) this.#closeGaps();
     else this.#enlarge(Math.max(SMALLEST, 2 * this.#ring.length));
   }
 
-  /** All keep their places: items that were queued long ago need not be touched. */
+  /** The items keep their places, so those that were queued long ago need not be touched. */
   #enlarge(size: number): void {
     const ring = emptyRing<T | Bare>(size);
     for (let place = this.#head; place < this.#tail; place++) ring[place & (size - 1)] = this.#ring[place & this.#mask];

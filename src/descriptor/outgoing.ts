@@ -76,12 +76,13 @@ export function outgoing(
 }
 
 /**
- * What a bare wire sends. An OwnedFd that is lent waits as it is if nobody is to be told: many may wait, and an object
- * for each would cost more than all else. The functions below do for it what an `Outgoing` does itself.
+ * What waits to be sent over a bare wire. An OwnedFd that is lent waits itself if nobody is to be told the result: many
+ * may wait, and an object for each would take more memory than all else. The functions below do for it what an
+ * `Outgoing` does itself.
  */
 export type Waiting = Outgoing | OwnedFd;
 
-/** Lends it to a bare wire. Throws what `outgoing` throws. */
+/** Lends an OwnedFd to a bare wire. Throws what `outgoing` throws. */
 export function lend(owned: OwnedFd): OwnedFd {
   const { unread } = owned;
   ownership.lend(owned);
@@ -95,13 +96,13 @@ export function numberOf(waiting: Waiting): number {
   return waiting instanceof OwnedFd ? ownership.number(waiting) : waiting.number;
 }
 
-/** Returns it if it can be sent now. */
+/** Returns the descriptor if it can be sent now. */
 export function sendable(waiting: Waiting | undefined, sender: Sender): Waiting | undefined {
   if (waiting === undefined || waiting instanceof OwnedFd) return waiting;
   return waiting.ready(sender) && waiting.refusal === undefined ? waiting : undefined;
 }
 
-/** Whoever is to be told that it was sent. */
+/** What to call when it was sent. */
 export function letGo(waiting: Waiting): (() => void) | undefined {
   if (waiting instanceof OwnedFd) {
     ownership.endLoan(waiting);
@@ -111,7 +112,7 @@ export function letGo(waiting: Waiting): (() => void) | undefined {
   return waiting.whenSent;
 }
 
-/** Whoever is to be told that it will not be sent. */
+/** What to call when it will not be sent. */
 export function unsent(waiting: Waiting): ((error: Error) => void) | undefined {
   if (waiting instanceof OwnedFd) {
     ownership.endLoan(waiting);

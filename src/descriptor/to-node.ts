@@ -29,6 +29,7 @@ import { readTerminal, writeTerminal } from './terminal.js';
 export interface SocketOptions {
   /** Whether the socket can still be written to after the peer has ended. Default false, as in Node. */
   allowHalfOpen?: boolean | undefined;
+  /** The bytes that may wait to be read or written, as in Node. */
   highWaterMark?: number | undefined;
 }
 
@@ -51,7 +52,9 @@ export interface ReadStreamOptions {
    */
   start?: number | undefined;
   end?: number | undefined;
+  /** Read text in this encoding. Default: read bytes. */
   encoding?: BufferEncoding | undefined;
+  /** The bytes that may wait to be read, as in Node. */
   highWaterMark?: number | undefined;
 }
 
@@ -61,6 +64,7 @@ export interface WriteStreamOptions {
    * moves it.
    */
   start?: number | undefined;
+  /** The bytes that may wait to be written, as in Node. */
   highWaterMark?: number | undefined;
 }
 

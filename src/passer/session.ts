@@ -75,7 +75,7 @@ export class PasserSession extends Session<OwnedFd> {
     this.#sendSoon();
   }
 
-  /** Queues one that is lent, where nobody is to be told. */
+  /** Queues a lent descriptor if nobody is to be told the result. */
   enqueueLent(owned: OwnedFd): void {
     this.#sends.pushBare(lend(owned));
     this.#sendSoon();

@@ -480,7 +480,9 @@ export class Serving extends EventEmitter<ServingEvents> {
     await Promise.all(underWay);
   }
 
-  /** Once the time is over a successor that is stopped may have it: this process ends, and it finds it when it wakes. */
+  /**
+   * Once the time is over a successor that is stopped may have it: this process ends, and it finds it when it wakes.
+   */
   async #carry(carried: Carried, listener: Listener, successor: WithSuccessor, over: AbortSignal): Promise<void> {
     const { key, kind, state, fd, taken, kept } = carried;
     const { name } = listener;

@@ -1,4 +1,6 @@
-/** Every public function with options refuses one of the wrong name, as the declarations that the package ships list them. */
+/**
+ * Every public function with options refuses one of a wrong name. The declarations that the package ships list them.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';

@@ -10,7 +10,9 @@ import { Missing } from './needs.js';
 // which would else be a test's where standard output is a file.
 await once(spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] }).stdout.resume(), 'close');
 
-/** How long one test may take, and a process after its last test, in milliseconds. Generous: only a hang takes longer. */
+/**
+ * How long one test may take, and a process after its last test, in milliseconds. Generous: only a hang takes longer.
+ */
 const LIMIT = Number(process.env['FDPASSER_TEST_LIMIT'] ?? 180_000);
 const LIMIT_AFTERWARDS = Math.min(LIMIT, 30_000);
 

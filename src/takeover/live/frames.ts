@@ -56,7 +56,9 @@ export class Frames {
     return this.#messages + this.#pongs;
   }
 
-  /** How many bytes there were up to the end of the last whole message, or of a frame behind it, but the last of all. */
+  /**
+   * How many bytes there were up to the end of the last whole message, or of a frame behind it, but the last of all.
+   */
   get whole(): number {
     return this.#wholeAt;
   }
