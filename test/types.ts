@@ -1,5 +1,7 @@
 /** What the compiler must accept and refuse. Compiled with the other tests; running it checks nothing more. */
+import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   FdChannel,
   FdPasser,
@@ -9,6 +11,7 @@ import {
   listen,
   sendDatagram,
   type FdLike,
+  type FdStreamOptions,
   type Kind,
 } from 'fdpasser';
 
@@ -35,6 +38,31 @@ export async function accepted(passer: FdPasser, socket: Socket, owned: OwnedFd)
   const n: number = (await channel.receive()).value.n;
   FdChannel.spawn('child', [], { stdio: ['ignore', 'pipe', owned] }).child.kill();
   await sendDatagram('/nowhere', Buffer.of(n), [owned]);
+}
+
+export async function listeners(owned: OwnedFd): Promise<void> {
+  const stream = new FdStream(owned).on('fds', (fds) => fds[0]!.close()).on('data', (chunk) => chunk);
+  stream.once('fds', (fds: OwnedFd[]) => fds.length).off('fds', () => {});
+  new FdStream({ fh: owned, fds: 'number' }).on('fds', (fds: number[]) => fds);
+  (await FdStream.connect('/nowhere', { fds: 'number' })).on('fds', ([fd]) => fd!.toFixed());
+  FdStream.spawn('child', [], { stream: { fds: 'number' } }).stream.on('fds', ([fd]) => fd!.toFixed());
+  FdStream.inherit().on('fds', ([fd]) => fd!.kind);
+  const either: FdStreamOptions = {};
+  new FdStream(owned, either).on('fds', (fds: OwnedFd[] | number[]) => fds);
+  const duplex: Duplex = stream;
+  FdStream.from([]).pipe(duplex);
+  // @ts-expect-error OwnedFds come, and not just anything
+  stream.prependListener('fds', ([fd]) => fd!.toFixed());
+  // @ts-expect-error numbers come if they are asked for
+  new FdStream(owned, { fds: 'number' }).addListener('fds', ([fd]) => fd!.close());
+  new FdChannel({ fh: owned, codec: 'bytes' }).destroy();
+  // @ts-expect-error a channel has no pair to make
+  new FdChannel({ codec: 'bytes' }).destroy();
+  spawn('child', [], { stdio: ['ignore', owned.fd, 'inherit'] }).unref();
+  // Node takes one. Its type for this is an alias, to which nobody can add, and an overload of ours would hide Node's
+  // own: `@types/node` up to 24 declares them in child_process, and from 25 in node:child_process.
+  // @ts-expect-error its types do not
+  spawn('child', [], { stdio: ['ignore', owned, 'inherit'] }).unref();
 }
 
 export function refused(passer: FdPasser, channel: FdChannel<{ n: number }>): void {

@@ -1,7 +1,7 @@
 import type { ChildProcess, ForkOptions, SpawnOptions as ChildOptions } from 'node:child_process';
-import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
 import { checkBoolean, invalidType, pick, type Names } from '../common/arguments.js';
-import { badInheritance, checked } from '../errors.js';
+import { badInheritance, checked, notOwned } from '../errors.js';
 import { addon } from '../native/load.js';
 import { builtin } from '../common/lazy-modules.js';
 import { socketpair } from './pair.js';
@@ -99,10 +99,16 @@ type Stdio = Extract<NonNullable<ChildOptions['stdio']>, readonly unknown[]>[num
 
 function standardStreams(given: SpawnOptions['stdio'], otherwise: 'pipe' | 'inherit'): Stdio {
   const stdio: Stdio = Array.isArray(given)
-    ? [...(given as Stdio)]
+    ? (given as readonly (Stdio[number] | OwnedFd)[]).map((entry) => (entry instanceof OwnedFd ? lent(entry) : entry))
     : Array.from({ length: FIRST }, () => given ?? otherwise);
   while (stdio.length < FIRST) stdio.push(otherwise);
   return stdio;
+}
+
+/** The number, since Bun and Deno take no object with one. */
+function lent(owned: OwnedFd): number {
+  if (owned.closed) throw notOwned();
+  return owned.fd;
 }
 
 function placed(

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { addAbortSignal, Duplex } from 'node:stream';
+import { addAbortSignal, Duplex, type DuplexOptions } from 'node:stream';
 import type { InspectOptions } from 'node:util';
 import { checkSignal } from '../common/abort.js';
 import {
@@ -16,6 +16,7 @@ import { viewOf } from '../common/bytes.js';
 import type { Custody } from '../descriptor/custody.js';
 import { given, type FdLike } from '../descriptor/fd-like.js';
 import { outgoingAll } from '../descriptor/outgoing.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, SPAWN_OPTIONS, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { closed } from '../errors.js';
@@ -24,14 +25,18 @@ import type { WireStats } from '../wire/counters.js';
 import { takeSocket } from '../wire/socket.js';
 import { StreamSession, type Written } from './session.js';
 
-export interface FdStreamOptions {
+/** What `'fds'` brings. */
+type Form = 'owned' | 'number';
+type Brought<F extends Form> = F extends 'number' ? number[] : OwnedFd[];
+
+export interface FdStreamOptions<F extends Form = Form> {
   /**
    * How many bytes may wait to be written before `write` returns false, and to be read before receiving pauses. Default
    * 65536.
    */
   highWaterMark?: number | undefined;
   /** Whether `'fds'` brings OwnedFds, or bare numbers, for programs written for these. Default `'owned'`. */
-  fds?: 'owned' | 'number' | undefined;
+  fds?: F | undefined;
   /**
    * Whether this end can still be written to after the peer has ended. Default false: this end then ends too, as with
    * `net.Socket`.
@@ -53,12 +58,26 @@ export interface WriteWithFdsOptions {
 
 const WRITE: Names<WriteWithFdsOptions> = { keepOpen: true };
 
-export interface FdStreamSpawnOptions extends SpawnOptions {
+export interface FdStreamSpawnOptions<F extends Form = Form> extends SpawnOptions {
   /** Options of this process's stream. */
-  stream?: FdStreamOptions | undefined;
+  stream?: FdStreamOptions<F> | undefined;
 }
 
 const SPAWN: Names<FdStreamSpawnOptions> = { ...SPAWN_OPTIONS, stream: true };
+
+/** The methods of an emitter, for the event that a Duplex does not have. */
+interface FdsEvents<F extends Form> {
+  on(event: 'fds', listener: (fds: Brought<F>) => void): this;
+  once(event: 'fds', listener: (fds: Brought<F>) => void): this;
+  addListener(event: 'fds', listener: (fds: Brought<F>) => void): this;
+  prependListener(event: 'fds', listener: (fds: Brought<F>) => void): this;
+  prependOnceListener(event: 'fds', listener: (fds: Brought<F>) => void): this;
+  off(event: 'fds', listener: (fds: Brought<F>) => void): this;
+  removeListener(event: 'fds', listener: (fds: Brought<F>) => void): this;
+}
+
+const DuplexWithFds = Duplex as Omit<typeof Duplex, 'prototype'> &
+  (new <F extends Form>(options: DuplexOptions) => FdsEvents<F> & Duplex);
 
 /** The default of the option. */
 const HIGH_WATER_MARK = 65_536;
@@ -73,16 +92,16 @@ const HIGH_WATER_MARK = 65_536;
  *
  * If the peer ends while something waits to be written, a reader first gets what the peer had sent, and then the error.
  */
-export class FdStream extends Duplex {
+export class FdStream<F extends Form = 'owned'> extends DuplexWithFds<F> {
   readonly #session: StreamSession;
 
   /**
    * Takes over a connected AF_UNIX stream socket, which may also be one of the options. Throws what the constructor of
    * `FdPasser` throws, and `ERR_INVALID_ARG_VALUE` for a packet socket. The socket is then still the caller's.
    */
-  constructor(fh: FdLike, options?: FdStreamOptions);
-  constructor(options: FdStreamOptions & { fh: FdLike });
-  constructor(first: FdLike | (FdStreamOptions & { fh: FdLike }), second?: FdStreamOptions) {
+  constructor(fh: FdLike, options?: FdStreamOptions<F>);
+  constructor(options: FdStreamOptions<F> & { fh: FdLike });
+  constructor(first: FdLike | (FdStreamOptions<F> & { fh: FdLike }), second?: FdStreamOptions<F>) {
     const { name, fh, options } = given<FdLike, FdStreamOptions>(first, second, OPTIONS);
     const { highWaterMark = HIGH_WATER_MARK, fds = 'owned', allowHalfOpen = false, signal } = options;
     if (fds !== 'owned' && fds !== 'number') throw invalidValue('options.fds', "'owned' or 'number'", fds);
@@ -94,10 +113,13 @@ export class FdStream extends Duplex {
   }
 
   /** Connects to a listening socket. Rejects with the errors of `connect` and of the constructor. */
-  static async connect(path: string, options: FdStreamOptions & Omit<ConnectOptions, 'type'> = {}): Promise<FdStream> {
+  static async connect<F extends Form = 'owned'>(
+    path: string,
+    options: FdStreamOptions<F> & Omit<ConnectOptions, 'type'> = {},
+  ): Promise<FdStream<F>> {
     checkOptions(options, CONNECT);
-    const own = pick<FdStreamOptions>(options, OPTIONS);
-    return connectWith(path, options, (socket) => new this(socket, own));
+    const own = pick<FdStreamOptions<F>>(options, OPTIONS);
+    return connectWith(path, options, (socket) => new this<F>(socket, own));
   }
 
   /**
@@ -106,13 +128,13 @@ export class FdStream extends Duplex {
    * if it could not be started, `child` emits `'error'`. Throws what these functions throw, and `EMFILE` if there is no
    * free descriptor.
    */
-  static spawn(
+  static spawn<F extends Form = 'owned'>(
     command: string | URL,
     args: readonly string[] = [],
-    options: FdStreamSpawnOptions = {},
-  ): { child: ChildProcess; stream: FdStream } {
+    options: FdStreamSpawnOptions<F> = {},
+  ): { child: ChildProcess; stream: FdStream<F> } {
     const { stream: own } = checkOptions(options, SPAWN);
-    const { child, end } = spawnWith(command, args, options, (fd) => new this(fd, own));
+    const { child, end } = spawnWith(command, args, options, (fd) => new this<F>(fd, own));
     return { child, stream: end };
   }
 
@@ -120,8 +142,8 @@ export class FdStream extends Duplex {
    * To be called in a child process. Makes a stream of the socket that the parent gave, which is found as
    * `FdPasser.inherit` finds it. Throws what the constructor throws.
    */
-  static inherit(fd?: number, options: FdStreamOptions = {}): FdStream {
-    return inherited(fd, (number) => new this(number, options));
+  static inherit<F extends Form = 'owned'>(fd?: number, options: FdStreamOptions<F> = {}): FdStream<F> {
+    return inherited(fd, (number) => new this<F>(number, options));
   }
 
   /**

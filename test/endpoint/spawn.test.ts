@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
+import { readSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { FdChannel, FdPasser, FdStream, listen, type OwnedFd, type SpawnOptions } from 'fdpasser';
-import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
+import { FdChannel, FdPasser, FdStream, listen, OwnedFd, type SpawnOptions } from 'fdpasser';
+import { anonymousFile, closeAll, identity, inFolder, leftOpen, openDescriptors } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
@@ -129,4 +130,30 @@ test('a passer connects to a path as a channel and a stream do', async () => {
     await passer.close();
     await assert.rejects(FdPasser.connect(`${folder}/nowhere`), { code: 'ENOENT' });
   });
+});
+
+test("an OwnedFd in stdio is the child's stream, and stays the caller's, as with Node's own spawn", async () => {
+  const before = openDescriptors();
+  using file = new OwnedFd(anonymousFile());
+  const stdio = ['ignore', file, 'inherit'] as unknown as StdioOptions;
+  await endsWell(spawn('echo', ['of Node'], { stdio }));
+  const { child, passer } = FdPasser.spawn('echo', ['of fdpasser'], { stdio: ['ignore', file, 'inherit'] });
+  await endsWell(child);
+  passer.destroy();
+  assert.equal(file.closed, false);
+  const text = Buffer.alloc(100);
+  assert.equal(text.toString('utf8', 0, readSync(file.fd, text, 0, 100, 0)), 'of Node\nof fdpasser\n');
+  file.close();
+  assert.deepEqual(leftOpen(before), []);
+});
+
+test('a closed OwnedFd in stdio is refused, and no child is started', () => {
+  const before = openDescriptors();
+  const closed = new OwnedFd(anonymousFile());
+  closed.close();
+  for (const fork of [false, true])
+    assert.throws(() => FdChannel.spawn('cat', [], { fork, stdio: ['ignore', closed, 'inherit'] }), {
+      code: 'ERR_FDPASSER_NOT_OWNED',
+    });
+  assert.deepEqual(leftOpen(before), []);
 });
