@@ -2,13 +2,14 @@
  * `node --import fdpasser/takeover/register app.js`, with the control path in `FDPASSER_TAKEOVER`: takeover for a
  * program that knows nothing of it. It takes part from its first `listen()` or `bind()` of something that has a name.
  * No process that it starts takes part: such a one could take over from it. `fdpasser exec` cannot know which of the
- * processes that it starts will listen: there the first that does takes part, and no other.
+ * processes that it starts will listen: there the first that does takes part, and no other while that one lives.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';
-import { closeSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
+import { attempt } from '../common/attempt.js';
 import { builtin } from '../common/lazy-modules.js';
+import { claims, endClaims } from './claim.js';
 import { bindAs } from './listeners/datagram-listener.js';
 import { listenAs } from './listeners/node-listening.js';
 import { nameOf, wantedOfDatagrams, wantedOfServer } from './listeners/wanted.js';
@@ -18,8 +19,8 @@ import { takeover } from './takeover.js';
 const VARIABLE = 'FDPASSER_TAKEOVER';
 /** What becomes of it in the environment of the program: a worker of `node:cluster` is refused by it. */
 const TAKEN = 'FDPASSER_TAKEOVER_TAKEN';
-/** A file that nobody has made: of all processes that have this variable, who makes it takes part. */
-const CLAIM = 'FDPASSER_TAKEOVER_CLAIM';
+/** A path: of all processes that have this variable, who binds a socket there takes part. */
+const claim = process.env['FDPASSER_TAKEOVER_CLAIM'] || undefined;
 /** Its `probation`, in milliseconds. */
 const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
 /** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
@@ -58,8 +59,11 @@ class Registration {
       this.#asked.some((asked) => asked.name === name)
     )
       return false;
-    this.#takesPart ??= claims(process.env[CLAIM]);
-    if (!this.#takesPart) return false;
+    this.#takesPart ??= claim === undefined || claims(claim);
+    if (!this.#takesPart) {
+      process.emitWarning(`${name} will not be handed over: another process of this program takes part, by ${claim}`);
+      return false;
+    }
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
@@ -83,6 +87,7 @@ class Registration {
   #take(serving: Serving): void {
     this.#serving = serving;
     serving.keepListeners();
+    serving.on('handover', () => claim && attempt(() => endClaims(claim))); // its launcher may start another
     serving.on('drained', endAsTold);
     serving.on('rolledback', (error) => {
       process.stderr.write(`${error.message}\n`);
@@ -131,23 +136,12 @@ function replaceMethod(prototype: object, name: string, method: Listening): void
   Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
 }
 
-/** Whether this process is the first that asks. */
-function claims(file: string | undefined): boolean {
-  if (!file) return true;
-  try {
-    closeSync(openSync(file, 'wx'));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** The control path, if this process is to take part; it is this process's alone from now on. */
 function takePath(): string | undefined {
   const { [VARIABLE]: path, [TAKEN]: taken } = process.env;
   if (!builtin.workerThreads.isMainThread) return undefined;
   if (builtin.cluster.isWorker) return path ?? taken; // its listen() fails
-  if (process.env[CLAIM]) return path;
+  if (claim !== undefined) return path;
   for (const name of [VARIABLE, TAKEN]) Reflect.deleteProperty(process.env, name);
   if (path === undefined || path === '') return undefined;
   process.env[TAKEN] = path;

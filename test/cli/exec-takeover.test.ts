@@ -2,59 +2,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { until } from '../support/descriptors.js';
-import { Service } from '../support/service.js';
+import { app, STARTS, Unmodified, type Start } from '../support/unmodified.js';
 import { freePort } from '../support/connection.js';
-import { ask, Load } from '../support/takeover.js';
+import { Load } from '../support/takeover.js';
 import { test } from '../support/test.js';
-
-const app = fileURLToPath(new URL('children/app.js', import.meta.url));
-const node = `'${process.execPath}' '${app}'`;
-
-/** How the program is started: by itself, and with others between. */
-const STARTS = {
-  node: [process.execPath, app],
-  'sh -c': ['sh', '-c', `PORT=$PORT ${node}; exit $?`],
-  'npm start': ['npm', 'start', '--silent'],
-};
-
-type Start = keyof typeof STARTS;
-
-/** A program that knows nothing of fdpasser: it listens at a port by itself. */
-class Unmodified extends Service {
-  readonly port: number;
-
-  private constructor(behaviour: string, port: number, start: Start, options: readonly string[]) {
-    super(behaviour, options, ['env', `PORT=${port}`, ...STARTS[start]], (folder) =>
-      writeFileSync(folder.at('package.json'), JSON.stringify({ scripts: { start: node } })),
-    );
-    this.port = port;
-  }
-
-  static async start(behaviour: string, start: Start = 'node', options: readonly string[] = []): Promise<Unmodified> {
-    const service = new Unmodified(behaviour, await freePort(), start, options);
-    try {
-      await until(() => service.status.length === 1 || service.child.exitCode !== null);
-      assert.equal(service.child.exitCode, null, service.stderr);
-      return service;
-    } catch (error) {
-      await service[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  /** That serves. */
-  get pid(): number {
-    return Number(this.status[0]!.split(':')[1]);
-  }
-
-  ask(path = '/'): Promise<string> {
-    return ask({ port: this.port }, path);
-  }
-}
 
 for (const start of Object.keys(STARTS) as Start[])
   test(`five replacements under load of an unmodified program, started by ${start}, fail no request`, async () => {

@@ -7,13 +7,17 @@ const WITH_OWN_PID = 'export LISTEN_PID=$$; exec "$@"';
 /** Variables that concern this process alone. */
 const OWN = new Set(['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC']);
 
-/** Starts the program of the plan. It says at `notifySocket` how it gets on. */
-export function launch(plan: Plan, notifySocket: string): ChildProcess {
+/** Where one start is heard, and where the process of it that takes part has its claim. */
+export interface Places {
+  readonly notifySocket: string;
+  readonly claim: string;
+}
+
+/** Starts the program of the plan. */
+export function launch(plan: Plan, { notifySocket, claim }: Places): ChildProcess {
   const foreign = Object.entries(process.env).filter(([name]) => !OWN.has(name));
   const env = { ...Object.fromEntries(foreign), NOTIFY_SOCKET: notifySocket };
-  return plan.takesOver
-    ? launchHeir(plan, { ...env, FDPASSER_TAKEOVER_CLAIM: `${notifySocket}.claim` })
-    : launchOverSockets(plan, env);
+  return plan.takesOver ? launchHeir(plan, { ...env, FDPASSER_TAKEOVER_CLAIM: claim }) : launchOverSockets(plan, env);
 }
 
 /** With the sockets as its descriptors 3, 4 and so on. */

@@ -136,10 +136,17 @@ export class Supervisor {
   }
 
   #start(): Worker {
-    const worker = new Worker(this.#plan, `${++this.#started}`);
+    const worker = new Worker(this.#plan, `${++this.#started}`, () => this.#moved(worker));
     this.#running.add(worker);
     void worker.ended.then((code) => this.#onEnd(worker, code));
     return worker;
+  }
+
+  /** What stands between has started another in the place of one that ended. */
+  #moved(worker: Worker): void {
+    if (!this.#current.includes(worker)) return;
+    this.#writeStatus();
+    say(`${worker.pid} serves, in the place of one that its launcher had started before`);
   }
 
   #onEnd(worker: Worker, code: number): void {

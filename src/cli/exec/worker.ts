@@ -1,7 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { Failure } from '../command.js';
 import { exitCode, notStarted } from '../program.js';
+import { endClaims } from '../../takeover/claim.js';
 import { familyOf } from './family.js';
 import { launch } from './launch.js';
 import { NotifySocket } from './notify-socket.js';
@@ -33,6 +35,9 @@ export interface Plan {
 /** For so long a process drains after a takeover: `drainTimeout` of `fdpasser/takeover`. */
 const DRAIN_TIMEOUT = 30_000;
 
+/** Milliseconds between two looks whether what serves still runs. */
+const LOOK = 500;
+
 /** One process of the program. */
 export class Worker {
   readonly #plan: Plan;
@@ -43,19 +48,30 @@ export class Worker {
   readonly ended: Promise<number>;
   /** What listens, where something stands between: npm, or a shell. */
   #main: number | undefined;
+  /** For how many looks that has been gone. */
+  #gone = 0;
   #ready!: () => void;
   #told = false;
   #handingOver = false;
   #stays: () => void = () => {};
+  readonly #claim: string;
+  readonly #moved: () => void;
 
-  /** Starts it. `name` is one that no other has. */
-  constructor(plan: Plan, name: string) {
+  /** Starts it. `name` is one that no other has. `moved` is called when another process of it serves. */
+  constructor(plan: Plan, name: string, moved: () => void) {
     this.#plan = plan;
-    const path = `${plan.folder}/${name}`;
+    this.#moved = moved;
+    const notifySocket = `${plan.folder}/${name}`;
+    this.#claim = `${notifySocket}.claim`;
     const said = new Promise<void>((resolve) => (this.#ready = resolve));
-    const hear = new NotifySocket(path, (assignments) => this.#hear(assignments));
-    this.#child = launch(plan, path);
-    this.ended = endOf(this.#child).finally(() => hear.close());
+    const hear = new NotifySocket(notifySocket, (assignments) => this.#hear(assignments));
+    this.#child = launch(plan, { notifySocket, claim: this.#claim });
+    const looks = setInterval(() => this.#lookAfterMain(), LOOK);
+    this.ended = endOf(this.#child).finally(() => {
+      clearInterval(looks);
+      hear.close();
+      rmSync(this.#claim, { force: true });
+    });
     this.up = waitUntilUp(plan, said, this.ended);
     this.up.catch(() => {}); // perhaps nobody asks any more
   }
@@ -107,6 +123,7 @@ export class Worker {
   /** Tells it to end, unless it knows that, and resolves when it has. It is killed after `timeout`. */
   async stop(timeout: number, signal?: NodeJS.Signals): Promise<void> {
     this.#told = true;
+    if (this.#plan.takesOver) endClaims(this.#claim); // what stands between may start another
     if (signal !== undefined) this.signal(signal);
     const timer = setTimeout(() => {
       console.error(`fdpasser: ${this.pid} still runs ${timeout / 1000} s after it was told to end, and is killed.`);
@@ -116,6 +133,22 @@ export class Worker {
     clearTimeout(timer);
   }
 
+  /**
+   * What stands between may outlive what serves, as nodemon does. When it is told to end, or starts no other in time,
+   * it is ended, too.
+   */
+  #lookAfterMain(): void {
+    if (this.#main === undefined || isRunning(this.#main)) {
+      this.#gone = 0;
+      return;
+    }
+    this.#gone++;
+    if (this.#told && this.#gone === 2) this.signal('SIGTERM');
+    if (this.#told || this.#gone * LOOK <= this.#plan.startTimeout) return;
+    console.error(`fdpasser: ${this.#main} has ended, and what started it started no other: that is killed.`);
+    this.signal('SIGKILL');
+  }
+
   /** `fdpasser/takeover` says which process serves, and READY when the old one cannot come back any more. */
   #hear(assignments: readonly string[]): void {
     if (assignments.includes('RELOADING=1')) this.#handingOver = true;
@@ -123,11 +156,21 @@ export class Worker {
     if (this.#plan.takesOver) {
       const main = Number(assignments.find((line) => /^MAINPID=\d+$/.test(line))?.slice('MAINPID='.length));
       if (!(main > 1)) return; // the program's own, which may come before
+      const before = this.#main;
       this.#main = main;
+      if (before !== undefined && before !== main) this.#moved();
     }
     this.#handingOver = false;
     this.#stays();
     this.#ready();
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }
 
