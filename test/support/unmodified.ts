@@ -13,6 +13,7 @@ const node = `'${process.execPath}' '${app}'`;
 export const STARTS = {
   node: [process.execPath, app],
   'sh -c': ['sh', '-c', `PORT=$PORT ${node}; exit $?`],
+  /** With express. */
   'npm start': ['npm', 'start', '--silent'],
 };
 
@@ -25,7 +26,7 @@ export class Unmodified extends Service {
   private constructor(behaviour: string, port: number, start: Start | readonly string[], options: readonly string[]) {
     const command = typeof start === 'string' ? STARTS[start] : start;
     super(behaviour, options, ['env', `PORT=${port}`, ...command], (folder) =>
-      writeFileSync(folder.at('package.json'), JSON.stringify({ scripts: { start: node } })),
+      writeFileSync(folder.at('package.json'), JSON.stringify({ scripts: { start: `WITH=express ${node}` } })),
     );
     this.port = port;
   }

@@ -1,18 +1,26 @@
 /** A server that knows nothing of fdpasser. What it does is in the file `behaviour` of its folder. */
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 
 const behaviour = readFileSync('behaviour', 'utf8');
 if (behaviour === 'broken') process.exit(9);
 if (behaviour === 'mute') setInterval(() => {}, 1000);
 else serve();
 
+function answer(request: IncomingMessage, response: ServerResponse): void {
+  if (request.url === '/crash') process.exit(3);
+  if (request.url === '/leave') process.exit(0);
+  response.end(`${behaviour} ${process.pid}`);
+}
+
+function withExpress(): RequestListener {
+  const express = createRequire(import.meta.url)('express') as () => { use(handler: RequestListener): RequestListener };
+  return express().use(answer);
+}
+
 function serve(): void {
-  const server = createServer((request, response) => {
-    if (request.url === '/crash') process.exit(3);
-    if (request.url === '/leave') process.exit(0);
-    response.end(`${behaviour} ${process.pid}`);
-  });
+  const server = createServer(process.env['WITH'] === 'express' ? withExpress() : answer);
   server.listen(Number(process.env['PORT']), '127.0.0.1', () => {
     if (behaviour === 'short-lived') process.exit(8);
   });
