@@ -21,7 +21,7 @@ for (const start of Object.keys(STARTS) as Start[])
         const before = service.pid;
         service.behave(`version ${version}`);
         const { code, stdout, stderr } = await service.reload();
-        assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, stdout);
+        assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, `${stdout}${service.stderr}`);
         assert.equal(stdout.split('\n')[0], `${service.pid} serves, and ${before} drains.`);
         assert.equal(await service.ask(), `version ${version} ${service.pid}`);
         await load.answers(5);

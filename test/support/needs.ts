@@ -5,6 +5,7 @@ import { delimiter } from 'node:path';
 
 /** What some tests talk to or are started by, and the package of Debian and Ubuntu that has it. */
 const PACKAGES = {
+  chromium: 'chromium',
   'dbus-daemon': 'dbus',
   haproxy: 'haproxy',
   perl: 'perl',
