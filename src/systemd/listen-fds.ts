@@ -9,22 +9,23 @@ const FIRST = 3;
 /** More than the kernel lets any process have open: NR_OPEN_MAX in Linux's fs/file.c. */
 const MOST = 2 ** 30;
 /**
- * The file system of pidfds since Linux 6.9, whose inodes tell processes apart for good (PID_FS_MAGIC in
- * linux/magic.h).
+ * The file system of pidfds since Linux 6.9 (PID_FS_MAGIC in linux/magic.h). Its inodes are never used for a second
+ * process.
  */
 const PIDFS = 0x50494446;
 
 /**
  * The descriptors that a service manager passed to this process: its sockets, and what it kept for the service
- * (`store`). They come by name, as `FileDescriptorName=` gives them, and in the order passed where several have one
- * name. Where the manager gives no names, all are under `'unknown'`. The map is empty when nothing was passed to this
+ * (`store`). The names are those of `FileDescriptorName=`; several with one name keep the order in which they were
+ * passed. Where the manager gives no names, all are under `'unknown'`. The map is empty when nothing was passed to this
  * process.
  *
- * They are yours from now on, and close-on-exec. `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and `LISTEN_FDNAMES`
- * leave the environment, so that no child takes them for its own: a second call finds nothing. See sd_listen_fds(3).
+ * The caller owns them from now on, and they are close-on-exec. `LISTEN_PID`, `LISTEN_PIDFDID`, `LISTEN_FDS` and
+ * `LISTEN_FDNAMES` are removed from the environment, so that no child takes the descriptors for its own: a second call
+ * finds nothing. See sd_listen_fds(3).
  *
  * Throws `ERR_FDPASSER_ENVIRONMENT` when the variables contradict each other, `EBADF` when a descriptor is not open,
- * and `ERR_FDPASSER_OWNED` when one has an owner already. No descriptor has changed hands then.
+ * and `ERR_FDPASSER_OWNED` when one has an owner already. Then no descriptor was taken.
  */
 export function listenFds(): Map<string, OwnedFd[]> {
   const found = new Map<string, OwnedFd[]>();
@@ -37,7 +38,7 @@ export function listenFds(): Map<string, OwnedFd[]> {
   return found;
 }
 
-/** A process between the manager and this one may have left the variables of its own in the environment. */
+/** A process between the manager and this one may have left its own variables in the environment. */
 function isForThisProcess(): boolean {
   if (wholeNumber('LISTEN_PID', 1) !== process.pid) return false;
   const wanted = process.env['LISTEN_PIDFDID'];
@@ -46,7 +47,7 @@ function isForThisProcess(): boolean {
   return own === undefined || own === wanted;
 }
 
-/** What tells this process from an earlier one of the same pid, where the kernel has such a thing. */
+/** Identifies this process, unlike earlier ones of the same pid, where the kernel supports it. */
 function ownPidfdId(): string | undefined {
   const pidfd = addon.pidfd();
   if (pidfd < 0) return undefined;
@@ -70,7 +71,7 @@ function passedNames(): string[] {
   return names;
 }
 
-/** All of them, or none if one cannot be. */
+/** Adopts all of them, or none if one cannot be adopted. */
 function adopt(count: number): OwnedFd[] {
   const owned: OwnedFd[] = [];
   try {

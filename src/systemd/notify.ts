@@ -20,18 +20,18 @@ const BARRIER: Names<BarrierOptions> = { timeout: true };
 const STORABLE = /^[\x20-\x39\x3b-\x7e]{1,255}$/;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** The last datagram on its way: the manager takes them in the order sent. */
+/** The last datagram under way. Each waits for the one before, so that the manager takes them in order. */
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Tells the service manager about this service: `await notify({ READY: 1 })`. Of a `RELOADING`, `MONOTONIC_USEC` is
- * told by itself.
+ * Tells the service manager about this service: `await notify({ READY: 1 })`. With `RELOADING`, `MONOTONIC_USEC` is
+ * added.
  *
- * Resolves with `true` when the manager's queue has it, and with `false` when no manager listens (`NOTIFY_SOCKET` is
- * not set). What is told one after the other arrives in that order.
+ * Resolves with `true` when the message is in the manager's queue, and with `false` when there is no manager
+ * (`NOTIFY_SOCKET` is not set). Successive messages arrive in order.
  *
- * Rejects with `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for what is no assignment, with
- * `ERR_FDPASSER_ENVIRONMENT` for a `NOTIFY_SOCKET` that is no AF_UNIX address, and as `sendDatagram` does.
+ * Rejects with `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` for anything but assignments, with
+ * `ERR_FDPASSER_ENVIRONMENT` for a `NOTIFY_SOCKET` that is not an AF_UNIX address, and as `sendDatagram` does.
  */
 export function notify(state: NotifyState): Promise<boolean> {
   return tell(state, []);
@@ -39,7 +39,7 @@ export function notify(state: NotifyState): Promise<boolean> {
 
 /**
  * Has the service manager keep duplicates of the descriptors under `name` while the service restarts; `listenFds` gives
- * them to the next process. They stay yours, too. The unit needs `FileDescriptorStoreMax=`.
+ * them to the next process. The caller still owns its own. The unit needs `FileDescriptorStoreMax=`.
  *
  * Resolves and rejects as `notify` does, also with `ERR_INVALID_ARG_VALUE` for a name that sd_notify(3) does not allow.
  */
@@ -55,9 +55,9 @@ export async function unstore(name: string): Promise<boolean> {
 }
 
 /**
- * Resolves when the manager has taken everything that this process told it before; with `false` when no manager
- * listens. A process that tells something and ends at once needs that: the manager may not find out any more whose word
- * it was. See sd_notify_barrier(3).
+ * Resolves with `true` when the manager has taken all earlier messages of this process; with `false` when there is no
+ * manager. A process that sends a message and ends at once needs this: otherwise the manager may not find out who sent
+ * it. See sd_notify_barrier(3).
  *
  * Rejects with `ERR_FDPASSER_TIMEOUT`, and as `notify` does.
  */
@@ -75,7 +75,7 @@ export async function barrier(options: BarrierOptions = {}): Promise<boolean> {
   }
 }
 
-/** Rejects when the signal aborts, whatever it waits for then. */
+/** Rejects when the signal aborts, whatever it is waiting for. */
 async function passed(signal: AbortSignal): Promise<boolean> {
   const [ours, theirs] = socketpair();
   const passer = new FdPasser({ fh: ours });
@@ -135,7 +135,7 @@ function checkState(state: NotifyState): NotifyState {
   return state;
 }
 
-/** As `sendDatagram` wants it. */
+/** The address for `sendDatagram`. */
 function address(): string | undefined {
   const value = process.env['NOTIFY_SOCKET'];
   if (value === undefined) return undefined;

@@ -2,12 +2,12 @@ import { wholeNumber } from './environment.js';
 import { tell } from './notify.js';
 
 /**
- * Tells the service manager that this process is well, twice in each interval that it expects (`WatchdogSec=` in
- * systemd.service(5)): from now on until it is disposed. It does so on the event loop, so a loop that hangs is noticed.
- * It does not keep the process alive, and does nothing where no manager expects it.
+ * Tells the service manager that this process is well, twice in each interval that the manager expects (`WatchdogSec=`
+ * in systemd.service(5)), from now on until the result is disposed. It runs on the event loop, so the manager notices
+ * when the loop hangs. It does not keep the process alive, and does nothing where no manager expects it.
  *
- * Throws `ERR_FDPASSER_ENVIRONMENT` for a `WATCHDOG_USEC` or `WATCHDOG_PID` that is no number. What cannot be told is a
- * process warning, once: the manager will act on the silence.
+ * Throws `ERR_FDPASSER_ENVIRONMENT` for a `WATCHDOG_USEC` or `WATCHDOG_PID` that is not a number. When a message cannot
+ * be sent, there is one process warning: the manager will act when it hears nothing.
  */
 export function watchdog(): Disposable {
   const microseconds = wholeNumber('WATCHDOG_USEC', 1);
@@ -26,7 +26,7 @@ export function watchdog(): Disposable {
     });
   };
   tellAgain();
-  // What still waits for room in the manager's queue keeps the process alive: between two, it can end.
+  // A message that waits for room in the manager's queue keeps the process alive. Between two messages it can end.
   const timer = setInterval(
     () => {
       stop.abort();

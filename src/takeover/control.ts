@@ -25,21 +25,21 @@ export type WithPredecessor = Conversation<FromPredecessor, FromSuccessor>;
 /** Gets each conversation, and resolves when it knows what the other wants. */
 type Greet = (conversation: WithSuccessor) => Promise<void>;
 
-/** Of what one process sends to the other, at most: many listeners, say. */
+/** The longest message from one process to the other: it may name many listeners. */
 const MOST_BYTES = 1 << 20;
 const MOST_FDS = 4096;
-/** The longest that a timer waits: each step has its own. */
+/** The longest time that a timer can wait. Each step has a timer of its own. */
 const MAX_DELAY = 0x7fff_ffff;
-/** How many who have not said what they want are heard at a time. The others wait in the backlog. */
+/** How many connections are kept at a time that have not said what they want. Others wait in the backlog. */
 const MOST_SILENT = 64;
 const BACKLOG = 511;
-/** Milliseconds that whoever finds a path at which nobody listens waits for a successor there. */
+/** Milliseconds that a process waits for a successor to listen, when it finds a path at which nobody listens. */
 const SUCCESSION = 300;
 const PAUSE = 20;
 
 /**
- * Asks for a conversation with whoever serves at the path. `undefined` when nobody does. Rejects with `EACCES` for a
- * process that may not be there.
+ * Begins a conversation with the process that serves at the path. Resolves with `undefined` when none does. Rejects
+ * with `EACCES` when `allow` refuses that process.
  */
 export async function dial(path: string, { allow, stepTimeout }: Settings): Promise<WithPredecessor | undefined> {
   const socket = await reach(path, stepTimeout);
@@ -60,8 +60,8 @@ export async function dial(path: string, { allow, stepTimeout }: Settings): Prom
 }
 
 /**
- * `undefined` when nobody listens there. Where somebody did, a successor may be about to take the path in the place of
- * one who has just died.
+ * Resolves with `undefined` when nobody listens there. Where somebody did, a successor may be about to take the path of
+ * a process that has just died.
  */
 async function reach(path: string, timeout: number): Promise<OwnedFd | undefined> {
   const deadline = performance.now() + SUCCESSION;
@@ -78,7 +78,7 @@ async function reach(path: string, timeout: number): Promise<OwnedFd | undefined
   }
 }
 
-/** Whether anybody would hear who dials. */
+/** Whether any process listens there. */
 export async function isServed(path: string): Promise<boolean> {
   try {
     (await connect(path)).close();
@@ -89,7 +89,10 @@ export async function isServed(path: string): Promise<boolean> {
   }
 }
 
-/** The control path of the process that serves there: who dials it wants to take over. One process has it at a time. */
+/**
+ * The control path of the process that serves. A process that dials it wants to take over. One process has it at a
+ * time.
+ */
 export class Control {
   readonly path: string;
   readonly #server: FdServer;
@@ -109,21 +112,19 @@ export class Control {
     void this.#accept();
   }
 
-  /**
-   * Takes the path, where nobody has it. Throws `EADDRINUSE` when somebody has it.
-   */
+  /** Takes the path. Throws `EADDRINUSE` when another process has it. */
   static listen(path: string, settings: Settings, greet: Greet): Control {
     const { allow } = settings;
     const mode = allow === undefined ? 0o600 : 0o666;
     const options = allow === undefined ? {} : { allow };
     trace('takeover: control path %s is ours', path);
     if (isAbstract(path)) return new Control(path, listen(path, options), undefined, settings, greet);
-    // Not by listen(), whose server would take the path away also when a successor has it.
+    // Not with listen(): its server would remove the path even when a successor has it.
     const [fd, place] = bindPath(path, { type: typeNumber('stream'), mode, backlog: BACKLOG });
     return new Control(path, FdServer.from(ownMade(fd), options), place, settings, greet);
   }
 
-  /** Goes on in the place of a predecessor, with its listener. */
+  /** Takes over from a predecessor, with its listener. */
   static adopt(path: string, socket: OwnedFd, settings: Settings, greet: Greet): Control {
     noteListener(socket);
     const { allow } = settings;
@@ -137,19 +138,19 @@ export class Control {
     return ownReceived(checked(addon.dup(this.#server.fd), 'fcntl'));
   }
 
-  /** Hears nobody any more who dials: a successor has the path. */
+  /** Accepts nobody any more: a successor has the path. */
   release(): void {
     this.#stopped.abort();
   }
 
-  /** The successor has not come to serve: hears who dials again. */
+  /** Accepts again: the successor does not serve after all. */
   reopen(): void {
     if (!this.#stopped.signal.aborted) return;
     this.#stopped = new AbortController();
     void this.#accept();
   }
 
-  /** Closes the listener, and takes the path away unless a successor has it. */
+  /** Closes the listener, and removes the path unless a successor has it. */
   close(): void {
     const released = this.#stopped.signal.aborted;
     this.#stopped.abort();
@@ -185,7 +186,7 @@ export class Control {
   }
 }
 
-/** Who connects is told, by the kernel, who called listen(2) last: this process from now on. */
+/** The kernel reports to those who connect which process called listen(2) last. From now on that is this process. */
 function noteListener(socket: OwnedFd): void {
   const server = new builtin.net.Server();
   listenAs(server, { fd: socket.dup().take(), backlog: BACKLOG, exclusive: true });

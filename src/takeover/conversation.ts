@@ -11,10 +11,7 @@ export interface Heard<In> {
   fds: OwnedFd[];
 }
 
-/**
- * One end of what two processes say to each other. Each failure is an error that says at which step it happened, and
- * with which process.
- */
+/** One end of the conversation of two processes. Each error says at which step it happened, and with which process. */
 export class Conversation<In extends FromPredecessor | FromSuccessor, Out extends FromPredecessor | FromSuccessor> {
   readonly channel: FdChannel;
   readonly pid: number | undefined;
@@ -24,10 +21,10 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     this.channel = channel;
     this.pid = pid;
     this.#read = read;
-    channel.on('unreadable', () => {}); // counts as nothing said: the step's time runs on
+    channel.on('unreadable', () => {}); // ignored: the step's time runs on
   }
 
-  /** Says something and does not wait. If the other process has gone, it is found out when its answer is waited for. */
+  /** Sends a message and does not wait. If the other process has gone, the wait for its answer finds that out. */
   say(message: Out): void {
     this.#trace('to', message);
     this.channel.send(message).catch(() => {});
@@ -39,8 +36,8 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
   }
 
   /**
-   * Says something and resolves when the other process has taken it. `fds` are closed here in any case, though possibly
-   * later than this rejects.
+   * Sends a message and resolves when the other process has taken it. `fds` are closed here in any case, possibly after
+   * this rejects.
    */
   async deliver(message: Out, fds: OwnedFd[], timeout: number): Promise<void> {
     this.#trace('to', message);
@@ -49,7 +46,7 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     await this.#within(sent, stepOf(message), timeout);
   }
 
-  /** The next message, which must be within `timeout` milliseconds. */
+  /** Resolves with the next message, which must come within `timeout` milliseconds. */
   async hear(step: Step, timeout: number): Promise<Heard<In>> {
     const left = new AbortController();
     try {
@@ -59,13 +56,13 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     }
   }
 
-  /** Hears nothing more, and calls back when the other process has ended it. */
+  /** Ignores further messages, and calls back when the other process has ended the conversation. */
   whenEnded(callback: () => void): void {
     this.channel.once('close', callback);
     void this.#ignore();
   }
 
-  /** Closes it at once. */
+  /** Ends it at once. */
   end(): void {
     this.channel.destroy();
   }
@@ -74,7 +71,7 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     try {
       for await (const { fds } of this.channel) OwnedFd.closeAll(fds);
     } catch {
-      // It has ended.
+      // The conversation has ended.
     }
   }
 
@@ -92,7 +89,7 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       if (timeout === Infinity) return;
-      // After a process was stopped its timers are called before it reads what has come meanwhile.
+      // After a process was stopped, its timers run before it reads what has come meanwhile.
       timer = setTimeout(() => afterReading(() => reject(stepTimedOut(step, this.pid, timeout))), timeout);
     });
     try {
@@ -104,7 +101,7 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     }
   }
 
-  /** The channel says that its peer has ended by `ERR_FDPASSER_CLOSED` without a cause. */
+  /** The channel reports the end of its peer as `ERR_FDPASSER_CLOSED` without a cause. */
   #gone(step: Step, error: NodeJS.ErrnoException): Error {
     if (error.code === 'ERR_FDPASSER_PROTOCOL') return takeoverProtocol(step, this.pid, error.message);
     const inOrder = error.code === 'ERR_FDPASSER_CLOSED' && error.cause === undefined;
@@ -116,7 +113,7 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
   }
 }
 
-/** Calls back when the event loop has looked twice at what can be read. */
+/** Calls back when the event loop has checked twice for what can be read. */
 function afterReading(callback: () => void): void {
   setImmediate(() => setImmediate(callback));
 }

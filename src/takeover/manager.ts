@@ -1,23 +1,23 @@
 import { notify, type NotifyState } from '../systemd/notify.js';
 
-/** Tells the service manager, if there is one. That it cannot be told is no reason to stop serving. */
+/** Tells the service manager, if there is one. A failure to do so is no reason to stop serving. */
 function tell(state: NotifyState): void {
   notify(state).catch((error: Error) =>
     process.emitWarning(`The service manager was not told ${Object.keys(state)[0]!}: ${error.message}`),
   );
 }
 
-/** This process is the service from now on, or still. */
+/** This process is now the service, or still is. */
 export function tellReady(): void {
   tell({ READY: 1, MAINPID: process.pid });
 }
 
-/** A successor is on its way. Its READY follows, or that of this process. */
+/** A successor is starting. Its READY follows, or that of this process. */
 export function tellReloading(): void {
   tell({ RELOADING: 1 });
 }
 
-/** Nothing listens any more, and no successor does. */
+/** This process no longer listens, and there is no successor. */
 export function tellStopping(): void {
   tell({ STOPPING: 1 });
 }

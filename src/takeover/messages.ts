@@ -1,4 +1,4 @@
-/** What both processes say to each other: JSON over FDP1. docs/takeover.md has the order and the meaning. */
+/** The messages of both processes: JSON over FDP1. docs/takeover.md has their order and meaning. */
 
 import type { Json } from './live/carried.js';
 
@@ -7,7 +7,7 @@ export const VERSION = 1;
 /** What a listener listens on. */
 export type Endpoint =
   | { kind: 'tcp' | 'udp'; address: string; port: number }
-  /** `file` is the device and inode of the path, if it has one: who has the listener last takes it away. */
+  /** `file` is the device and inode of the path, if it has one: the last process with the listener removes the path. */
   | { kind: 'unix'; path: string; file?: string };
 
 /** A listener in a MANIFEST: its descriptor has the same place among those of the message. */
@@ -19,7 +19,7 @@ export interface Entry {
 export type FromSuccessor =
   | { type: 'hello'; version: number; pid: number }
   | { type: 'ready' }
-  /** `probation`: milliseconds until CONFIRM at the latest; null: whenever the program says. */
+  /** `probation`: milliseconds until CONFIRM at the latest; null: the program decides when. */
   | { type: 'serving'; probation: number | null }
   /** `live`: the listeners whose live connections this process can go on with. */
   | { type: 'confirm'; live: string[] }
@@ -31,7 +31,7 @@ export type FromPredecessor =
   | { type: 'refused'; reason: string }
   | { type: 'commit' }
   | { type: 'rollback'; reason: string }
-  /** With the listener of the control path. `drainTimeout`: milliseconds until BYE at the latest. */
+  /** Carries the listener of the control path. `drainTimeout`: milliseconds until BYE at the latest. */
   | { type: 'confirmed'; drainTimeout: number }
   /**
    * With a connection that was accepted by the listener of that name, and `key` of no other there; `kind` and `state`
@@ -42,10 +42,10 @@ export type FromPredecessor =
   | { type: 'yours'; name: string; key: number; late: string; more: boolean }
   | { type: 'bye' };
 
-/** What a message is called in errors and documents. */
+/** The name of a message in errors and documents. */
 export type Step = Uppercase<(FromSuccessor | FromPredecessor)['type']>;
 
-/** Returns the message if it is one, whoever sent it. */
+/** Returns the value if it is a message of a successor; the sender may be any program. */
 export function fromSuccessor(value: unknown): FromSuccessor | undefined {
   if (!isRecord(value)) return undefined;
   switch (value.type) {

@@ -6,23 +6,22 @@ import type { Settings } from './options.js';
 
 /** What the old process has to hand over. */
 export interface Estate {
-  /** The listeners, and another descriptor of each. */
+  /** Returns the listeners, and another descriptor of each. */
   inventory(): { listeners: Entry[]; sockets: OwnedFd[] };
-  /** Accepts nothing more, and can go on. */
+  /** Stops accepting, for now. */
   pause(): void;
-  /** Goes on. */
+  /** Accepts again. */
   resume(): void;
-  /** Hears nobody any more who dials the control path. Returns another descriptor of its listener. */
+  /** Accepts nobody any more at the control path. Returns another descriptor of its listener. */
   releaseControl(): OwnedFd;
 }
 
 /**
- * The part of the old process, from MANIFEST to the successor's having everything. It decides: until the successor has
- * taken CONFIRMED, any failure ends with ROLLBACK, and this process serves as before.
+ * The part of the old process, from MANIFEST until the successor has everything. This process decides: until the
+ * successor has taken CONFIRMED, any failure ends with ROLLBACK, and this process serves as before.
  *
- * Resolves with the listeners whose live connections the successor takes. Rejects with what went wrong. The
- * conversation then goes on until the other process ends it: its end without a ROLLBACK would mean that this process
- * had died.
+ * Resolves with the listeners whose live connections the successor takes. Rejects with the error. The conversation then
+ * goes on until the other process ends it: an end without a ROLLBACK would mean that this process had died.
  */
 export async function handOver(successor: WithSuccessor, estate: Estate, settings: Settings): Promise<string[]> {
   const { stepTimeout, initTimeout, drainTimeout } = settings;
@@ -46,7 +45,7 @@ export async function handOver(successor: WithSuccessor, estate: Estate, setting
 
 type Answer<T> = Extract<FromSuccessor, { type: T }>;
 
-/** Waits for the successor's next word, which must be this. */
+/** Waits for the successor's next message, which must be of this type. */
 export async function answer<T extends FromSuccessor['type']>(
   successor: WithSuccessor,
   type: T,

@@ -17,20 +17,20 @@ import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
 
 const VARIABLE = 'FDPASSER_TAKEOVER';
-/** What becomes of it in the environment of the program: a worker of `node:cluster` is refused by it. */
+/** The name under which the path stays in the program's environment, so that a worker of `node:cluster` is refused. */
 const TAKEN = 'FDPASSER_TAKEOVER_TAKEN';
 /** A path: of all processes that have this variable, who binds a socket there takes part. */
 const claim = process.env['FDPASSER_TAKEOVER_CLAIM'] || undefined;
 /** Its `probation`, in milliseconds. */
 const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
-/** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
+/** Milliseconds from the last `listen()` to READY, unless all that is inherited was asked for before. */
 const SETTLE = 1000;
-/** How long a program has to end after its SIGTERM handler was called. Milliseconds. */
+/** Milliseconds that a program has to end after its SIGTERM handler was called. */
 const GRACE = 30_000;
 
 type Listening = (this: Server | DatagramSocket, ...args: unknown[]) => Server | DatagramSocket;
 
-/** A server that is to listen. */
+/** A server that was asked to listen. */
 interface Asked {
   name: string;
   server: Server | DatagramSocket;
@@ -40,7 +40,7 @@ interface Asked {
 class Registration {
   readonly #path: string;
   readonly #asked: Asked[] = [];
-  /** Whether this process takes part; not known before it listens, where others may be the first. */
+  /** Whether this process takes part. It is not known before it listens, if another process may be the first. */
   #takesPart: boolean | undefined;
   #begun = false;
   #serving: Serving | undefined;
@@ -50,7 +50,7 @@ class Registration {
     this.#path = path;
   }
 
-  /** Returns `false` for what does not take part. */
+  /** Returns `false` when this does not take part. */
   listen(name: string | undefined, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
     if (
       name === undefined ||
@@ -109,7 +109,7 @@ class Registration {
   }
 
   #ready(serving: Serving): void {
-    serving.ready().catch(() => {}); // 'rolledback' tells
+    serving.ready().catch(() => {}); // 'rolledback' reports it
   }
 
   #fail(error: Error): void {
@@ -117,21 +117,21 @@ class Registration {
   }
 }
 
-/** A path in whose file name its pid stands, as what tsx listens on: no successor asks for it. */
+/** Whether this is a path whose file name has this pid in it. tsx listens at such a path. No successor asks for it. */
 function isOfThisProcess(name: string): boolean {
   const words = basename(name).split(/[^\dA-Za-z]+/);
   return name.startsWith('unix:') && words.includes(`${process.pid}`);
 }
 
-/** As the program expects: by its own handler of SIGTERM if it has one. */
+/** Ends as the program expects: by its own handler of SIGTERM if it has one. */
 function endAsTold(): void {
   if (process.listenerCount('SIGTERM') === 0) process.exit(0);
   process.kill(process.pid, 'SIGTERM');
-  setTimeout(() => {}, 1000); // nothing else may keep this process until the signal has come
+  setTimeout(() => {}, 1000); // perhaps nothing else keeps the process alive until the signal comes
   setTimeout(() => process.exit(0), GRACE).unref();
 }
 
-/** Puts a method in the place of one of Node's. */
+/** Replaces one of Node's methods. */
 function replaceMethod(prototype: object, name: string, method: Listening): void {
   Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
 }

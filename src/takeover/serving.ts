@@ -23,8 +23,8 @@ import { upgrade, type UpgradeOptions } from './upgrade.js';
 /**
  * `'initializing'`: before `ready()`. `'ready'`: waits until the old process stops accepting. `'probation'`: serves,
  * and the old one can still come back. `'serving'`. `'handing-over'`: a successor is in its probation. `'draining'`: a
- * successor has everything but what is connected here. `'leaving'`: the takeover was taken back, and what was accepted
- * here goes on.
+ * successor has everything except the connections here. `'leaving'`: the takeover was rolled back, and connections that
+ * were accepted here go on.
  */
 export type ServingState =
   | 'initializing'
@@ -49,37 +49,38 @@ export interface ServingEvents {
   handover: [successor: OtherProcess];
   /** A successor failed, and this process serves as before. */
   rollback: [error: Error];
-  /** The predecessor serves again. What this process had accepted is done. */
+  /** The predecessor serves again. The connections that this process had accepted are done. */
   rolledback: [error: Error];
   /** Nobody is connected here any more. */
   drained: [];
 }
 
-/** What a program says to `listen()` of its server, or to `bind()` of its datagram socket. */
+/** The arguments of a server's `listen()`, or of a datagram socket's `bind()`. */
 export type ListenArguments = readonly unknown[];
 
-/** Milliseconds between attempts to have the control path of a process that died: the kernel may be closing it. */
+/**
+ * Milliseconds between attempts to take the control path of a process that died: the kernel may still be closing it.
+ */
 const CONTROL_RETRY = 20;
 
 /** How many bytes of what the program wrote last to a client one message takes. */
 const MOST_LATE = 1 << 15;
 
 /**
- * This process's part in serving at a control path: it has taken it over, or is the first, and hands it over in its
- * turn.
+ * This process's part in serving at a control path. It has taken over, or is the first, and later hands over itself.
  */
 export class Serving extends EventEmitter<ServingEvents> {
   readonly #path: string;
   readonly #settings: Settings;
   readonly #listeners = new Map<string, Listener>();
-  /** What no listener has asked for yet. */
+  /** What was inherited and no listener has asked for yet. */
   readonly #inherited: Map<string, Inherited>;
   readonly #predecessor: OtherProcess | undefined;
   #succession: Succession | undefined;
   #control: Control | undefined;
   #controlRetry: NodeJS.Timeout | undefined;
   #state: ServingState = 'initializing';
-  /** Resolves when no predecessor sends live connections. */
+  /** Resolves when no predecessor sends live connections any more. */
   readonly #alone: Promise<void>;
   #whenAlone: () => void = () => {};
   #closesListeners = true;
@@ -88,9 +89,9 @@ export class Serving extends EventEmitter<ServingEvents> {
   #failure: Error | undefined;
   #probation: NodeJS.Timeout | undefined;
   #confirming: { resolve(): void; reject(error: Error): void }[] = [];
-  /** The successor that is on its way. */
+  /** The successor that is taking over. */
   #successor: WithSuccessor | undefined;
-  /** Conversations about a takeover that was taken back: only the other process ends them. */
+  /** Conversations of takeovers that were rolled back: only the other process ends them. */
   readonly #past = new Set<WithSuccessor>();
 
   /** @internal */
@@ -130,7 +131,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     return [...this.#inherited.keys()].some((name) => !this.#listeners.has(name));
   }
 
-  /** @internal The program closes its servers by itself when they have drained. */
+  /** @internal The program itself closes its servers when they have drained. */
   keepListeners(): void {
     this.#closesListeners = false;
   }
@@ -141,10 +142,10 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /**
-   * Names what a server listens on: it is inherited if the predecessor has it under that name, or else bound anew. It
-   * listens when this process serves (`ready()`), or at once if it does already; what goes wrong then is an `'error'`
-   * of the server. `options` are those of `server.listen()`, or of `bind()` for a datagram socket. Port 0 is never
-   * inherited.
+   * Gives a name to what a server listens on. It is inherited if the predecessor has it under that name, or else bound
+   * anew. The server listens when this process serves (`ready()`), or at once if the process already does; an error is
+   * then an `'error'` of the server. `options` are those of `server.listen()`, or of `bind()` for a datagram socket.
+   * Port 0 is never inherited.
    */
   listen(name: string, server: Server | DatagramSocket, options?: unknown): this {
     if (typeof name !== 'string' || name === '') throw invalidType('name', 'a string that is not empty', name);
@@ -178,8 +179,8 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   /**
    * Resolves when this process serves: at once for the first, otherwise when the old one has stopped accepting. Rejects
-   * with `ERR_FDPASSER_ROLLED_BACK` when the old one goes on, or with what keeps a server from listening; the old one
-   * then serves as before, and this process is to end.
+   * with `ERR_FDPASSER_ROLLED_BACK` when the old one goes on, or with the error that keeps a server from listening. The
+   * old one then serves as before, and this process must end.
    */
   async ready(): Promise<this> {
     if (this.#failure !== undefined) throw this.#failure;
@@ -199,9 +200,9 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /**
-   * Ends the probation: the old process cannot come back any more. Resolves when it has agreed; rejects with
-   * `ERR_FDPASSER_ROLLED_BACK` when it had taken the takeover back meanwhile. Does nothing when this process serves for
-   * good.
+   * Ends the probation: the old process can no longer serve again. Resolves when it has agreed. Rejects with
+   * `ERR_FDPASSER_ROLLED_BACK` when it had rolled the takeover back meanwhile. Does nothing when this process already
+   * serves for good.
    */
   confirm(): Promise<void> {
     if (this.#state === 'serving' || this.#state === 'handing-over') return Promise.resolve();
@@ -214,8 +215,8 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /**
-   * Gives the takeover up: the old process serves again, and what was accepted here goes on until it is done. Resolves
-   * when that is so, with `'rolledback'`. Possible until this process serves for good.
+   * Gives the takeover up: the old process serves again, and connections that were accepted here go on until they are
+   * done. Resolves when they are done, with `'rolledback'`. Possible until this process serves for good.
    */
   async abort(error: Error = new Error('abort() was called')): Promise<void> {
     if (!['initializing', 'ready', 'probation'].includes(this.#state)) throw wrongState('abort()', this.#state);
@@ -223,21 +224,21 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /**
-   * Says how connections of the program's own protocol move: those of the listener with this name. `save` is called
-   * here when this process hands over, `restore` in the successor, which calls this too. See `Carrier`.
+   * Says how connections of the program's own protocol move, for the listener with this name. `save` is called in the
+   * process that hands over, `restore` in its successor; both processes call `carry`. See `Carrier`.
    */
   carry<T extends Json>(name: string, carrier: Carrier<T>): this {
     if (typeof carrier?.save !== 'function' || typeof carrier.restore !== 'function')
       throw invalidType('carrier', 'an object with the functions save and restore', carrier);
-    const restorer = carrier as unknown as Carrier; // what it restores is what another version of it saved
+    const restorer = carrier as unknown as Carrier; // it restores what another version of it saved
     this.#listeners.get(name)?.carry(restorer);
     this.#carriers.set(name, restorer);
     return this;
   }
 
   /**
-   * Starts a successor, by default the same program again, and resolves with its pid when it serves for good: this
-   * process drains then. Rejects when it does not come to that; this process then serves as before.
+   * Starts a successor, by default the same program again, and resolves with its pid when it serves for good. This
+   * process then drains. Rejects when the successor fails; this process then serves as before.
    */
   upgrade(options: UpgradeOptions = {}): Promise<OtherProcess> {
     if (this.#state !== 'serving') return Promise.reject(wrongState('upgrade()', this.#state));
@@ -247,7 +248,7 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   // ---- the new process
 
-  /** What the predecessor has for a listener, if it still is what the listener wants. */
+  /** What the predecessor has for a listener, if it fits what the listener wants. */
   #claim(listener: Listener): Inherited | undefined {
     const inherited = this.#inherited.get(listener.name);
     if (inherited === undefined || !listener.accepts(inherited.endpoint)) return undefined;
@@ -312,7 +313,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#whenAlone();
   }
 
-  /** The predecessor still has it. */
+  /** The predecessor still has the control path. */
   #returnControl(): void {
     this.#control?.release();
     this.#control?.close();
@@ -342,7 +343,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#inherited.clear();
   }
 
-  /** Somebody who has just started may have it, and find that it cannot serve. */
+  /** A process that has just started may have the path, and find that it cannot serve. */
   #takeControl(): void {
     try {
       this.#control = this.#listenForSuccessors();
@@ -392,7 +393,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     return Control.listen(this.#path, this.#settings, (successor) => this.#greet(successor));
   }
 
-  /** Somebody has dialled. */
+  /** A process has dialled. */
   async #greet(successor: WithSuccessor): Promise<void> {
     try {
       const { version } = await answer(successor, 'hello', this.#settings.stepTimeout);
@@ -461,7 +462,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     };
   }
 
-  /** Live connections move, each when it can. */
+  /** Moves live connections, each when it can move. */
   async #carryAll(successor: WithSuccessor, names: string[], signal: AbortSignal): Promise<void> {
     const listeners = names.flatMap((name) => this.#listeners.get(name) ?? []);
     await Promise.all(listeners.map((listener) => this.#carryFrom(listener, successor, signal)));
@@ -513,13 +514,13 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   // ---- both
 
-  /** Asks everybody to leave, and resolves when they have gone; after `drainTimeout` they are cut. */
+  /** Asks all clients to leave, and resolves when they have gone. After `drainTimeout` their connections are cut. */
   async #letGo(carry?: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const listeners = [...this.#listeners.values()];
     const overdue = new AbortController();
     const timer = setTimeout(() => overdue.abort(), this.#settings.drainTimeout);
     overdue.signal.addEventListener('abort', () => listeners.forEach((listener) => listener.cut()));
-    const carried = carry?.(overdue.signal); // first: those who move are not asked to leave
+    const carried = carry?.(overdue.signal); // first: connections that move are not asked to leave
     for (const listener of listeners) listener.drain();
     await carried;
     if (carry !== undefined) await Promise.race([this.#alone, aborted(overdue.signal)]);
@@ -531,7 +532,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     for (const listener of this.#listeners.values()) attempt(() => listener.close());
   }
 
-  /** The program has closed it by itself. When that was the last, nobody can take over from here. */
+  /** The program itself has closed it. After the last one nobody can take over from this process. */
   #closed(name: string): void {
     this.#listeners.delete(name);
     if (this.#listeners.size > 0 || !['serving', 'probation', 'handing-over'].includes(this.#state)) return;
@@ -540,7 +541,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#succession?.end();
     this.#successor?.end();
     this.#endPast();
-    setImmediate(() => this.#listeners.size === 0 && tellStopping()); // unless it listens anew in its 'close'
+    setImmediate(() => this.#listeners.size === 0 && tellStopping()); // unless its 'close' listens again
   }
 }
 

@@ -10,10 +10,10 @@ type Manifest = Extract<FromPredecessor, { type: 'manifest' }>;
 export type Live = Extract<FromPredecessor, { type: 'live' }>;
 type Yours = Extract<FromPredecessor, { type: 'yours' }>;
 
-/** Milliseconds from one dialling to the next, of a process that goes or comes. */
+/** Milliseconds from one dialling to the next, while a process is going or coming. */
 const PAUSE = 20;
 
-/** Dials until somebody hands over, or there is nobody. Rejects with why nobody hands over to this process. */
+/** Dials until a process hands over, or there is none. Rejects with the reason why none hands over to this process. */
 export async function meet(path: string, settings: Settings): Promise<Succession | undefined> {
   const deadline = performance.now() + settings.stepTimeout;
   for (;;) {
@@ -23,7 +23,7 @@ export async function meet(path: string, settings: Settings): Promise<Succession
       return await greet(path, predecessor, settings);
     } catch (error) {
       predecessor.end();
-      // An end before MANIFEST: that process has just gone, or handed over to another.
+      // An end before MANIFEST: that process has just gone, or has handed over to another.
       if ((error as NodeJS.ErrnoException).code !== 'ERR_FDPASSER_GONE' || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
@@ -47,13 +47,13 @@ async function greet(path: string, predecessor: WithPredecessor, settings: Setti
   }
 }
 
-/** Kills the other process after so many milliseconds, unless it is stopped before. */
+/** Kills the other process after `patience` milliseconds, unless `stop` is called before. */
 function impatient(predecessor: WithPredecessor, patience: number | undefined): { stop(): void } {
   if (patience === undefined) return { stop() {} };
   const timer = setTimeout(() => setImmediate(() => setImmediate(() => kill(predecessor))), patience);
   let stopped = false;
   function kill({ pid }: WithPredecessor): void {
-    if (stopped || pid === undefined || pid <= 1 || pid === process.pid) return; // 0: of another pid namespace
+    if (stopped || pid === undefined || pid <= 1 || pid === process.pid) return; // 0: in another pid namespace
     trace('takeover: process %d has not answered for %d ms and is killed', pid, patience);
     try {
       process.kill(pid, 'SIGKILL');
@@ -69,11 +69,11 @@ function impatient(predecessor: WithPredecessor, patience: number | undefined): 
   };
 }
 
-/** What the new process does when the old one says something. */
+/** What the new process does for each message of the old one. */
 export interface Heir {
-  /** The old one has taken over control of the path to this process, and drains. */
+  /** The old one has given the control path to this process, and drains. */
   confirmed(control: OwnedFd): void;
-  /** The old one takes the path back, if it lives. */
+  /** The old one takes the path back, if it is alive. */
   returnControl(): void;
   /** The old one has died, and nobody else serves. */
   orphaned(): void;
@@ -87,8 +87,8 @@ export interface Heir {
 }
 
 /**
- * The part of the new process, from MANIFEST to BYE. Whatever the old one decides or whatever becomes of it, exactly
- * one of both serves afterwards.
+ * The part of the new process, from MANIFEST to BYE. Whatever the old one decides, and whatever happens to it, exactly
+ * one of the two serves afterwards.
  */
 export class Succession {
   readonly pid: number;
@@ -111,12 +111,12 @@ export class Succession {
     );
   }
 
-  /** Begins to listen to the old one. */
+  /** Begins to follow the messages of the old one. */
   follow(heir: Heir): void {
     void this.#follow(heir);
   }
 
-  /** Says READY. Resolves when this process is to serve. Rejects with `ERR_FDPASSER_ROLLED_BACK`. */
+  /** Sends READY. Resolves when this process is to serve. Rejects with `ERR_FDPASSER_ROLLED_BACK`. */
   ready(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#fate === 'orphaned') return resolve();
@@ -184,7 +184,7 @@ export class Succession {
     return this.#state === 'initializing' || this.#state === 'ready' ? 'COMMIT' : 'CONFIRMED';
   }
 
-  /** Waits for the old one `grace` milliseconds, and then as long as there is patience. */
+  /** Waits for the old one `grace` milliseconds, and then `patience` more. */
   #wait(grace: number): void {
     const { patience } = this.#settings;
     this.#patience.stop();
@@ -197,7 +197,7 @@ export class Succession {
     this.#wait(drainTimeout);
   }
 
-  /** It may have died after it had said so. Nobody else listens at the path, so that tells. */
+  /** The old one may have died after it sent ROLLBACK. Nobody else listens at the path, so that shows it. */
   async #rolledBack(heir: Heir, reason: string): Promise<void> {
     const error = takenBack(this.#due, this.pid, reason);
     heir.returnControl();

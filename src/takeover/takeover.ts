@@ -6,16 +6,17 @@ import { settingsOf, type TakeoverOptions } from './options.js';
 import { Serving } from './serving.js';
 import { meet } from './successor.js';
 
-/** Milliseconds from one attempt to have the control path to the next. */
+/** Milliseconds from one attempt to take the control path to the next. */
 const PAUSE = 20;
 
 /**
- * Begins to take over from the process that serves at this control path, or is the first to serve there. `path` is that
+ * Begins to take over from the process that serves at this control path, or serves there as the first. `path` is that
  * of a Unix socket, in a folder that only those who may replace the server can write to.
  *
- * Rejects with `ERR_FDPASSER_BUSY` when somebody else takes over already; with `ERR_FDPASSER_STEP_TIMEOUT` or
- * `ERR_FDPASSER_GONE` when who serves there does not answer, or ends; with `EACCES` when another user serves there;
- * with `ERR_FDPASSER_CLUSTER`, `ERR_FDPASSER_RUNTIME` or an argument error. The old process then serves as before.
+ * Rejects with `ERR_FDPASSER_BUSY` when another process already takes over; with `ERR_FDPASSER_STEP_TIMEOUT` or
+ * `ERR_FDPASSER_GONE` when the process that serves there does not answer, or ends; with `EACCES` when another user
+ * serves there; with `ERR_FDPASSER_CLUSTER`, `ERR_FDPASSER_RUNTIME` or an argument error. The old process then serves
+ * as before.
  */
 export async function takeover(path: string, options: TakeoverOptions = {}): Promise<Serving> {
   address(path, 'bind');
@@ -28,7 +29,7 @@ export async function takeover(path: string, options: TakeoverOptions = {}): Pro
     try {
       return new Serving(path, settings, succession);
     } catch (error) {
-      // Somebody else was first by a moment.
+      // Another process was faster.
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }

@@ -13,15 +13,17 @@ import { fits, wantedOfDatagrams, type Wanted } from './wanted.js';
 
 type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
 
-// As it was before `fdpasser/takeover/register` put its own in its place.
+// Node's own method, before `fdpasser/takeover/register` replaces it.
 const bind = (builtin.dgram.Socket.prototype as unknown as Record<'bind', () => unknown>).bind;
 
-/** `socket.bind()` as Node has it. */
+/** Node's own `socket.bind()`. */
 export function bindAs(socket: Socket, ...args: unknown[]): void {
   Reflect.apply(bind, socket, args);
 }
 
-/** A `dgram.Socket`. It can send at any time; what it does not receive waits in the socket, for whoever does. */
+/**
+ * A `dgram.Socket`. It can send at any time. Datagrams that it does not receive wait in the socket for another process.
+ */
 export class DatagramListener implements Listener {
   readonly name: string;
   readonly #socket: Socket;
@@ -69,7 +71,7 @@ export class DatagramListener implements Listener {
 
   async serve(): Promise<void> {
     if (this.#inherited !== undefined) {
-      const listening = once(this.#socket, 'listening'); // before: it may be emitted at once
+      const listening = once(this.#socket, 'listening'); // first: the event may be emitted at once
       bindAs(this.#socket, { fd: this.#inherited.take(), exclusive: true });
       await listening;
     }

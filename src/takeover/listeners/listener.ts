@@ -10,29 +10,32 @@ export interface Inherited {
 }
 
 /**
- * One server or datagram socket of the program, and what it listens on. Who shares the listening socket with other
- * processes serves it, or has paused.
+ * One server or datagram socket of the program, and what it listens on. Of the processes that share the listening
+ * socket, one serves and the others have paused.
  */
 export interface Listener {
   readonly name: string;
-  /** Whether a successor can have it: it is bound, its address is no accident, and the program has not closed it. */
+  /**
+   * Whether a successor can have it: it is bound, its address was chosen by the program, and the program has not closed
+   * it.
+   */
   readonly transferable: boolean;
   readonly endpoint: Endpoint;
-  /** Whether what a predecessor listens on is what this one is to listen on. */
+  /** Whether this listener is to listen where a predecessor listens. */
   accepts(endpoint: Endpoint): boolean;
-  /** Gets what to listen on, and does not accept yet. */
+  /** Takes or binds the socket to listen on, and does not accept yet. */
   bind(inherited: Inherited | undefined): Promise<void>;
   /** Accepts from now on. */
   serve(): Promise<void>;
-  /** Another descriptor for a successor. */
+  /** Returns another descriptor, for a successor. */
   duplicate(): OwnedFd;
-  /** Accepts nothing more, and keeps what it listens on. */
+  /** Stops accepting, and keeps the socket. */
   pause(): void;
   /** Accepts again. */
   resume(): void;
-  /** A successor has it for good: nothing of the address is this process's any more. */
+  /** A successor has it for good: the address no longer belongs to this process. */
   release(): void;
-  /** Whether it can go on with live connections of a predecessor. */
+  /** Whether it can take live connections of a predecessor. */
   readonly takesLive: boolean;
   /** Gets one of those. Throws when it cannot; `fd` is then the caller's still. */
   adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void;
@@ -48,8 +51,8 @@ export interface Listener {
   drain(): void;
   /** Resolves when nobody is connected any more. */
   whenGone(): Promise<void>;
-  /** Ends what is still connected. */
+  /** Ends the connections that are left. */
   cut(): void;
-  /** Closes the program's own object, and what it listens on. */
+  /** Closes the program's own object, and its socket. */
   close(): void;
 }

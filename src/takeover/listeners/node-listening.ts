@@ -1,6 +1,6 @@
 /**
- * What takeover uses of Node's servers without its being documented, seen in Node 20, 22 and 24: nothing documented
- * makes a server stop accepting and go on later.
+ * What takeover uses of Node's servers although it is not documented, seen in Node 20, 22 and 24. No documented method
+ * makes a server stop accepting and accept again later.
  */
 import type { Server } from 'node:net';
 import { builtin } from '../../common/lazy-modules.js';
@@ -19,24 +19,24 @@ interface ListeningHandle {
 
 interface ServerInternals {
   _handle: ListeningHandle | null;
-  /** What `address()` of a server at a path gives. */
+  /** What `address()` of a server at a path returns. */
   _pipeName?: string;
   _unref: boolean;
 }
 
 const internals = (server: Server): ServerInternals => server as unknown as ServerInternals;
 
-// As they were before `fdpasser/takeover/register` put its own in their place.
+// Node's own methods, before `fdpasser/takeover/register` replaces them.
 const prototype = builtin.net.Server.prototype as unknown as Record<'listen' | 'close', () => unknown>;
 const listen = prototype.listen;
 const close = prototype.close;
 
-/** `server.listen()` as Node has it. */
+/** Node's own `server.listen()`. */
 export function listenAs(server: Server, ...args: unknown[]): void {
   Reflect.apply(listen, server, args);
 }
 
-/** Stops listening, and leaves idle connections of an `http.Server` alone, which its own `close()` would cut. */
+/** Stops listening, and leaves idle connections of an `http.Server` alone, which `http.Server.close()` would cut. */
 export function closeListening(server: Server): void {
   Reflect.apply(close, server, []);
 }
@@ -46,14 +46,14 @@ export function duplicateOf(server: Server): OwnedFd {
   return ownReceived(checked(addon.dup(handleNumber(server)), 'fcntl'));
 }
 
-/** What `server.address()` says of a listener that this library bound to a path. */
+/** Sets what `server.address()` returns for a listener that this library bound to a path. */
 export function notePath(server: Server, path: string): void {
   internals(server)._pipeName = path;
 }
 
 /**
- * Stops a server from accepting: its handle is closed, and one that does nothing stands in for it, so that the server
- * still counts as listening. `onClose` is called when the program closes the server meanwhile.
+ * Stops a server from accepting. Its handle is closed and replaced by one that does nothing, so that the server still
+ * counts as listening. `onClose` is called when the program closes the server meanwhile.
  */
 export function stopAccepting(server: Server, onClose: () => void): void {
   const address = server.address();
@@ -73,8 +73,8 @@ export function stopAccepting(server: Server, onClose: () => void): void {
 }
 
 /**
- * Accepts again, from a listening socket that the server owns from now on. It emits no `'listening'`, for it did
- * before.
+ * Accepts again, from a listening socket that the server owns from now on. The server does not emit `'listening'`
+ * again.
  */
 export function acceptAgain(server: Server, socket: OwnedFd): void {
   const lender = new builtin.net.Server();

@@ -21,11 +21,11 @@ import { fits, wantedOfServer, type Wanted } from './wanted.js';
  */
 type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
 
-/** Node's defaults. */
+/** Node's default. */
 const BACKLOG = 511;
 const PATH_MODE = 0o777;
 
-/** A `net.Server`, or one that is made of it: of HTTP, HTTPS, HTTP/2, TLS. */
+/** A `net.Server`, or one derived from it: of HTTP, HTTPS, HTTP/2, TLS. */
 export class StreamListener implements Listener {
   readonly name: string;
   readonly #server: Server;
@@ -37,7 +37,7 @@ export class StreamListener implements Listener {
   #state: State = 'unbound';
   /** While it does not accept. */
   #socket: OwnedFd | undefined;
-  /** The path, while it is this process's to take away. */
+  /** The path, while this process is the one to remove it. */
   #place: Place | undefined;
   #file: string | undefined;
 
@@ -89,8 +89,8 @@ export class StreamListener implements Listener {
   }
 
   /**
-   * Binds the path here, and not in Node, which would take it away when it closes its handle. As Node does, the mode is
-   * what the umask leaves.
+   * Binds the path here, because Node would remove it when it closes its handle. As with Node, the mode is what the
+   * umask leaves.
    */
   bindPath(): void {
     const { path } = this.#wanted as { path: string };
@@ -118,7 +118,7 @@ export class StreamListener implements Listener {
     await listening;
   }
 
-  /** The same; `'listening'` or `'error'` is emitted soon. */
+  /** As `serve`, without waiting; `'listening'` or `'error'` is emitted soon. */
   serveNow(): void {
     const { backlog = BACKLOG, signal } = this.#options;
     listenAs(this.#server, { fd: this.#socket!.take(), backlog, exclusive: true, ...(signal && { signal }) });
@@ -215,7 +215,7 @@ export class StreamListener implements Listener {
   }
 }
 
-/** A listening socket that Node binds for these arguments, and does not accept from. */
+/** A listening socket that Node binds for these arguments, without accepting from it. */
 async function boundBy(args: readonly unknown[]): Promise<OwnedFd> {
   const binder = new builtin.net.Server();
   const listening = once(binder, 'listening');

@@ -6,12 +6,12 @@ import { builtin } from '../../common/lazy-modules.js';
 export type Wanted =
   | { kind: 'tcp' | 'udp'; host: string | undefined; port: number }
   | { kind: 'unix'; path: string }
-  /** Something that has no name: a descriptor, a handle, any port that is free. It is never inherited. */
+  /** Something without a name: a descriptor, a handle, any free port. It is never inherited. */
   | { kind: 'nameless' };
 
 const NAMELESS: Wanted = { kind: 'nameless' };
 
-/** Of the arguments of `server.listen()`. */
+/** From the arguments of `server.listen()`. */
 export function wantedOfServer(args: readonly unknown[]): Wanted {
   const [first, second] = args;
   if (typeof first === 'object' && first !== null) {
@@ -24,7 +24,7 @@ export function wantedOfServer(args: readonly unknown[]): Wanted {
   return wantedPort('tcp', first, typeof second === 'string' ? second : undefined);
 }
 
-/** Of the arguments of `socket.bind()` of a datagram socket. */
+/** From the arguments of a datagram socket's `bind()`. */
 export function wantedOfDatagrams(args: readonly unknown[]): Wanted {
   const [first, second] = args;
   if (typeof first === 'object' && first !== null) {
@@ -44,7 +44,7 @@ function wantedPort(kind: 'tcp' | 'udp', port: unknown, host: unknown): Wanted {
   return { kind, port: number, host: typeof host === 'string' && host !== '' ? host : undefined };
 }
 
-/** A name for it, the same in each version of a program. `undefined` for what is not inherited. */
+/** Its name, the same in each version of a program. `undefined` for what is not inherited. */
 export function nameOf(wanted: Wanted): string | undefined {
   if (wanted.kind === 'nameless') return undefined;
   return wanted.kind === 'unix' ? `unix:${wanted.path}` : `${wanted.kind}:${wanted.host ?? '*'}:${wanted.port}`;
@@ -52,7 +52,7 @@ export function nameOf(wanted: Wanted): string | undefined {
 
 const ANY = new Set(['::', '0.0.0.0']);
 
-/** Whether what a predecessor listens on is what is wanted here. What a host's name stands for is not looked up. */
+/** Whether what a predecessor listens on is what is wanted here. Host names are not looked up. */
 export function fits(endpoint: Endpoint, wanted: Wanted): boolean {
   if (endpoint.kind === 'unix') return wanted.kind === 'unix' && wanted.path === endpoint.path;
   if (wanted.kind !== endpoint.kind || wanted.port !== endpoint.port) return false;

@@ -30,13 +30,13 @@ export interface Connection {
   whenCalm?(callback: () => void): void;
   /** Waits, while nothing is read, until what the program does with what it has read is likely to be done. */
   settled?(): Promise<void>;
-  /** What the other process must know, asked for in the last moment. Throws `NotNow` or `Never`. */
+  /** What the other process must know; called at the last moment. Throws `NotNow` or `Never`. */
   state(): Json;
-  /** What the program has consumed and the other process must read once more. */
+  /** Bytes that the program has consumed and the other process must read again. */
   again?(): Buffer | undefined;
-  /** Nothing that is written to the socket leaves any more. */
+  /** From now on nothing that is written to the socket leaves. */
   departed?(): void;
-  /** Calls back, once, when `NotNow` may be true no more. */
+  /** Calls back, once, when `state` may no longer throw `NotNow`. */
   whenIdle?(callback: () => void): void;
   /** It cannot move. */
   stays?(): void;
@@ -46,11 +46,10 @@ export interface Connection {
   stay(node: NodeObject): void;
 }
 
-/** A connection cannot move in the middle of this. */
+/** A connection cannot move at this moment. */
 export class NotNow extends Error {}
 
-/** A connection cannot move. */
-export class Never extends Error {}
+/** A connection can never move. */ export class Never extends Error {}
 
 let count = 0;
 

@@ -6,14 +6,15 @@ import { Never, NOTHING, type Connection, type Json } from './carried.js';
 /** How connections of a program's own protocol move. */
 export interface Carrier<T extends Json = Json> {
   /**
-   * Returns at once what the other process must know of a connection, or `undefined` when that stays here. It is asked
-   * in the last moment: nothing is read from the socket any more, what was written is in the kernel, and what the
-   * program has not consumed goes along. The program forgets the connection when the socket emits `'close'`.
+   * Returns at once what the other process must know of a connection, or `undefined` when the connection stays here. It
+   * is called at the last moment: nothing more is read from the socket, and all that was written is in the kernel.
+   * Bytes that the program has not consumed move with it. The program forgets the connection when the socket emits
+   * `'close'`.
    */
   save(socket: Socket): T | undefined;
   /**
-   * Goes on with it in the other process. The server counts the socket, and emits no `'connection'`. What the program
-   * had not consumed there is the first that is read.
+   * Goes on with the connection in the other process. The server counts the socket, and emits no `'connection'`. The
+   * first bytes to read are those that the old program had not consumed.
    */
   restore(value: T, socket: Socket): void;
 }

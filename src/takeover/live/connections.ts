@@ -13,16 +13,16 @@ import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrad
 import { Pace } from './pace.js';
 import { ServedWebSocket } from './websocket.js';
 
-/** What moves, where it can. */
+/** What moves, where possible. */
 export interface LiveSettings {
   readonly http: boolean;
   readonly websocket: boolean;
 }
 
-/** Of an `'upgrade'`. */
+/** The arguments of an `'upgrade'`. */
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
 
-/** Those who are connected to one server, and may move to another process. */
+/** The connections of one server, which may move to another process. */
 export class LiveConnections {
   readonly #server: Server;
   readonly #settings: LiveSettings;
@@ -36,7 +36,7 @@ export class LiveConnections {
   /** For a server of the program's own protocol. */
   carrier: Carrier | undefined;
 
-  /** Knows those who connect from now on. */
+  /** Follows the connections that come from now on. */
   constructor(server: Server, settings: LiveSettings) {
     this.#server = server;
     this.#settings = settings;
@@ -50,8 +50,8 @@ export class LiveConnections {
   }
 
   /**
-   * Whether this connection moves once it can, from `leave` on. Of the others each is to be asked to leave by its
-   * protocol.
+   * Whether this connection moves as soon as it can, after `leave` was called. All others must be asked to leave by
+   * their protocol.
    */
   moves(socket: Socket): boolean {
     return this.#departures?.has(socket) === true;
@@ -71,15 +71,15 @@ export class LiveConnections {
   }
 
   /**
-   * Asks the client of each WebSocket that does not move to connect anew: a close frame with the code 1012, "service
-   * restart", now and when a new one begins.
+   * Asks the client of each WebSocket that does not move to connect again, with a close frame of code 1012, "service
+   * restart". New WebSockets are asked when they begin.
    */
   dismiss(): void {
     this.#dismissing = true;
     for (const socket of this.#webSockets.keys()) this.#dismissUnlessMoving(socket);
   }
 
-  /** The same, whatever is under way: the connections end now. */
+  /** The same for all, even in the middle of a message: the connections end now. */
   dismissAll(): void {
     this.#dismissing = true;
     for (const webSocket of this.#webSockets.values()) webSocket.dismiss(true);
@@ -127,7 +127,7 @@ export class LiveConnections {
       this.#webSockets.get(socket) ?? this.#begin(new ServedWebSocket(socket, upgradeOf(request), this.#pace));
     webSocket.upgraded();
     if (head.length > 0) {
-      socket.unshift(head); // to be read like the rest
+      socket.unshift(head); // so that it is read like the rest
       args[2] = Buffer.alloc(0);
     }
     this.#offer(socket);
@@ -151,7 +151,7 @@ export class LiveConnections {
     if (!this.moves(socket)) this.#webSockets.get(socket)?.dismiss();
   }
 
-  /** `undefined` when it cannot move. */
+  /** Returns `undefined` when it cannot move. */
   #connectionOf(socket: Socket): Connection | undefined {
     if (runtime !== 'node' || 'setSecureContext' in this.#server) return undefined; // the latter: TLS
     if (this.carrier !== undefined) return new ProgramConnection(socket, this.carrier);
@@ -166,7 +166,7 @@ export class LiveConnections {
   /** A request has come while connections leave. */
   #answering(response: ServerResponse): void {
     const { socket } = response;
-    if (socket !== null) this.#http.get(socket)?.answering(response); // the others wait behind one that has it
+    if (socket !== null) this.#http.get(socket)?.answering(response); // the others wait behind this one
   }
 
   // ---- what comes

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
 import { depart, NotNow, type Carried, type Connection } from './carried.js';
 
-/** How many stand still at once: more would wait for longer, fewer would leave the successor without work. */
+/** How many are held still at once: with more, each would wait longer; with fewer, the successor would have to wait. */
 const WINDOW = 16;
 
 /** Connections on their way to another process. */
 export class Departures {
-  /** Those that may go yet. */
+  /** Connections that may still go. */
   readonly #left = new Map<Socket, Connection>();
   readonly #queue = new Set<Connection>();
   readonly #ready: Carried[] = [];
@@ -27,12 +27,12 @@ export class Departures {
     return this.#over;
   }
 
-  /** Whether it may go yet. */
+  /** Whether this connection may still go. */
   has(socket: Socket): boolean {
     return !this.#over && this.#left.has(socket);
   }
 
-  /** In place of what its socket was before, if it was another protocol's. */
+  /** Adds a connection. It replaces the one that its socket was before, if its protocol has changed. */
   offer(connection: Connection): void {
     const { socket } = connection;
     if (this.#over || socket.destroyed || this.#left.get(socket) === connection) return;
@@ -43,7 +43,7 @@ export class Departures {
     else connection.whenCalm(enqueue);
   }
 
-  /** Once. */
+  /** May be called once. */
   async *all(signal: AbortSignal): AsyncGenerator<Carried, void> {
     const stop = (): void => this.#stop();
     signal.addEventListener('abort', stop);
@@ -61,7 +61,7 @@ export class Departures {
     }
   }
 
-  /** What nobody has been given is given back. */
+  /** Connections that were not yielded stay here. */
   #stop(): void {
     this.#over = true;
     this.#queue.clear();
@@ -97,7 +97,7 @@ export class Departures {
     this.#wake();
   }
 
-  /** It has a place until it is known who has it. */
+  /** A connection occupies a place until it is known which process has it. */
   #placed(carried: Carried, { socket }: Connection): Carried {
     const settle =
       <T>(how: () => T) =>

@@ -1,17 +1,17 @@
-/** Of a message that is not whole, so much is held. Beyond it, a WebSocket moves when that message is. */
+/** The most bytes that are held of an unfinished message. With more, a WebSocket moves when the message is whole. */
 const MOST_HELD = 1 << 20;
 
-/** Opcodes of RFC 6455, 5.2: those from 8 on are of control frames. */
+/** Opcodes of RFC 6455, 5.2: from 8 on they are those of control frames. */
 const CLOSE = 8;
 const PING = 9;
 const PONG = 10;
 
-/** Counts the frames of a WebSocket in one direction, without a copy of what is whole. */
+/** Counts the frames of a WebSocket in one direction, without copying whole messages. */
 export class Frames {
   readonly #holds: boolean;
   readonly #head = Buffer.alloc(14);
   #headLength = 0;
-  /** Bytes of the payload that are to come. */
+  /** Bytes of the payload that are still to come. */
   #missing = 0;
   #fragmented = false;
   #closing = false;
@@ -26,12 +26,12 @@ export class Frames {
   #held = 0;
   #lost = false;
 
-  /** `holds`: it keeps what came of a message that is not whole. */
+  /** `holds`: keep what has come of an unfinished message. */
   constructor(holds: boolean) {
     this.#holds = holds;
   }
 
-  /** Whether it stands between two frames. */
+  /** Whether it is between two frames. */
   get between(): boolean {
     return this.#headLength === 0;
   }
@@ -41,7 +41,7 @@ export class Frames {
     return this.#fragmented;
   }
 
-  /** Whether the last frame was there: nothing that follows counts. */
+  /** Whether the close frame has come: nothing after it counts. */
   get closing(): boolean {
     return this.#closing;
   }
@@ -63,13 +63,14 @@ export class Frames {
     return this.#wholeAt;
   }
 
-  /** What came of a message that is not whole; `undefined` when that was too much. */
+  /** What has come of an unfinished message; `undefined` when that was too much to hold. */
   get held(): Buffer | undefined {
     return this.#lost ? undefined : Buffer.concat([...this.#message, ...this.#frame]);
   }
 
   /**
-   * How many of these bytes are left of the frame that they begin in the middle of; all, if it does not end in them.
+   * How many of these bytes still belong to the frame in whose middle they begin; all of them if it does not end in
+   * them.
    */
   endIn(chunk: Buffer): number {
     if (this.between) return 0;
@@ -78,7 +79,7 @@ export class Frames {
     return Math.min(this.#missing, chunk.length);
   }
 
-  /** Bytes that came next. */
+  /** Takes the next bytes. */
   push(chunk: Buffer): void {
     let begin = 0;
     let at = 0;
@@ -109,7 +110,7 @@ export class Frames {
     return this.#headLength === headSize(this.#head, this.#headLength);
   }
 
-  /** A frame is whole whose last bytes, or all, are these. */
+  /** A frame is whole; these are its last bytes, or all of them. */
   #end(bytes: Buffer): void {
     const opcode = this.#head[0]! & 15;
     const final = this.#head[0]! >= 128;
@@ -131,7 +132,7 @@ export class Frames {
     }
   }
 
-  /** A copy: whoever reads it may unmask it in its place. */
+  /** Keeps a copy, because a reader may unmask the bytes in place. */
   #hold(pieces: Buffer[], bytes: Buffer): void {
     if (!this.#holds || this.#lost) return;
     this.#held += bytes.length;
@@ -157,7 +158,7 @@ export class Frames {
   }
 }
 
-/** The length of a frame's head, when it is known. */
+/** The length of a frame's head, once it is known. */
 function headSize(head: Buffer, length: number): number | undefined {
   if (length < 2) return undefined;
   const short = head[1]! & 127;

@@ -27,7 +27,7 @@ export class HttpConnection implements Connection {
     if (response !== undefined) this.answering(response);
   }
 
-  /** A request has been read whose response is this. Either may be over first. */
+  /** A request was read, and this is its response. Either may be over first. */
   answering(response: ServerResponse): void {
     if (this.#response === response) return;
     this.#response = response;

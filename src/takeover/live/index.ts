@@ -1,6 +1,6 @@
 /**
  * Moves live connections from a process to its successor: those of HTTP between two requests, WebSockets between two
- * messages, and those of a program's own protocol. It knows nothing of how the two processes talk.
+ * messages, and those of a program's own protocol. It does not depend on how the two processes talk.
  *
  * The old process makes a `LiveConnections` for each server when it begins to serve, so that nothing is missed. When
  * the successor serves for good:

@@ -17,14 +17,14 @@ export function upgradeOf({ method = '', url = '', rawHeaders }: IncomingMessage
   return { method, url, rawHeaders };
 }
 
-/** As it came over the connection. */
+/** The request as it came over the connection. */
 export function requestBytes({ method, url, rawHeaders }: Upgrade): Buffer {
   let text = `${method} ${url} HTTP/1.1\r\n`;
   for (let i = 0; i < rawHeaders.length; i += 2) text += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
   return Buffer.from(`${text}\r\n`, 'latin1');
 }
 
-/** Returns the request if it is one, whoever sent it. */
+/** Returns the value if it is a request; the sender may be any program. */
 export function readUpgrade(value: Json | undefined): Upgrade | undefined {
   const { method, url, rawHeaders } = (value ?? {}) as Partial<Record<keyof Upgrade, Json>>;
   if (typeof method !== 'string' || typeof url !== 'string' || !Array.isArray(rawHeaders)) return undefined;
@@ -39,14 +39,14 @@ export function isSwitch(response: string): boolean {
 /** What a client and its server have agreed on. */
 const AGREED = ['sec-websocket-accept', 'sec-websocket-protocol', 'sec-websocket-extensions'];
 
-/** Whether a response agrees on what the client has agreed to. */
+/** Whether a response agrees to the same as the client's. */
 export function isAnswer(response: string, expected: string): boolean {
   return isSwitch(response) && AGREED.every((name) => header(response, name) === header(expected, name));
 }
 
 /**
- * Whether nothing of a message is needed to read the next (RFC 7692, 7.1.1): it is not compressed, or each message is
- * by itself.
+ * Whether each message can be read without the ones before (RFC 7692, 7.1.1): messages are not compressed, or each is
+ * compressed by itself.
  */
 export function isStateless(response: string): boolean {
   const extensions = header(response, 'sec-websocket-extensions');
