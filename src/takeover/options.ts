@@ -12,20 +12,20 @@ import type { PeerCredentials } from '../endpoint/credentials.js';
 export interface LiveOptions {
   /** Keep-alive connections of `http.Server`, between two requests. Default true. */
   http?: boolean | undefined;
-  /** WebSockets of the package `ws`, between two messages. Default true. */
+  /** WebSockets of any package, between two frames. Default true. */
   websocket?: boolean | undefined;
 }
 
 /** All times are in milliseconds. */
 export interface TakeoverOptions {
   /**
-   * Who may be at the other end, by the kernel's word: `true` or `false`, at once. With it the path is open to all
-   * users, and this alone decides. Default: this process's own effective user alone.
+   * Decides who may be at the other end, by the credentials that the kernel reports; returns `true` or `false` at once.
+   * With it the path is open to all users, and it alone decides. Default: only this process's own effective user.
    */
   allow?: ((peer: PeerCredentials) => boolean) | undefined;
   /**
-   * How long the old process can still come back after this one began to serve. `Infinity`: until `confirm()`. Default
-   * 10000.
+   * How long the old process can still serve again after this one began to serve. `Infinity`: until `confirm()`.
+   * Default 10000.
    */
   probation?: number | undefined;
   /** How long the other process may take for one step. Default 5000. */
@@ -36,7 +36,7 @@ export interface TakeoverOptions {
   drainTimeout?: number | undefined;
   /** Whether live connections move to the successor, where they can. Default true. */
   live?: boolean | LiveOptions | undefined;
-  /** Kills (SIGKILL) a predecessor that has not answered for so long. Default: never. */
+  /** A predecessor that has not answered for this time is killed (SIGKILL). Default: never. */
   patience?: number | undefined;
 }
 
@@ -62,7 +62,7 @@ export interface Settings {
   readonly patience: number | undefined;
 }
 
-/** The longest that a timer of Node waits. */
+/** The longest time that a timer of Node can wait. */
 const MAX_DELAY = 0x7fff_ffff;
 
 export function settingsOf(options: TakeoverOptions): Settings {

@@ -3,9 +3,9 @@ import { checkOptions, type Names } from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
 import { stepTimedOut, takeoverPeerGone } from '../errors.js';
 
-/** How the successor is started. By default as this process was: same program, arguments, environment and folder. */
+/** How the successor is started. By default it gets this process's program, arguments, environment and folder. */
 export interface UpgradeOptions {
-  /** Default: Node itself, as it runs this process. */
+  /** Default: the Node that runs this process. */
   command?: string | undefined;
   /** Default: the flags of Node, the program and its arguments, as this process has them. */
   args?: readonly string[] | undefined;
@@ -17,7 +17,7 @@ export interface UpgradeOptions {
 
 const UPGRADE: Names<UpgradeOptions> = { command: true, args: true, env: true, cwd: true, stdio: true };
 
-/** What tells how an upgrade went. */
+/** Reports how an upgrade went. */
 interface Upgraded {
   once(event: 'handover', listener: (successor: { pid: number }) => void): unknown;
   once(event: 'rollback', listener: (error: Error) => void): unknown;
@@ -25,8 +25,8 @@ interface Upgraded {
 }
 
 /**
- * Starts a successor and resolves when it serves for good. Rejects with why it does not: what the old process says of
- * the rollback, or that the process which was started ended, or did not dial within `initTimeout` (it is killed then).
+ * Starts a successor and resolves when it serves for good. Rejects with the error of the rollback, or when the process
+ * that was started ended, or did not dial within `initTimeout` (it is then killed).
  */
 export function upgrade(
   serving: Upgraded,
@@ -61,7 +61,7 @@ export function upgrade(
   });
 }
 
-/** It lives on when this process ends. */
+/** The successor lives on when this process ends. */
 function startSuccessor(options: UpgradeOptions): ChildProcess {
   const {
     command = process.execPath,

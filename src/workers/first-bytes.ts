@@ -2,11 +2,11 @@ import { builtin } from '../common/lazy-modules.js';
 import type { TcpConnection } from '../endpoint/tcp-connection.js';
 import type { Settings } from './options.js';
 
-// Milliseconds from one look to the next, while some bytes are there and more are wanted.
+// Milliseconds from one peek to the next, while some bytes are there and more are wanted.
 const FIRST_WAIT = 2;
 const LONGEST_WAIT = 50;
 
-/** The first bytes of a connection, as soon as there are enough; at the end of the time what there is, perhaps none. */
+/** The first bytes of a connection, as soon as there are enough. After the time limit: those that have come, if any. */
 export async function firstBytes(
   connection: TcpConnection,
   { bytes, until, timeout }: NonNullable<Settings['peek']>,
@@ -16,7 +16,7 @@ export async function firstBytes(
   for (let wait = FIRST_WAIT; first.length > 0 && first.length < bytes && !until(first);) {
     const left = deadline - performance.now();
     if (left <= 0) break;
-    // No event tells of more: the socket has been readable all along.
+    // No event reports more bytes: the socket has been readable all along.
     await builtin.timers.setTimeout(Math.min(wait, left));
     wait = Math.min(wait * 2, LONGEST_WAIT);
     first = await connection.peek(bytes);

@@ -15,12 +15,12 @@ export interface Taker {
 
 /** Connections of one call of the core. */
 const MOST = 64;
-/** Connections that may be looked at, and have not sent what is looked for yet. Others wait in the backlog. */
+/** The most connections that are peeked at and have not sent enough yet. Others wait in the backlog. */
 const MOST_SILENT = 4096;
 
-/** One listener of a supervisor. It accepts what can be handed over, and no more. */
+/** One listener of a supervisor. It accepts only what can be handed over. */
 export class Intake {
-  /** What workers and `pick` know it by. */
+  /** Its name for workers and `pick`. */
   readonly name: string;
   readonly #server: FdServer | TcpServer;
   readonly #taker: Taker;
@@ -38,7 +38,9 @@ export class Intake {
     this.ended = this.#run();
   }
 
-  /** Accepts no more. What waits in the backlog is refused by the system, and what has sent nothing yet is closed. */
+  /**
+   * Stops accepting. The system refuses connections in the backlog. Connections that have not sent enough are closed.
+   */
   close(): void {
     this.#end.abort();
     this.#server.close();
@@ -79,7 +81,7 @@ export class Intake {
       const first = await firstBytes(connection, peek);
       if (!this.#end.signal.aborted) this.#take(connection, first);
     } catch (error) {
-      connection.close(); // its client has gone, or nothing more is to be taken
+      connection.close(); // its client has gone, or the intake is closed
       if (!isOver(error)) this.#taker.failed(error as Error);
     } finally {
       this.#looking.delete(connection);

@@ -5,7 +5,7 @@ import type { TcpAddress } from '../endpoint/tcp-address.js';
 import { VARIABLE, type FromWorker, type ToWorker } from './messages.js';
 import type { Settings } from './options.js';
 
-/** A connection that is the supervisor's until a worker has confirmed it. */
+/** A connection that the supervisor owns until a worker has confirmed it. */
 export interface Held {
   readonly fd: OwnedFd;
   readonly listener: string;
@@ -23,16 +23,16 @@ export interface MemberEvents {
   ready(): void;
   /** It can take connections again, or has taken one. */
   changed(): void;
-  /** It has ended, and all that it had not confirmed is back. */
+  /** It has ended, and the connections that it had not confirmed are back. */
   gone(exit: Exit): void;
 }
 
-/** Milliseconds after which a worker that confirms nothing gets nothing more. */
+/** Milliseconds without a confirmation after which a worker gets no more connections. */
 const MOMENT = 100;
-/** Handovers that may wait to be confirmed. */
+/** How many connections may wait for the worker's confirmation. */
 const WINDOW = 64;
 
-/** What the kernel says of a descriptor that it does not send. */
+/** The kernel's errors for a descriptor that it does not send. */
 const REFUSALS = new Set(['EBADF', 'EINVAL', 'EPERM']);
 
 /** One worker process, as its supervisor sees it. */
@@ -48,7 +48,7 @@ export class Member {
   #confirmed = 0;
   #ended = 0;
   #busy: number | undefined;
-  /** Runs while the worker owes a word. */
+  /** Runs while the supervisor waits for a message of the worker. */
   #moment: NodeJS.Timeout | undefined;
   #patience: NodeJS.Timeout | undefined;
   #isSilent = false;
@@ -85,7 +85,7 @@ export class Member {
     return this.#state;
   }
 
-  /** How busy it is: by its own word, else its open connections; and what is on its way. */
+  /** How busy it is: what it said, or else its open connections, plus the connections on their way to it. */
   get load(): number {
     return (this.#busy ?? this.#confirmed - this.#ended) + this.#unconfirmed;
   }
@@ -96,8 +96,8 @@ export class Member {
   }
 
   /**
-   * Hands it over. Resolves with whether the worker has taken it; if not, it has ended, and the connection is back.
-   * Rejects when the system refuses to send it at all.
+   * Hands a connection over. Resolves with whether the worker has taken it; if not, the worker has ended, and the
+   * connection is back. Rejects when the system refuses to send it at all.
    */
   async give({ fd, listener, remote }: Held): Promise<boolean> {
     this.#unconfirmed++;
@@ -121,11 +121,11 @@ export class Member {
     return true;
   }
 
-  /** It gets nothing more, and ends when its connections have. */
+  /** It gets no more connections, and ends when those that it has have ended. */
   retire(): void {
     if (this.#state === 'gone' || this.#state === 'retiring') return;
     this.#state = 'retiring';
-    this.#channel.send({ what: 'retire' }).catch(() => {}); // it is gone, then
+    this.#channel.send({ what: 'retire' }).catch(() => {}); // the worker has gone
     const limit = setTimeout(() => this.kill(), this.#settings.retire);
     void this.exited.then(() => clearTimeout(limit));
   }
@@ -138,7 +138,7 @@ export class Member {
     try {
       for await (const { value } of this.#channel) this.#hear(value as FromWorker);
     } catch {
-      // What broke the channel ends the worker, below.
+      // An error of the channel ends the worker, below.
     }
     if (this.#state !== 'retiring') this.kill();
   }
@@ -161,7 +161,7 @@ export class Member {
     this.#events.changed();
   }
 
-  /** It owes a word from now on. */
+  /** From now on the supervisor waits for a message of the worker. */
   #await(): void {
     this.#moment = setTimeout(() => (this.#isSilent = true), MOMENT);
     this.#patience = setTimeout(() => this.kill(), this.#settings.patience);
@@ -177,7 +177,7 @@ export class Member {
     this.#events.changed();
   }
 
-  /** It owes nothing. */
+  /** The supervisor waits for nothing. */
   #rest(): void {
     clearTimeout(this.#moment);
     clearTimeout(this.#patience);

@@ -1,4 +1,4 @@
-/** Who gets a connection, of those that can take one now. */
+/** Chooses the worker for a connection, among those that can take one now. */
 import type { Member } from './member.js';
 
 export function leastBusy(able: readonly Member[]): Member {
@@ -6,8 +6,8 @@ export function leastBusy(able: readonly Member[]): Member {
 }
 
 /**
- * Rendezvous hashing: each worker has a score with each string, and the highest takes it. So when one goes, its strings
- * alone move, and they come back to whoever takes its slot.
+ * Rendezvous hashing: each worker has a score for each string, and the worker with the highest score gets the string.
+ * So when a worker goes, only its strings move, and they come back to the worker that takes its slot.
  */
 export function sameFor(key: string, able: readonly Member[]): Member {
   const seed = hash(key, 0x811c_9dc5);

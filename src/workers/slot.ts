@@ -2,7 +2,7 @@ import { workerEndsAgain, workerFailed } from '../errors.js';
 import { Member, type Exit } from './member.js';
 import type { Settings } from './options.js';
 
-/** What a slot tells its supervisor. */
+/** What a slot reports to its supervisor. */
 export interface SlotEvents {
   started(member: Member): void;
   ready(member: Member): void;
@@ -11,19 +11,19 @@ export interface SlotEvents {
   failed(error: Error): void;
 }
 
-/** Milliseconds: the first wait before a worker that ended at once is started anew, doubled each time. */
+/** Milliseconds before a worker that ended at once is started again. The wait doubles each time. */
 const FIRST_WAIT = 100;
-/** A worker that was ready for so many milliseconds did not end at once. */
+/** A worker that was ready for this many milliseconds did not end at once. */
 const LONG_LIFE = 5000;
 
-/** The place of one worker: has one that serves, and during a reload the one that is to follow. */
+/** The place of one worker. It has the worker that serves and, during a reload, its successor. */
 export class Slot {
   readonly number: number;
   readonly #settings: Settings;
   readonly #events: SlotEvents;
-  /** Who serves. */
+  /** The worker that serves. */
   #current: Member | undefined;
-  /** Who starts, and what settles when it is ready or has failed. */
+  /** The worker that starts, and a promise that settles when it is ready or has failed. */
   #next: { member: Member; resolve: () => void; reject: (error: Error) => void; over: Promise<void> } | undefined;
   #readySince = 0;
   #failures = 0;
@@ -45,9 +45,12 @@ export class Slot {
     return this.#current;
   }
 
-  /** Starts another, which follows when it is ready. Rejects when it is not to be, and who served serves on. */
+  /**
+   * Starts a successor, which takes the place when it is ready. When it fails this rejects, and the old worker serves
+   * on.
+   */
   async replace(): Promise<void> {
-    await this.#next?.over.catch(() => {}); // of one that is starting anyway
+    await this.#next?.over.catch(() => {}); // of a worker that is already starting
     if (this.#removed) return;
     clearTimeout(this.#timer);
     await this.#start();
@@ -65,9 +68,9 @@ export class Slot {
 
   #begin(): void {
     try {
-      this.#start().catch(() => {}); // #lose sees to it
+      this.#start().catch(() => {}); // #lose handles it
     } catch (error) {
-      this.#events.failed(error as Error); // no room for a pair, say
+      this.#events.failed(error as Error); // for example, no room for a pair
       this.#beginLater();
     }
   }
@@ -110,7 +113,7 @@ export class Slot {
     this.#beginLater();
   }
 
-  /** If nobody serves here, and nobody is about to, one is started: later each time. */
+  /** If no worker serves here, and none is starting, one is started, after a longer wait each time. */
   #beginLater(): void {
     if (this.#removed || this.#current !== undefined || this.#next !== undefined) return;
     const wait = this.#failures === 0 ? 0 : Math.min(FIRST_WAIT * 2 ** (this.#failures - 1), this.#settings.backoff);

@@ -10,13 +10,13 @@ import { checkCount, settingsOf, type Settings, type SuperviseOptions } from './
 import { leastBusy, sameFor } from './pick.js';
 import { Slot } from './slot.js';
 
-/** A worker, as it is at this moment. */
+/** The state of a worker at this moment. */
 export interface WorkerState {
-  /** 0 and up: that of the worker which it replaces. */
+  /** 0 and up. A worker has the slot of the one that it replaces. */
   slot: number;
   pid: number | undefined;
   state: 'starting' | 'ready' | 'retiring' | 'gone';
-  /** What `'busy'` goes by: open connections, or what the worker says; and what is on its way to it. */
+  /** The measure for `'busy'`: open connections, or what the worker says, plus connections on their way to it. */
   load: number;
 }
 
@@ -25,18 +25,18 @@ export interface SupervisorEvents {
   worker: [WorkerState];
   /** A worker has ended. */
   exit: [WorkerState, Exit];
-  /** A worker has ended before it took a connection, which another one gets. */
+  /** A worker has ended before it took a connection. Another worker gets the connection. */
   'given-back': [WorkerState];
-  /** Something went wrong that nobody waits for: a `pick` that throws, a worker that ends again and again. */
+  /** An error that no promise reports: a `pick` that throws, a worker that keeps ending. */
   error: [Error];
 }
 
-/** Connections here for each worker, accepted and not confirmed. More wait in the kernel's backlog. */
+/** How many accepted connections may be unconfirmed for each worker. Others wait in the kernel's backlog. */
 const IN_HAND = 64;
 
 /**
- * Accepts connections and hands each to one of its workers. A connection is the supervisor's until the worker has
- * confirmed it, so that a worker that dies or stops strands nobody.
+ * Accepts connections and hands each to one of its workers. The supervisor owns a connection until the worker has
+ * confirmed it, so that none is lost when a worker dies or stops.
  */
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #settings: Settings;
@@ -61,9 +61,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Listens, as `listen` of `fdpasser` does: at a port, or at a path. Several are possible. Connections are accepted as
-   * workers can take them. Resolves with the address, or the path; rejects as `listen` throws, and with
-   * `ERR_FDPASSER_CLOSED`.
+   * Listens, as `listen` of `fdpasser` does: at a port, or at a path. It can be called several times. Connections are
+   * accepted as workers can take them. Resolves with the address, or the path. Rejects with what `listen` throws, and
+   * with `ERR_FDPASSER_CLOSED`.
    */
   listen(options: TcpListenOptions): Promise<TcpAddress>;
   listen(path: string, options?: ListenOptions): Promise<string>;
@@ -80,9 +80,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Replaces the workers one after another: each goes when the one that follows is ready. Resolves when all have been
-   * replaced. Rejects with `ERR_FDPASSER_WORKER` when one does not get ready; that one's predecessor serves on, and so
-   * do the workers whose turn had not come. One reload at a time: a second waits for the first.
+   * Replaces the workers one after another: each retires when its successor is ready. Resolves when all have been
+   * replaced. Rejects with `ERR_FDPASSER_WORKER` when a successor does not get ready; its predecessor then serves on,
+   * and so do the workers that were not yet replaced. A second reload waits for the first.
    */
   reload(): Promise<void> {
     const reload = this.#reloading.then(async () => {
@@ -93,7 +93,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return reload;
   }
 
-  /** Has so many workers from now on. Those that are too many retire. */
+  /** Changes the number of workers. Surplus workers retire. */
   scale(count: number): void {
     this.#checkOpen();
     checkCount('count', count);
@@ -103,8 +103,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Stops accepting, hands over what was accepted, and lets the workers end: resolves when they have, at the latest
-   * when their time to retire is over. Closing again resolves with that.
+   * Stops accepting, hands over what was accepted, and lets the workers end. Resolves when they have ended, at the
+   * latest when their time to retire is over. Another call returns the same promise.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -118,11 +118,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   async #close(): Promise<void> {
     for (const intake of this.#intakes) intake.close();
-    this.#changed(); // whoever waits for room waits no more
+    this.#changed(); // callers that wait for room stop waiting
     await Promise.all(this.#intakes.map(({ ended }) => ended));
     while (this.#inHand > 0 && this.#slots.some(({ current }) => current !== undefined)) await this.#change();
     await Promise.all(this.#slots.map((slot) => slot.remove()));
-    this.#changed(); // what nobody can take any more is closed
+    this.#changed(); // connections that no worker can take any more are closed
   }
 
   #checkOpen(): void {
@@ -205,7 +205,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     }
   }
 
-  /** Something about the workers has changed, or about what is in hand. */
+  /** Resolves when something changes about the workers, or about the connections in hand. */
   #change(): Promise<void> {
     return new Promise((resolve) => this.#changes.add(resolve));
   }
@@ -223,8 +223,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 }
 
 /**
- * Starts workers, and returns what hands them connections. `file` is a module that calls `worker()`; a relative one
- * begins at the working directory. Throws `ENOENT` when it is not there, and argument errors.
+ * Starts workers, and returns their supervisor. `file` is a module that calls `worker()`; a relative path is resolved
+ * from the working directory. Throws `ENOENT` when the file does not exist, and argument errors.
  */
 export function supervise(file: string | URL, options: SuperviseOptions = {}): Supervisor {
   return new Supervisor(file, options);

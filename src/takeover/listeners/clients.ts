@@ -5,17 +5,17 @@ import type { Server, Socket } from 'node:net';
 /** The largest stream identifier: "I am about to go, but go on for a moment" (RFC 9113, 6.8). */
 const ALL_STREAMS = 2 ** 31 - 1;
 
-/** A client that has not answered a PING for so long will not. Milliseconds. */
+/** Milliseconds after which a client that has not answered a PING is assumed not to answer. */
 const ROUND_TRIP = 1000;
 
-/** Who is connected to a server, and how each is asked to leave. */
+/** The clients that are connected to a server, and how each is asked to leave. */
 export class Clients {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** `tls.TLSSocket`s, over some of those. */
+  /** `tls.TLSSocket`s, over some of the sockets above. */
   readonly #secure = new Set<Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
-  /** Which of those that leave need not be asked to, since they move to another process. */
+  /** Which connections need not be asked to leave, because they move to another process. */
   #moves: ((socket: Socket) => boolean) | undefined;
   #whenGone: (() => void)[] = [];
 
@@ -32,8 +32,8 @@ export class Clients {
   }
 
   /**
-   * From now on each response closes its connection, unless that moves, and each session of HTTP/2 takes no new
-   * requests. Again: those that have turned out not to move are asked as well.
+   * From now on each response closes its connection, unless the connection moves, and each session of HTTP/2 takes no
+   * new requests. Another call also asks connections that do not move after all.
    */
   leave(moves: (socket: Socket) => boolean): void {
     if (this.#moves === undefined) {
@@ -49,7 +49,7 @@ export class Clients {
     for (const session of this.#sessions) goAway(session);
   }
 
-  /** They stay after all. */
+  /** The clients stay after all. */
   stay(): void {
     this.#moves = undefined;
     this.#server.removeListener('request', this.#closeAfter);
@@ -87,8 +87,8 @@ export class Clients {
 }
 
 /**
- * In two steps: what the client has sent before it reads the first is still answered. Node's own client answers no PING
- * once it has read that, and waits for the second.
+ * Sends GOAWAY in two steps, so that requests are still answered that the client sends before it reads the first.
+ * Node's own client answers no PING once it has read the first, and waits for the second.
  */
 function goAway(session: ServerHttp2Session): void {
   if (session.closed || session.destroyed) return;

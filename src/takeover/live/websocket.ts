@@ -9,7 +9,7 @@ import { isAnswer, isSwitch, isStateless, type Upgrade } from './upgrade.js';
 /** Code of a close frame: "service restart". */
 const RESTART = 1012;
 
-/** What the program reads beside that code of a WebSocket that has moved. */
+/** The reason that the program reads with that code when its WebSocket has moved. */
 const MOVED = 'moved to another process';
 
 /** How long a program may take to end its side when it was told that a WebSocket has moved. Milliseconds. */
@@ -18,13 +18,13 @@ const FAREWELL = 20;
 /** How long it is waited for the end of a frame, or for a moment in which all is answered. Milliseconds. */
 const PATIENCE = 1000;
 
-/** The head of a response is no longer than that. */
+/** The longest head of a response. */
 const MOST_HEAD = 1 << 16;
 
 type Emit = (event: string, ...args: unknown[]) => boolean;
 type Callback = (error?: Error | null) => void;
 
-/** As Writable calls that of bytes. */
+/** Writable calls the encoding of bytes 'buffer'. */
 type Encoding = BufferEncoding | 'buffer';
 
 interface Chunk {
@@ -38,10 +38,10 @@ interface Writing {
   _writev(chunks: Chunk[], callback: Callback): void;
 }
 
-/** How far the program is: `'plain'`: it refused. `'dismissed'`: nothing that it writes reaches the client any more. */
+/** The stage of the program. `'plain'`: it refused. `'dismissed'`: what it writes no longer reaches the client. */
 type Stage = 'asked' | 'open' | 'plain' | 'dismissed';
 
-/** Somebody waits for a moment. */
+/** A caller that waits for a condition. */
 interface Waiting {
   readonly isOver: () => boolean;
   readonly callback: () => void;
@@ -51,35 +51,36 @@ interface Waiting {
 }
 
 /**
- * A WebSocket of whatever program, known by what goes over its connection (RFC 6455).
- *
- * In the process that it moves to, the program is asked the request that it began with once more; the answer, which the
- * client has had long ago, is left out.
+ * A WebSocket of any program, recognised by the bytes on its connection (RFC 6455). In the process to which it moves,
+ * the program gets the request that it began with once more. The program's answer is not sent, because the client
+ * already has one.
  */
 export class ServedWebSocket implements Connection {
   readonly kind = 'websocket';
   readonly socket: Socket;
   readonly #request: Upgrade;
-  /** What the program must answer, where the client has the answer already. */
+  /** The answer that the program must give, if the client already has it. */
   readonly #expected: string | undefined;
   readonly #in = new Frames(true);
   readonly #out = new Frames(false);
   #stage: Stage = 'asked';
   #head = '';
-  /** What was read may be text, which is not to be counted. */
+  /** Whether what is read is counted; before, it may be text. */
   #readable = false;
   #dismissing = false;
   readonly #unanswered: Unanswered;
   #impatient = false;
   #waiting: Waiting | undefined;
-  /** What the program has written since it departed. */
+  /** What the program has written since the WebSocket departed. */
   #late: Buffer[] = [];
   readonly #lateFrames = new Frames(false);
   readonly #write: Writing['_write'];
-  /** What the program has written is still on its way. A TLS socket aborts the process when it is given more then. */
+  /**
+   * Whether what the program has written is still on its way. A TLS socket aborts the process when it gets more then.
+   */
   #writes = false;
   readonly #emit: Emit;
-  /** While it has departed: have what is written leave again. */
+  /** While it has departed: functions that let written bytes leave again. */
   #restores: (() => void)[] = [];
 
   constructor(socket: Socket, request: Upgrade, pace: Pace, expected?: string) {
@@ -92,7 +93,7 @@ export class ServedWebSocket implements Connection {
     socket.once('close', () => this.#wake());
   }
 
-  /** What is read from now on are frames. */
+  /** From now on frames are read. */
   upgraded(): void {
     this.#readable = true;
     replace(this.socket, 'emit', (event: string, ...args: unknown[]) => {
@@ -102,8 +103,8 @@ export class ServedWebSocket implements Connection {
   }
 
   /**
-   * Asks the client to connect anew, when no message is being written; `atOnce`: between two frames. The program sees
-   * that as an end with this code.
+   * Asks the client to connect again, when no message is being written; `atOnce`: between two frames. The program sees
+   * an end with this code.
    */
   dismiss(atOnce = false): void {
     this.#dismissing = true;
@@ -220,12 +221,12 @@ export class ServedWebSocket implements Connection {
 
   #read(chunk: unknown): boolean {
     if (!Buffer.isBuffer(chunk)) {
-      this.#stage = 'plain'; // setEncoding(): what these bytes were is not known any more
+      this.#stage = 'plain'; // setEncoding(): the original bytes are no longer known
       return this.#emit('data', chunk);
     }
     const end = this.#waiting?.splits === true && this.socket.readableFlowing === true ? this.#in.endIn(chunk) : 0;
     if (end === 0 || end === chunk.length) return this.#give(chunk);
-    // It is waited for the end of this frame: what comes behind it may be another process's.
+    // Somebody waits for the end of this frame: what comes behind it may belong to another process.
     this.#give(chunk.subarray(0, end));
     this.socket.unshift(chunk.subarray(end));
     return true;
@@ -252,7 +253,7 @@ export class ServedWebSocket implements Connection {
     return this.#out.between && !this.#out.fragmented;
   }
 
-  /** Returns what writes past this. */
+  /** Watches what is written. Returns a function that writes without being watched. */
   #watchWriting(): Writing['_write'] {
     const write = this.#writing._write.bind(this.socket);
     const writev = this.#writing._writev.bind(this.socket);
@@ -265,7 +266,7 @@ export class ServedWebSocket implements Connection {
     return write;
   }
 
-  /** What is to be sent now goes before the program writes more. */
+  /** Wraps the callback of a write: what waits to be sent goes before the program writes more. */
   #whenWritten(callback: Callback): Callback {
     this.#writes = true;
     return (error) => {
@@ -275,7 +276,7 @@ export class ServedWebSocket implements Connection {
     };
   }
 
-  /** `through` sends the chunks to the client; `callback` is for when they do not go there. */
+  /** `through` sends the chunks to the client; `callback` is called when they do not go there. */
   #pass(chunks: Chunk[], through: () => void, callback: Callback = () => {}): void {
     if (this.#stage === 'open') {
       for (const chunk of chunks) this.#count(chunk);
@@ -299,7 +300,7 @@ export class ServedWebSocket implements Connection {
     this.#unanswered.answered(this.#out.answers - answers);
   }
 
-  /** A part of the program's answer. Returns what comes behind it. */
+  /** Takes a part of the program's answer. Returns what comes behind the answer. */
   #answer(bytes: Buffer): Buffer | undefined {
     const text = this.#head + bytes.toString('latin1');
     const end = text.indexOf('\r\n\r\n') + 4;
@@ -313,21 +314,23 @@ export class ServedWebSocket implements Connection {
     return frames;
   }
 
-  /** The program does not go on with what a client has. */
+  /** The program does not go on with the client's WebSocket. */
   #refuse(): undefined {
     this.#dismissing = true;
     this.#stage = 'open';
     if (!isSwitch(this.#head)) process.nextTick(() => this.socket.destroySoon());
   }
 
-  /** To the client, between what the program writes. */
+  /** Sends bytes to the client between the program's own. */
   #send(bytes: Buffer, callback: Callback = () => {}): void {
     this.#write(bytes, 'buffer', callback);
   }
 
   // ---- what waits for a moment
 
-  /** Something was read or written. While it has departed nothing is sent: it may be another process's. */
+  /**
+   * Something was read or written. While the WebSocket has departed nothing is sent: it may belong to another process.
+   */
   #changed(atOnce = false): void {
     if (this.#isSendable) {
       if (this.#dismissing && (this.#rests || atOnce)) {
@@ -338,7 +341,7 @@ export class ServedWebSocket implements Connection {
     if (this.#waiting?.isOver() === true) this.#wake();
   }
 
-  /** Whether the client would understand a frame that is this class's own. */
+  /** Whether a frame made by this class would be understood by the client. */
   get #isSendable(): boolean {
     if (this.#restores.length > 0 || this.#writes || this.socket.destroyed) return false;
     const connected = this.#stage === 'open' || (this.#stage === 'asked' && this.#expected !== undefined);
