@@ -12,43 +12,43 @@ import {
 import { builtin } from '../common/lazy-modules.js';
 import { systemError } from '../errors.js';
 
-/** What a `pick` is told of a connection. */
+/** What a `pick` gets to know about a connection. */
 export interface Picked {
   /** The IP address of the client; empty over a Unix socket. */
   address: string;
-  /** The first bytes it sent, with `peek`. They are also there for the worker to read. */
+  /** With `peek`, the first bytes that the client sent. The worker reads them too. */
   first?: Buffer;
   /** The name of the listener, as `listen` resolved with. */
   listener: string;
 }
 
 export interface SuperviseOptions {
-  /** How many workers. Default: as many as this process may use processors. */
+  /** The number of workers. Default: the number of processors that this process may use. */
   count?: number | undefined;
   /**
-   * Who gets a connection: the least busy, one after the other, or by a string: the same string, the same worker, as
-   * long as that takes connections. Of the strings only those of a worker that went move. Default `'busy'`.
+   * Which worker gets a connection: the least busy, one after the other, or by a string. The same string goes to the
+   * same worker, as long as that takes connections. When a worker goes, only its strings move. Default `'busy'`.
    */
   pick?: 'busy' | 'turn' | ((connection: Picked) => string) | undefined;
   /**
-   * Look at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until`
-   * says that they are enough (default: at the first), for at most `timeout` milliseconds (default 5000).
+   * Peek at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until`
+   * returns true (default: at the first bytes), for at most `timeout` milliseconds (default 5000).
    */
   peek?:
     | { bytes?: number | undefined; until?: ((first: Buffer) => boolean) | undefined; timeout?: number | undefined }
     | undefined;
   /**
-   * Milliseconds that a worker may say nothing while it starts, or while a connection waits for it. Then it is killed,
-   * since only its death gives a connection back for certain. Default 10000.
+   * Milliseconds that a worker may take to start, and to confirm a connection. Then it is killed, because only its
+   * death gives a connection back for certain. Default 10000.
    */
   patience?: number | undefined;
-  /** The longest wait, in milliseconds, before a worker that ends again and again is started anew. Default 30000. */
+  /** The longest wait, in milliseconds, before a worker that keeps ending is started again. Default 30000. */
   backoff?: number | undefined;
   /** Milliseconds that a replaced worker has to end its connections. Then it is killed. Default 30000. */
   retire?: number | undefined;
-  /** Arguments of the workers. */
+  /** Command-line arguments of the workers. */
   args?: readonly string[] | undefined;
-  /** The environment of the workers, beside this process's own. */
+  /** Environment variables of the workers, added to this process's own. */
   env?: Record<string, string> | undefined;
 }
 
@@ -114,6 +114,6 @@ function fileOf(file: string | URL): string {
   if (typeof file !== 'string' && !(file instanceof URL)) throw invalidType('file', 'a string or a URL', file);
   const path = typeof file === 'string' ? resolve(file) : builtin.url.fileURLToPath(file);
   if (existsSync(path)) return path;
-  const advice = 'The file of the workers must be there; a relative one begins at the working directory';
+  const advice = 'The file of the workers must exist; a relative path is resolved from the working directory';
   throw systemError(-constants.errno.ENOENT, 'open', { path, advice });
 }

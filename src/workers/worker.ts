@@ -7,20 +7,22 @@ import { notAWorker, servesNothing } from '../errors.js';
 import { VARIABLE, type FromWorker, type ToWorker } from './messages.js';
 
 export interface ServeOptions {
-  /** Only connections of this listener, by its name: an address with its port, or a path. Default: of all others. */
+  /**
+   * Only connections of this listener, by its name: an address with its port, or a path. Default: all other listeners.
+   */
   listener?: string | undefined;
 }
 
 const SERVE: Names<ServeOptions> = { listener: true };
 
-/** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
+/** Milliseconds that idle connections of a retiring worker have for one more request; then they are closed. */
 const GRACE = 5000;
-/** Milliseconds from one look for idle connections to the next, after that. */
+/** Milliseconds from one check for idle connections to the next, after that. */
 const PAUSE = 100;
 
 /** This process, as a worker of its supervisor. */
 export class Worker {
-  /** The number of its place: 0 and up. Whoever replaces it has the same. */
+  /** The number of its place: 0 and up. A worker that replaces it has the same. */
   readonly slot: number;
   readonly #channel: FdChannel<FromWorker | ToWorker>;
   readonly #servers = new Map<string | undefined, Server>();
@@ -39,8 +41,8 @@ export class Worker {
   }
 
   /**
-   * Gives connections to a server of node:net, http, https or http2, as if it had accepted them. It need not listen.
-   * Throws `ERR_INVALID_ARG_TYPE`.
+   * Gives connections to a server of node:net, http, https or http2, as if it had accepted them. The server need not
+   * listen. Throws `ERR_INVALID_ARG_TYPE`.
    */
   serve(server: Server, options: ServeOptions = {}): this {
     const { listener } = checkOptions(options, SERVE);
@@ -57,7 +59,7 @@ export class Worker {
     this.#send({ what: 'ready' });
   }
 
-  /** Says how busy this worker is, for `pick: 'busy'`: instead of its open connections, an integer >= 0 of its own. */
+  /** Says how busy this worker is, for `pick: 'busy'`: an integer >= 0, used instead of its open connections. */
   busy(load: number): void {
     this.#send({ what: 'busy', load: checkInteger('load', load, 0, Number.MAX_SAFE_INTEGER) });
   }
@@ -70,7 +72,7 @@ export class Worker {
         else break;
       }
     } catch {
-      // The supervisor has died. Its connections are served to their end.
+      // The supervisor has died. The connections here are served to their end.
     }
     this.#retire();
   }
@@ -107,8 +109,8 @@ export class Worker {
   }
 
   /**
-   * Lets the process end when its connections have. Each answer is now the last of its connection, and says so: to
-   * close one that is idle would reset a request that its client sends in that instant.
+   * Lets the process end when its connections have ended. Each answer is now the last of its connection, and says so.
+   * Closing an idle connection at once would reset a request that its client sends at that moment.
    */
   #retire(): void {
     this.#retiring = true;
@@ -144,7 +146,7 @@ export function worker(): Worker {
   const slot = process.env[VARIABLE];
   if (slot === undefined) throw notAWorker();
   const channel = FdChannel.inherit<FromWorker | ToWorker>();
-  delete process.env[VARIABLE]; // no child of this process is one
+  delete process.env[VARIABLE]; // no child of this process is a worker
   own = new Worker(Number(slot), channel);
   return own;
 }
