@@ -1,19 +1,19 @@
 #!/usr/bin/env node
-/** `fdpasser`: chooses the subcommand, and says what went wrong in one sentence. */
+/** `fdpasser`: chooses the subcommand, and reports an error in one sentence. */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { FAILED, Failure, Misuse, MISUSED, OK, splitProgram, type Command } from './command.js';
 
-/** Each is loaded when it is asked for: `build` must work where the core does not load. */
+/** Each is loaded on demand, because `build` must work where the core does not load. */
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
-  send: { summary: 'pass what is open here to another process', load: () => import('./commands/send.js') },
-  recv: { summary: 'take it there, and run a program with it', load: () => import('./commands/recv.js') },
+  send: { summary: 'pass files and open descriptors to another process', load: () => import('./commands/send.js') },
+  recv: { summary: 'receive them, and run a program with them', load: () => import('./commands/recv.js') },
   exec: {
     summary: 'run a server that is replaced without a refused connection',
     load: () => import('./commands/exec.js'),
   },
   reload: { summary: 'have it replaced', load: () => import('./commands/reload.js') },
-  inspect: { summary: 'tell what a process has open, or who listens', load: () => import('./commands/inspect.js') },
+  inspect: { summary: 'show what a process has open, or who listens', load: () => import('./commands/inspect.js') },
   build: { summary: 'compile the C core of the package for this system', load: () => import('./commands/build.js') },
 };
 
@@ -23,7 +23,7 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
   .join('\n')}
 
-"fdpasser COMMAND --help" says more of each, and docs/command.md says all.`;
+"fdpasser COMMAND --help" shows the options of each; docs/command.md has the details.`;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -70,14 +70,14 @@ function asksForHelp(args: readonly string[]): boolean {
   return own.includes('--help') || own.includes('-h');
 }
 
-/** Says what went wrong, and returns the exit code. */
+/** Reports the error, and returns the exit code. */
 function tell(error: unknown, command: string): number {
   const { message, code } = error as NodeJS.ErrnoException;
   if (error instanceof Misuse || code?.startsWith('ERR_PARSE_ARGS_')) {
     console.error(`fdpasser: ${sentence(message)}\nSee "fdpasser ${command}--help".`);
     return MISUSED;
   }
-  // What has no code is a mistake in this program itself, and its trace is wanted.
+  // An error without a code is a fault of this program itself, and its stack is needed.
   if (code === undefined && !(error instanceof Failure)) throw error;
   console.error(`fdpasser: ${sentence(message)}`);
   return FAILED;

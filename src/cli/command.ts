@@ -1,10 +1,10 @@
-/** What each subcommand is: a file of `commands/` that exports this. */
+/** A subcommand: each file of `commands/` exports this. */
 export interface Command {
   /** All that `--help` prints. */
   readonly help: string;
-  /** Resolves with the exit code. What it rejects with is told by `cli.ts`. */
+  /** Resolves with the exit code. `cli.ts` reports what it rejects with. */
   run(args: readonly string[]): Promise<number>;
-  /** The exit code of whatever goes wrong here, where that of another program must not be taken for it. */
+  /** The exit code of errors of the subcommand itself, which must differ from those of the program that it runs. */
   readonly failure?: number;
 }
 
@@ -16,10 +16,10 @@ export const MISUSED = 2;
 /** The command line is wrong. */
 export class Misuse extends Error {}
 
-/** What was asked for cannot be done, for a reason outside of this program. */
+/** The request cannot be fulfilled, for a reason outside this program. */
 export class Failure extends Error {}
 
-/** What stands before `--`, and the program after it. */
+/** The arguments before `--`, and the program after it. */
 export function splitProgram(args: readonly string[]): { own: string[]; program: string[] } {
   const at = args.indexOf('--');
   return at === -1 ? { own: [...args], program: [] } : { own: args.slice(0, at), program: args.slice(at + 1) };
@@ -28,7 +28,7 @@ export function splitProgram(args: readonly string[]): { own: string[]; program:
 /** The only positional argument; `what` names it. */
 export function onlyOne(positionals: readonly string[], what: string): string {
   if (positionals.length === 0) throw new Misuse(`${what} is missing`);
-  if (positionals.length > 1) throw new Misuse(`Only ${what} is wanted, and there is also "${positionals[1]}"`);
+  if (positionals.length > 1) throw new Misuse(`Only ${what} is expected, but there is also "${positionals[1]}"`);
   return positionals[0]!;
 }
 
@@ -37,10 +37,10 @@ export function milliseconds(name: string, text: string | undefined): number | u
   if (text === undefined) return undefined;
   const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
   if (seconds * 1000 <= 0x7fff_ffff) return seconds * 1000;
-  throw new Misuse(`--${name} must be a number of seconds, and is "${text}"`);
+  throw new Misuse(`--${name} must be a number of seconds, but is "${text}"`);
 }
 
-/** Where a Unix socket is. As elsewhere, `@name` is the abstract name; `./@name` is a file. */
+/** The path of a Unix socket. As in other tools, `@name` is the abstract name; `./@name` is a file. */
 export function socketPath(text: string): string {
   return text.startsWith('@') ? `\0${text.slice(1)}` : text;
 }

@@ -1,9 +1,9 @@
 /**
- * Compiles the C core: the one place that knows its sources and flags. `npx fdpasser build`, scripts/build-native.js
- * and scripts/package/prebuild.js do it. It is JavaScript because it runs before TypeScript is compiled.
+ * Compiles the C core. Only this file knows its sources and flags. `npx fdpasser build`, scripts/build-native.js and
+ * scripts/package/prebuild.js use it. It is JavaScript because it runs before TypeScript is compiled.
  *
- * FDPASSER_INTERFACE: bsd44, bsd43 or sysv, instead of what interface.js finds.
- * FDPASSER_PEEK=off: on Linux, receives as systems must that cannot peek.
+ * FDPASSER_INTERFACE: bsd44, bsd43 or sysv, instead of what interface.js finds. FDPASSER_PEEK=off: on Linux, receives
+ * as on systems that cannot peek.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
@@ -15,11 +15,11 @@ import { transportOf } from './transports.js';
 /** The package: `src/cli/`, `dist/cli/` and `dist/bundle/` are equally deep. */
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Node-API's headers: those in the package, or in a clone npm's. */
+/** Node-API's headers: those in the package, or in a clone those of npm's `node-api-headers`. */
 const packed = join(root, 'include');
 const headers = existsSync(packed) ? packed : (await import('node-api-headers')).include_dir;
 
-/** What is compiled whatever carries the descriptors. */
+/** The sources of every transport. */
 const always = ['native', 'native/poller'].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.c'))
@@ -34,20 +34,20 @@ export const sources = (transport) => [...always, ...transportSources(transport)
 const standard = ['-std=gnu11', '-D_GNU_SOURCE', '-DNAPI_VERSION=8', '-fPIC', '-fvisibility=hidden', '-pthread'];
 export const warnings = ['-Wall', '-Wextra', '-Wshadow', '-Wconversion'];
 
-/** What every source is compiled with. */
+/** The flags for every source. */
 export const common = [...standard, `-I${headers}`];
 
-/** What makes a library of it: whatever it needs of Node is found when it is loaded. */
+/** The flags to link a library. Functions of Node are found when it is loaded. */
 const library = {
   darwin: ['-shared', '-undefined', 'dynamic_lookup'],
-  // Never unloaded: a worker that ends must not take away code that another thread is running. The C code itself sees
-  // to that on macOS.
+  // Never unloaded: a worker that ends must not remove code that another thread is running. On macOS the C code itself
+  // ensures this.
   elf: ['-shared', '-Wl,-z,nodelete'],
 };
 
 /**
- * Compiles for `platform`, with the command `compiler` and its first arguments, a file named `output`.
- * What the compiler says goes where this process's own output goes; if it fails, this throws.
+ * Compiles a file named `output` for `platform`, with the command `compiler` and its first arguments. The compiler's
+ * output goes where this process's own output goes. Throws if the compiler fails.
  */
 export function compile({ compiler, platform, output, flags, transport = transportOf('bsd44', platform) }) {
   mkdirSync(dirname(output), { recursive: true });
@@ -59,8 +59,9 @@ export function compile({ compiler, platform, output, flags, transport = transpo
 }
 
 /**
- * Compiles for this system with its own compiler, where the loader looks first, and returns the file. It appears when
- * it is whole and `prove`, which gets the name that it has until then, has not thrown; else what was there stays.
+ * Compiles for this system with its own compiler, where the loader looks first, and returns the file. The file appears
+ * there when it is whole and `prove` has not thrown; `prove` gets its temporary name. Otherwise the file that was there
+ * stays.
  *
  * @param {string[]} flags
  * @param {(file: string) => void} [prove]
@@ -75,7 +76,7 @@ export function compileHere(flags, prove = () => {}) {
   const made = mkdirSync(folder, { recursive: true });
   try {
     compile({ compiler, platform: process.platform, output: unproven, flags: [...flags, ...found.flags], transport });
-    if (!existsSync(unproven)) throw new Error(`${compiler.join(' ')} ended as if all were well, and wrote no file`);
+    if (!existsSync(unproven)) throw new Error(`${compiler.join(' ')} reported success, but wrote no file`);
     prove(unproven);
     renameSync(unproven, output);
   } catch (error) {
@@ -86,7 +87,7 @@ export function compileHere(flags, prove = () => {}) {
   return output;
 }
 
-/** Takes the folder away, and those above it up to `topmost`, unless another build has put something there. */
+/** Removes the folder, and those above it up to `topmost`, unless another build has put something there. */
 function leave(folder, topmost) {
   try {
     rmdirSync(folder);
@@ -100,5 +101,5 @@ function leave(folder, topmost) {
 function ownCompiler() {
   const compiler = (process.env.CC ?? 'cc').split(/\s+/).filter(Boolean);
   if (compiler.length > 0) return compiler;
-  throw new Error('CC is set in the environment, and empty. Name a C compiler in it, or unset it to have cc');
+  throw new Error('CC is set in the environment, but empty. Set it to a C compiler, or unset it to use cc');
 }

@@ -1,6 +1,6 @@
 /**
- * Finds which interface can carry descriptors, by what the system's headers have. FDPASSER_INTERFACE, one of the names
- * here, overrides what is found.
+ * Finds in the system's headers which interface can carry descriptors. FDPASSER_INTERFACE, one of the names here,
+ * overrides the result.
  */
 import { spawnSync } from 'node:child_process';
 
@@ -17,12 +17,12 @@ const SYSV = `
   #include <stropts.h>
   int main(void) { struct strrecvfd r; return isastream(0) + ioctl(0, I_RECVFD, &r) + ioctl(0, I_SENDFD, 1) + fattach(0, ""); }`;
 
-/** In the order of preference. Each is tried with its sets of flags, the first that compiles is taken. */
+/** In the order of preference. Each is tried with its sets of flags; the first that compiles is taken. */
 const INTERFACES = [
   {
     name: 'bsd44',
     program: BSD44,
-    // illumos and AIX show msg_control to those who ask for X/Open.
+    // illumos and AIX declare msg_control only for X/Open.
     flags: [[], ['-D_XOPEN_SOURCE=600', '-D__EXTENSIONS__'], ['-D_XOPEN_SOURCE=600', '-D_LINUX_SOURCE_COMPAT']],
   },
   { name: 'bsd43', program: BSD43, flags: [[]] },
@@ -31,7 +31,7 @@ const INTERFACES = [
 
 const ANY = 'int main(void) { return 0; }';
 
-/** What the compiler has against it: undefined when it compiles. Throws when the compiler cannot be started. */
+/** The compiler's complaint; undefined when the program compiles. Throws when the compiler cannot be started. */
 function complaint(compiler, program, flags) {
   const options = ['-std=gnu11', '-D_GNU_SOURCE', '-Werror=implicit-function-declaration', '-fsyntax-only', ...flags];
   const [command, ...first] = compiler;
@@ -39,7 +39,7 @@ function complaint(compiler, program, flags) {
   const { error, status, signal, stderr } = spawnSync(command, all, { input: program, encoding: 'utf8' });
   // EPIPE: it ended without reading the program.
   if (error && error.code !== 'EPIPE') throw error;
-  return status === 0 ? undefined : stderr.trim() || `it ended with ${signal ?? status}, and says nothing`;
+  return status === 0 ? undefined : stderr.trim() || `it ended with ${signal ?? status}, without a message`;
 }
 
 /**
@@ -47,7 +47,7 @@ function complaint(compiler, program, flags) {
  */
 export function findInterface(compiler, wanted = process.env.FDPASSER_INTERFACE) {
   if (wanted !== undefined && !INTERFACES.some(({ name }) => name === wanted))
-    throw new Error(`FDPASSER_INTERFACE is "${wanted}", and must be bsd44, bsd43 or sysv`);
+    throw new Error(`FDPASSER_INTERFACE is "${wanted}", but must be bsd44, bsd43 or sysv`);
   const broken = complaint(compiler, ANY, []);
   if (broken) throw new Error(`${compiler.join(' ')} does not compile even an empty C program: ${broken}`);
   for (const { name, program, flags } of INTERFACES) {

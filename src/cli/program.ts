@@ -1,10 +1,10 @@
-/** Runs another program in the place of this one, as far as Node can: its signals, and its end. */
+/** Runs another program in the place of this one: passes signals on to it, and ends as it ends. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 
-/** As env(1), nohup(1) and timeout(1) have them. */
+/** As with env(1), nohup(1) and timeout(1). */
 export const PROGRAM_FAILURE = 125;
 const NOT_RUN = 126;
 const NOT_FOUND = 127;
@@ -13,7 +13,7 @@ const PASSED_ON = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2
 
 /**
  * Runs a program to its end, with these descriptors as its 3, 4 and so on. They are borrowed until this returns its
- * promise. Resolves with the exit code as a shell has it.
+ * promise. Resolves with the exit code, as a shell reports it.
  */
 export async function runProgram([name, ...args]: readonly string[], fds: readonly number[]): Promise<number> {
   let child: ChildProcess;
@@ -30,18 +30,18 @@ export async function runProgram([name, ...args]: readonly string[], fds: readon
   }
 }
 
-/** As a shell has it. */
+/** The exit code that a shell reports. */
 export function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
   return code ?? 128 + constants.signals[signal!];
 }
 
-/** Says that a program could not be started, and returns the exit code of that. */
+/** Reports that a program could not be started, and returns the exit code for that. */
 export function notStarted(name: string, error: NodeJS.ErrnoException): number {
   console.error(`fdpasser: "${name}" cannot be run: ${error.code === 'ENOENT' ? 'it is not found' : error.message}.`);
   return error.code === 'ENOENT' ? NOT_FOUND : NOT_RUN;
 }
 
-/** Until the function that it returns is called. */
+/** Passes signals on until the function that it returns is called. */
 function passSignalsOn(child: () => ChildProcess): () => void {
   const passOn = (signal: NodeJS.Signals): void => {
     if (!isFromTerminal(signal)) child().kill(signal);
@@ -51,13 +51,16 @@ function passSignalsOn(child: () => ChildProcess): () => void {
 }
 
 /**
- * Ctrl-C and Ctrl-\ go to all processes in the foreground of a terminal: a program that is passed them has them twice.
+ * Ctrl-C and Ctrl-\ go to all processes in the foreground of a terminal. If they were passed on, the program would get
+ * them twice.
  */
 export function isFromTerminal(signal: NodeJS.Signals): boolean {
   return (signal === 'SIGINT' || signal === 'SIGQUIT') && isInForeground();
 }
 
-/** See /proc/pid/stat in proc(5): the process group of this process, and that in the foreground of its terminal. */
+/**
+ * Compares the process group of this process with that in the foreground of its terminal (/proc/pid/stat in proc(5)).
+ */
 function isInForeground(): boolean {
   if (process.platform !== 'linux') return isatty(0);
   const stat = readFileSync('/proc/self/stat', 'latin1');

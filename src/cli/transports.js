@@ -1,17 +1,14 @@
-/**
- * The files of native/transport/ that carry descriptors, and the names by which they are told: the one choice between
- * them.
- */
+/** The transports: which files of native/transport/ carry descriptors. Only this file chooses between them. */
 
 const SOCKETS = ['endpoint', 'options', 'socket'];
 const ONE_BY_ONE = ['look', 'one-by-one', 'reserve'];
 
 export const TRANSPORTS = {
-  /** Control messages, which are looked at first. */
+  /** Control messages, which are peeked at first. */
   linux: { files: ['control', 'linux', ...SOCKETS], flags: ['-DFDP_PEEK=1'] },
-  /** Control messages where descriptors cannot be looked at. */
+  /** Control messages on systems that cannot peek at descriptors. */
   rights: { files: ['control', 'rights', ...ONE_BY_ONE, ...SOCKETS], flags: [] },
-  /** The same where a socket in flight must stay open. */
+  /** The same on systems where a socket in flight must stay open. */
   holding: { files: ['control', 'hold', 'rights', ...ONE_BY_ONE, ...SOCKETS], flags: ['-DFDP_HOLD=1'] },
   /** Numbers beside the bytes. */
   accrights: { files: ['accrights', ...ONE_BY_ONE, ...SOCKETS], flags: ['-DFDP_BSD43'] },
@@ -20,7 +17,7 @@ export const TRANSPORTS = {
 };
 
 /**
- * The one for an interface (interface.js) of a platform, as Node names it. `peek`: whether it may look first.
+ * The transport for an interface (interface.js) and a platform, as Node names it. `peek`: whether it may peek.
  *
  * @param {string} name
  * @param {string} platform

@@ -88,7 +88,7 @@ for (const [behaviour, start, why] of [
     const { pid } = service;
     service.behave(behaviour);
     const { code, stderr } = await service.reload();
-    assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: Rolled back: ${why}. ${pid} serves on.\n` });
+    assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: Rolled back: ${why}. ${pid} goes on serving.\n` });
     assert.equal(await service.ask(), `good ${pid}`);
     assert.equal(service.pid, pid);
     service.behave('better');

@@ -111,7 +111,7 @@ for (const [behaviour, why] of [
     service.behave(behaviour);
     const { code, stderr } = await service.reload();
     assert.equal(code, 1);
-    assert.equal(stderr, `fdpasser: Rolled back: ${why}. ${before!.slice(2)} serves on.\n`);
+    assert.equal(stderr, `fdpasser: Rolled back: ${why}. ${before!.slice(2)} goes on serving.\n`);
     assert.equal(await service.ask(), `good ${before!.slice(2)}`);
     assert.deepEqual(service.status, [before]);
     service.behave('better');

@@ -21,7 +21,9 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Loads the core in another process, which it may crash. What forbids addons to this one says nothing of the core. */
+/**
+ * Loads the core in another process, which it may crash. Flags of this process that forbid addons do not apply there.
+ */
 function load(file: string): void {
   const name = JSON.stringify(file);
   const program = `process.getBuiltinModule('node:module').createRequire(${name})(${name})`;
@@ -30,7 +32,7 @@ function load(file: string): void {
   const { error, status, signal, stderr } = spawnSync(process.execPath, [evaluate, program], { env, encoding: 'utf8' });
   if (status === 0) return;
   const why = error?.message ?? (stderr.trim() || `the process that tried ended with ${signal ?? status}`);
-  throw new Error(`It was compiled and does not load, so what was there before stays: ${why}`);
+  throw new Error(`It was compiled but does not load, so the core that was there before stays: ${why}`);
 }
 
 /** What `execFileSync` throws. */
@@ -42,6 +44,6 @@ function reason(error: CompilerError): string {
     return `There is no C compiler "${compiler}" here. Install one, or name another in CC.`;
   if (error.syscall?.startsWith('spawn')) return `The C compiler "${compiler}" cannot be started: ${error.message}.`;
   if (error.signal) return `${compiler} was killed by ${error.signal}.`;
-  if (error.status) return `${compiler} failed; what it says stands above.`;
+  if (error.status) return `${compiler} failed; see its messages above.`;
   return error.message;
 }

@@ -14,29 +14,29 @@ export const help = `usage: fdpasser exec [OPTIONS] -- CMD [ARG…]
        fdpasser exec --listen [NAME=]ADDRESS… [OPTIONS] -- CMD [ARG…]
 
 Runs a server. SIGHUP, or "fdpasser reload", replaces it without a refused connection: the new one is started beside the
-old one, which ends when the new one is up. One that does not get up is ended, and the old one goes on. The pid of exec
-stays.
+old one, which ends when the new one is up. If the new one does not get up, it is ended and the old one goes on. The pid
+of exec stays the same.
 
-CMD is a program of Node that knows nothing of this, or npm or a shell that starts one: the new one takes over what the
-old one listens on. With --listen it may be in any language, and gets its sockets as descriptors 3, 4 and so on, with
-LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES as systemd sets them (sd_listen_fds(3), or listenFds of fdpasser/systemd).
+CMD is an unmodified Node program, or npm or a shell that starts one: the new one takes over what the old one listens
+on. With --listen it may be in any language, and gets its sockets as descriptors 3, 4 and so on, with LISTEN_FDS,
+LISTEN_PID and LISTEN_FDNAMES as systemd sets them (sd_listen_fds(3), or listenFds of fdpasser/systemd).
 
-  --listen [NAME=]ADDRESS   PORT, HOST:PORT, a path with a /, or an abstract @NAME; several times. Before these come
-                            sockets that a service manager passed
-  --workers N               with --listen: so many processes over the same sockets. Default 1
-  --control PATH            where "fdpasser reload PATH" asks
-  --status-file FILE        has a line GENERATION:PID for each process that serves
-  --notify                  with --listen: a program is up when it says READY=1 (sd_notify(3)), and not before
-  --interval SECONDS        else, one that says nothing is up after so long; without --listen, one that has served for
-                            so long. A program that crashes is started again after so long, and after twice as long
-                            each time that it does not get up. Default 1
-  --start-timeout SECONDS   one that is not up after so long is given up. Default 60
-  --stop-timeout SECONDS    one that runs so long after SIGTERM is killed. Default 30
+  --listen [NAME=]ADDRESS   PORT, HOST:PORT, a path with a /, or an abstract @NAME; may be repeated. Sockets that a
+                            service manager passed come first
+  --workers N               with --listen: the number of processes over the same sockets. Default 1
+  --control PATH            the socket that "fdpasser reload PATH" connects to
+  --status-file FILE        a file with a line GENERATION:PID for each process that serves
+  --notify                  with --listen: a program is up only when it sends READY=1 (sd_notify(3))
+  --interval SECONDS        without --notify, a program that reports nothing is up after this time; without --listen, a
+                            program is up when it has served for this time. A crashed program is started again after
+                            this time, which doubles each time that it does not get up. Default 1
+  --start-timeout SECONDS   a program that is not up after this time is given up. Default 60
+  --stop-timeout SECONDS    a program that still runs this long after SIGTERM is killed. Default 30
 
 SIGTERM, SIGINT and SIGQUIT are passed on, and end exec when the program has ended; SIGUSR1 and SIGUSR2 are passed on.
 
-exit codes: 0 the program ended with 0; 125 it never got up in time, or the command line is wrong; otherwise that of the
-program, or 128 and the number of the signal that killed it`;
+exit codes: 0 the program ended with 0; 125 the program was not up in time, or the command line is wrong; otherwise that
+of the program, or 128 and the number of the signal that killed it`;
 
 export const failure = PROGRAM_FAILURE;
 

@@ -6,14 +6,15 @@ import { boundText, openText } from '../inspect/text.js';
 
 export const help = `usage: fdpasser inspect [--json] PID|PATH
 
-Tells what a process has open, by kind, with the addresses of sockets and what lies in them unread; or who listens at a
-Unix socket, and as whom. It reads /proc, and asks no file system. It takes nothing and connects to nothing.
+Shows what a process has open: the kinds, the addresses of sockets and what lies in them unread. Or shows which
+processes have the Unix socket at a path, and who made it. It reads /proc, asks no file system, takes nothing and
+connects to nothing.
 
-  PID      a process of the same user; root may ask of all
+  PID      a process of the same user; root may inspect all
   PATH     a Unix socket; @NAME is an abstract name. A path that is a number is written ./1
-  --json   for programs
+  --json   output for programs
 
-exit codes: 0 it is told; 1 there is no such process or socket, or nobody listens, or it may not be looked at; 2 the
+exit codes: 0 it was shown; 1 there is no such process or socket, nobody listens there, or access is denied; 2 the
 command line is wrong`;
 
 export async function run(args: readonly string[]): Promise<number> {
@@ -21,9 +22,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
   const target = onlyOne(positionals, 'PID or PATH');
   if (process.platform !== 'linux')
-    throw new Failure(
-      'inspect reads /proc, which Linux alone has in this form. "lsof -p PID" and "lsof PATH" tell here',
-    );
+    throw new Failure('inspect reads /proc, which only Linux has in this form. Use "lsof -p PID" or "lsof PATH" here');
   const told = /^\d+$/.test(target) ? ofProcess(Number(target)) : ofPath(target);
   console.log(values.json ? JSON.stringify(told.data, undefined, 2) : told.text);
   return OK;
@@ -46,7 +45,7 @@ function allowed(pid: number): OpenOfProcess {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ESRCH') throw new Failure(`There is no process ${pid}`);
     if (code === 'EACCES' || code === 'EPERM')
-      throw new Failure(`What process ${pid} has open may be seen by its own user and by root alone`);
+      throw new Failure(`Only its own user and root may see what process ${pid} has open`);
     throw error;
   }
 }

@@ -6,21 +6,22 @@ import { PROGRAM_FAILURE, runProgram } from '../program.js';
 
 export const help = `usage: fdpasser recv [--timeout SECONDS] PATH -- CMD [ARG…]
 
-Listens at PATH, takes what "fdpasser send" or an FdChannel passes in one message, and runs CMD with it: descriptors 3, 4
-and so on of CMD, in the order sent. Only processes of the same user can send. PATH is removed before CMD runs.
+Listens at PATH, takes the descriptors that "fdpasser send" or an FdChannel passes in one message, and runs CMD with
+them as its 3, 4 and so on, in the order sent. Only processes of the same user can send. PATH is removed before CMD runs.
 
   PATH                a Unix socket, made with mode 0600; @NAME is an abstract name
-  CMD ARG…            in each argument {} stands for /dev/fd/3; one that has it is repeated for each further descriptor
-  --timeout SECONDS   wait so long for a sender; otherwise without limit
+  CMD ARG…            in each argument {} stands for /dev/fd/3; an argument with {} is repeated for each further
+                      descriptor
+  --timeout SECONDS   the longest wait for a sender; without it, no limit
 
-exit codes: 0 CMD ended with 0; 125 nothing was received, or the command line is wrong; 126 CMD cannot be run; 127 CMD is
-not found; otherwise that of CMD, or 128 and the number of the signal that killed it`;
+exit codes: 0 CMD ended with 0; 125 nothing was received, or the command line is wrong; 126 CMD cannot be run; 127 CMD
+is not found; otherwise that of CMD, or 128 and the number of the signal that killed it`;
 
 export const failure = PROGRAM_FAILURE;
 
-/** What one of them may take to say something, in milliseconds. The next waits. */
+/** Milliseconds that a connection may take to send a message. The next connection waits meanwhile. */
 const PATIENCE = 10_000;
-/** The first that no standard stream has. */
+/** The first number after the standard streams. */
 const FIRST = 3;
 
 export async function run(args: readonly string[]): Promise<number> {
@@ -42,9 +43,9 @@ export async function run(args: readonly string[]): Promise<number> {
   return ended;
 }
 
-/** The descriptors of the first message that has some. */
+/** Resolves with the descriptors of the first message that has any. */
 async function receive(path: string, timeout: number | undefined): Promise<OwnedFd[]> {
-  const interrupt = new Interrupt(); // before there is a path to take away
+  const interrupt = new Interrupt(); // before there is a path to remove
   const late = timeout === undefined ? [] : [AbortSignal.timeout(timeout)];
   const signal = AbortSignal.any([interrupt.signal, ...late]);
   let server: FdServer | undefined;
@@ -63,13 +64,13 @@ async function receive(path: string, timeout: number | undefined): Promise<Owned
   }
 }
 
-/** Undefined when that connection brings none, which is told. */
+/** Resolves with undefined, and reports why, when the connection brings no descriptors. */
 async function takeFrom(connection: OwnedFd, signal: AbortSignal): Promise<OwnedFd[] | undefined> {
   const channel = new FdChannel(connection, { helloTimeout: PATIENCE });
   try {
     const { fds } = await channel.receive({ signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
     if (fds.length === 0) throw new Failure('There were no descriptors in its message');
-    await channel.close(); // the sender has heard of it by then
+    await channel.close(); // by then the sender has the confirmation
     return fds;
   } catch (error) {
     channel.destroy();

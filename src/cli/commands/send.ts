@@ -12,13 +12,13 @@ go in one message. It ends when the receiver has taken them.
 
   PATH                a Unix socket; @NAME is an abstract name
   FILE                is opened for reading
-  -FD                 descriptor FD of the shell: -0 is standard input; -3 what "3>>log" opened
-  --timeout SECONDS   wait so long for somebody to listen, and to take it. Otherwise it fails at once where nobody
-                      listens, and waits without limit for who does
+  -FD                 descriptor FD of the shell: -0 is standard input; -3 is what "3>>log" opened
+  --timeout SECONDS   the longest wait for a listener, and for it to take the message. Without it, send fails at once
+                      when nobody listens, and waits without limit for a receiver that does
 
-exit codes: 0 the receiver has taken all; 1 it was not taken; 2 the command line is wrong`;
+exit codes: 0 the receiver has taken all; 1 they were not taken; 2 the command line is wrong`;
 
-/** Milliseconds between two looks whether somebody listens now. */
+/** Milliseconds between two attempts to reach a listener. */
 const PAUSE = 50;
 
 export async function run(args: readonly string[]): Promise<number> {
@@ -39,18 +39,19 @@ export async function run(args: readonly string[]): Promise<number> {
 }
 
 const GONE = new Set(['ERR_FDPASSER_CLOSED', 'EPIPE', 'ECONNRESET']);
-const REFUSED = 'The receiver ended the connection and took nothing. It takes from its own user alone, and once';
+const REFUSED =
+  'The receiver ended the connection and took nothing. It accepts only its own user, and only one message';
 
 interface Item {
-  /** As it was given. */
+  /** As given on the command line. */
   readonly name: string;
-  /** Of the shell. */
+  /** The shell's descriptor. */
   readonly fd?: number;
 }
 
 function parse(args: readonly string[]): { path: string; what: Item[]; timeout: number | undefined } {
   const { own, program: files } = splitProgram(args);
-  // To the parser, -3 is an option. No argument can begin with a NUL, so one that does is a descriptor.
+  // The parser takes -3 for an option. No argument can begin with a NUL, so a NUL marks a descriptor.
   const marked = own.map((arg) => (/^-\d+$/.test(arg) ? `\0${arg}` : arg));
   const options = { timeout: { type: 'string' } } as const;
   const { values, positionals } = parseArgs({ args: marked, options, allowPositionals: true });
@@ -68,7 +69,7 @@ function itemOf(text: string): Item {
   return { name, fd };
 }
 
-/** Waits for a listener as long as it is not too late. */
+/** Waits for a listener until `late` is aborted. */
 async function connect(path: string, late: AbortSignal | undefined): Promise<FdChannel> {
   for (;;) {
     try {

@@ -1,17 +1,17 @@
-/** What is said at the control path, over an FdChannel. */
+/** The messages at the control path, over an FdChannel. */
 import { FdChannel, listen, type FdServer } from '../../index.js';
 import { Failure, socketPath } from '../command.js';
 import type { Supervisor } from './supervisor.js';
 
 type Request = { ask: 'reload' };
-/** The last one is `done` or `failed`. */
+/** The last answer is `done` or `failed`. */
 type Answer = { progress: string } | { done: true } | { failed: string };
 
-/** Does what those ask who connect to `path`: processes of the same user. */
+/** Answers requests of processes of the same user that connect to `path`. */
 export function serveControl(path: string, supervisor: Supervisor): FdServer {
   const server = listen(socketPath(path));
   accept(server, supervisor).catch((error: Error) =>
-    console.error(`fdpasser: Nobody can ask any more: ${error.message}.`),
+    console.error(`fdpasser: The control path does not work any more: ${error.message}.`),
   );
   return server;
 }
@@ -21,10 +21,10 @@ async function accept(server: FdServer, supervisor: Supervisor): Promise<void> {
 }
 
 async function answer(channel: FdChannel, supervisor: Supervisor): Promise<void> {
-  const tell = (text: Answer): Promise<void> => channel.send(text).catch(() => {}); // who asked may have gone
+  const tell = (text: Answer): Promise<void> => channel.send(text).catch(() => {}); // the asker may have gone
   try {
     const { value } = await channel.receive();
-    if ((value as Request | null)?.ask !== 'reload') throw new Failure('It understands "reload" alone');
+    if ((value as Request | null)?.ask !== 'reload') throw new Failure('Only "reload" is understood');
     await supervisor.replace((progress) => void tell({ progress }));
     await tell({ done: true });
   } catch (error) {
@@ -34,7 +34,8 @@ async function answer(channel: FdChannel, supervisor: Supervisor): Promise<void>
 }
 
 /**
- * Has the program at `path` replaced, and tells how it goes. Resolves when that is done, and rejects when it failed.
+ * Replaces the program of `fdpasser exec` at `path`, and reports the progress. Resolves when that is done, and rejects
+ * when it failed.
  */
 export async function askReload(path: string, tell: (text: string) => void): Promise<void> {
   const channel = await FdChannel.connect(socketPath(path));

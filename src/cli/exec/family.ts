@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** A process, those that it has started, and those that they have. Elsewhere than on Linux it alone. */
+/** A process and all its descendants. On systems other than Linux: the process alone. */
 export function familyOf(pid: number): number[] {
   const family = [pid];
   if (process.platform !== 'linux') return family;

@@ -1,10 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Plan } from './worker.js';
 
-/** exec of the shell keeps the pid, which LISTEN_PID must be. */
+/** The shell's exec keeps the pid, which LISTEN_PID must have. */
 const WITH_OWN_PID = 'export LISTEN_PID=$$; exec "$@"';
 
-/** Variables that concern this process alone. */
+/** Variables that concern only this process. */
 const OWN = new Set(['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC']);
 
 /** Where one start is heard, and where the process of it that takes part has its claim. */
@@ -20,7 +20,7 @@ export function launch(plan: Plan, { notifySocket, claim }: Places): ChildProces
   return plan.takesOver ? launchHeir(plan, { ...env, FDPASSER_TAKEOVER_CLAIM: claim }) : launchOverSockets(plan, env);
 }
 
-/** With the sockets as its descriptors 3, 4 and so on. */
+/** Starts it with the sockets as its descriptors 3, 4 and so on. */
 function launchOverSockets({ program, sockets }: Plan, env: NodeJS.ProcessEnv): ChildProcess {
   return spawn('/bin/sh', ['-c', WITH_OWN_PID, 'sh', ...program], {
     stdio: ['inherit', 'inherit', 'inherit', ...sockets.map(({ held }) => held.fd)],
@@ -28,7 +28,10 @@ function launchOverSockets({ program, sockets }: Plan, env: NodeJS.ProcessEnv): 
   });
 }
 
-/** It takes over from the one that serves, or is the first: it, or what it starts. */
+/**
+ * Starts a program that takes over from the one that serves, or is the first. A process that it starts may do so
+ * instead.
+ */
 function launchHeir({ program, folder, interval }: Plan, env: NodeJS.ProcessEnv): ChildProcess {
   const { NODE_OPTIONS: options = '' } = env;
   return spawn(program[0]!, program.slice(1), {

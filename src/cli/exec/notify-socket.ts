@@ -5,10 +5,10 @@ import { checked, systemError } from '../../errors.js';
 import { READABLE, type Watch } from '../../native/addon.js';
 import { addon } from '../../native/load.js';
 
-/** The longest word that is read; systemd reads no more. */
+/** The longest message that is read; systemd reads no more. */
 const LONGEST = 4096;
 
-/** Where one program says READY=1, as sd_notify(3) has it. */
+/** The socket to which one program sends READY=1, as in sd_notify(3). */
 export class NotifySocket {
   readonly #server: FdServer;
   readonly #socket: OwnedFd;
@@ -19,14 +19,14 @@ export class NotifySocket {
   constructor(path: string, heard: (assignments: string[]) => void) {
     this.#heard = heard;
     this.#server = listen(path, { type: 'dgram' });
-    this.#socket = ownMade(checked(addon.dup(this.#server.fd), 'fcntl')); // the server watches its own
+    this.#socket = ownMade(checked(addon.dup(this.#server.fd), 'fcntl')); // the server watches its own number
     const watch = addon.watch(this.#socket.fd, () => this.#read());
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
     this.#watch = watch;
     checked(addon.watchFor(watch, READABLE), 'epoll_ctl');
   }
 
-  /** Descriptors that come beside the words are dropped by the kernel. */
+  /** The kernel drops descriptors that come with the messages. */
   #read(): void {
     try {
       for (;;) this.#heard(this.#room.toString('utf8', 0, readSync(this.#socket.fd, this.#room)).split('\n'));
@@ -35,7 +35,7 @@ export class NotifySocket {
     }
   }
 
-  /** What was said before is still heard. */
+  /** Messages that were sent before are still read. */
   close(): void {
     this.#read();
     addon.unwatch(this.#watch);

@@ -8,21 +8,21 @@ import { listenFds } from '../../systemd/index.js';
 import { Failure, Misuse, socketPath } from '../command.js';
 
 export interface Socket {
-  /** As LISTEN_FDNAMES has it. */
+  /** Its name in LISTEN_FDNAMES. */
   readonly name: string;
   readonly held: OwnedFd | FdServer;
 }
 
-/** What a program finds where no name was given, as systemd has it. */
+/** The name of a socket that has none, as with systemd. */
 const UNNAMED = 'unknown';
 
-/** Those that a service manager passed, and behind them those of `--listen`. */
+/** The sockets that a service manager passed, followed by those of `--listen`. */
 export async function openSockets(addresses: readonly string[]): Promise<Socket[]> {
   const sockets = [...listenFds()].flatMap(([name, fds]) => fds.map((held): Socket => ({ name, held })));
   for (const text of addresses) {
     const socket = await open(text);
     sockets.push(socket);
-    checked(addon.setBlocking(socket.held.fd), 'fcntl'); // as systemd passes them: who wants it otherwise says so
+    checked(addon.setBlocking(socket.held.fd), 'fcntl'); // as systemd passes them; a program can change it
   }
   return sockets;
 }
@@ -43,7 +43,9 @@ function endpoint(address: string): { port: number; host?: string } {
   return host === undefined ? { port } : { port, host };
 }
 
-/** It is taken out of Node's server before the event loop turns: that would accept connections. */
+/**
+ * The socket is taken out of Node's server before the event loop turns, because the server would accept connections.
+ */
 async function openTcp(options: ListenOptions): Promise<OwnedFd> {
   const server = createServer().listen({ ...options, exclusive: true });
   try {

@@ -1,6 +1,6 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 
-/** Tells scripts which processes serve: a line `GENERATION:PID` for each, as Server::Starter writes it. */
+/** A file that tells scripts which processes serve: a line `GENERATION:PID` for each, as Server::Starter writes it. */
 export class StatusFile {
   readonly #path: string | undefined;
 
@@ -8,7 +8,7 @@ export class StatusFile {
     this.#path = path;
   }
 
-  /** Whoever reads it finds the old lines or the new ones. */
+  /** A reader finds either the old lines or the new ones. */
   write(generation: number, pids: readonly number[]): void {
     if (this.#path === undefined) return;
     const unfinished = `${this.#path}.${process.pid}`;

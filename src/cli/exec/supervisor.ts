@@ -4,32 +4,32 @@ import { notify, type NotifyState } from '../../systemd/index.js';
 import type { StatusFile } from './status-file.js';
 import { Worker, type Plan } from './worker.js';
 
-/** Tells whoever asked for something how it goes on. */
+/** Reports progress to whoever asked for the replacement. */
 export type Tell = (text: string) => void;
 
-/** The longest pause before a program that crashes again and again is started, in milliseconds. */
+/** The longest pause before a program that keeps crashing is started again, in milliseconds. */
 const LONGEST_PAUSE = 60_000;
 
 /**
- * Keeps a program running. A new one takes over when it is up; one that does not get up changes nothing. Over sockets
- * that outlive the program, connections wait and are not refused, whatever becomes of it.
+ * Keeps a program running. A new one takes over when it is up; if it does not get up, nothing changes. With sockets
+ * that outlive the program, connections wait and are not refused, whatever happens to the program.
  */
 export class Supervisor {
   readonly #plan: Plan;
   readonly #status: StatusFile;
   #state: 'starting' | 'serving' | 'replacing' | 'ending' = 'starting';
-  /** To be replaced once more when this replacement is over: the program may have changed meanwhile. */
+  /** Whether another replacement follows this one: the program may have changed meanwhile. */
   #again = false;
   #generation = 0;
   #started = 0;
-  /** Those that serve: of the last generation that got up, or started in place of one of it. */
+  /** The workers that serve: those of the last generation that got up, or started in place of one of them. */
   #current: Worker[] = [];
-  /** All that run. */
+  /** All workers that run. */
   readonly #running = new Set<Worker>();
-  /** How many crashed since one got up. */
+  /** How many workers crashed since one got up. */
   #crashes = 0;
   #restart: NodeJS.Timeout | undefined;
-  /** Of the first that ended, but for those that were given up or replaced. */
+  /** The exit code of the first that ended, except those that were given up or replaced. */
   #code: number | undefined;
   #over!: (code: number) => void;
   readonly #ended = new Promise<number>((resolve) => (this.#over = resolve));
@@ -39,7 +39,9 @@ export class Supervisor {
     this.#status = status;
   }
 
-  /** Starts the program, and resolves with its exit code when all is over. The first that does not get up ends it. */
+  /**
+   * Starts the program, and resolves with its exit code when all is over. If the first does not get up, all is over.
+   */
   async run(): Promise<number> {
     try {
       await this.#startGeneration();
@@ -51,15 +53,15 @@ export class Supervisor {
     return this.#ended;
   }
 
-  /** Replaces the program because of a signal; again, when a replacement is under way. */
+  /** Replaces the program because of a signal. If a replacement is under way, another follows it. */
   reload(): void {
     if (this.#state === 'replacing') this.#again = true;
     else this.replace(say).catch((error: Error) => say(error.message));
   }
 
   /**
-   * Starts the program anew and, when the new one is up, tells the old one to end. Resolves when that has ended.
-   * Rejects with a `Failure` when the new one does not get up: the old one goes on.
+   * Starts the program again and, when the new one is up, tells the old one to end. Resolves when the old one has
+   * ended. Rejects with a `Failure` when the new one does not get up: the old one then goes on.
    */
   async replace(tell: Tell): Promise<void> {
     if (this.#state !== 'serving') throw new Failure(`The program is ${this.#state} already`);
@@ -70,7 +72,7 @@ export class Supervisor {
       old = await this.#startGeneration();
     } catch (error) {
       await Promise.all(this.#current.map((worker) => worker.staysOrEnds()));
-      throw new Failure(`Rolled back: ${(error as Error).message}. ${named(this.#current)} serves on`);
+      throw new Failure(`Rolled back: ${(error as Error).message}. ${named(this.#current)} goes on serving`);
     } finally {
       this.#settle();
     }
@@ -78,7 +80,9 @@ export class Supervisor {
     await this.#drain(old, tell);
   }
 
-  /** Tells all to end, with this signal, or none where the terminal has sent it. Again: passes it on. */
+  /**
+   * Tells all to end, with this signal, or without one if the terminal has sent it. Another call passes the signal on.
+   */
   end(signal?: NodeJS.Signals): void {
     if (this.#state === 'ending') {
       if (signal !== undefined) this.signal(signal);
@@ -96,7 +100,7 @@ export class Supervisor {
     for (const worker of this.#running) worker.signal(signal);
   }
 
-  /** It serves, as it is now. */
+  /** The workers serve as they are now. */
   #settle(): void {
     if (this.#state === 'ending') return;
     this.#state = 'serving';
@@ -118,7 +122,10 @@ export class Supervisor {
     );
   }
 
-  /** Resolves with those whose place it takes when all of it are up. When one does not get up, none of it is left. */
+  /**
+   * Resolves with the workers that it replaces, when all of the new ones are up. If one does not get up, all of them
+   * are ended.
+   */
   async #startGeneration(): Promise<Worker[]> {
     const workers = Array.from({ length: this.#plan.workers }, () => this.#start());
     try {
@@ -160,7 +167,7 @@ export class Supervisor {
   }
 
   #endedByItself(worker: Worker): void {
-    say(`${worker.pid} has ended by itself with 0, and so does this`);
+    say(`${worker.pid} has ended by itself with 0, so exec ends too`);
     this.end('SIGTERM');
   }
 
@@ -187,7 +194,7 @@ export class Supervisor {
       this.#current.push(worker);
       worker.up.then(
         () => this.#gotUp(),
-        () => worker.signal('SIGKILL'), // if it has not ended; that counts as a crash
+        () => worker.signal('SIGKILL'), // if it has not ended already; this counts as a crash
       );
     }
   }
@@ -198,7 +205,7 @@ export class Supervisor {
     say(`${named(this.#current)} serves, generation ${this.#generation}`);
   }
 
-  /** That it cannot be written is no reason to stop serving. */
+  /** A failure to write it is no reason to stop serving. */
   #writeStatus(): void {
     try {
       this.#status.write(
@@ -223,7 +230,7 @@ function say(text: string): void {
   console.error(`fdpasser: ${text}.`);
 }
 
-/** A manager that cannot be told is no reason to stop serving. */
+/** A failure to tell the manager is no reason to stop serving. */
 function tellManager(state: NotifyState): void {
   notify(state).catch((error: Error) => say(`The service manager was not told: ${error.message}`));
 }

@@ -9,7 +9,7 @@ import { launch } from './launch.js';
 import { NotifySocket } from './notify-socket.js';
 import type { Socket } from './sockets.js';
 
-/** What runs, and how it is seen to. Times are in milliseconds. */
+/** What runs, and how it is supervised. Times are in milliseconds. */
 export interface Plan {
   readonly program: readonly string[];
   /** What the program listens on. */
@@ -18,21 +18,21 @@ export interface Plan {
   readonly takesOver: boolean;
   readonly workers: number;
   /**
-   * A program that says nothing is up after so long, and the old one can come back for so long after a takeover; the
-   * shortest pause before one that crashed is started again.
+   * After this time a program that reports nothing counts as up. For this time after a takeover the old one can serve
+   * again. It is also the shortest pause before a crashed program is started again.
    */
   readonly interval: number;
-  /** It is up when it says READY=1, and not before. */
+  /** Whether a program is up only when it sends READY=1. */
   readonly notify: boolean;
-  /** One that is not up after so long is given up. */
+  /** A program that is not up after this time is given up. */
   readonly startTimeout: number;
-  /** One that still runs so long after it was told to end is killed. */
+  /** A program that still runs this long after it was told to end is killed. */
   readonly stopTimeout: number;
-  /** For the sockets on which programs say READY=1, and the control path of takeovers. */
+  /** The folder of the sockets to which programs send READY=1, and of the control path of takeovers. */
   readonly folder: string;
 }
 
-/** For so long a process drains after a takeover: `drainTimeout` of `fdpasser/takeover`. */
+/** The longest drain of a process after a takeover: `drainTimeout` of `fdpasser/takeover`. */
 const DRAIN_TIMEOUT = 30_000;
 
 /** Milliseconds between two looks whether what serves still runs. */
@@ -42,11 +42,11 @@ const LOOK = 500;
 export class Worker {
   readonly #plan: Plan;
   readonly #child: ChildProcess;
-  /** Resolves when it can serve. Rejects with a `Failure` when it ends before, or takes too long. */
+  /** Resolves when it can serve. Rejects with a `Failure` when it ends before that, or takes too long. */
   readonly up: Promise<void>;
   /** Resolves with its exit code, as a shell has it. */
   readonly ended: Promise<number>;
-  /** What listens, where something stands between: npm, or a shell. */
+  /** The process that listens, if npm or a shell has started it. */
   #main: number | undefined;
   /** For how many looks that has been gone. */
   #gone = 0;
@@ -73,10 +73,10 @@ export class Worker {
       rmSync(this.#claim, { force: true });
     });
     this.up = waitUntilUp(plan, said, this.ended);
-    this.up.catch(() => {}); // perhaps nobody asks any more
+    this.up.catch(() => {}); // perhaps nobody waits for it any more
   }
 
-  /** Of what serves. */
+  /** The pid of the process that serves. */
   get pid(): number {
     return this.#main ?? this.#child.pid ?? -1;
   }
@@ -101,8 +101,8 @@ export class Worker {
   }
 
   /**
-   * A signal is for what serves, and what stands between ends with that. Before, nobody knows which that will be: all
-   * of them are ended, so that none takes over later.
+   * The processes that get a signal. It is the process that serves; npm or a shell in between ends with it. Before one
+   * serves, nobody knows which it will be. So all are ended, and none can take over later.
    */
   #hearers(signal: NodeJS.Signals): number[] {
     const { pid, exitCode, signalCode } = this.#child;
@@ -114,13 +114,13 @@ export class Worker {
     return signal === 'SIGUSR1' || signal === 'SIGUSR2' ? [] : family;
   }
 
-  /** It was replaced: it ends, by itself where another one has taken over from it. */
+  /** It was replaced and must end. If another has taken over from it, it ends by itself. */
   leave(): Promise<void> {
     const { takesOver, stopTimeout } = this.#plan;
     return takesOver ? this.stop(DRAIN_TIMEOUT + stopTimeout) : this.stop(stopTimeout, 'SIGTERM');
   }
 
-  /** Tells it to end, unless it knows that, and resolves when it has. It is killed after `timeout`. */
+  /** Tells it to end, unless it was told already, and resolves when it has ended. It is killed after `timeout`. */
   async stop(timeout: number, signal?: NodeJS.Signals): Promise<void> {
     this.#told = true;
     if (this.#plan.takesOver) endClaims(this.#claim); // what stands between may start another

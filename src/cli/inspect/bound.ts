@@ -1,4 +1,4 @@
-/** Who has a socket bound to a path or abstract name. */
+/** Which processes have a socket bound to a path or abstract name. */
 import { lstatSync, realpathSync } from 'node:fs';
 import type { Kind } from '../../index.js';
 import { Failure } from '../command.js';
@@ -10,20 +10,20 @@ import { unixDetails, type UnixDetails } from './unix-diag.js';
 export interface Bound {
   readonly kind: Kind;
   readonly listens: boolean;
-  /** Who made it, where the kernel tells. */
+  /** The user who made it, where the kernel tells. */
   readonly user?: User;
-  /** Connections that nobody has accepted, of one that listens, or bytes that nobody has read. */
+  /** The number of connections that nobody has accepted, if it listens, or else of unread bytes. */
   readonly waiting?: number;
   readonly unread?: number;
-  /** Who has it, of those that may be looked at. */
+  /** The processes that have it, among those that may be inspected. */
   readonly processes: readonly Process[];
 }
 
-/** None where nobody has. Throws a `Failure` for what is no socket, and as `lstat` does for what is not there. */
+/** Empty when no process has one. Throws a `Failure` for anything but a socket, and what `lstat` throws. */
 export function boundTo(path: string): Bound[] {
   const place = path.startsWith('@') ? undefined : placeOf(path);
   const details = unixDetails();
-  // What a listener has accepted has its name, too.
+  // Connections that a listener has accepted have its name, too.
   const sockets = [...socketsSeenBy(process.pid)].filter(
     ([inode, { kind, listens, local }]) =>
       (listens || kind === 'unix-dgram') && (local === path || isSame(details.get(inode)?.place, place)),
@@ -39,10 +39,10 @@ export function boundTo(path: string): Bound[] {
 
 type Place = NonNullable<UnixDetails['place']>;
 
-/** As the kernel numbers it: a socket may have been bound by another name for the same place. */
+/** The kernel's numbers of the place: a socket may have been bound under another name for it. */
 function placeOf(path: string): Place {
   const stat = lstatSync(realpathSync(path));
-  if (!stat.isSocket()) throw new Failure(`"${path}" is no socket`);
+  if (!stat.isSocket()) throw new Failure(`"${path}" is not a socket`);
   const major = (stat.dev >>> 8) & 0xfff;
   const minor = (stat.dev & 0xff) | ((stat.dev >>> 12) & 0xfff00);
   return { dev: ((major << 20) | minor) >>> 0, ino: Number(BigInt.asUintN(32, BigInt(stat.ino))) };

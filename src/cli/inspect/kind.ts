@@ -2,10 +2,13 @@ import { constants, openSync, readFileSync } from 'node:fs';
 import { OwnedFd, type Kind } from '../../index.js';
 import type { Descriptor } from './process.js';
 
-/** Of Linux; Node does not name it. */
+/** Linux's value, which Node has no constant for. */
 const O_PATH = 0o10000000;
 
-/** A server may never answer for these, and only these are asked of what is opened with O_PATH (d_weak_revalidate). */
+/**
+ * The server of one of these may never answer. Only these are asked about a file opened with O_PATH
+ * (d_weak_revalidate).
+ */
 const REMOTE = /^(nfs4?|9p|afs|ceph|cifs|smb3)$/;
 
 /** The types of the file systems that a process sees, by the numbers of their mounts. */
@@ -15,8 +18,8 @@ export function mountsOf(pid: number): Map<number, string> {
 }
 
 /**
- * What is open there, but for sockets. No file system is asked: neither one that a peer serves, nor one whose server is
- * gone. So on a network file system anything is told as a file that was not opened as a directory.
+ * The kind of what is open there, except for sockets. No file system is asked: a peer may serve it, or its server may
+ * be gone. So on a network file system anything that was not opened as a directory is reported as a file.
  */
 export function kindOf(pid: number, { fd, link, flags, mount }: Descriptor, mounts: Map<number, string>): Kind {
   if (link.startsWith('pipe:')) return 'fifo';

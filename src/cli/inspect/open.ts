@@ -8,12 +8,12 @@ import { unixDetails, type UnixDetails } from './unix-diag.js';
 export interface Open {
   readonly fd: number;
   readonly kind: Kind;
-  /** The path or name that the kernel has for it. */
+  /** The kernel's path or name for it. */
   readonly name: string;
   readonly socket?: Socket;
-  /** Who has the other end, of a Unix socket. */
+  /** For a Unix socket: the processes that have the other end. */
   readonly peers?: readonly number[];
-  /** How many descriptors lie unread in it, of a Unix socket. */
+  /** For a Unix socket: how many descriptors lie unread in it. */
   readonly descriptors?: number;
 }
 
@@ -21,7 +21,7 @@ export interface OpenOfProcess extends Process {
   readonly open: readonly Open[];
 }
 
-/** Throws `ENOENT` where there is no such process, and `EACCES` where it may not be looked at. */
+/** Throws `ENOENT` when there is no such process, and `EACCES` when it may not be inspected. */
 export function openOf(pid: number): OpenOfProcess {
   const process = processOf(pid);
   const descriptors = descriptorsOf(pid);
@@ -49,7 +49,7 @@ function openSocket(
   details: UnixDetails | undefined,
   peers: Map<number, number[]>,
 ): Open {
-  // It is of a namespace or family that /proc tells nothing of.
+  // It belongs to a namespace or family that /proc does not show.
   if (known === undefined) return { fd, kind: 'socket', name: link };
   const name = known.local ?? link;
   if (!known.kind.startsWith('unix-')) return { fd, kind: known.kind, name, socket: known };

@@ -1,4 +1,4 @@
-/** What /proc tells of a process: proc(5). */
+/** What /proc shows of a process: proc(5). */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 export interface Process {
@@ -9,15 +9,15 @@ export interface Process {
 
 export interface User {
   readonly uid: number;
-  /** As /etc/passwd has it. */
+  /** The name in /etc/passwd. */
   readonly name?: string;
 }
 
-/** An open descriptor, as its link and its `fdinfo` tell. */
+/** An open descriptor, by its link and its `fdinfo`. */
 export interface Descriptor {
   readonly fd: number;
   readonly link: string;
-  /** Of open(2). */
+  /** The flags of open(2). */
   readonly flags: number;
   readonly mount: number;
   /** How many descriptors lie in it unread, when it is a Unix socket. */
@@ -61,13 +61,13 @@ function descriptor(pid: number, fd: number): Descriptor {
   return { fd, link, flags: parseInt(field('flags'), 8), mount, inFlight };
 }
 
-/** The number of a socket, if the link is one's. */
+/** The inode of a socket, if this is the link of one. */
 export function socketInode(link: string): number | undefined {
   const [, inode] = /^socket:\[(\d+)\]$/.exec(link) ?? [];
   return inode === undefined ? undefined : Number(inode);
 }
 
-/** The processes that have these sockets, of those that may be looked at. */
+/** The processes that have these sockets, among those that may be inspected. */
 export function holdersOf(inodes: ReadonlySet<number>): Map<number, number[]> {
   const holders = new Map<number, number[]>();
   for (const pid of readdirSync('/proc')
@@ -77,7 +77,7 @@ export function holdersOf(inodes: ReadonlySet<number>): Map<number, number[]> {
   return holders;
 }
 
-/** None of a process that has ended, or is another user's. */
+/** Empty for a process that has ended or belongs to another user. */
 function socketsOf(pid: number): Set<number> {
   const found = new Set<number>();
   try {

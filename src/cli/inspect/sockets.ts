@@ -1,17 +1,17 @@
-/** Sockets as /proc/PID/net tells of them, in the namespace of that process. */
+/** Sockets in /proc/PID/net, which shows the network namespace of that process. */
 import { readFileSync } from 'node:fs';
 import type { Kind } from '../../index.js';
 
 export interface Socket {
   readonly kind: Kind;
-  /** An address and port, or a path; `@` stands for the NUL of an abstract name. Nothing where it has no name. */
+  /** An address and port, or a path; `@` stands for the NUL of an abstract name. Undefined if it has no name. */
   readonly local?: string;
   readonly remote?: string;
   readonly state?: string;
   readonly listens: boolean;
   /** Bytes that nobody has read. */
   readonly unread?: number;
-  /** Connections that nobody has accepted, of one that listens. */
+  /** For a listener: connections that nobody has accepted. */
   readonly waiting?: number;
 }
 
@@ -26,7 +26,7 @@ const UNIX_KINDS: Readonly<Record<number, Kind>> = { 1: 'unix-stream', 2: 'unix-
 /** In the flags of /proc/net/unix (__SO_ACCEPTCON in Linux's include/linux/net.h). */
 const ACCEPTS = 0x1_0000;
 
-/** All that the process could have, by their inodes. */
+/** All sockets in the namespace of the process, by their inodes. */
 export function socketsSeenBy(pid: number): Map<number, Socket> {
   const found = new Map<number, Socket>();
   for (const [table, kind] of [
@@ -84,7 +84,7 @@ function linesOf(pid: number, table: string): string[][] {
   return textOf(pid, table).map((line) => line.trim().split(/\s+/));
 }
 
-/** Without its heading. None where the kernel has no such sockets. */
+/** The lines without the heading. Empty where the kernel has no such sockets. */
 function textOf(pid: number, table: string): string[] {
   try {
     return readFileSync(`/proc/${pid}/net/${table}`, 'utf8').trimEnd().split('\n').slice(1);

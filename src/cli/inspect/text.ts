@@ -1,4 +1,4 @@
-/** For people; `--json` is for programs. */
+/** The output for people; `--json` is for programs. */
 import type { Bound } from './bound.js';
 import type { Open, OpenOfProcess } from './open.js';
 import type { Process, User } from './process.js';
@@ -14,7 +14,7 @@ export function boundText(bound: readonly Bound[]): string {
     .map(({ kind, listens, user, processes, ...queue }) => {
       const who = user === undefined ? '' : `, made by ${userText(user)}`;
       const held = processes.map((process) => `  ${processText(process)}`);
-      if (held.length === 0) held.push('  a process that may not be looked at');
+      if (held.length === 0) held.push('  a process that may not be inspected');
       return [`${kind}, ${listens ? 'listens' : 'is bound'}${who}${queueText(queue)}`, ...held].join('\n');
     })
     .join('\n');
@@ -32,7 +32,7 @@ function described({ name, socket, peers, descriptors }: Open): string {
   if (socket === undefined) return printable(name);
   const ways = socket.remote === undefined ? printable(name) : `${name} to ${socket.remote}`;
   const state = socket.listens ? ', listens' : socket.state === undefined ? '' : `, ${socket.state}`;
-  const peer = peers === undefined ? '' : `, peer ${peers.length === 0 ? 'not to be seen' : peers.join(', ')}`;
+  const peer = peers === undefined ? '' : `, peer ${peers.length === 0 ? 'not visible' : peers.join(', ')}`;
   return `${ways}${state}${peer}${queueText({ ...socket, ...(descriptors === undefined ? {} : { descriptors }) })}`;
 }
 
@@ -45,12 +45,12 @@ function queueText(queue: Pick<Socket, 'unread' | 'waiting'> & { descriptors?: n
   return parts.join('');
 }
 
-/** Nothing is not told. */
+/** Returns nothing for a count of 0. */
 function counted(count: number | undefined, noun: string, what: string): string {
   return count === undefined || count === 0 ? '' : `, ${count} ${noun}${count === 1 ? '' : 's'} ${what}`;
 }
 
-/** Names are others', and a terminal obeys some characters. */
+/** Other users choose these names, and a terminal obeys some characters. */
 function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

@@ -1,4 +1,4 @@
-/** What the kernel tells of Unix sockets beyond /proc: sock_diag(7), and Linux's include/uapi/linux/unix_diag.h. */
+/** What the kernel tells about Unix sockets beyond /proc: sock_diag(7), and Linux's include/uapi/linux/unix_diag.h. */
 import { readSync, writeSync } from 'node:fs';
 import { addon } from '../../native/load.js';
 import { ownMade } from '../../descriptor/owned-fd.js';
@@ -6,9 +6,9 @@ import { ownMade } from '../../descriptor/owned-fd.js';
 export interface UnixDetails {
   /** The inode of the socket at the other end. */
   readonly peer?: number;
-  /** Of the path that it is bound to: its device as the kernel numbers it, and the low 32 bits of its inode. */
+  /** The path that it is bound to: the kernel's device number, and the low 32 bits of the inode. */
   readonly place?: { readonly dev: number; readonly ino: number };
-  /** Unread bytes; of one that listens, connections that nobody has accepted. */
+  /** Unread bytes; for a listener, connections that nobody has accepted. */
   readonly queue?: number;
   readonly uid?: number;
 }
@@ -25,9 +25,7 @@ const SHOW = 0x02 | 0x04 | 0x10 | 0x40;
 /** Their attributes. */
 const [VFS, PEER, RQLEN, UID] = [1, 2, 4, 7];
 
-/**
- * Of all Unix sockets in the network namespace of this process, by their inodes. Empty where the kernel does not tell.
- */
+/** All Unix sockets in the network namespace of this process, by their inodes. Empty where the kernel does not tell. */
 export function unixDetails(): Map<number, UnixDetails> {
   const found = new Map<number, UnixDetails>();
   const fd = addon.diagSocket();
@@ -58,7 +56,7 @@ function request(): Buffer {
 
 const little = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
-/** Whether more follow. */
+/** Returns whether more follow. */
 function takeMessages(bytes: Buffer, found: Map<number, UnixDetails>): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; at + HEADER <= bytes.length;) {
