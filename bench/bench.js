@@ -1,11 +1,9 @@
 /**
- * Measures, in turn, the rows of rows.js, and says which targets are met: see docs/benchmarks.md, which this writes.
+ * Measures the rows of rows.js in turn, and reports which targets are met. It writes docs/benchmarks.md.
  *
- *   node bench/bench.js                    all, into docs/
- *   node bench/bench.js --json             the figures alone, on standard output
- *   node bench/bench.js --only c-1,passer  the rows that have, or begin with, these names; instructions are not counted
- *                                          unless "instructions" is among them
- *   node bench/bench.js --quick            few and short runs: whether it works, not how fast it is
+ * node bench/bench.js all, into docs/ node bench/bench.js --json the figures alone, on standard output node
+ * bench/bench.js --only c-1,passer the rows that have, or begin with, these names; instructions are not counted unless
+ * "instructions" is among them node bench/bench.js --quick few and short runs: whether it works, not how fast it is
  */
 import { parseArgs } from 'node:util';
 import { buildCeiling } from './build.js';

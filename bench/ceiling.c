@@ -1,5 +1,5 @@
 /*
- * What the kernel gives a program that does nothing else: the rows that all others are compared with.
+ * The speed of a C program that only makes system calls. All other rows are compared with its rows.
  *
  *   ceiling send|receive BATCH BYTES    messages of so many descriptors and bytes, by plain sendmsg and recvmsg
  *   ceiling care BATCH 1                receives so that nothing can be lost, and no close can hold it up
@@ -163,7 +163,7 @@ static void receive_all(long total) {
   }
 }
 
-/* Looks first, at several messages, then takes them without their descriptors; asks before each close whether it
+/* Peeks at several messages, then takes them without their descriptors. Before each close it asks whether the socket
  * lingers. */
 static void receive_with_care(long total) {
   enum { MESSAGES = 64, AT_ONCE = 1024 };
@@ -216,7 +216,7 @@ static void ping(long total, int64_t *trips) {
   for (long i = 0; i < total; i++) {
     int64_t start = now();
     put(&passed, 1, 1);
-    wait_for_event(); /* nothing can be there yet, so no receive is tried in vain */
+    wait_for_event(); /* nothing can have come yet, so a receive would be in vain */
     if (get(back, &size) != 1)
       fail("ping");
     trips[i] = now() - start;
@@ -247,7 +247,7 @@ static int64_t keep_all(long total) {
       fail("grow");
     int64_t took = now() - start;
     if (i > 0 && took > worst)
-      worst = took; /* the first waits for its sender */
+      worst = took; /* the first message is left out: it waits for its sender */
   }
   return worst;
 }

@@ -6,7 +6,7 @@ import { median } from './statistics.js';
 const TIMES = 5;
 
 /**
- * How much longer a script takes that imports the library and passes one descriptor than an empty one, in nanoseconds.
+ * How much longer than an empty script one takes that imports the library and passes one descriptor, in nanoseconds.
  */
 export function cold() {
   const over = Array.from({ length: TIMES }, () => -time('empty.js') + time('cold.js'));

@@ -1,6 +1,6 @@
-// How long what a channel takes by default stops the event loop, at worst of what is tried: `node bench/decode.js`,
-// after `npm run compile`. Of each kind 50 are received; what counts is processor time, which other programs leave
-// alone.
+// Measures how long the messages that a channel accepts by default stop the event loop: `node bench/decode.js`, after
+// `npm run compile`. Each kind of message is received 50 times. It measures processor time, on which other programs
+// have no influence.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ import { median } from './statistics.js';
 const TIMES = 50;
 const MOST = 64 << 10;
 
-/** As many units as have room, commas between them. */
+/** As many units as there is room for, with commas between them. */
 function filled(begin, unit, end) {
   let text = begin;
   for (let i = 0; ; i++) {
@@ -29,7 +29,7 @@ function messages(count, value) {
 
 const json = (text) => ({ codec: 'json', count: 1, wire: () => messages(1, Buffer.from(text())) });
 
-/** What takes long for its length. */
+/** Kinds of values that take long to decode for their length. */
 const KINDS = {
   'a string': json(() => JSON.stringify('x'.repeat(MOST - 2))),
   numbers: json(() => filled('[', (i) => `${i}.5e-9`, ']')),
@@ -42,7 +42,7 @@ const KINDS = {
   "16 MiB of 'bytes'": { codec: 'bytes', count: 1, wire: () => messages(1, Buffer.alloc(16 << 20)) },
 };
 
-/** The child: sends one kind whenever it is told to. */
+/** The child: sends one message of this kind for each request. */
 function serve(kind) {
   const { codec, wire } = KINDS[kind];
   const stream = new FdStream(3).resume();
@@ -52,7 +52,9 @@ function serve(kind) {
   process.send('ready');
 }
 
-/** The longest turn of the event loop while one kind is received, in milliseconds of processor time: of each time. */
+/**
+ * For each of 50 times, the longest turn of the event loop while one is received, in milliseconds of processor time.
+ */
 async function measure(kind) {
   const { codec, count } = KINDS[kind];
   const [ours, theirs] = socketpair();

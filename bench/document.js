@@ -1,4 +1,4 @@
-/** docs/benchmarks.md and its plots, from the figures. */
+/** Writes docs/benchmarks.md and its plots from the figures. */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as prettier from 'prettier';
@@ -134,7 +134,7 @@ const profileTable = table(
   ],
 );
 
-/** What limits the targets that were not met, where it is known; once where several have the same reason. */
+/** What limits the targets that were not met, where it is known. Targets with the same reason are listed together. */
 function limits(targets) {
   const reasons = new Map();
   for (const { what, met, limited } of targets)
@@ -212,7 +212,7 @@ function plots(figures) {
   };
 }
 
-/** The rows in the plot of CPU time; those of `process.send` would leave the others no room. */
+/** The rows in the plot of CPU time. `process.send` is left out: its bars would be too long. */
 const COMPARED = {
   'c-1': 'C, 1 per message',
   'care-1': 'C with the same care',

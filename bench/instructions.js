@@ -1,8 +1,7 @@
 /**
- * How many instructions a row takes in user space, counted by Valgrind. This does not swing as times do.
- *
- * A side asks for its CPU time (getrusage) when a run begins and when it ends, and nowhere else, so the count is
- * written down there. Of as many runs the last one counts: V8 has compiled by then.
+ * How many instructions a row takes in user space, counted by Valgrind. Unlike times, this does not vary. A side asks
+ * for its CPU time (getrusage) only when a run begins and when it ends, so the count is taken there. Only the last run
+ * counts, because V8 has compiled the code by then.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -25,7 +24,7 @@ export async function countInstructions(row, count) {
     '--tool=callgrind',
     `--callgrind-out-file=${join(folder, role)}`,
     '--dump-before=getrusage',
-    '--smc-check=all-non-file', // compiled JavaScript is code that changes
+    '--smc-check=all-non-file', // V8 changes code while it runs
   ];
   try {
     const pair = startPair({ ...row, send: singleThreaded(row.send), receive: singleThreaded(row.receive) }, under);
@@ -37,7 +36,7 @@ export async function countInstructions(row, count) {
   }
 }
 
-/** V8 compiles while the program waits: no thread goes on compiling in the run that counts. */
+/** Makes V8 compile on the main thread, so that no thread compiles during the run that counts. */
 function singleThreaded([command, ...args]) {
   return command === process.execPath ? [command, '--single-threaded', ...args] : [command, ...args];
 }

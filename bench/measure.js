@@ -4,8 +4,8 @@ import { median, percentile } from './statistics.js';
 const PERCENTILES = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1];
 
 /**
- * Runs of all rows in turn, each with such a share of its descriptors. The first round is not counted: code is compiled
- * in it.
+ * Runs all rows in turn, each with this share of its descriptors. The first round is not counted, because code is
+ * compiled in it.
  */
 export async function measure(rows, { rounds, share, progress }) {
   const figures = {};
@@ -33,7 +33,7 @@ export async function measure(rows, { rounds, share, progress }) {
   return figures;
 }
 
-/** Of each figure that is a number; but the highest memory so far is that of the last run. */
+/** The median of each figure that is a number. Memory is the exception: the highest so far is that of the last run. */
 function medians(runs) {
   const names = Object.keys(runs[0]).filter((name) => typeof runs[0][name] === 'number');
   const { sendPeak, receivePeak } = runs.at(-1);
@@ -51,7 +51,7 @@ async function passSome(row, count, running) {
   return figure(count, answers);
 }
 
-/** What one run comes to. CPU is in nanoseconds for each descriptor, or write. */
+/** The figures of one run. CPU is in nanoseconds for each descriptor, or write. */
 function figure(count, { sender, receiver }) {
   const { trips, ...more } = { ...sender.more, ...receiver.more };
   return {

@@ -1,19 +1,19 @@
 /**
  * Two processes with a socket between them, one that sends and one that receives.
  *
- * Each has its end as descriptor 3. A line on its standard input is a number of descriptors to pass, and it answers
- * with a line of JSON: when it began and ended (nanoseconds of the monotonic clock, which all processes share), the CPU
- * time that it used (nanoseconds), its highest memory so far (bytes) and, as `more`, whatever else its row is about.
- * The receiver first says "ready".
+ * Each has its end as descriptor 3. A line on its standard input is a number of descriptors to pass. It answers with a
+ * line of JSON: when it began and ended (nanoseconds of the monotonic clock, which all processes share), the CPU time
+ * that it used (nanoseconds), its highest memory so far (bytes) and, as `more`, further figures of its row. The
+ * receiver first writes "ready".
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { socketpair } from 'fdpasser';
 
-/** Milliseconds that an answer may take; far more than any does, also under Valgrind. */
+/** Milliseconds that an answer may take: far more than any takes, even under Valgrind. */
 const LONGEST = 600_000;
 
-/** Starts the pair of a row; `under` gives the command that each side runs under, `'send'` and `'receive'`. */
+/** Starts the pair of a row. `under` returns the command under which a side (`'send'` or `'receive'`) runs. */
 export function startPair(row, under = () => []) {
   const ends = socketpair();
   const [sender, receiver] = ['send', 'receive'].map((role, i) => startSide([...under(role), ...row[role]], ends[i]));
@@ -39,7 +39,7 @@ function startSide([command, ...args], socket) {
     child.once('error', reject);
     child.once('close', resolve);
   });
-  // Whoever waits for an answer hears of it.
+  // A call that waits for an answer rejects with it.
   ended.catch(() => {});
   child.stdin.on('error', () => {});
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

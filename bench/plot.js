@@ -1,4 +1,4 @@
-/** Plots as SVG, in plain code. Each gives the text of one file. */
+/** Plots as SVG, in plain code. Each function returns the text of one file. */
 
 const WIDTH = 760;
 const HEIGHT = 400;
@@ -6,9 +6,8 @@ const AREA = { left: 90, right: WIDTH - 20, top: 90, bottom: HEIGHT - 55 };
 const COLOURS = ['#1b6ca8', '#d1495b', '#3a7d44', '#8a5a9e', '#c77f1a', '#555555'];
 
 /**
- * Lines over places that stand at equal distances, such as batch sizes that double: `places` are their labels, '' for
- * none, and each of `series` is `{ name, values }`, with undefined where it was not measured. `write` labels the
- * upright axis.
+ * Lines over places at equal distances, such as batch sizes that double. `places` are their labels, '' for none. Each
+ * of `series` is `{ name, values }`, with undefined for a value that was not measured. `write` labels the upright axis.
  */
 export function lines({ title, across, upright, places, series, write, logarithmic = false }) {
   const values = series.flatMap(({ values }) => values).filter((value) => value !== undefined);
@@ -35,7 +34,7 @@ export function lines({ title, across, upright, places, series, write, logarithm
   return svg(title, HEIGHT, parts);
 }
 
-/** Such plots one below the other, as one. */
+/** Puts such plots one below the other, as one. */
 export function column(plots) {
   const placed = plots.map((plot, i) => plot.replace('<svg ', `<svg y="${i * HEIGHT}" `));
   const height = plots.length * HEIGHT;
@@ -43,7 +42,9 @@ export function column(plots) {
   return [`<svg xmlns="http://www.w3.org/2000/svg" ${size}>`, ...placed, '</svg>', ''].join('\n');
 }
 
-/** Lying bars, each of `rows` `{ name, values }` with as many values as there are `parts`, one behind the other. */
+/**
+ * Horizontal bars. Each of `rows` is `{ name, values }`, with one value for each of `parts`, drawn one after the other.
+ */
 export function bars({ title, parts: names, rows, write }) {
   const [left, room, top, pitch] = [270, WIDTH - 270 - 100, 60, 26];
   const most = Math.max(...rows.map(sum));
@@ -78,7 +79,7 @@ function svg(title, height, parts) {
   ].join('\n');
 }
 
-/** What a colour stands for, in rows of four under the title. */
+/** The key of the colours, in rows of four under the title. */
 function key(i, name) {
   const x = AREA.left + 10 + (i % 4) * 165;
   const y = 34 + Math.floor(i / 4) * 18;

@@ -1,4 +1,4 @@
-/** What is measured: each row a way to pass descriptors, with the two commands of its pair (see pair.js). */
+/** What is measured. Each row is a way to pass descriptors, with the two commands of its pair (see pair.js). */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ export const CEILING = join(bench, '../build/ceiling');
 export const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 253];
 /** Descriptors queued at once. */
 export const QUEUES = [1_000, 10_000, 100_000, 1_000_000];
-/** Descriptors open at once: as many as fit under the limit that most systems have. */
+/** Descriptors open at once: as many as fit under the limit of most systems. */
 const KEPT = 18_000;
 
 const grouped = (count) => count.toLocaleString('en');
@@ -21,22 +21,23 @@ const ceiling = (...args) => [CEILING, ...args.map(String)];
 const node = (side, ...args) => [process.execPath, join(bench, 'sides', side), ...args.map(String)];
 const python = (...args) => ['python3', join(bench, 'sides/send_fds.py'), ...args.map(String)];
 const perl = (...args) => ['perl', join(bench, 'sides/io-fdpass.pl'), ...args];
-// Both think that they are children, and that the pair's socket is their parent.
+// Both sides take themselves for children, with the pair's socket as the IPC channel to a parent.
 const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
 
 /** About a seventh of a second. */
 const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
-/** As many as one call can take. */
+/** As many as one call can send. */
 const queued = (batch) => Math.max(1024, 64 * batch);
 /**
- * In a run whose instructions are counted, which takes some fifty times as long as others; by descriptors per message.
+ * Descriptors in a run whose instructions are counted, by descriptors per message. Such a run takes about fifty times
+ * as long as others.
  */
 const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 
 /**
- * `title` stands in tables and `does` in the document. `count` is how many descriptors, or writes, a run passes, each
- * with `bytes`; a `fresh` row has new processes for each run. `missing` tells why a row cannot be measured here. A row
- * without a pair has `once`, which makes one run.
+ * `title` is the name in tables. `count` is how many descriptors, or writes, a run passes, each with `bytes`. A `fresh`
+ * row has new processes for each run. `missing` returns why a row cannot be measured here. A row without a pair has
+ * `once`, which makes one run.
  */
 export const rows = [
   ...BATCHES.flatMap((batch) => [

@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url';
 const folder = fileURLToPath(new URL('usocket/', import.meta.url));
 export const USOCKET = `${folder}node_modules/usocket/build/Release/uwrap.node`;
 
-/** Installs usocket, which compiles it, unless it is there. Where that fails, its row says that it is not installed. */
+/**
+ * Installs usocket, which compiles it, unless it is installed. If that fails, its row says that it is not installed.
+ */
 export function installUsocket(progress) {
   if (existsSync(USOCKET)) return;
   progress('installing usocket');

@@ -1,4 +1,4 @@
-/** A worker of balance.js: serves the connections that it is handed, until no more can come. */
+/** A worker of balance.js: serves the connections that it gets, until no more can come. */
 import { createServer } from 'node:http';
 import { worker } from 'fdpasser/workers';
 
@@ -7,4 +7,4 @@ const server = createServer((request, response) => {
   response.end(`${request.url} answered by pid ${process.pid}\n`);
 });
 worker().serve(server).ready();
-process.once('SIGINT', () => {}); // a terminal sends it to all: the supervisor ends this process
+process.once('SIGINT', () => {}); // a terminal sends it to all processes; here the supervisor ends this one

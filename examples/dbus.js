@@ -1,8 +1,8 @@
 /**
- * Descriptors over D-Bus, both ways: a service is handed a file and answers with another, which is the same in
- * capitals.
+ * Descriptors over D-Bus, in both directions: a service gets a file and answers with another, which has the same text
+ * in capitals.
  *
- *   dbus-run-session node examples/dbus.js
+ * dbus-run-session node examples/dbus.js
  */
 import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ async function sessionBus() {
   if (value === undefined) throw new Error(`no session bus to connect to: DBUS_SESSION_BUS_ADDRESS is '${address}'`);
   const path = (kind === 'abstract' ? '\0' : '') + decodeURIComponent(value);
   const bus = dbus.createClient({ stream: await FdStream.connect(path, { fds: 'number' }) });
-  // Until it has answered, the bus may still read the handshake, which it does without room for descriptors.
+  // Until it has answered, the bus may still read the handshake, without room for descriptors.
   await bus.listNames();
   return bus;
 }
@@ -52,9 +52,9 @@ service.setMethodCallHandler(PATH, NAME, 'Capitalize', [
       destination: call.sender,
       signature: 'h',
       body: [0],
-      fds: [fileOf(text.toUpperCase())], // sent descriptors are taken over by the stream
+      fds: [fileOf(text.toUpperCase())], // the stream takes sent descriptors over
     });
-    // dbus-native would answer with what is returned, but without descriptors.
+    // dbus-native would answer with the return value, but without descriptors.
     return new Promise(() => {});
   },
   'h',

@@ -1,4 +1,4 @@
-/** The child of demo.js: receives a file and a connection, writes to the one and answers on the other. */
+/** The child of demo.js: receives a file and a connection, writes to the file and answers on the connection. */
 import { once } from 'node:events';
 import { fstatSync, writeSync } from 'node:fs';
 import { FdPasser } from 'fdpasser';

@@ -1,7 +1,7 @@
 /**
- * Has the C core analysed by clang and by gcc, with each interface. What they find is an error.
+ * Analyses the C core with clang and gcc, over each interface. Each finding is an error.
  *
- *   npm run check:analyze
+ * npm run check:analyze
  */
 import { spawnSync } from 'node:child_process';
 import { common, sources, transportSources, warnings } from '../src/cli/compile-core.js';
@@ -12,7 +12,7 @@ const ANALYSERS = [
   ['gcc', '-fanalyzer', '-Werror', '-O1', '-S'],
 ];
 
-/** Only the transport is another with another interface. */
+/** Interfaces differ only in the transport. */
 function sourcesOf({ name, transport }) {
   return name === 'bsd44' ? sources(transport) : transportSources(transport);
 }

@@ -1,11 +1,10 @@
 /**
  * Compiles the C core for this system into build/.
  *
- *   node scripts/build-native.js              with its C compiler ($CC, else cc)
- *   node scripts/build-native.js --strict     with warnings as errors
- *   node scripts/build-native.js --sanitize   with AddressSanitizer and UndefinedBehaviorSanitizer
+ * node scripts/build-native.js with its C compiler ($CC, else cc) node scripts/build-native.js --strict with warnings
+ * as errors node scripts/build-native.js --sanitize with AddressSanitizer and UndefinedBehaviorSanitizer
  *
- * src/cli/compile-core.js says what else is taken from the environment.
+ * src/cli/compile-core.js names the environment variables that it uses.
  */
 import { compileHere, warnings } from '../src/cli/compile-core.js';
 

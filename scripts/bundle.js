@@ -1,6 +1,6 @@
 /**
- * Makes one file of each entry point in `dist/bundle/`, which loads faster than a file for each source. What entry
- * points share is in files of its own, so that a program that imports several has one OwnedFd.
+ * Makes one file of each entry point in `dist/bundle/`, which loads faster than one file for each source. Code that
+ * entry points share is in separate files, so that a program that imports several has one OwnedFd.
  */
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -34,8 +34,9 @@ buildSync({
 });
 
 /*
- * Node and Bun can require an ES module, and do. What cannot (Jest, or TypeScript under `module: node16`) gets one file
- * for all entry points, so that they share one OwnedFd here too, and the same types as those of a CommonJS package.
+ * Node and Bun can require an ES module, and do. Tools that cannot (Jest, or TypeScript under `module: node16`) get one
+ * file for all entry points, so that they share one OwnedFd here too. They get the same types in the form of a CommonJS
+ * package.
  */
 const commonjs = join(root, 'dist/commonjs');
 rmSync(commonjs, { recursive: true, force: true });
@@ -49,7 +50,7 @@ buildSync({
   },
   outfile: 'dist/commonjs/all.js',
   bundle: true,
-  minifyWhitespace: true, // the package holds all of this twice
+  minifyWhitespace: true, // the package contains this code twice
   minifySyntax: true,
   format: 'cjs',
   banner: { js: "const commonjsFile = require('node:url').pathToFileURL(__filename).href;" },
@@ -67,7 +68,7 @@ for (const [name, file] of Object.entries(PUBLIC)) {
   writeFileSync(to, `module.exports = require('./${relative(dirname(to), join(commonjs, 'all.js'))}').${name};\n`);
 }
 
-/** Without the comments, which are most of them: editors show those of the other copy. */
+/** Leaves out the comments, which are most of the size: editors show those of the other copy. */
 function copyTypes(from, to) {
   mkdirSync(dirname(to), { recursive: true });
   writeFileSync(to, readFileSync(from, 'utf8').replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));

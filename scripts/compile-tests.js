@@ -1,4 +1,4 @@
-/** Compiles the tests, and the libraries that their processes are started with. */
+/** Compiles the tests, and the libraries that are loaded into their processes. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The interfaces that the contract is tested with; where this system has none of a kind, over an emulation. */
+/** The interfaces over which the contract is tested. An interface that this system does not have is emulated. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TRANSPORTS } from '../src/cli/transports.js';
@@ -6,9 +6,12 @@ import { TRANSPORTS } from '../src/cli/transports.js';
 const { linux, rights, holding, accrights, streams } = TRANSPORTS;
 const emulation = join(dirname(dirname(fileURLToPath(import.meta.url))), 'test', 'contract', 'emulation');
 
-/** `flags` for all, besides those of the transport; `only` for what is tested: it sees the emulated system. */
+/**
+ * `flags` are for all files, with those of the transport; `only` are for the tested files, which see the emulated
+ * system.
+ */
 export const INTERFACES = [
-  { name: 'bsd44', title: 'SCM_RIGHTS, looking first', transport: linux, flags: [] },
+  { name: 'bsd44', title: 'SCM_RIGHTS, peeking first', transport: linux, flags: [] },
   {
     name: 'bsd44-no-offset',
     transport: linux,
@@ -25,7 +28,7 @@ export const INTERFACES = [
     only: ['-include', join(emulation, 'gvisor.h')],
     emulator: join(emulation, 'gvisor.c'),
   },
-  { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot look first', transport: rights, flags: [] },
+  { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot peek', transport: rights, flags: [] },
   {
     name: 'bsd44-hold',
     transport: holding,

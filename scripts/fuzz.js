@@ -1,11 +1,10 @@
 /**
- * Fuzzes what receives descriptors (test/fuzz/receive.c) under libFuzzer, AddressSanitizer and
- * UndefinedBehaviorSanitizer, beginning with the inputs in test/fuzz/corpus.txt: one a line, in
- * base64.
+ * Fuzzes the code that receives descriptors (test/fuzz/receive.c) under libFuzzer, AddressSanitizer and
+ * UndefinedBehaviorSanitizer. It begins with the inputs in test/fuzz/corpus.txt: one on each line, in base64.
  *
- *   npm run fuzz -- [--seconds S] [--keep]
+ * npm run fuzz -- [--seconds S] [--keep]
  *
- * With --keep, what was found goes into the corpus, minimised. An input that fails is left in build/fuzz/, and
+ * With --keep, new inputs go into the corpus, minimised. An input that fails is left in build/fuzz/, and
  * "build/fuzz/receive FILE" repeats it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';

@@ -1,13 +1,13 @@
 /**
- * Throws at a process what is slow to close, by one peer, while another passes it descriptors honestly. Prints how late
- * that process's event loop was at worst, and how fast the honest peer was, as a table for docs/reliability.md.
+ * One peer sends a process descriptors that are slow to close, while an honest peer passes it others. Prints how late
+ * the process's event loop was at worst, and how fast the honest peer was, as a table for docs/reliability.md.
  *
- *   npm run hostile                            100,000 descriptors beside each kind
- *   npm run hostile -- --descriptors 20000     so many; --limit 1024: of the process's table
+ * npm run hostile 100,000 descriptors beside each kind npm run hostile -- --descriptors 20000 so many; --limit 1024: of
+ * the process's table
  *
- * Fails unless all arrived, no table was full, the loop was at most 10 ms late beyond what an idle process saw
- * meanwhile, and the honest peer had half of its rate alone. For Linux, by root: others may not mount or have sockets
- * of AF_PACKET.
+ * Fails unless all descriptors arrived, no table was full, the loop was at most 10 ms later than that of an idle
+ * process, and the honest peer had at least half of the rate that it has alone. Runs on Linux as root: other users may
+ * not mount, or open AF_PACKET sockets.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -36,8 +36,8 @@ else await main();
 // ---- the processes
 
 /**
- * How late a timer was at worst since it was asked, in milliseconds; left out is the time in which no processor was
- * free for this thread, by the kernel's own count.
+ * How late a timer was at worst since the last call, in milliseconds. The time in which no processor was free for this
+ * thread is left out, by the kernel's own count.
  */
 function lateness() {
   const PERIOD = 1;
@@ -61,7 +61,7 @@ function lateness() {
   };
 }
 
-/** Closes all that it gets: from the hostile peer at descriptor 3, from the honest one at 4. */
+/** Closes all descriptors that it gets: from the hostile peer at descriptor 3, and from the honest one at 4. */
 async function target() {
   const worst = lateness();
   const counts = { hostile: 0, honest: 0 };
@@ -85,7 +85,7 @@ async function target() {
   await Promise.race([take(new FdPasser({ fh: 3 }), 'hostile'), take(new FdPasser({ fh: 4 }), 'honest')]);
 }
 
-/** Passes as many descriptors of one file as it is told, as often as it is told. */
+/** Passes one file's descriptor: for each message, as many times as the message says. */
 function honest() {
   const AT_ONCE = 1000;
   const passer = new FdPasser({ fh: 3 });
@@ -117,7 +117,9 @@ async function ask(child, question) {
   return (await answer)[0];
 }
 
-/** Has the honest peer pass so many, and tells how many a second arrived, with what was seen meanwhile. */
+/**
+ * Makes the honest peer pass `count` descriptors. Returns how many arrived in a second, and what was seen meanwhile.
+ */
 async function pass(children, count) {
   await ask(children.target, { expect: count });
   await ask(children.idle, '');
@@ -159,7 +161,7 @@ async function attack(kind, count, descriptors, limit) {
   }
 }
 
-/** As many as are wanted, where root can see to that. */
+/** Raises the limit of inotify instances, where root can. */
 function allowInotify(wanted) {
   const setting = '/proc/sys/fs/inotify/max_user_instances';
   const before = readFileSync(setting, 'utf8');
@@ -178,7 +180,7 @@ async function main() {
   const descriptors = Number(values.descriptors);
   const inotify = allowInotify(KINDS.inotify.count);
   console.log(
-    '| thrown by one peer | taken | loop late at worst, ms | an idle process, ms | honest rate alone, /s | beside | lost | EMFILE |',
+    '| sent by one peer | taken | loop late at worst, ms | an idle process, ms | honest rate alone, /s | beside | lost | EMFILE |',
   );
   console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
   try {

@@ -21,10 +21,12 @@ const WIRES = { passer: 'FdPasser', channel: 'FdChannel', stream: 'FdStream' };
 const SIDES = ['sender', 'receiver'];
 const MEASURES = { heap: 'JavaScript heap in use', rss: 'Resident memory' };
 
-/** V8's space for new objects, in MiB, which otherwise grows in steps while there is much to do. */
+/** A fixed size of V8's space for new objects, in MiB. It would otherwise grow in steps under load. */
 const YOUNG = ['--min-semi-space-size=4', '--max-semi-space-size=4'];
 
-/** How much more the last tenth may have than the second, in MiB; in the first, code is compiled and pools fill. */
+/**
+ * The most that the last tenth may have, by what the second had, in MiB. In the first, code is compiled and pools fill.
+ */
 const bound = (before) => before * 1.1 + 4;
 
 async function measure(wire) {

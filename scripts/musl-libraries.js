@@ -1,6 +1,6 @@
 /**
- * Makes a folder of what Bun for musl needs beside musl itself: the C++ library, which Debian has for glibc alone. Its
- * position-independent archive (libstdc++-12-pic) is linked with musl, as far as the program asks for it.
+ * Makes a folder with what Bun for musl needs besides musl itself: the C++ library, which Debian has only for glibc.
+ * Its position-independent archive (libstdc++-12-pic) is linked with musl, as far as the program needs it.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
@@ -11,13 +11,13 @@ const names = join(dirname(dirname(fileURLToPath(import.meta.url))), 'test/runti
 
 const run = (command, args) => execFileSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
 
-/** The names that `file` defines, or with `--dynamic` has to do with, without their versions. */
+/** The names that `file` defines, or with `--dynamic` also those that it needs, without their versions. */
 const namesIn = (file, ...options) =>
   run('nm', ['--quiet', '--format=posix', ...options, file])
     .split('\n')
     .map((line) => line.split(/[ @]/, 1)[0]);
 
-/** For LD_LIBRARY_PATH of `program`. */
+/** Makes the folder for LD_LIBRARY_PATH of `program`. */
 export function makeMuslLibraries(program, folder) {
   mkdirSync(folder, { recursive: true });
   const archive = run('gcc', ['-print-file-name=libstdc++_pic.a']).trim();

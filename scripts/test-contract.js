@@ -1,12 +1,12 @@
 /**
  * Compiles the C tests of native/fdpasser.h with each interface, and runs them.
  *
- *   node scripts/test-contract.js [--valgrind] [--musl] [--tsan] [--compile] [title]
+ * node scripts/test-contract.js [--valgrind] [--musl] [--tsan] [--compile] [title]
  *
- * --valgrind: under it, with no lost block and no descriptor left open. --musl: compiled with musl-gcc.
- * --tsan: under ThreadSanitizer. --compile: for another kernel or processor, and not run: scripts/test-kernels.js does.
- * An emulation of system calls would tell nothing of a kernel. A title, or a part of one: those tests alone.
- * FDPASSER_RACE says how many messages race for the last slots.
+ * --valgrind: runs them under valgrind; no block may be lost and no descriptor left open. --musl: compiles with
+ * musl-gcc. --tsan: under ThreadSanitizer. --compile: only compiles, for another kernel or processor;
+ * scripts/test-kernels.js runs them there. Emulated interfaces are then left out, because they test no kernel. With a
+ * title, or a part of one, only those tests run. FDPASSER_RACE says how many messages race for the last slots.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,7 +26,7 @@ const sources = (folder) =>
   readdirSync(folder)
     .filter((name) => name.endsWith('.c'))
     .map((name) => join(folder, name));
-/** Without what needs Node. */
+/** Files that need Node, and are left out. */
 const NODES = new Set(['addon.c', 'uv.c']);
 const coreOf = (transport) => coreSources(transport).filter((file) => !NODES.has(basename(file)));
 
@@ -52,10 +52,10 @@ if (flags.has('--compile')) options.push('-static');
 // The macros of musl's own headers mix signed and unsigned numbers.
 if (musl) options.push('-static', '-Wno-sign-compare', '-Wno-sign-conversion');
 
-/** Generous: only a hang takes as long. */
+/** Only a hang takes this long. */
 const LIMIT = 15 * 60_000;
 
-/** Runs a command to its end. What it says is kept: several run at a time. */
+/** Runs a command to its end. Its output is collected, because several run at a time. */
 async function run(command, given, env = process.env) {
   const limit = { timeout: LIMIT, killSignal: 'SIGKILL' };
   const child = spawn(command, given, { stdio: ['ignore', 'pipe', 'pipe'], env, ...limit });
@@ -81,9 +81,11 @@ async function compile({ name, transport, flags, only = [], emulator }, program)
   return run(compiler, [...options, '-o', program, ...objects]);
 }
 
-/** What valgrind says of one descriptor that is open at the end. */
+/** What valgrind reports for a descriptor that is open at the end. */
 const OPEN = /.*Open (?:file descriptor|AF_\w+ socket) \d+:.*\n(?:==\d+== {4}(?:at|by) .*\n)*/g;
-/** The pair in which what is slow to close lands is there for as long as the process, and what still waits there. */
+/**
+ * The pair of sockets in which slow closes land stays open until the process ends, and so does what still waits in it.
+ */
 const OF_THE_CLOSING = / (?:fdp_prepare_landing|keep) \(lane\.c/;
 
 /** Runs it under valgrind, and adds what valgrind found in any of its processes. */
@@ -95,7 +97,7 @@ async function runUnderValgrind(program) {
       '-q',
       '--leak-check=full',
       '--track-fds=yes',
-      // Its threads run one at a time: in turn, or those that race starve the one that receives.
+      // Threads run one at a time under valgrind. They must take turns, or those that race starve the receiving one.
       '--fair-sched=yes',
       '--error-exitcode=99',
       `--log-file=${log}.%p`,
@@ -105,13 +107,13 @@ async function runUnderValgrind(program) {
       program,
       ...titles,
     ],
-    // A race under it takes long.
+    // A race takes long under valgrind.
     { FDPASSER_VALGRIND: '1', FDPASSER_RACE: '5', ...process.env },
   );
   const found = readdirSync(dirname(program))
     .filter((name) => name.startsWith('contract.log.'))
     .map((name) => readFileSync(join(dirname(program), name), 'utf8'))
-    // What the parent had open is open in the child, and is not its own.
+    // Descriptors of the parent are also open in the child, and do not count.
     .map((text) => text.replaceAll(/.*Open (?:file descriptor|AF_\w+ socket) \d+:.*\n.*<inherited from parent>\n/g, ''))
     .map((text) => text.replaceAll(OPEN, (report) => (OF_THE_CLOSING.test(report) ? '' : report)))
     .filter((text) =>
@@ -129,7 +131,7 @@ async function tryOne(each) {
 }
 
 rmSync(build, { recursive: true, force: true });
-/** Two at a time: most of the time they wait. */
+/** Two run at a time, because most of the time they wait. */
 const lanes = [Promise.resolve(), Promise.resolve()];
 const chosen = flags.has('--compile') ? INTERFACES.filter(({ emulator }) => !emulator) : INTERFACES;
 const results = chosen.map((each, i) => (lanes[i % 2] = lanes[i % 2].then(() => tryOne(each))));

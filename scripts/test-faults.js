@@ -1,8 +1,8 @@
 /**
- * Runs, in full, the tests that make system calls fail and kill or stop processes at each of them. Of these `npm test`
- * runs a part.
+ * Runs, in full, the tests that make system calls fail, and those that kill or stop processes at each call. `npm test`
+ * runs a part of them.
  *
- *   node scripts/test-faults.js [--table]     the table: what for, call, errno, how often, outcome
+ * node scripts/test-faults.js [--table] prints the table: purpose, call, errno, how often, outcome
  */
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';

@@ -2,10 +2,10 @@
  * Boots Debian's kernels in qemu (scripts/kernels/targets.js) and runs the tests there: those of the C core on each,
  * Node's on those of this processor, with this machine's root.
  *
- *   node scripts/test-kernels.js [KERNEL ...] [--contract] [--node NAME ...]
+ * node scripts/test-kernels.js [KERNEL ...] [--contract] [--node NAME ...]
  *
- * Each NAME, such as "order", has a --node of its own. Without --contract and --node both are run, of Node's tests some
- * that end in good time. Nothing helps the emulated processor, so it is some twenty times slower.
+ * Give --node for each NAME, such as "order". Without --contract and --node both kinds run; of Node's tests only some
+ * that do not take long. The processor is emulated without hardware support, so it is about twenty times slower.
  *
  * Needs Debian's packages named below, and downloads 100 to 200 MB for each kernel into build/kernels.
  */
@@ -24,7 +24,7 @@ const PACKAGES =
   'qemu-system-x86 qemu-system-misc debian-archive-keyring cpio xz-utils gcc-s390x-linux-gnu libc6-dev-s390x-cross';
 const NODE_TESTS =
   'order two-ways queues nesting nonblocking full-room bounds endpoints servers channel stream handoff';
-/** For one boot: only what hangs takes as long. */
+/** For one boot. Only a hang takes this long. */
 const LIMIT = 3600_000;
 
 const { values, positionals } = parseArgs({
@@ -62,7 +62,7 @@ function nodeCommand(names) {
     { ${process.execPath} scripts/test.js --compiled ${names}; echo "== exit $?"; } 2>&1 | cat`;
 }
 
-/** Counts what the TAP of one run says. */
+/** Counts the results in the TAP of one run. */
 function count(output) {
   const lines = [...output.matchAll(/^(not )?ok \d+ - (.*)$/gm)];
   return {

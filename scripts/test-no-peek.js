@@ -1,4 +1,4 @@
-/** Runs the tests with the C core as it is for systems that cannot peek, then builds it as before. */
+/** Runs the tests with the C core for systems that cannot peek, then builds the usual core again. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,13 +1,13 @@
 /**
  * Packs the package once, and runs test/runtimes/behaviours on that file in other versions of Node, in Bun and in Deno.
  *
- *   node scripts/test-runtimes.js [NAME ...]   those named alone: node20, node22, node24, node26, bun, deno, musl,
- *                                              arm64, here
+ * node scripts/test-runtimes.js [NAME ...] those named alone: node20, node22, node24, node26, bun, deno, musl, arm64,
+ * here
  *
  * The runtimes come from npm, pinned in test/runtimes. node20-thread and the like are Node with FDPASSER_POLLER=thread.
  * musl is Bun for musl; it needs Debian's musl-tools and libstdc++-12-pic. arm64 is Node for Linux arm64 under
  * qemu-user; it needs Debian's qemu-user-static and libstdc++6-arm64-cross. here is the Node that runs this, on any
- * system, with a core that `npx fdpasser build` compiles there. None of the three is among those that run unnamed.
+ * system, with a core that `npx fdpasser build` compiles there. These three run only when they are named.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -79,7 +79,7 @@ function prepare() {
   return packed;
 }
 
-/** Runs one program; resolves with what went wrong, if anything. */
+/** Runs one program. Resolves with whether it failed, and its output. */
 function run({ file, flags, env = {} }, program) {
   return new Promise((resolve) => {
     const child = spawn(file, [...flags, program], {
@@ -102,7 +102,7 @@ function run({ file, flags, env = {} }, program) {
   });
 }
 
-/** What a runtime says its version is. */
+/** The version that a runtime reports. */
 function versionOf({ file, flags, env = {} }) {
   const script = join(place, 'version.js');
   writeFileSync(script, 'const { bun, deno, node } = process.versions;\nconsole.log(bun ?? deno ?? node);\n');

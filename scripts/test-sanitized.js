@@ -1,4 +1,7 @@
-/** Runs the tests with the C core under AddressSanitizer and UndefinedBehaviorSanitizer, then builds it as before. */
+/**
+ * Runs the tests with the C core under AddressSanitizer and UndefinedBehaviorSanitizer, then builds the usual core
+ * again.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +14,7 @@ execFileSync(process.execPath, [script('build-native.js'), '--sanitize'], { stdi
 try {
   const { status } = spawnSync(process.execPath, [script('test.js'), ...process.argv.slice(2)], {
     stdio: 'inherit',
-    // Node itself never frees all it allocated; the tests count what this library must not leak.
+    // Node itself never frees all that it allocated. The tests themselves check what this library must not leak.
     env: { ...process.env, PRELOAD: library, ASAN_OPTIONS: 'detect_leaks=0' },
   });
   process.exitCode = status ?? 1;

@@ -1,10 +1,8 @@
 /**
- * Runs worker threads (test/tsan/workers.ts) over either poller with the C core under ThreadSanitizer, then builds the
- * core as before.
- *
- * Node is not compiled with ThreadSanitizer, so much of its order between threads is not seen, and reports of Node
- * itself mean nothing. Its locks are seen, and all that the core does; so a report counts where the core itself reads
- * or writes.
+ * Runs worker threads (test/tsan/workers.ts) over each poller with the C core under ThreadSanitizer, then builds the
+ * usual core again. Node is not compiled with ThreadSanitizer, so the tool does not see much of the order between
+ * Node's threads, and reports about Node itself mean nothing. The tool sees Node's locks and all that the core does. So
+ * a report counts if the core itself reads or writes.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -17,9 +15,9 @@ const logs = join(root, 'build', 'tsan');
 const library = execFileSync(process.env.CC ?? 'cc', ['-print-file-name=libtsan.so'], { encoding: 'utf8' }).trim();
 
 /**
- * Whether the core itself made one of the two accesses: below what ThreadSanitizer has in front of it, it is first. Of
- * a descriptor it must have made both: that Node opened a number before the core closes it is an order that is not
- * seen.
+ * Whether the core itself made one of the two accesses: it is then the first frame below those of ThreadSanitizer. For
+ * a descriptor it must have made both, because the tool does not see that Node opened a number before the core closes
+ * it.
  */
 function isOurs(report) {
   const ofTheCore = report

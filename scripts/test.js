@@ -1,12 +1,12 @@
 /**
- * Compiles the tests and runs them, or those named, under the guard against closing a number twice.
+ * Compiles the tests and runs them, or only those named, under the guard against closing a number twice.
  *
- *   node scripts/test.js [--compiled] [name ...]     such as "order" for test/passer/order.test.ts, or
- *                                                 "passer/" for all of that folder
+ * node scripts/test.js [--compiled] [name ...] such as "order" for test/passer/order.test.ts, or "passer/" for all of
+ * that folder
  *
- * --compiled: as they were compiled before, and with the time that an emulated processor needs.
- * PRELOAD names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js,
- * and LONG for what takes long in full (test/support/amount.ts).
+ * --compiled: runs them as they were compiled before, with the longer limits that an emulated processor needs. PRELOAD
+ * names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js, and LONG for what
+ * takes long in full (test/support/amount.ts).
  */
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -16,7 +16,7 @@ import { runFiles } from './run-files.js';
 
 const compiled = process.argv[2] === '--compiled';
 const wanted = process.argv.slice(compiled ? 3 : 2);
-/** Generous: only a hang takes as long. */
+/** Only a hang takes this long. */
 const LIMIT = (process.env.FAULTS_ALL || process.env.LONG || compiled ? 60 : 8) * 60_000;
 
 /** These measure time, or use up what all processes of the machine share. */
@@ -29,7 +29,7 @@ const files = readdirSync(join(build, 'test'), { encoding: 'utf8', recursive: tr
   .toSorted()
   .map((path) => join(build, 'test', path));
 
-/** By its file, with or without the folder; or by a folder, which ends in "/", with all that is in it. */
+/** A name is that of a file, with or without its folder, or a folder with "/" at the end, for all files in it. */
 function isNamed(path, name) {
   return name.endsWith('/') ? path.startsWith(name) : `/${path}`.endsWith(`/${name}`);
 }

@@ -6,7 +6,7 @@ const channel = new FdChannel(SOCKET);
 const message = { id: 123456789, path: '/var/lib/service/instance/state', flags: ['read', 'write'], note: 'as it is' };
 if (JSON.stringify(message).length !== 100) throw new Error(`${JSON.stringify(message).length} bytes`);
 const UNDER_WAY = 256;
-/** Lent by its owner, who watches over it. */
+/** Lent from an OwnedFd, so the kernel need not be asked at each send whether the number is open. */
 const lent = new OwnedFd(passed);
 
 const mode = process.argv[2];

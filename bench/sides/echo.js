@@ -1,5 +1,6 @@
 /**
- * One byte there and back over net.Socket, which passes no descriptors: `ping`, `pong`. What a turn of the loop costs.
+ * One byte there and back over net.Socket, which passes no descriptors: `ping`, `pong`. It shows how long a turn of the
+ * loop takes.
  */
 import { Socket } from 'node:net';
 import { deferred, now, serve, SOCKET } from './side.js';

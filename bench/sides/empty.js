@@ -1,2 +1,2 @@
-/** What `cold.js` is compared with: it does nothing that takes time. */
+/** `cold.js` is compared with this, which does nothing that takes time. */
 process.exitCode = 0;

@@ -1,5 +1,5 @@
 /**
- * `make`: opens many passers, whose other ends the `hold` side keeps, and reports what they cost while nothing happens:
+ * `make`: opens many passers, whose other ends the `hold` side keeps, and reports what they take while nothing happens:
  * descriptors and bytes for each, and how often a thread of the process woke up, without them and with them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -63,7 +63,7 @@ function state() {
   };
 }
 
-/** How often a thread slept and woke while nothing was to be done but wait for one timer. */
+/** How often a thread slept and woke while the process only waited for one timer. */
 async function wakeUps() {
   const before = sleeps();
   await setTimeout(IDLE);

@@ -80,7 +80,7 @@ async function several(total, send) {
   await Promise.all(Array.from({ length: UNDER_WAY }, sender));
 }
 
-/** Twice: what the first collection finalizes, the second frees. */
+/** Collects twice: the second collection frees what the first finalizes. */
 async function memory() {
   for (let i = 0; i < 2; i++) {
     globalThis.gc();

@@ -1,15 +1,16 @@
 /**
  * FdPasser: `send BATCH QUEUE`, `receive`, `many`, `ping`, `pong`.
  *
- * The sender keeps up to QUEUE descriptors pushed, and pushes again when they are gone. The receiver keeps so many
- * callbacks pushed, and closes each descriptor in its callback; or, with `many`, receives and closes many at once.
+ * The sender keeps up to QUEUE descriptors pushed, and pushes again when they were sent. The receiver keeps a fixed
+ * number of callbacks pushed, and closes each descriptor in its callback; with `many` it receives and closes many at
+ * once.
  */
 import { FdPasser, OwnedFd } from 'fdpasser';
 import { deferred, now, passed, serve, SOCKET } from './side.js';
 
 const [mode, batch = '1', queue = '1024'] = process.argv.slice(2);
 const passer = new FdPasser({ fh: SOCKET, batch: Number(batch) });
-/** Lent by its owner, who watches over it; the kernel need not be asked at each push whether a number is open. */
+/** Lent from an OwnedFd, so the kernel need not be asked at each use whether the number is open. */
 const lent = new OwnedFd(passed);
 const ASKED = 4096;
 const AT_ONCE = 1024;

@@ -1,19 +1,19 @@
 /**
- * What every side of a pair in Node does: for each line of standard input, a number of descriptors, it makes a run and
- * answers with a line of JSON.
+ * The common part of all sides in Node: each line of standard input is a number of descriptors. The side makes a run
+ * and answers with a line of JSON.
  */
 import { openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** The socket, as bench/pair.js hands it over. */
+/** The number of the socket that bench/pair.js passes. */
 export const SOCKET = 3;
 
 /** The descriptor that all rows send, again and again. */
 export const passed = openSync('/dev/null');
 
 /**
- * Serves runs. `run(count)` resolves when the side has done its part, with what else it has to report. A side that
- * receives says so before it waits, for its sender to begin then.
+ * Serves runs. `run(count)` resolves when the side has done its part, with its further figures. A receiving side writes
+ * "ready" before it waits, so that its sender begins then.
  */
 export async function serve(run, { receives }) {
   for await (const line of createInterface({ input: process.stdin })) {

@@ -1,6 +1,6 @@
 /**
- * Bytes, with descriptors or without: `send|receive fdpasser|net BYTES FDS`. A write has so many bytes and so many
- * descriptors, and the stream is written until it says that it is full.
+ * Bytes, with descriptors or without: `send|receive fdpasser|net BYTES FDS`. A write has BYTES bytes and FDS
+ * descriptors. The stream is written to until `write` returns false.
  */
 import { FdStream, OwnedFd } from 'fdpasser';
 import { Socket } from 'node:net';
@@ -9,7 +9,7 @@ import { deferred, passed, serve, SOCKET } from './side.js';
 const [mode, implementation, bytes, count] = process.argv.slice(2);
 const stream = implementation === 'net' ? new Socket({ fd: SOCKET }) : new FdStream(SOCKET);
 const chunk = Buffer.alloc(Number(bytes));
-/** Lent by its owner, who watches over it; the kernel need not be asked at each write whether a number is open. */
+/** Lent from an OwnedFd, so the kernel need not be asked at each use whether the number is open. */
 const lent = new OwnedFd(passed);
 const fds = Array.from({ length: Number(count) }, () => lent);
 

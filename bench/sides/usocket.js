@@ -22,7 +22,7 @@ function send(total) {
   return promise;
 }
 
-/** Ends when all bytes are here; usocket can lose descriptors, which it would not tell. */
+/** Ends when all bytes have come. usocket can lose descriptors without an error. */
 async function receive(total) {
   const { promise, resolve } = deferred();
   let bytesLeft = total;

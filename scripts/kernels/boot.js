@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { inOrder } from './packages.js';
 
-/** Whose root is this machine's, read-only below and in memory above. */
+/** With this machine's root: read-only, under a layer in memory that takes all writes. */
 const WITH_ROOT = `
 mkdir /host /over
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro,cache=loose host /host
@@ -63,8 +63,8 @@ const machines = {
 };
 
 /**
- * Runs a shell script in the kernel, with `files` in `/` or, when `root` is given, with that folder for a root. Returns
- * what it wrote, which is in the file `log` too, and whether it came to its end within `limit` milliseconds.
+ * Runs a shell script in the kernel, with `files` in `/` or, when `root` is given, with that folder as the root.
+ * Returns its output, which is also in the file `log`, and whether it ended within `limit` milliseconds.
  */
 export async function boot({ arch, kernel, busybox, modules, files = [], root, command, limit, folder, log }) {
   const image = join(folder, 'initramfs');

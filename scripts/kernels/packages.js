@@ -27,7 +27,7 @@ export function fetchKernel({ arch, sources }, folder) {
   };
 }
 
-/** A way to run apt's commands that knows these sources alone. */
+/** A function that runs apt's commands with only these sources. */
 function setUp(folder, arch, sources) {
   for (const each of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(folder, each), { recursive: true });
   const config = join(folder, 'apt.conf');
@@ -49,7 +49,7 @@ function setUp(folder, arch, sources) {
     execFileSync(command, args, { cwd: folder, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-/** The packages that hold the kernel and its modules: since Linux 7 several. */
+/** The packages that contain the kernel and its modules; since Linux 7 there are several. */
 function kernelPackages(apt, from) {
   const found = new Set();
   const look = (name) => {
@@ -77,12 +77,12 @@ function newest(apt, packages) {
   });
 }
 
-/** A module as it is loaded. */
+/** A module's content, decompressed. */
 export function readModule(file) {
   return file.endsWith('.xz') ? execFileSync('xz', ['-dc', file], { maxBuffer: 1 << 28 }) : readFileSync(file);
 }
 
-/** The modules named, each after those that it says it needs. What the kernel has built in is left out. */
+/** The named modules, each after those that it needs. Modules that are built into the kernel are left out. */
 export function* inOrder(modules, names, done = new Set()) {
   for (const name of names) {
     const file = modules.get(name) ?? modules.get(name.replaceAll('_', '-'));

@@ -1,6 +1,6 @@
 /**
  * The kernels that scripts/test-kernels.js boots: the newest of Debian's in these suites. `arch` is Debian's name of
- * the processor. Node's tests run only where it is this machine's.
+ * the processor. Node's tests run only on kernels for this machine's processor.
  */
 const debian = 'http://deb.debian.org/debian';
 const security = 'http://deb.debian.org/debian-security';

@@ -1,6 +1,6 @@
 /**
- * Packs the package, installs it in an empty project as a user would whose package manager runs no scripts, and tries
- * it there. What is packed is what lies in dist/ and prebuilds/.
+ * Packs the package, installs it in an empty project without running scripts, and tries it there. It packs what is in
+ * dist/ and prebuilds/.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -17,13 +17,14 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
 const work = mkdtempSync(join(tmpdir(), 'fdpasser-package-'));
 after(() => rmSync(work, { recursive: true }));
-// Of the npm that runs this, nothing is for the npm that it runs.
+// Variables of the npm that runs this must not reach the npm that it runs.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
 
 const options = { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: 180_000, killSignal: 'SIGKILL' };
 
 /**
- * Runs a program in `folder`, and returns what it writes to its standard output. It must end well and warn of nothing.
+ * Runs a program in `folder`, and returns its standard output. The program must exit with 0 and write nothing to
+ * standard error.
  */
 function run(folder, command, ...args) {
   const { status, signal, stdout, stderr } = spawnSync(command, args, { ...options, cwd: folder });
@@ -45,7 +46,7 @@ function project(name) {
 
 const user = project('user');
 
-/** The README's example, as it stands there. */
+/** The README's example. */
 const [parent, child] = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```js\n(.*?)^```$/gms)].map(
   ([, code]) => code,
 );
@@ -62,7 +63,7 @@ function runExample(folder) {
   assert.match(output, /^pid \d+ opened .*\npid \d+ received parent.js as descriptor \d+; its first line is: .+\n$/);
 }
 
-/** How the import fails in a process that is started with `flags` and in which `before` ran first. */
+/** The error of the import in a process that is started with `flags` and runs `before` first. */
 function failureOfImport(folder, { flags = [], before = '' }) {
   const script = `
     ${before};
@@ -76,7 +77,7 @@ function check(title, body) {
   void test(title, body);
 }
 
-/** Code that makes a process believe something else of itself. */
+/** Code that gives a property of `process` another value. */
 function pretend(name, value) {
   return `Object.defineProperty(process, '${name}', { value: '${value}' })`;
 }
@@ -165,7 +166,7 @@ for (const module of ['node16', 'nodenext'])
     run(join(folder, 'compiled'), process.execPath, 'file.js');
   });
 
-/** With the library's own declarations checked too: a user without skipLibCheck sees their errors. */
+/** Also checks the library's own declarations: a user without skipLibCheck sees their errors. */
 function compileTypeScript(folder, options) {
   mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
   symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));

@@ -7,7 +7,8 @@ import { PROGRAM_FAILURE, runProgram } from '../program.js';
 export const help = `usage: fdpasser recv [--timeout SECONDS] PATH -- CMD [ARG…]
 
 Listens at PATH, takes the descriptors that "fdpasser send" or an FdChannel passes in one message, and runs CMD with
-them as its 3, 4 and so on, in the order sent. Only processes of the same user can send. PATH is removed before CMD runs.
+them as its 3, 4 and so on, in the order sent. Only processes of the same user can send. PATH is removed before CMD
+runs.
 
   PATH                a Unix socket, made with mode 0600; @NAME is an abstract name
   CMD ARG…            in each argument {} stands for /dev/fd/3; an argument with {} is repeated for each further
