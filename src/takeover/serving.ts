@@ -287,7 +287,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#servesForGood();
   }
 
-  /** A connection of the predecessor's goes on here. */
+  /** A connection of the predecessor goes on here. */
   #adoptLive({ name, key, kind, state }: Live, fds: OwnedFd[]): void {
     const [fd, ...others] = fds;
     OwnedFd.closeAll(others);
@@ -306,7 +306,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     return listener;
   }
 
-  /** Nothing more comes from a predecessor. */
+  /** No predecessor sends anything more. */
   #isAlone(): void {
     this.#succession = undefined;
     for (const listener of this.#listeners.values()) listener.ownAllLive();

@@ -47,7 +47,7 @@ export interface Listener {
   carry(carrier: Carrier): void;
   /** Each connection that moves, when it can go; also those that come from a predecessor until `alone`. */
   leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void>;
-  /** Asks those who are connected, and do not move, to leave, as their protocol does that. */
+  /** Asks clients whose connections do not move to leave, in the way of their protocol. */
   drain(): void;
   /** Resolves when nobody is connected any more. */
   whenGone(): Promise<void>;

@@ -18,7 +18,7 @@ export interface Carried {
    * the other process sends that first, and does nothing with the connection before.
    */
   readonly taken: () => Promise<Buffer>;
-  /** The other process does not have it, and never will: its object works on. */
+  /** The other process does not have it, and never will: its object goes on working. */
   readonly kept: () => void;
 }
 
@@ -28,7 +28,7 @@ export interface Connection {
   readonly socket: Socket;
   /** Calls back, once, when this is a good moment to move, or none is in sight; until then it works on. */
   whenCalm?(callback: () => void): void;
-  /** Waits, while nothing is read, until what the program does with what it has read is likely to be done. */
+  /** Waits until the program has probably handled what it has read. Nothing is read meanwhile. */
   settled?(): Promise<void>;
   /** What the other process must know; called at the last moment. Throws `NotNow` or `Never`. */
   state(): Json;
@@ -42,7 +42,7 @@ export interface Connection {
   stays?(): void;
   /** It has moved: the object ends. Resolves with what was written to it since it departed. */
   leave(node: NodeObject): Promise<Buffer>;
-  /** It has not moved: the object works on. */
+  /** It has not moved: the object goes on working. */
   stay(node: NodeObject): void;
 }
 
@@ -56,7 +56,7 @@ let count = 0;
 /** Nothing was written since. */
 export const NOTHING = Buffer.alloc(0);
 
-/** Has a connection depart. Rejects with what keeps it here: it is then as before. */
+/** Makes a connection depart. Rejects with the reason why it stays; it is then as before. */
 export async function depart(connection: Connection): Promise<Carried> {
   const node = nodeObject(connection.socket)!;
   node.hold();

@@ -180,7 +180,7 @@ export class LiveConnections {
     } else throw invalidValue('kind', 'of a connection that moves here', kind);
   }
 
-  /** The server is asked the request of a WebSocket once more. */
+  /** Gives the server the request of a WebSocket once more. */
   #rejoin(fd: OwnedFd, state: Json, late: Buffer): void {
     const { request, response } = (state ?? {}) as Record<string, Json | undefined>;
     const upgrade = readUpgrade(request);

@@ -20,7 +20,7 @@ export class Frames {
   #pongs = 0;
   #pushed = 0;
   #wholeAt = 0;
-  /** Frames of a message that is not whole, as they came, and the beginning of the next frame. */
+  /** Frames of an unfinished message, as they came, and the beginning of the next frame. */
   #message: Buffer[] = [];
   #frame: Buffer[] = [];
   #held = 0;

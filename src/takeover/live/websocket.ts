@@ -348,7 +348,7 @@ export class ServedWebSocket implements Connection {
     return connected && this.#out.between && !this.#out.closing;
   }
 
-  /** Calls back when something is so, or after so many milliseconds. */
+  /** Calls back when `isOver` is true, or after `milliseconds`. */
   #wait(isOver: () => boolean, callback: () => void, milliseconds?: number, splits = false): void {
     clearTimeout(this.#waiting?.timer);
     const timer = milliseconds === undefined ? undefined : setTimeout(() => this.#wake(), milliseconds);
