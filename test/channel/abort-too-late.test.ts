@@ -16,7 +16,7 @@ async function warningsOf(body: () => Promise<void>): Promise<string[]> {
   return warnings;
 }
 
-test('a signal too late for a confirmation is told once with the way out, which ends the wait', async () => {
+test('a signal that is too late for a confirmation causes one warning, and what the warning advises ends the wait', async () => {
   const [one, other] = channels();
   const fds = [anonymousFile(), anonymousFile()];
   const warnings = await warningsOf(async () => {
@@ -34,7 +34,7 @@ test('a signal too late for a confirmation is told once with the way out, which 
   await other.close();
 });
 
-test('a signal that comes in time, or with destroy(), or to what needs no confirmation, is no warning', async () => {
+test('a signal that comes in time, with destroy(), or for a send without confirmation causes no warning', async () => {
   const [one, other] = channels();
   const warnings = await warningsOf(async () => {
     const abort = new AbortController();

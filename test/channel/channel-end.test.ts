@@ -32,13 +32,13 @@ test('a closing channel drops what comes meanwhile, and closes when the peer end
   const [kept, sent] = socketpair();
   peer.send(json('late', 1), [sent.fd]);
   sent.close();
-  await until(() => addon.pending(kept.fd) === 0); // nobody holds the other end any more, and the channel still waits
+  await until(() => addon.pending(kept.fd) === 0); // the other end is closed everywhere, but the channel still waits
   peer.close();
   await Promise.all([refused, whenClosed]);
   kept.close();
 });
 
-test('a channel that a confirmation lets close reports no error of what comes right behind that', async () => {
+test('a channel that closes after a confirmation reports no error about what comes right behind it', async () => {
   const { said, onError } = watched();
   const [channel, peer] = channelAndPeer({ onError });
   peer.hello();
@@ -55,7 +55,7 @@ test('a channel that a confirmation lets close reports no error of what comes ri
 });
 
 for (const type of TYPES) {
-  test(`what arrived is still received after the peer closed, over a ${type} socket`, async () => {
+  test(`messages that arrived are still received after the peer closed, over a ${type} socket`, async () => {
     const { said, onError } = watched();
     const [a, b] = socketpair({ type });
     const one = new FdChannel<number>(a);
@@ -118,7 +118,7 @@ for (const type of TYPES) {
     for (const fd of fds) closeSync(fd);
   });
 
-  test(`messages that wait when their sender closes can be taken, and are confirmed, over a ${type} socket`, async () => {
+  test(`messages that wait when their sender closes can still be taken, and are confirmed, over a ${type} socket`, async () => {
     const [one, other] = channels<number>({ type });
     const sends = [1, 2, 3].map((i) => one.send(i, [anonymousFile()], { confirm: true }));
     const whenClosed = one.close();
@@ -131,7 +131,7 @@ for (const type of TYPES) {
     await assert.rejects(other.receive(), CLOSED);
   });
 
-  test(`an end in the middle of a message breaks the channel after what came before, over a ${type} socket`, async () => {
+  test(`an end in the middle of a message breaks the channel after the messages before it, over a ${type} socket`, async () => {
     const { said, onError } = watched();
     const [channel, peer] = channelAndPeer({ onError, type });
     const [part] = encodeMessage(Buffer.from('"half"'), 300, false);
@@ -152,7 +152,7 @@ for (const type of TYPES) {
   });
 }
 
-test("sends are refused, their descriptors the caller's, once the peer has closed", async () => {
+test("sends are refused once the peer has closed, and their descriptors stay the caller's", async () => {
   const [one, other] = channels<string>();
   const first = one.send('taken', [], { confirm: true });
   await one.send('sent');
@@ -167,7 +167,7 @@ test("sends are refused, their descriptors the caller's, once the peer has close
   await other.close();
 });
 
-test('a peer that closes before it hears what was taken has ended in order', async () => {
+test('a peer that closes before it gets a confirmation has ended in order', async () => {
   const { said, onError } = watched();
   const [channel, peer] = channelAndPeer<number>({ onError });
   peer.hello();
@@ -180,14 +180,14 @@ test('a peer that closes before it hears what was taken has ended in order', asy
   assert.deepEqual(said, [undefined]);
 });
 
-test('a confirmation that came is heard although sending has failed since', async () => {
+test('a confirmation that came counts although sending has failed since', async () => {
   const [channel, peer] = channelAndPeer();
   peer.hello();
   const send = channel.send('confirm me', [anonymousFile()], { confirm: true });
   await until(() => peer.receive().includes('confirm me'));
   peer.send(Buffer.concat([encodeTaken(1), json('the last')]));
   peer.close();
-  // In the same tick: the channel finds that nothing more can be sent before it finds the confirmation.
+  // In the same tick, so that the channel finds the failed send before it finds the confirmation.
   const refused = assert.rejects(channel.send('too late'), { code: 'EPIPE' });
   await send;
   await refused;
@@ -195,7 +195,7 @@ test('a confirmation that came is heard although sending has failed since', asyn
   await channel.close();
 });
 
-test('close() tells of a send that failed, though it goes on waiting for a confirmation', async () => {
+test('close() reports a send that failed, although it goes on waiting for a confirmation', async () => {
   const { said, onError } = watched();
   const [channel, peer] = channelAndPeer({ onError });
   peer.hello();
@@ -213,7 +213,7 @@ test('close() tells of a send that failed, though it goes on waiting for a confi
   );
 });
 
-test('close() ends although what is queued is too large for the peer', async () => {
+test('close() resolves although the queued message is too large for the peer', async () => {
   const [channel, peer] = channelAndPeer();
   using _ = peer;
   peer.hello({ maxMessageBytes: 10 });
@@ -236,7 +236,7 @@ test('destroy() waits for nothing, and gives back what was not confirmed', async
   await other.close();
 });
 
-test('an error given to destroy() is told once, to whoever waits, to onError and as an event', async () => {
+test('an error given to destroy() is reported once to each waiting call, to onError and as an event', async () => {
   const { said, onError } = watched();
   const [a, b] = socketpair();
   const channel = new FdChannel(a, { onError });
@@ -251,7 +251,7 @@ test('an error given to destroy() is told once, to whoever waits, to onError and
   b.close();
 });
 
-test('a confirmation that will not come leaves the descriptors with the sender when the peer is killed', async () => {
+test('the sender keeps the descriptors of an unconfirmed message when the peer is killed', async () => {
   const [a, b] = socketpair();
   const channel = new FdChannel<string>(a);
   const child = startChild('channel/channel-idle', { peer: b });

@@ -12,13 +12,16 @@ import { test } from '../support/test.js';
 
 const TOO_LARGE = { code: 'ERR_FDPASSER_TOO_LARGE' };
 
-/** Two channels: the first as it is by default, the second with these options. */
+/** Two channels: the first with default options, the second with these. */
 function unequal(receiver: FdChannelOptions, type: Type): [FdChannel, FdChannel] {
   const [a, b] = socketpair({ type });
   return [new FdChannel(a), new FdChannel(b, receiver)];
 }
 
-/** Sends to one who takes nothing until no more goes: exactly `expected` sends resolve, however many there are. */
+/**
+ * Sends to a receiver that takes nothing until no more can be sent: exactly `expected` sends resolve, however many
+ * there are.
+ */
 async function stopsAfter(expected: number, [one, other]: [FdChannel, FdChannel], send: () => Promise<void>) {
   let resolved = 0;
   let refused = 0;
@@ -56,7 +59,7 @@ for (const type of TYPES) {
     await stopsAfter(1000, pair, () => pair[0].send(undefined));
   });
 
-  test(`one message always goes, however small the window, over a ${type} socket`, async () => {
+  test(`one message can always be sent, however small the window is, over a ${type} socket`, async () => {
     const [one, other] = unequal({ highWaterMark: 1, maxFds: 300, maxMessageBytes: 1 << 20 }, type);
     const fd = anonymousFile();
     for (let i = 0; i < 3; i++)
@@ -73,7 +76,7 @@ for (const type of TYPES) {
     await other.close();
   });
 
-  test(`what is too large for the peer is refused, and the channel goes on, over a ${type} socket`, async () => {
+  test(`a message that is too large for the peer is refused, and the channel goes on, over a ${type} socket`, async () => {
     const [one, other] = unequal({ maxMessageBytes: 100, maxFds: 3 }, type);
     const fds = [1, 2, 3, 4].map(() => anonymousFile());
     const few = [1, 2, 3].map(() => anonymousFile());
@@ -100,7 +103,7 @@ for (const type of TYPES) {
   });
 }
 
-test('two channels that only send are told of what was taken all the same', async () => {
+test('two channels that only send still get confirmations', async () => {
   const [one, other] = channels<number>({ highWaterMark: 100 });
   const unsent: Promise<void>[] = [];
   for (const channel of [one, other]) for (let i = 0; i < 100; i++) unsent.push(channel.send(i).catch(() => undefined));
@@ -111,7 +114,7 @@ test('two channels that only send are told of what was taken all the same', asyn
   await Promise.all([one.close(), other.close()]);
 });
 
-/** What breaks a channel whose peer puts this on the wire after its hello, while nobody takes anything. */
+/** The error of a channel whose peer sends this after its hello, while nobody takes anything. */
 async function broken(
   options: FdChannelOptions,
   frames: { bytes: Buffer; fds: number }[],
@@ -138,7 +141,7 @@ test('a peer that sends more than the window allows breaks the channel', async (
   assert.match((await broken({ maxFds: 10 }, [...message(10, 6), ...message(10, 6)]))?.message ?? '', tooMuch);
 });
 
-test('a peer that exceeds the window is found out before its message is whole', async () => {
+test('a peer that exceeds the window breaks the channel before its message is whole', async () => {
   const [part] = message(65_540, 400);
   const errors = await broken({ maxFds: 400 }, [...message(10, 200), part!]);
   assert.match(errors?.message ?? '', /more than the window allows/);
@@ -175,7 +178,7 @@ for (const [codec, most] of [
     await Promise.all([one.close(), other.close()]);
   });
 
-test('what was read of sockets travels beside the longest value, up to 1 MiB', async () => {
+test('up to 1 MiB of bytes read from sockets travels beside the longest value', async () => {
   const [one, other] = channels<string>();
   const sockets: Socket[] = [];
   const withUnread = (bytes: number): Socket => {
@@ -228,7 +231,7 @@ test('limits out of range are refused', () => {
     for (const value of [0, -1, 1.5, NaN, 2 ** 32]) assert.throws(() => new FdChannel(a, { [name]: value }), RANGE);
     assert.throws(() => new FdChannel(a, { [name]: '1' }), { code: 'ERR_INVALID_ARG_TYPE' });
   }
-  assert.throws(() => new FdChannel(a, { helloTimeout: 2 ** 31 }), RANGE); // no timer waits so long
+  assert.throws(() => new FdChannel(a, { helloTimeout: 2 ** 31 }), RANGE); // longer than any timer can wait
   assert.equal(a.closed, false);
   a.close();
   b.close();

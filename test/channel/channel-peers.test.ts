@@ -11,7 +11,7 @@ import { test } from '../support/test.js';
 
 const PART = 1;
 
-/** A frame with whatever header. */
+/** A frame with any header. */
 function frame(type: number, flags: number, fds: number, length: number, payload = Buffer.alloc(length)): Buffer {
   const header = Buffer.alloc(8);
   header.writeUInt8(type, 0);
@@ -21,14 +21,14 @@ function frame(type: number, flags: number, fds: number, length: number, payload
   return Buffer.concat([header, payload]);
 }
 
-/** A message of so many descriptors, with unread bytes. */
+/** A message with `fds` descriptors and unread bytes. */
 function unread(fds: number, ...numbers: number[]): Buffer {
   const body = Buffer.alloc(4 * numbers.length);
   numbers.forEach((number, i) => body.writeUInt32LE(number, 4 * i));
   return frame(PART, 2, fds, body.length, body);
 }
 
-/** What `onError` says, which is once, of a channel whose peer puts these on the wire, one after the other. */
+/** The one error that `onError` gets from a channel whose peer sends these, one after the other. */
 async function saidOf(
   type: Type,
   pieces: Uint8Array[],
@@ -76,7 +76,7 @@ const BROKEN: [what: RegExp, pieces: Uint8Array[]][] = [
 ];
 
 for (const type of TYPES) {
-  test(`whoever breaks the protocol is told how, over a ${type} socket`, async () => {
+  test(`a channel whose peer breaks the protocol reports how, over a ${type} socket`, async () => {
     for (const [what, pieces] of BROKEN) {
       const error = await saidOf(type, pieces, { maxMessageBytes: 100 });
       assert.equal(error?.code, 'ERR_FDPASSER_PROTOCOL');
@@ -84,7 +84,7 @@ for (const type of TYPES) {
     }
   });
 
-  test(`channels of different codecs find it out, over a ${type} socket`, async () => {
+  test(`channels of different codecs report the difference, over a ${type} socket`, async () => {
     const [a, b] = socketpair({ type });
     const said: (Error | undefined)[] = [];
     const one = new FdChannel(a, { codec: 'json', onError: (error) => said.push(error) });
@@ -98,14 +98,14 @@ for (const type of TYPES) {
     assert.match((await saidOf(type, [encodeHello({ ...HELLO, codec: 77 })]))?.message ?? '', /the other 'number 77'/);
   });
 
-  test(`a peer that says nothing is given up, over a ${type} socket`, async () => {
+  test(`a channel gives up a peer that sends no hello, over a ${type} socket`, async () => {
     const error = await saidOf(type, [], { helloTimeout: 20 });
     assert.equal(error?.code, 'ERR_FDPASSER_HELLO');
     assert.match(error.message, /sent no hello within 20 ms \(helloTimeout\)/);
   });
 
-  test(`a hello that is there in time counts, though this process looks too late, over a ${type} socket`, async () => {
-    await nextTurn(); // the loop looks at its timers next, and then at its sockets
+  test(`a hello that has come in time counts even when this process reads it too late, over a ${type} socket`, async () => {
+    await nextTurn(); // next the loop runs its timers, and then checks its sockets
     const [channel, peer] = channelAndPeer<string>({ type, helloTimeout: 20 });
     using _ = peer;
     peer.hello();
@@ -115,7 +115,7 @@ for (const type of TYPES) {
     await channel.close();
   });
 
-  test(`nothing but the hello goes before the peer's, over a ${type} socket`, async () => {
+  test(`a channel sends nothing but its hello before the peer's hello has come, over a ${type} socket`, async () => {
     const [channel, peer] = channelAndPeer({ type });
     using _ = peer;
     const send = channel.send('after the hello');
@@ -172,7 +172,7 @@ test('a full table does not count as silence', async () => {
   const child = startChild('channel/channel-full', { peer: b, descriptors: 64 });
   b.close();
   const fd = anonymousFile();
-  // Together, so that the hello is behind what there is no room for.
+  // In one send, so that the hello is behind a message for which there is no room.
   const [message] = encodeMessage(Buffer.from('"for later"'), 1, false);
   peer.send(Buffer.concat([hello, message!.bytes]), [fd]);
   closeSync(fd);
@@ -180,7 +180,7 @@ test('a full table does not count as silence', async () => {
   assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'exhausted\n', stderr: '' });
 });
 
-test('what a peer said before it broke the protocol counts', async () => {
+test('messages that a peer sent before it broke the protocol are received', async () => {
   const [channel, peer] = channelAndPeer<string>();
   using _ = peer;
   peer.hello();

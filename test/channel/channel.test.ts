@@ -6,7 +6,7 @@ import { ended, startChild } from '../support/child.js';
 import { anonymousFile, anonymousFileAbove, identity, inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** Some files, each unlike the others, open until the end. */
+/** Some different files, open until the end. */
 class Files {
   readonly fds: number[];
   readonly identities: string[];
@@ -25,7 +25,7 @@ function identities(message: Message): string[] {
   return message.fds.map(({ fd }) => identity(fd));
 }
 
-/** Which of 16 files the descriptors of message `i` are: 0 to 5. */
+/** The descriptors of message `i`, 0 to 5 of them, each the index of one of 16 files. */
 function filesOf(i: number): number[] {
   return Array.from({ length: (i * 7) % 6 }, (_, k) => (i * 5 + k * 3) % 16);
 }
@@ -40,7 +40,7 @@ async function throughChannels(value: unknown, codec: Codec, type: Type): Promis
 }
 
 for (const type of TYPES) {
-  test(`values come as they were, over a ${type} socket`, async () => {
+  test(`values arrive unchanged, over a ${type} socket`, async () => {
     for (const value of [undefined, null, 0, '', 'é😀\0', [], { a: [1, { b: null }] }])
       assert.deepEqual(await throughChannels(value, 'json', type), value);
     for (const length of [0, 1, 65_535, 65_536, 65_537, 1_000_000]) {
@@ -79,7 +79,7 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`a message takes more descriptors than one sendmsg, and than it has bytes, over a ${type} socket`, async () => {
+  test(`a message can have more descriptors than one sendmsg takes, and more than it has bytes, over a ${type} socket`, async () => {
     using files = new Files(7);
     const [one, other] = channels({ type });
     for (const count of [1, 252, 253, 254, 600, 1024]) {
@@ -95,11 +95,11 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`a bad descriptor spoils its own message alone, over a ${type} socket`, async () => {
+  test(`a bad descriptor makes only its own message fail, over a ${type} socket`, async () => {
     using files = new Files(1);
     const [one, other] = channels<number>({ type });
-    await Promise.all([one.send(-1), other.receive()]); // both have said hello: all that follows goes as one
-    const bad = anonymousFileAbove(10); // what the other end receives before must not get its number
+    await Promise.all([one.send(-1), other.receive()]); // both have got the hello, so all that follows is sent at once
+    const bad = anonymousFileAbove(10); // descriptors that the other end receives before must not get its number
     const sends = [0, 1, 2, 3, 4].map((i) =>
       one.send(i, i === 2 ? [files.fds[0]!, bad] : [files.fds[0]!], { keepOpen: true }),
     );
@@ -114,7 +114,7 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`a bad descriptor spoils its own message alone, however far back it stands, over a ${type} socket`, async () => {
+  test(`a bad descriptor makes only its own message fail, however far back it stands, over a ${type} socket`, async () => {
     using files = new Files(1);
     const [one, other] = channels<string>({ type });
     await Promise.all([one.send('first'), other.receive()]);
@@ -187,7 +187,7 @@ for (const type of TYPES) {
   });
 }
 
-test("what a codec cannot encode is refused, and its descriptors stay the sender's", async () => {
+test("a value that the codec cannot encode is refused, and its descriptors stay the sender's", async () => {
   using files = new Files(1);
   const circular: unknown[] = [];
   circular.push(circular);
@@ -207,7 +207,7 @@ test("what a codec cannot encode is refused, and its descriptors stay the sender
   }
 });
 
-test('bytes within a structured value are its own', async () => {
+test('bytes within a structured value are not shared', async () => {
   const [one, other] = channels<Uint8Array | Uint32Array>({ codec: 'structured' });
   const messages: Message<Uint8Array | Uint32Array>[] = [];
   for (let i = 0; i < 10; i++) {
@@ -235,10 +235,10 @@ test("sent descriptors are closed here unless keepOpen, and a message's `using` 
     assert.equal(fds[0]!.closed, false);
   }
   assert.equal(fds[0]!.closed, true);
-  await Promise.all([one.close(), other.close()]); // the second message was taken by nobody
+  await Promise.all([one.close(), other.close()]); // nobody took the second message
 });
 
-test('an aborted send gives its descriptors back, and what follows goes on', async () => {
+test('an aborted send gives its descriptors back, and the next messages are sent', async () => {
   using files = new Files(1);
   const [one, other] = channels<string>();
   const abort = new AbortController();
@@ -280,7 +280,7 @@ test('iteration ends with the peer, and leaving it loses no message', async () =
   await closing;
 });
 
-test('a message is refused whole when one of its descriptors is bad at once', async () => {
+test('a message is refused whole when one of its descriptors is bad at the call', async () => {
   using files = new Files(2);
   const [one, other] = channels();
   const [first, last] = files.fds as [number, number];
@@ -292,7 +292,7 @@ test('a message is refused whole when one of its descriptors is bad at once', as
   await Promise.all([one.close(), other.close()]);
 });
 
-test('whoever sends or receives after close() is refused', async () => {
+test('send() and receive() are refused after close()', async () => {
   using files = new Files(1);
   const [one, other] = channels();
   await one.close();

@@ -42,7 +42,7 @@ const hello: fc.Arbitrary<Hello> = fc.record(
 );
 
 const short = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes));
-/** Bodies whose lengths lie about the edges of frames. */
+/** Bodies with lengths near the limits of frames. */
 const long = fc
   .tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: -1, max: 1 }), fc.integer({ min: 0, max: 255 }))
   .map(([frames, off, byte]) => Buffer.alloc(Math.max(0, frames * FRAME_BYTES + off), byte));
@@ -86,7 +86,10 @@ function encode(incoming: Incoming): Buffer {
   return Buffer.concat(frames.flatMap(({ pieces }) => pieces));
 }
 
-/** Reads bytes that come in pieces of these lengths, over and over, each at the same place as the one before. */
+/**
+ * Reads bytes that come in pieces of these lengths, in turn. Each piece is at the same place in memory as the one
+ * before.
+ */
 function read(bytes: Buffer, lengths: number[]): Incoming[] {
   const reader = new FrameReader(LIMITS);
   const found: Incoming[] = [];
@@ -167,7 +170,7 @@ test('a reader finds messages within the limits or throws a FramingError, whatev
       cuts,
       (hello, rest, mutations, keep, lengths) => {
         const valid = Buffer.concat([encodeHello(hello), ...rest.map(encode)]);
-        // Half of them with the hello as it was, so that the rest is looked at.
+        // Half of them keep the hello unchanged, so that the rest is read.
         const head = keep % 2 === 0 ? valid.subarray(0, HELLO_BYTES) : Buffer.alloc(0);
         const bytes = Buffer.concat([head, mutations.reduce(mutate, valid.subarray(head.length))]);
         const reader = new FrameReader(LIMITS);

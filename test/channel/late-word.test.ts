@@ -22,13 +22,13 @@ function message(value: unknown): Buffer {
   return encodeMessage(Buffer.from(JSON.stringify(value)), 0, false)[0]!.bytes;
 }
 
-/** All that came but the hello. */
+/** All bytes that came, without the hello. */
 function words(peer: RawPeer): Buffer {
   return peer.receive().subarray(HELLO_BYTES);
 }
 
 for (const type of TYPES) {
-  test(`word of what was taken goes with the next message over a ${type} socket, to a peer that asks`, async () => {
+  test(`TAKEN goes with the next message over a ${type} socket, to a peer that asks`, async () => {
     const [channel, peer] = channelAndPeer({ type });
     peer.hello(ASKS);
     peer.send(message('one'));
@@ -40,7 +40,7 @@ for (const type of TYPES) {
     peer.close();
   });
 
-  test(`a peer that asks over a ${type} socket hears at once of what was taken, and of no more`, async () => {
+  test(`a peer that asks over a ${type} socket gets TAKEN at once, once`, async () => {
     const [channel, peer] = channelAndPeer({ type });
     peer.hello(ASKS);
     for (const bytes of [message('one'), encodeConfirm(), message('two')]) peer.send(bytes);
@@ -49,14 +49,14 @@ for (const type of TYPES) {
     await channel.receive();
     await new Promise(setImmediate);
     assert.deepEqual(words(peer), encodeTaken(1));
-    peer.send(encodeConfirm()); // after the fact
+    peer.send(encodeConfirm()); // after the end
     await until(() => words(peer).equals(Buffer.concat([encodeTaken(1), encodeTaken(2)])));
     channel.destroy();
     peer.close();
   });
 }
 
-test('a peer that does not ask hears of each message that was taken', async () => {
+test('a peer that does not ask gets TAKEN for each message that was taken', async () => {
   const [channel, peer] = channelAndPeer();
   peer.hello({ capabilities: REQUESTS | CLOSES });
   for (const count of [1, 2]) {
@@ -68,7 +68,7 @@ test('a peer that does not ask hears of each message that was taken', async () =
   peer.close();
 });
 
-test('a peer that asks hears without asking when half of the window was taken', async () => {
+test('a peer that can ask gets TAKEN without asking when half of the window was taken', async () => {
   const [channel, peer] = channelAndPeer({ highWaterMark: 100 });
   peer.hello(ASKS);
   peer.send(Buffer.concat([message('a'.repeat(20)), message('b'.repeat(20))])); // 30 each
@@ -81,7 +81,7 @@ test('a peer that asks hears without asking when half of the window was taken', 
   peer.close();
 });
 
-test('a peer that asks hears without asking in a while, and when this direction ends', async () => {
+test('a peer that can ask gets TAKEN without asking after a while, and when this direction ends', async () => {
   const [channel, peer] = channelAndPeer();
   peer.hello(ASKS);
   peer.send(message('one'));
@@ -129,7 +129,7 @@ test('a channel asks once when a message waits for the window, and again when mo
   peer.close();
 });
 
-test('a process that exits has told what it had taken', async () => {
+test('a process that exits has confirmed what it had taken', async () => {
   const [ours, theirs] = socketpair();
   const end = ended(startChild('channel/channel-exits', { peer: theirs }));
   theirs.close();
@@ -140,7 +140,7 @@ test('a process that exits has told what it had taken', async () => {
   assert.equal(channel.stats().untaken, 0);
 });
 
-test('a hello that says more than this side understands is heard, and CONFIRM with something in it is refused', async () => {
+test('a hello with unknown capabilities is accepted, and a CONFIRM with content is refused', async () => {
   const [channel, peer] = channelAndPeer();
   peer.send(encodeHello({ ...HELLO, capabilities: 0xffff }));
   peer.send(Buffer.from([CONFIRM, 0, 1, 0, 0, 0, 0, 0]));

@@ -9,10 +9,10 @@ import { test } from '../support/test.js';
 
 const GARBAGE = Buffer.from('\tgarbage.');
 
-/** Something that is iterated, and the means of its peer. */
+/** Something that can be iterated, and what its peer can do. */
 interface Wire {
   iterated: AsyncIterable<unknown> & { destroy(): void };
-  /** What was told of its end. */
+  /** The reports of its end. */
   said: (Error | undefined)[];
   peer: RawPeer;
   /** Sends one item, with this file. */
@@ -56,7 +56,7 @@ for (const type of TYPES)
   };
 
 for (const [name, make] of Object.entries(WIRES)) {
-  test(`a loop over a ${name} that breaks while its body is busy throws what broke it, after what came before`, async () => {
+  test(`a loop over a ${name} that breaks while its body is busy throws the error that broke it, after what came before`, async () => {
     for (const waiting of name === 'passer' ? [0] : [0, 1, 5]) {
       const { iterated, said, peer, send, fileOf } = make();
       const fds = Array.from({ length: waiting + 1 }, anonymousFile);
@@ -86,7 +86,7 @@ for (const [name, make] of Object.entries(WIRES)) {
   });
 }
 
-test('a loop that begins when a channel has broken gets what came before and throws what broke it', async () => {
+test('a loop that begins when a channel has broken gets what came before and throws the error that broke it', async () => {
   const { iterated, said, peer, send, fileOf } = WIRES['stream channel']!();
   const fd = anonymousFile();
   send(fd);
@@ -106,7 +106,7 @@ test('a loop that begins when a channel has broken gets what came before and thr
   peer.close();
 });
 
-test('what waits in a channel that broke is closed with it, and told once', async () => {
+test('messages that wait in a broken channel are closed with it, and the error is reported once', async () => {
   for (const way of ['destroy', 'close'] as const) {
     const { iterated, said, peer, send } = WIRES['stream channel']!();
     const fd = anonymousFile();
@@ -148,7 +148,7 @@ test('a loop that is left, or whose channel is closed or ends in order, throws n
   }
 });
 
-test('a loop over a stream that breaks while its body is busy throws what broke it, after what came before', async () => {
+test('a loop over a stream that breaks while its body is busy throws the error that broke it, after what came before', async () => {
   const [a, b] = socketpair();
   const stream = new FdStream(a);
   const peer = new RawPeer(b);

@@ -17,10 +17,10 @@ import { test } from '../support/test.js';
 const PEER = fileURLToPath(new URL('../../../test/python/peer.py', import.meta.url));
 const EXAMPLES = fileURLToPath(new URL('../../../examples/python', import.meta.url));
 
-// The guard is for Node alone, and Python must leave no compiled files about.
+// The guard is only for Node, and Python must leave no compiled files behind.
 const { LD_PRELOAD: _, ...env } = process.env;
 
-/** A channel of `examples/python/fdp1.py`, in a process of its own that does what it is told. */
+/** A channel of `examples/python/fdp1.py`, in a process of its own that obeys commands. */
 class PythonChannel {
   readonly #child: ChildProcess;
   readonly #whenEnded: Promise<Ended>;
@@ -54,7 +54,7 @@ class PythonChannel {
     this.#child.kill(signal);
   }
 
-  /** Tells it to end, which it must do in order, with nothing left open. Resolves with its warnings. */
+  /** Makes it end. It must end in order, with nothing left open. Resolves with its warnings. */
   async end(warnings = /^$/): Promise<string> {
     this.#child.stdin!.end();
     assert.deepEqual(await this.says(), ['left open', []]);
@@ -76,7 +76,7 @@ function pair<T = unknown>(
   return [new FdChannel<T>(a, options), python];
 }
 
-/** Python, and at its other end whatever a test puts on the wire. */
+/** Python, with a raw socket at its other end. */
 function rawPeer(type: Type, options: Record<string, unknown> = {}): [RawPeer, PythonChannel] {
   const [a, b] = socketpair({ type });
   const python = new PythonChannel(b, options);
@@ -96,7 +96,7 @@ function part(body: string, { flags = 0, fds = 0 } = {}): Buffer {
 }
 
 const MORE = 1;
-/** Has Python send more than a socket holds, and waits until it has begun. */
+/** Makes Python send more than a socket holds, and waits until it has begun. */
 async function beginLarge(peer: RawPeer, python: PythonChannel, command: string): Promise<void> {
   await until(() => peer.receive().length === encodeHello(HELLO).length);
   peer.hello({ window: 1 << 24 });
@@ -132,7 +132,7 @@ for (const type of TYPES) {
     await python.end();
   });
 
-  test(`what is larger than a frame or a sendmsg goes to Python and back, over a ${type} socket`, async () => {
+  test(`a message larger than a frame or a sendmsg goes to Python and back, over a ${type} socket`, async () => {
     const [channel, python] = pair<string>(type, { maxMessageBytes: 1 << 24 });
     python.tell('echo');
     const files = Array.from({ length: 5 }, anonymousFile);
@@ -182,7 +182,7 @@ for (const type of TYPES) {
     await send;
 
     python.tell('confirm', 'from Python');
-    assert.deepEqual(await python.ask('sent'), [0]); // the next that it says is not that it was confirmed
+    assert.deepEqual(await python.ask('sent'), [0]); // its next message is not a confirmation
     assert.equal((await channel.receive()).value, 'from Python');
     assert.deepEqual(await python.says(), ['confirmed', 'from Python']);
     await channel.close();
@@ -202,13 +202,13 @@ for (const type of TYPES) {
     assert.equal(resolved, 10);
     for (let i = 0; i < 50; i++) assert.deepEqual(await python.ask('take'), ['took', `${i}`.padEnd(90, 'x'), []]);
     await Promise.all(sends);
-    assert.deepEqual(await python.ask('sent'), [10]); // though much went the other way since
+    assert.deepEqual(await python.ask('sent'), [10]); // although much was sent in the other direction since
     for (let i = 0; i < 50; i++) assert.equal((await channel.receive()).value, `${i}`.padEnd(90, 'x'));
     await channel.close();
     await python.end();
   });
 
-  test(`an end in order is one at the other side, over a ${type} socket`, async () => {
+  test(`an end in order is an end in order at the other side, over a ${type} socket`, async () => {
     const said: (Error | undefined)[] = [];
     const [channel, python] = pair<string>(type, { onError: (error) => said.push(error) });
     assert.deepEqual(await python.ask('send', 'last'), ['sent']);
@@ -221,7 +221,7 @@ for (const type of TYPES) {
     await python.end();
   });
 
-  test(`Python takes what came before Node closed, and that is confirmed, over a ${type} socket`, async () => {
+  test(`Python takes messages that came before Node closed, and they are confirmed, over a ${type} socket`, async () => {
     const [channel, python] = pair<string>(type);
     const sends = ['a', 'b'].map((value) => channel.send(value, [], { confirm: true }));
     await channel.send('c');
@@ -252,15 +252,15 @@ for (const type of TYPES) {
     }
     await assert.rejects(channel.request('nothing'), { code: 'ERR_FDPASSER_NO_REPLY' });
     const last = [channel.request('a'), channel.request('b')];
-    await channel.close(); // which Python can reply after
+    await channel.close(); // Python can still reply after that
     assert.deepEqual(await Promise.all(last.map(async (asked) => (await asked).value)), ['a', 'b']);
     assert.deepEqual(await python.says(), ['ended']);
     await python.end();
   });
 
-  test(`Python gets replies to its requests, or hears why not, over a ${type} socket`, async () => {
+  test(`Python gets replies to its requests, or an error with the reason, over a ${type} socket`, async () => {
     const [channel, python] = pair<string>(type, {}, { window: 1000 });
-    // Nobody takes these, and replies come all the same.
+    // Nobody takes these, but replies still come.
     for (let i = 0; i < 10; i++) await channel.send(''.padEnd(90, 'x'));
     python.tell('request', 'one');
     python.tell('request', 'two');
@@ -300,7 +300,7 @@ for (const type of TYPES) {
     await python.end();
   });
 
-  test(`Python tells of a peer that takes no requests, over a ${type} socket`, async () => {
+  test(`Python reports a peer that takes no requests, over a ${type} socket`, async () => {
     const [peer, python] = rawPeer(type);
     peer.hello({ capabilities: 0 });
     assert.deepEqual(await python.ask('request', 'what?'), ['raised', 'NoRequests']);
@@ -308,7 +308,7 @@ for (const type of TYPES) {
     await python.end();
   });
 
-  test(`Python hears that what it sent will not be taken, over a ${type} socket`, async () => {
+  test(`Python gets an error when its messages will not be taken, over a ${type} socket`, async () => {
     const [channel, python] = pair<string>(type);
     python.tell('confirm', 'never');
     assert.deepEqual(await python.ask('send', 'sent'), ['sent']);
@@ -322,7 +322,7 @@ for (const type of TYPES) {
   test(`a descriptor that is not open is refused before anything is sent or counted, over a ${type} socket`, async () => {
     const [channel, python] = pair<string>(type, { highWaterMark: 1000 });
     for (const fds of [[BAD], [0, BAD, 0], [...Array<number>(299).fill(0), BAD], [-1]])
-      // Had they been counted, the window and the most descriptors would soon be full.
+      // If they counted, the window and the limit of descriptors would soon be full.
       for (let i = 0; i < 5; i++) {
         const [raised, , errno] = await python.ask('send', 'x'.repeat(500), fds);
         assert.deepEqual([raised, errno], ['raised', fds[0] === -1 ? null : constants.errno.EBADF]);
@@ -336,7 +336,7 @@ for (const type of TYPES) {
     await python.end();
   });
 
-  test(`a message that is interrupted half way ends the channel, over a ${type} socket`, async () => {
+  test(`a message that is interrupted halfway ends the channel, over a ${type} socket`, async () => {
     const [peer, python] = rawPeer(type);
     await beginLarge(peer, python, 'send');
     python.kill('SIGINT');
@@ -348,7 +348,7 @@ for (const type of TYPES) {
     await python.end();
   });
 
-  test(`close() ends what other threads wait for, over a ${type} socket`, async () => {
+  test(`close() ends the waits of other threads, over a ${type} socket`, async () => {
     const [peer, python] = rawPeer(type);
     await beginLarge(peer, python, 'send later');
     python.tell('send later', 'behind it');
@@ -392,7 +392,7 @@ for (const type of TYPES) {
     }
   });
 
-  test(`a peer that does not say hello in time is given up, and what it sent is closed, over a ${type} socket`, async () => {
+  test(`a peer that sends no hello in time is given up, and the descriptors that it sent are closed, over a ${type} socket`, async () => {
     for (const said of type === 'stream' ? [0, 3] : [0]) {
       const [peer, python] = rawPeer(type, { hello_timeout: 0.2 });
       if (said > 0) peer.send(encodeHello(HELLO).subarray(0, said), [0, 0, 0]);
@@ -417,7 +417,7 @@ test('a message whose beginning the system refuses is not counted', async () => 
   await python.end();
 });
 
-test('a number that JSON lacks is refused at the sender, and what follows arrives', async () => {
+test('a number that JSON cannot express is refused at the sender, and the next message arrives', async () => {
   const [channel, python] = pair('stream');
   for (const number of ['nan', 'inf', '-inf'])
     assert.deepEqual(await python.ask('send number', number), ['raised', 'ValueError', null]);
@@ -428,7 +428,7 @@ test('a number that JSON lacks is refused at the sender, and what follows arrive
   await python.end();
 });
 
-test('Python passes over what is not JSON, with a warning, and closes what came along', async () => {
+test('Python passes over a message that is not JSON, with a warning, and closes its descriptors', async () => {
   const [peer, python] = rawPeer('stream');
   peer.hello();
   const bodies = ['NaN', '{"x":-Infinity}', '\xff', '\0"\0a\0"', '{', '['.repeat(60_000)];
@@ -446,7 +446,7 @@ test('Python passes over what is not JSON, with a warning, and closes what came 
   assert.match(stderr, /NaN is not JSON/);
 });
 
-test('Python is handed the bytes that were read of connections before', async () => {
+test('Python gets the bytes that were already read from connections', async () => {
   const [channel, python] = pair<string>('stream');
   const connections = [await connection(), await connection()] as const;
   for (const [i, [client, accepted]] of connections.entries()) {

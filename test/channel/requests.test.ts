@@ -40,7 +40,7 @@ async function comesTo(peer: RawPeer, text: string): Promise<void> {
   await until(() => peer.receive().includes(text));
 }
 
-/** Replies to requests with what they brought, the last of every so many first. */
+/** Replies to requests with what they brought. Of each group of requests the last is answered first. */
 async function echo(channel: FdChannel<number>, requests: number, together: number): Promise<void> {
   const held: Message<number, number>[] = [];
   for (let seen = 0; seen < requests;) {
@@ -72,7 +72,7 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`1,000 requests each way, beside messages and confirmations, get their own replies, over a ${type} socket`, async () => {
+  test(`1,000 requests in each direction, among messages and confirmations, get their own replies, over a ${type} socket`, async () => {
     const COUNT = 1000;
     const channelsOf = channels<number>({ type });
     const files = Array.from({ length: 7 }, anonymousFile);
@@ -125,7 +125,7 @@ for (const type of TYPES) {
     await other.close();
   });
 
-  test(`a message that can go is not overtaken by a reply after it, over a ${type} socket`, async () => {
+  test(`a reply does not overtake a message before it that can be sent, over a ${type} socket`, async () => {
     const [channel, peer] = channelAndPeer<string>({ type });
     using _ = peer;
     peer.hello();
@@ -138,11 +138,11 @@ for (const type of TYPES) {
     await channel.close();
   });
 
-  test(`a timeout ends the wait, and what comes later is closed, over a ${type} socket`, async () => {
+  test(`a timeout ends the wait for a reply, and descriptors of a later reply are closed, over a ${type} socket`, async () => {
     const [one, other] = channels<string>({ type });
     const fd = anonymousFile();
     const before = identity(fd);
-    (await ask(one, other))[Symbol.dispose](); // both have said hello: what follows departs at once
+    (await ask(one, other))[Symbol.dispose](); // both have got the hello, so what follows departs at once
     const refused = assert.rejects(one.request('slow', [fd], { timeout: 20 }), {
       ...TIMEOUT,
       message: /no reply within 20 ms/,
@@ -160,24 +160,24 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`a timeout ends the wait for a peer that reads nothing, which gets the rest all the same, over a ${type} socket`, async () => {
+  test(`a timeout ends the wait for a peer that reads nothing, and that peer still gets the rest, over a ${type} socket`, async () => {
     const [channel, peer] = channelAndPeer<string>({ type });
     using _ = peer;
     const fd = anonymousFile();
     const file = identity(fd);
     const fds = Array<number>(1024).fill(fd);
     peer.hello({ window: 1 << 24 });
-    await channel.send('first'); // the hello is heard: what follows departs at once
+    await channel.send('first'); // the hello has come, so what follows departs at once
     const own = anonymousFile();
     const asking = [
-      // More than a socket holds, so that it stands half way.
+      // More than a socket holds, so that it is half sent.
       channel.request('x'.repeat(4_000_000), fds, { timeout: 50, keepOpen: true }),
       channel.request('y'.repeat(100_000), [own], { timeout: 50 }),
     ];
     await Promise.all(asking.map((asked) => assert.rejects(asked, TIMEOUT)));
     assert.equal(identity(fd), file);
     assert.ok(isOpen(own));
-    closeAll([fd, own]); // the caller's again, though they are on their way
+    closeAll([fd, own]); // the caller's again, although they are being sent
     const others = [anonymousFile(), anonymousFile()]; // which have their numbers
     const sending = channel.send('behind');
     await comesTo(peer, '"behind"');
@@ -188,7 +188,7 @@ for (const type of TYPES) {
     await channel.close();
   });
 
-  test(`a peer that is killed leaves the descriptors of requests with who asked, over a ${type} socket`, async () => {
+  test(`the asker keeps the descriptors of its requests when the peer is killed, over a ${type} socket`, async () => {
     const [a, b] = socketpair({ type });
     const channel = new FdChannel<string>(a);
     const child = startChild('channel/channel-idle', { peer: b });
@@ -206,7 +206,7 @@ for (const type of TYPES) {
     await channel.close();
   });
 
-  test(`close() waits for replies, and who is asked can reply after it, over a ${type} socket`, async () => {
+  test(`close() waits for replies, and the other end can reply after it, over a ${type} socket`, async () => {
     const [one, other] = channels<string>({ type });
     const order: string[] = [];
     const asking = [1, 2].map((i) => one.request(`${i}`, [anonymousFile()]).then(({ value }) => order.push(value)));
@@ -223,7 +223,7 @@ for (const type of TYPES) {
     await other.close();
   });
 
-  test(`two that close while they ask do not wait for each other, over a ${type} socket`, async () => {
+  test(`two channels that close while they ask each other do not wait for each other, over a ${type} socket`, async () => {
     const [one, other] = channels<string>({ type });
     const fds = [anonymousFile(), anonymousFile()] as const;
     const refused = [
@@ -246,7 +246,7 @@ async function ask(one: FdChannel<string>, other: FdChannel<string>): Promise<Me
   return asking;
 }
 
-test('the asker of a request that is forgotten hears so while another message waits behind it', async () => {
+test('the asker of a forgotten request gets an error while another message waits behind it', async () => {
   const [one, other] = channels<string>();
   let forgotten = false;
   const refused = assert.rejects(one.request('forgotten'), NO_REPLY).then(() => (forgotten = true));
@@ -259,7 +259,7 @@ test('the asker of a request that is forgotten hears so while another message wa
   await Promise.all([one.close(), other.close()]);
 });
 
-test('the asker of a request that is disposed of, forgotten or unreadable hears that there is no reply', async () => {
+test('the asker of a request that is disposed of, forgotten or unreadable gets an error that there is no reply', async () => {
   const [one, other] = channels<string>();
   const fd = anonymousFile();
   const before = identity(fd);
@@ -287,7 +287,7 @@ test('the asker of a request that is disposed of, forgotten or unreadable hears 
   await channel.close();
 });
 
-test('a reply that cannot be read refuses the request, and is closed', async () => {
+test('a reply that cannot be read rejects the request, and its descriptors are closed', async () => {
   const [channel, peer] = channelAndPeer();
   using _ = peer;
   peer.hello();
@@ -302,7 +302,7 @@ test('a reply that cannot be read refuses the request, and is closed', async () 
   await channel.close();
 });
 
-test('one reply is given to a request, and none to a message', async () => {
+test('a request can be answered once, and an ordinary message not at all', async () => {
   const [one, other] = channels();
   await one.send('told');
   await assert.rejects((await other.receive()).reply('so?'), { ...NOT_ASKED, message: /asks for none/ });
@@ -338,12 +338,12 @@ test('a reply that is refused leaves the request open for another', async () => 
   const refused = assert.rejects(one.request('again'), NO_REPLY);
   const again = await other.receive();
   const late = assert.rejects(again.reply('x'.repeat(200)), { code: 'ERR_FDPASSER_TOO_LARGE' });
-  again[Symbol.dispose](); // while the reply is under way: when that fails, nobody is left to give another
+  again[Symbol.dispose](); // while the reply is under way; if that fails, no other reply can be given
   await Promise.all([late, refused]);
   await Promise.all([one.close(), other.close()]);
 });
 
-test('disposing of a request while its reply is under way does not take that back', async () => {
+test('disposing of a request while its reply is under way does not take the reply back', async () => {
   const [one, other] = channels<string>();
   const asking = one.request('asked', [anonymousFile()]);
   const request = await other.receive();
@@ -355,7 +355,7 @@ test('disposing of a request while its reply is under way does not take that bac
   await Promise.all([one.close(), other.close()]);
 });
 
-test('a peer without requests is told of, before its hello and after, and messages go on', async () => {
+test('a request to a peer without requests is refused, before its hello and after, and messages go on', async () => {
   const [channel, peer] = channelAndPeer<string>();
   using _ = peer;
   const fd = anonymousFile();
@@ -387,13 +387,13 @@ test('a signal takes back a request that has not departed, and ends the wait for
   await assert.rejects(asking, { name: 'AbortError' });
   assert.ok(isOpen(fd));
   closeSync(fd);
-  const whenClosed = one.close(); // which does not wait for what nobody waits for
+  const whenClosed = one.close(); // it does not wait for requests that nobody waits for
   await whenClosed;
   request[Symbol.dispose]();
   await other.close();
 });
 
-test('whoever closes leaves requests to it unanswered, and the asker hears that it closed', async () => {
+test('requests to a channel that closes stay unanswered, and their askers get an error that it closed', async () => {
   const [one, other] = channels<string>();
   const fds = [anonymousFile(), anonymousFile()] as const;
   const refused = fds.map((fd) => assert.rejects(one.request('asked', [fd]), CLOSED));
@@ -433,7 +433,7 @@ test('a second answer to a request breaks the channel', async () => {
   }
 });
 
-test('bytes that were read of a socket travel with requests and replies', async () => {
+test('bytes that were read from a socket travel with requests and replies', async () => {
   const [one, other] = channels<string>();
   const [near, far] = socketpair();
   const socket = near.toSocket();
@@ -448,14 +448,14 @@ test('bytes that were read of a socket travel with requests and replies', async 
   await Promise.all([one.close(), other.close()]);
 });
 
-test('a peer that asks without reading is read no more when too much waits for it, until it reads', async () => {
+test('a channel stops reading a peer that asks without reading when too much waits for it, until it reads', async () => {
   const [channel, peer] = channelAndPeer({ highWaterMark: 1 << 30 });
   using _ = peer;
   peer.hello();
   const serving = (async () => {
     for await (using request of channel) void request;
   })();
-  const LIMIT = 1_000_000; // more than that would be no limit
+  const LIMIT = 1_000_000; // a longer time could not be limited
   let asked = 0;
   let rest = Buffer.alloc(0);
   for (let refused = 0; refused < 100 && asked < LIMIT; await turn()) {

@@ -1,4 +1,4 @@
-/** What the types promise, which `npm run check:types` holds. Nothing runs this. */
+/** The promises of the types, checked by `npm run check:types`. Nothing runs this. */
 import { FdChannel, FdPasserError, type FdPasserErrorCode, type Message, type OwnedFd } from 'fdpasser';
 
 interface Order {
@@ -10,12 +10,12 @@ interface Receipt {
 
 export async function namedTypes(channel: FdChannel<Order, Receipt>): Promise<Receipt> {
   await channel.send({ id: 1 });
-  // @ts-expect-error -- that is what comes back
+  // @ts-expect-error -- a value of the received type
   await channel.send({ at: 'now' });
   const reply: Message<Receipt, Order> = await channel.request({ id: 2 }, [], { timeout: 10 });
   for await (const message of channel) {
     await message.reply({ id: 3 }, message.fds);
-    // @ts-expect-error -- a reply is of the type that is sent
+    // @ts-expect-error -- a reply has the type of what is sent
     await message.reply(message.value);
   }
   return reply.value;
@@ -53,7 +53,7 @@ export function options(socket: OwnedFd, signal: AbortSignal | undefined, timeou
 
 export function events(channel: FdChannel): void {
   channel.on('unreadable', (error) => error.code satisfies FdPasserErrorCode);
-  // @ts-expect-error -- it has no argument
+  // @ts-expect-error -- it takes no argument
   channel.on('close', (error: Error) => error);
 }
 

@@ -25,14 +25,14 @@ function taken(peer: RawPeer): number {
 }
 
 for (const type of TYPES)
-  test(`a message that cannot be read is passed over alone, and its descriptors closed, over a ${type} socket`, async () => {
+  test(`a message that cannot be read is passed over alone, and its descriptors are closed, over a ${type} socket`, async () => {
     const [channel, peer] = channelAndPeer<string>({ type });
     using _ = peer;
     const errors: Error[] = [];
     channel.on('unreadable', (error) => errors.push(error));
     peer.hello();
     const before = openDescriptors();
-    // The last needs several frames and calls.
+    // The last message needs several frames and calls.
     send(peer, ['"one"'], ['{"x": NaN}', 2], ['"two"', 1], ['{', 300], ['"three"']);
     const values: string[] = [];
     for await (const { value, fds } of channel) {
@@ -67,7 +67,7 @@ test('a message that cannot be read counts as taken in its turn, when all before
   await channel.close();
 });
 
-test('messages that cannot be read leave the window to others', async () => {
+test('messages that cannot be read do not use up the window', async () => {
   const [channel, peer] = channelAndPeer<string>({ highWaterMark: 1000, maxFds: 4 });
   using _ = peer;
   channel.on('unreadable', () => {});
@@ -79,7 +79,7 @@ test('messages that cannot be read leave the window to others', async () => {
   await channel.close();
 });
 
-test('the first message that cannot be read is a process warning where nobody listens', async () => {
+test('the first message that cannot be read causes a process warning if nobody listens', async () => {
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
@@ -98,7 +98,7 @@ test('the first message that cannot be read is a process warning where nobody li
   assert.match(warnings[0]!.message, /codec 'json'.*Listen for 'unreadable'/);
 });
 
-test('a message that cannot be read does not confirm what a closing channel drops', async () => {
+test('an unreadable message does not confirm the messages that a closing channel drops', async () => {
   const [channel, peer] = channelAndPeer<string>();
   using _ = peer;
   let passedOver = 0;

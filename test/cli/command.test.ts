@@ -8,7 +8,7 @@ const NAMES = readdirSync(fileURLToPath(new URL('../../../src/cli/commands', imp
   .map((file) => file.replace(/\.ts$/, ''))
   .toSorted();
 
-/** Those that run a program, whose code must not be taken for theirs. */
+/** Subcommands that run a program. Their own exit codes must differ from the program's. */
 const RUNNING = new Set<string | undefined>(['exec', 'recv']);
 
 test('the help of the command names every subcommand, and each subcommand has help of its own', async () => {
@@ -33,7 +33,7 @@ for (const [args, says] of [
     new RegExp(`^fdpasser: Unknown option '--nonesuch'.*\nSee "fdpasser ${name} --help"\\.\n$`),
   ]),
 ] as [string[], RegExp][])
-  test(`the command line "${['fdpasser', ...args].join(' ')}" is told to be wrong, without a stack trace`, async () => {
+  test(`the command line "${['fdpasser', ...args].join(' ')}" is reported as wrong, without a stack trace`, async () => {
     const { code, stdout, stderr } = await command(args);
     assert.deepEqual({ code, stdout }, { code: RUNNING.has(args[0]) ? 125 : 2, stdout: '' });
     assert.match(stderr, says);

@@ -11,7 +11,7 @@ const text = readFileSync(fileURLToPath(new URL('../../../docs/command.md', impo
  * for any text, and alone in a line for any number of lines.
  */
 for (const [index, [, example]] of [...text.matchAll(/^```console\n(.*?)^```$/gms)].entries())
-  test(`example ${index + 1} of docs/command.md writes what stands there: ${example!.split('\n')[0]}`, async () => {
+  test(`example ${index + 1} of docs/command.md writes the output in the document: ${example!.split('\n')[0]}`, async () => {
     using folder = new Folder();
     const script = [...example!.matchAll(/^\$ .*\n(?:> .*\n)*/gm)]
       .map(([lines]) => `code=$?; printf '%s' ${quoted(lines)}; (exit $code)\n${lines.replaceAll(/^[$>] /gm, '')}`)

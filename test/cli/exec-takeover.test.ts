@@ -83,7 +83,7 @@ for (const [behaviour, start, why] of [
   ['mute', 'node', 'it was not up within 8 s'],
   ['mute', 'sh -c', 'it was not up within 8 s'],
 ] as const)
-  test(`a new version, started by ${start}, that is ${behaviour} is rolled back, which reload says`, async () => {
+  test(`a new version, started by ${start}, that is ${behaviour} is rolled back, and reload reports it`, async () => {
     await using service = await Unmodified.start('good', start, ['--start-timeout', behaviour === 'mute' ? '8' : '60']);
     const { pid } = service;
     service.behave(behaviour);
@@ -117,7 +117,7 @@ test('a program that crashes is started again', async () => {
 });
 
 for (const start of Object.keys(STARTS) as Start[])
-  test(`exec ends as the program does that is started by ${start}, which gets its signals and leaves nothing`, async () => {
+  test(`exec ends as its program ends, which is started by ${start}, gets the signals and leaves nothing behind`, async () => {
     for (const [behaviour, path, signal, code] of [
       ['one', '/leave', undefined, 0],
       ['code', undefined, 'SIGTERM', 7],

@@ -36,7 +36,7 @@ function ask(socketPath: string, path: string): Promise<string> {
   });
 }
 
-/** Asks one after the other until it is stopped, and returns how many failed. */
+/** Makes requests one after the other until it is stopped, and returns how many failed. */
 function load(socketPath: string): { stop: () => Promise<{ answered: number; failed: number }> } {
   const stop = new AbortController();
   const count = { answered: 0, failed: 0 };
@@ -104,7 +104,7 @@ for (const [behaviour, why] of [
   ['killed', 'it ended with 137 before it was up'],
   ['mute', 'it was not up within 3 s'],
 ] as const)
-  test(`a new version that is ${behaviour} is rolled back, which reload says, and the old one serves on`, async () => {
+  test(`a new version that is ${behaviour} is rolled back and reported by reload, and the old one goes on serving`, async () => {
     await using service = new OverSocket('good', ['--notify', '--start-timeout', '3']);
     await service.up(1);
     const [before] = service.status;
@@ -119,7 +119,7 @@ for (const [behaviour, why] of [
     assert.match(await service.ask(), /^better /);
   });
 
-test('of two who ask at the same time one is told that it is under way', async () => {
+test('of two reloads at the same time one is refused because the other is under way', async () => {
   await using service = new OverSocket('one');
   await service.up(1);
   const told = await Promise.all([service.reload(), service.reload()]);
@@ -128,7 +128,7 @@ test('of two who ask at the same time one is told that it is under way', async (
   assert.match(told.find(({ code }) => code === 1)!.stderr, /^fdpasser: The program is replacing already\.\n$/);
 });
 
-test('a program that crashes is started again, ever more slowly while it does not get up, and no connection is refused', async () => {
+test('a crashed program is started again, after longer waits while it does not get up, and no connection is refused', async () => {
   await using service = new OverSocket('good');
   await service.up(1);
   const [before] = service.status;
@@ -154,7 +154,7 @@ test('several workers serve one socket, and all of them are replaced', async () 
   assert.ok(service.status.every((line) => !before.some((other) => other.slice(2) === line.slice(2))));
 });
 
-test('a program that says nothing is up after the interval, and one of another language finds its socket', async () => {
+test('a program that reports nothing is up after the interval, and one in another language finds its socket', async () => {
   needs('python3');
   const python = `
 import socket, os
@@ -172,7 +172,7 @@ while True:
   assert.equal(await service.ask(), 'Python');
 });
 
-test('exec ends as its program does, whether that ends by itself or was told to', async () => {
+test('exec ends as its program ends, whether by itself or by a signal', async () => {
   for (const [behaviour, path, signal, code] of [
     ['one', '/leave', undefined, 0],
     ['one', undefined, 'SIGTERM', 0],
@@ -206,7 +206,7 @@ test('a first version that does not get up ends exec with its code', async () =>
   }
 });
 
-test('one that runs on after SIGTERM is killed, and SIGUSR2 is passed on', async () => {
+test('a program that still runs after SIGTERM is killed, and SIGUSR2 is passed on', async () => {
   await using service = new OverSocket('stubborn', ['--notify', '--stop-timeout', '1']);
   await service.up(1);
   const heard = once(service.child.stdout!, 'data');
@@ -218,7 +218,7 @@ test('one that runs on after SIGTERM is killed, and SIGUSR2 is passed on', async
   assert.match(service.stderr, /\d+ still runs 1 s after it was told to end, and is killed\.\n/);
 });
 
-test('a service manager has one pid, whose state it is told, and what it passes is passed on', async () => {
+test("exec keeps one pid for a service manager, reports its state, and passes the manager's sockets on", async () => {
   needs('python3');
   using folder = new Folder();
   const manager = fileURLToPath(new URL('../../../test/python/manager.py', import.meta.url));
@@ -256,7 +256,7 @@ for (const [args, says] of [
   [['--listen', './web', '--workers', '0', '--', 'true'], /^fdpasser: --workers must be a whole number /],
   [['--listen', './web', '--interval', 'soon', '--', 'true'], /^fdpasser: --interval must be a number of seconds/],
 ] as [string[], RegExp][])
-  test(`what is wrong with "fdpasser exec ${args.join(' ')}" is told`, async () => {
+  test(`"fdpasser exec ${args.join(' ')}" is refused with the reason`, async () => {
     using folder = new Folder();
     const { code, stdout, stderr } = await ended(folder.start(['exec', ...args]));
     assert.deepEqual({ code, stdout }, { code: 125, stdout: '' });

@@ -5,7 +5,7 @@ import { Folder, command } from '../support/command.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
-/** Opens one of each kind, and prints their numbers. It goes when its input ends. */
+/** Opens one descriptor of each kind, and prints their numbers. It ends when its input ends. */
 const PROGRAM = `
 import json, os, socket, sys
 UNIX = socket.AF_UNIX
@@ -53,7 +53,7 @@ interface Told {
   ports: Record<string, number>;
 }
 
-/** A process that has much open, in a folder of its own. It goes when this is disposed of. */
+/** A process with many open descriptors, in a folder of its own. Disposing of this ends it. */
 class Opener {
   readonly folder = new Folder();
   readonly child: ChildProcess = spawn('python3', ['-c', PROGRAM], {
@@ -66,7 +66,7 @@ class Opener {
     return JSON.parse(line.toString()) as Told;
   }
 
-  /** What `inspect --json` tells. */
+  /** The output of `inspect --json`. */
   async inspect<T>(target: string): Promise<T> {
     const { code, stdout, stderr } = await command(['inspect', '--json', target], { cwd: this.folder.path });
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
@@ -82,7 +82,7 @@ class Opener {
   }
 }
 
-test('inspect tells the kind of whatever a process has open, the addresses of sockets, and what lies in them', async () => {
+test('inspect shows the kind of each descriptor of a process, the addresses of sockets, and what lies in them', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();
   const { numbers, ports } = await opener.told();
@@ -122,7 +122,7 @@ test('inspect tells the kind of whatever a process has open, the addresses of so
   assert.deepEqual([remote, state, unread], [`127.0.0.1:${ports['out']}`, 'established', 3]);
 });
 
-test('inspect for people writes no control character that a stranger has put into a name', async () => {
+test('inspect without --json writes no control character that another user has put into a name', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();
@@ -132,7 +132,7 @@ test('inspect for people writes no control character that a stranger has put int
   assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
 });
 
-test('inspect tells who listens at a path, by whatever name that was bound, or at an abstract name', async () => {
+test('inspect shows which process listens at a path, under any name of it, or at an abstract name', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();
@@ -155,7 +155,7 @@ test('inspect tells who listens at a path, by whatever name that was bound, or a
   }
 });
 
-test('inspect tells what there is not, and what may not be looked at', async () => {
+test('inspect reports what does not exist, and what it may not access', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();

@@ -9,7 +9,7 @@ import { until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
-/** What a script of bash writes, in a new folder. */
+/** The output of a script of bash in a new folder. */
 async function output(script: string): Promise<string> {
   using folder = new Folder();
   const { code, signal, stdout } = await folder.shell(script);
@@ -17,7 +17,7 @@ async function output(script: string): Promise<string> {
   return stdout;
 }
 
-test('the program of recv has the very files that were sent, in order, each as an argument and as a descriptor', async () => {
+test('the program of recv has the files that were sent, in order, each as an argument and as a descriptor', async () => {
   using folder = new Folder();
   for (const name of ['one', 'two', 'three']) writeFileSync(folder.at(name), name);
   const { stdout } = await folder.shell(`
@@ -28,19 +28,19 @@ test('the program of recv has the very files that were sent, in order, each as a
   assert.deepEqual(stdout.trimEnd().split('\n'), [...names, ...['one', 'two', 'three'].map(identity)]);
 });
 
-/** One who has read a line of a file passes it on. */
+/** The process has read a line of a file, and passes the file on. */
 const passingOn = (what: string): string => `
   printf 'first\\nsecond\\n' > lines
   fdpasser recv socket -- sh -c 'cat <&3' &
   exec 5<lines; read line <&5
   fdpasser send --timeout 60 socket ${what} && wait`;
 
-test('a descriptor of the shell goes on where the shell has read to, and the file that is opened anew begins', async () => {
+test("a descriptor of the shell keeps the shell's position, and a file that is opened again starts at its beginning", async () => {
   assert.equal(await output(passingOn('-5')), 'second\n');
   assert.equal(await output(passingOn('lines')), 'first\nsecond\n');
 });
 
-test('recv ends as its program does, and with 125 to 127 where there is none', async () => {
+test("recv ends with its program's exit code, and with 125 to 127 when it could not run one", async () => {
   for (const [program, code] of [
     ['true', 0],
     [`sh -c 'exit 7'`, 7],
@@ -64,17 +64,17 @@ test('send fails at once where nobody listens, and waits for a listener only as 
   assert.match(await output('echo > socket; fdpasser send socket -0; echo $?'), /^fdpasser: ECONNREFUSED: .*\n1\n$/);
 });
 
-test('send names a descriptor that the shell did not give, also where Node itself has one of that number', async () => {
+test('send reports a descriptor that the shell did not give, even if Node itself has that number', async () => {
   const numbers = Array.from({ length: 18 }, (_, index) => index + 3);
   const told = (await output(numbers.map((fd) => `fdpasser send socket -${fd}`).join('\n') + '; true')).split('\n');
-  // Node opens /dev/null too, which is the same as if the shell had.
+  // Node opens /dev/null too, but it does not matter who opened it.
   const own = numbers.filter((_, index) => !told[index]!.startsWith('fdpasser: ENOENT: '));
   assert.ok(own.length > 12, told.join('\n'));
   for (const fd of own)
     assert.ok(told[fd - 3]!.startsWith(`fdpasser: The shell gave no descriptor ${fd}.`), told[fd - 3]);
 });
 
-test('of two who send at the same time one is told that it was taken, and the other that it was not', async () => {
+test('of two sends at the same time one reports that it was taken, and the other that it was not', async () => {
   const told = await output(`
     fdpasser recv socket -- cat {} &
     for name in one two; do
@@ -85,7 +85,7 @@ test('of two who send at the same time one is told that it was taken, and the ot
   assert.match(told, /^(one\n0\n1|two\n1\n0)\nfdpasser: (The receiver ended|E\w+: )/, told);
 });
 
-test('recv passes over a connection that brings nothing, or something else, and takes from the next', async () => {
+test('recv passes over a connection that brings no descriptor, or another protocol, and takes from the next', async () => {
   using folder = new Folder();
   const child = folder.start(['recv', folder.at('socket'), '--', 'cat', '{}']);
   const end = ended(child);
@@ -109,7 +109,7 @@ test('recv passes over a connection that brings nothing, or something else, and 
   assert.equal(stderr.match(/^fdpasser: Nothing was taken from a connection\. /gm)?.length, 3, stderr);
 });
 
-test('a signal while recv waits takes the path away and ends it, and one for its program is passed on', async () => {
+test('a signal while recv waits removes the path and ends it, and a signal for its program is passed on', async () => {
   using folder = new Folder();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     const child = folder.start(['recv', folder.at('socket'), '--', 'true']);
@@ -119,7 +119,7 @@ test('a signal while recv waits takes the path away and ends it, and one for its
     assert.deepEqual(await end, { code: null, signal, stdout: '', stderr: '' });
     assert.ok(!existsSync(folder.at('socket')));
   }
-  // It provokes the signal as soon as it runs.
+  // It causes the signal as soon as it runs.
   const script = 'trap "echo told; exit 5" USR2; kill -USR2 $PPID; while :; do sleep 0.05; done';
   const end = ended(folder.start(['recv', folder.at('socket'), '--', 'sh', '-c', script]));
   assert.equal((await ended(folder.start(['send', '--timeout', '60', folder.at('socket'), '-0']))).code, 0);

@@ -7,7 +7,9 @@ import { COMBINATIONS, cross, described, type Combination } from './crossing.js'
 import { KINDS } from './objects.js';
 import type { Outcome, Term, Wire } from './wires.js';
 
-/** How many are sampled, or `all`; and by which seed. `CROSSED_ONLY` is a part of the names of those to run. */
+/**
+ * The number of samples, or `all`, and the seed. With `CROSSED_ONLY`, only combinations with this in their name run.
+ */
 const { CROSSED: wanted = '600', CROSSED_SEED, CROSSED_ONLY: only } = process.env;
 const seed = Number(CROSSED_SEED ?? Date.now() % 1_000_000);
 
@@ -41,7 +43,7 @@ function changed(name: string, change: (wire: Wire, value: FdLike, term: Term) =
   return { ...combination, wire: { ...combination.wire, open } };
 }
 
-test('a wire that closes what it was lent is found out', async () => {
+test('a wire that closes what it was lent is detected', async () => {
   const naive = changed('a number, lent over FdPasser stream: it is taken', async (wire, value, term) => {
     const outcome = await wire.send(value, term);
     closeSync(value as number);
@@ -50,7 +52,7 @@ test('a wire that closes what it was lent is found out', async () => {
   await assert.rejects(cross(naive, 200), /holders/);
 });
 
-test('a wire that sends twice is found out', async () => {
+test('a wire that sends twice is detected', async () => {
   const naive = changed('a number, lent over FdPasser stream: it is taken', async (wire, value, term) => {
     await wire.send(value, term);
     return wire.send(value, term);
@@ -58,7 +60,7 @@ test('a wire that sends twice is found out', async () => {
   await assert.rejects(cross(naive, 200), /it came 2 times/);
 });
 
-test('a wire that loses what it took is found out', async () => {
+test('a wire that loses what it took is detected', async () => {
   const naive = changed('a number, given over FdPasser stream: it is taken', async (_, value) => {
     closeSync(value as number);
     return { what: 'sent' };

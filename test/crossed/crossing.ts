@@ -8,23 +8,23 @@ import { identity, inFolder, leftOpen, openDescriptors, until } from '../support
 import { KINDS, type Kind, type Made } from './objects.js';
 import { WIRES, type Outcome, type Term, type Wire, type WireKind } from './wires.js';
 
-/** More than the kernel takes for a client that does not read. */
+/** More bytes than the kernel buffers for a client that does not read. */
 const MORE_THAN_BUFFERS = Buffer.alloc(16 << 20);
 
-/** What happens to the wire once something was handed to it. */
+/** What happens to the wire after something was handed to it. */
 interface End {
   name: string;
-  /** Before anything is handed over. Returns what is to be ended afterwards. */
+  /** Called before anything is handed over. Returns what must be ended afterwards. */
   before?(wire: Wire, received: OwnedFd[]): void | Promise<() => void>;
   /** In the tick of the call, after it. */
   after?(wire: Wire, made: Made, received: OwnedFd[]): void;
   /** When the loop has turned. */
   later?(wire: Wire, made: Made, received: OwnedFd[]): void;
-  /** Whatever was sent arrives, and what is not refused is sent. */
+  /** Whether all that was sent arrives, and all that is not refused is sent. */
   arrives?: true;
   /** The object is ended here while it waits. */
   endsObject?: true;
-  /** Needs a wire that hears of its peer's end. */
+  /** Needs a wire that notices its peer's end. */
   hears?: true;
 }
 
@@ -117,7 +117,7 @@ export function described({ kind, wire, term, end }: Combination): string {
   return `${kind.name}, ${term.name} over ${wire.name}: ${end.name}`;
 }
 
-/** Milliseconds. Nothing here waits for more than a few turns of the loop: only a fault takes as long. */
+/** Milliseconds. Everything here takes only a few turns of the loop: only a fault takes this long. */
 const SETTLES = 20_000;
 
 /** Runs one, and asserts what holds for all of them. */
@@ -128,7 +128,7 @@ export async function cross(combination: Combination, limit = SETTLES): Promise<
     const made = await kind.make(folder);
     const wire = wireKind.open();
     const received: OwnedFd[] = [];
-    // Others may have the same file open: /dev/null, say.
+    // Others may have the same file open, such as /dev/null.
     const others = made.id === 'none' || kind.refused ? 0 : Math.max(0, countHere(made.id, received) - 1);
     const endBefore = await end.before?.(wire, received);
     try {
@@ -157,7 +157,7 @@ export async function cross(combination: Combination, limit = SETTLES): Promise<
   assert.deepEqual(leftOpen(before), [], 'left open');
 }
 
-/** The outcome; where the wire has to end for it, it ends. */
+/** The outcome. If the wire must end for it, the wire is ended. */
 async function afterwards(
   { end, wire: { deaf } }: Combination,
   wire: Wire,
@@ -179,7 +179,7 @@ async function afterwards(
   await closing;
   if (end.arrives && outcome.what === 'sent') {
     if (deaf) await until(() => received.length > 0);
-    else await wire.over(); // it hears of the end behind all that came
+    else await wire.over(); // it notices the end behind all that came
   }
   wire.leave();
   return outcome;
@@ -208,10 +208,10 @@ function check({ kind, wire, term, end }: Combination, made: Made, outcome: Outc
   assert.equal(made.fault?.(), undefined);
 }
 
-/** How many descriptors of it this process must have, apart from what was received. `undefined`: any number. */
+/** How many descriptors of it this process must have, not counting received ones. `undefined`: any number. */
 function expectedHere({ kind, term, end }: Combination, made: Made, outcome: Outcome): number | undefined {
   if (made.id === 'none' || kind.refused !== undefined) return 0;
-  if (end.endsObject) return undefined; // it is looked at where it must be gone: behind the end
+  if (end.endsObject) return undefined; // checked where it must be gone: after the end
   if (term.keep) return 1;
   if (outcome.what === 'sent') return 0;
   if (outcome.what === 'silent') return 0;
@@ -228,12 +228,12 @@ function countHere(id: string, received: OwnedFd[]): number {
       const { dev, ino } = fstatSync(Number(name), { bigint: true });
       return `${dev}:${ino}` === id;
     } catch {
-      return false; // the folder's own, which is closed by now
+      return false; // the descriptor of the folder itself, which is closed by now
     }
   }).length;
 }
 
-/** A stream that is opening may have its descriptor for an instant: the count must stand for a turn. */
+/** A stream that is opening may have its descriptor for a moment, so the count must hold for a whole turn. */
 async function reaches(what: string, count: () => number, expected: number | undefined, most: number): Promise<void> {
   if (expected === undefined) return;
   for (const limit = performance.now() + most; performance.now() < limit; await sleep(1)) {

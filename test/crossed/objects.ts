@@ -9,31 +9,31 @@ import { join } from 'node:path';
 import { OwnedFd, listen, socketpair, type FdLike } from 'fdpasser';
 import { anonymousFile, identity } from '../support/descriptors.js';
 
-/** Something that can stand for a descriptor, and what it takes to look after it. */
+/** Something that can stand for a descriptor, and what the test needs to check and end it. */
 export interface Made {
   value: FdLike;
   /** Device and inode of the descriptor. Read before it is sent. */
   id: string;
-  /** Ends it here, whatever became of it. Doing so twice must do no harm. */
+  /** Ends it here, whatever happened to it. A second call must do no harm. */
   end(): void;
-  /** Ends what was made beside it: the client of a connection, say. */
+  /** Ends what was made with it, such as the client of a connection. */
   rest?(): void;
-  /** A fault of the library that no row may have: an event that a sent object must not emit, say. */
+  /** A fault of the library that no row may show, such as an event that a sent object must not emit. */
   fault?(): string | undefined;
 }
 
 export interface Kind {
   name: string;
   make(folder: string): Promise<Made> | Made;
-  /** Refused by every wire, with these codes; it is then as it was. */
+  /** Every wire refuses it with these codes; it is then as it was. */
   refused?: string[];
-  /** Refused by wires that carry no bytes beside. */
+  /** Wires that carry no unread bytes refuse it. */
   unread?: true;
   /** It may only be lent. */
   lentOnly?: true;
-  /** It has no number yet, and is lent as it stands. */
+  /** It has no number yet, and is lent as it is. */
   opening?: true;
-  /** Whoever handed it over has no way to end it any more. */
+  /** Its former owner can no longer end it. */
   bare?: true;
 }
 
@@ -41,7 +41,7 @@ export interface Kind {
 function number(fd: number): Made {
   const id = identity(fd);
   const end = (): void => {
-    // Closed by its new owner, and perhaps used again.
+    // Its new owner has closed it, and the number may be in use again.
     if (isStill(fd, id)) closeSync(fd);
   };
   return { value: fd, id, end };

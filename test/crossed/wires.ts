@@ -6,15 +6,15 @@ export interface Term {
   name: string;
   /** Whether it stays the sender's. */
   keep: boolean;
-  /** What is not sent is closed here, rather than given back. */
+  /** Whether what is not sent is closed here, rather than given back. */
   forGood?: true;
-  /** Resolved says that the receiver has taken it. */
+  /** Whether a resolved send means that the receiver has taken it. */
   confirm?: true;
-  /** Of a signal: aborted before the call, or right after it. */
+  /** When a signal is aborted: before the call, or right after it. */
   abort?: 'before' | 'at once';
 }
 
-/** What became of one send. */
+/** The outcome of one send. */
 export type Outcome =
   | { what: 'sent' }
   | { what: 'refused'; error: NodeJS.ErrnoException } // the call threw, or its promise rejected
@@ -22,13 +22,13 @@ export type Outcome =
 
 /** Two ends, of which one sends. */
 export interface Wire {
-  /** Settles, but for what is pushed: that is silent until it is sent. */
+  /** Settles with the outcome. A pushed descriptor reports nothing until it is sent. */
   send(value: FdLike, term: Term): Promise<Outcome>;
   close(): Promise<void>;
   destroy(): void;
   /** The other end takes what comes, from now on. */
   take(received: OwnedFd[]): void;
-  /** The other end goes, with whatever it has not taken. */
+  /** The other end ends, with all that it has not taken. */
   leave(): void;
   /** Both ends are closed. */
   over(): Promise<void>;
@@ -37,9 +37,9 @@ export interface Wire {
 export interface WireKind {
   name: string;
   terms: readonly Term[];
-  /** It has a place for bytes that were read ahead of a connection. */
+  /** Whether it can carry bytes that were already read from a connection. */
   carriesUnread?: true;
-  /** Nothing tells the sender that the other end has gone. */
+  /** Whether the sender cannot notice that the other end has gone. */
   deaf?: true;
   open(): Wire;
 }
@@ -136,7 +136,7 @@ class Passing extends Ends<FdPasser> {
     const take = async (): Promise<void> => {
       for await (const fd of this.other) received.push(fd);
     };
-    this.taking = take().catch(() => {}); // what breaks it is told by its end
+    this.taking = take().catch(() => {}); // its end reports the error
   }
 }
 
@@ -162,7 +162,7 @@ class Messages extends Ends<FdChannel> {
     const take = async (): Promise<void> => {
       for await (const { fds } of this.other) received.push(...fds);
     };
-    this.taking = take().catch(() => {}); // what breaks it is told by its end
+    this.taking = take().catch(() => {}); // its end reports the error
   }
 }
 

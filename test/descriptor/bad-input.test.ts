@@ -64,7 +64,7 @@ const NO_DESCRIPTORS: [unknown, Expected][] = [
   [() => 3, TYPE],
 ];
 
-test('what is no open descriptor is refused wherever one is expected', async () => {
+test('anything but an open descriptor is refused wherever one is expected', async () => {
   using passer = disposable(new FdPasser());
   const { value } = passer;
   const calls: Record<string, (fh: FdLike) => unknown> = {
@@ -91,7 +91,7 @@ function disposable(value: FdPasser): Disposable & { value: FdPasser } {
   return { value, [Symbol.dispose]: () => value.destroy() };
 }
 
-test('a passer refuses what is not one end of a connected AF_UNIX socket, and leaves it open', async () => {
+test('a passer refuses anything but one end of a connected AF_UNIX socket, and leaves it open', async () => {
   const advice = /is not one end of a connected AF_UNIX socket/;
   const file = anonymousFile();
   await fails('file', () => new FdPasser({ fh: file }), ['ENOTSOCK', advice]);
@@ -121,7 +121,7 @@ test('a passer refuses what is not one end of a connected AF_UNIX socket, and le
   });
 });
 
-test("one descriptor is no pair, nor are three, and what was given stays the caller's", async () => {
+test("an array of one or three descriptors is refused as a pair, and the descriptors stay the caller's", async () => {
   const [a, b] = socketpair();
   const number = b.take();
   await fails('number twice', () => new FdPasser({ fh: [number, number] }), ['ERR_FDPASSER_OWNED', /has an owner/]);
@@ -139,7 +139,7 @@ test("one descriptor is no pair, nor are three, and what was given stays the cal
   other.destroy();
 });
 
-test('what closes its descriptor by itself is refused without keepOpen, and still works', async () => {
+test('an object that closes its descriptor by itself is refused without keepOpen, and still works', async () => {
   const [one, other] = connected();
   const MANAGED: Expected = ['ERR_FDPASSER_MANAGED', /an instance of FdServer, which will close .*keepOpen/];
   using server = listen(`\0fdpasser-managed-${process.pid}`);
@@ -249,7 +249,7 @@ test('the sides of a passer are chosen once, and only where there are two', asyn
 
 // ---- paths
 
-test('what is no socket name is refused', async () => {
+test('a wrong socket name is refused', async () => {
   const PATH: Expected = ['ERR_INVALID_ARG_VALUE', /"path" argument must be a path, or an abstract name after a NUL/];
   const NAME: Expected = ['ERR_INVALID_ARG_TYPE', /"path" argument must be a string/];
   for (const call of [listen, connect]) {
@@ -274,7 +274,7 @@ test('a path has at most 107 bytes', async () => {
   });
 });
 
-test('listen leaves alone whatever is in use or no socket', async () => {
+test('listen leaves alone a socket in use, and anything that is not a socket', async () => {
   await inFolder(async (folder) => {
     const file = `${folder}/file`;
     writeFileSync(file, 'precious');
@@ -321,7 +321,7 @@ function deadSocket(folder: string): string {
   return `${folder}/dead`;
 }
 
-test('connect says why there is nobody to connect to', async () => {
+test('connect reports why nobody can be connected to', async () => {
   await inFolder(async (folder) => {
     const nothing = `${folder}/nothing`;
     const missing = await fails('nothing', () => connect(nothing), ['ENOENT', /Is the listener running/]);
@@ -334,7 +334,7 @@ test('connect says why there is nobody to connect to', async () => {
   });
 });
 
-test('connect and listen say when permissions forbid it', async () => {
+test('connect and listen report when permissions forbid them', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`, { mode: 0 });
     const free = `${folder}/free`;
@@ -378,7 +378,7 @@ test('data without a descriptor breaks the passer, after what came before it', a
   b.close();
 });
 
-test('253 descriptors sent at once stay out until one is asked for, come as asked, and the rest is closed', async () => {
+test('253 descriptors sent at once wait until one is asked for, come as they are asked for, and the rest is closed', async () => {
   const [a, b] = socketpair();
   const passer = new FdPasser({ fh: a });
   const peer = new FdPasser({ fh: b, batch: 253 });

@@ -54,7 +54,7 @@ test('every descriptor that is made or received is close-on-exec, and a spawned 
 /** Node sets it on what it inherits, up to the first gap past 15. */
 const NOT_SET = 40;
 
-/** Starts a child that has `fd` at a number without close-on-exec, which it is told. */
+/** Starts a child that has `fd` at a number without close-on-exec, and gets that number as an argument. */
 function startWithout(name: string, fd: number): ReturnType<typeof ended> {
   const gap = Array.from({ length: NOT_SET - 3 }, () => 'ignore' as const);
   const file = fileURLToPath(new URL(`children/${name}.js`, import.meta.url));

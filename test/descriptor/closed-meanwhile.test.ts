@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 const CLOSED = { code: 'ERR_FDPASSER_CLOSED' };
 
-/** A descriptor whose owner does something else when it is asked for the number. */
+/** A descriptor that does something else when it is asked for its number. */
 function withCode(fd: number, code: () => void): FdLike {
   return {
     get fd() {

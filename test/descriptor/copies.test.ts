@@ -19,7 +19,7 @@ const here = import.meta.resolve('fdpasser');
 const bundle = fileURLToPath(new URL('.', here));
 const root = dirname(dirname(bundle));
 
-/** Another copy of the package, with a core of its own or the same one; returns what to import. */
+/** Makes another copy of the package, with its own core or the same one; returns what to import. */
 function copied(ownCore: boolean): string {
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-copy-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));

@@ -12,7 +12,7 @@ import { connection } from '../support/connection.js';
 import { anonymousFile, identity, until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** One of Node's own objects, and what ends the rest of what it took to make it. */
+/** One of Node's own objects, and a function that ends everything else that was made for it. */
 type Made = [object: OwnedFd | NodeOwner, end: () => void];
 
 const OBJECTS: Record<string, () => Promise<Made>> = {
@@ -72,7 +72,7 @@ const OBJECTS: Record<string, () => Promise<Made>> = {
 };
 
 /**
- * Sends, and says how it went: `'sent'`, or the error. A wire that closes what it cannot send keeps its word at once.
+ * Sends, and returns the outcome: `'sent'`, or the error. A wire that closes what it cannot send must do so at once.
  */
 interface Wire {
   returns: boolean;

@@ -84,7 +84,7 @@ test('a datagram socket, a file and a stream of a file can be detached', async (
   await until(() => stream.destroyed);
 });
 
-test('what cannot be detached works as before', async () => {
+test('an object that cannot be detached works as before', async () => {
   const [client, accepted] = await connection();
   accepted.setEncoding('utf8').on('readable', () => {});
   client.write('text');
@@ -118,7 +118,7 @@ test('a connection that its owner destroys while it waits is not detached', asyn
   client.destroy();
 });
 
-test('what is written in a callback before the connection departs leaves first', async () => {
+test('bytes written in a callback before the connection departs leave first', async () => {
   const [client, accepted] = await connection();
   accepted.write(Buffer.alloc(4 << 20), () => accepted.write('last'));
   const detaching = OwnedFd.detach(accepted);

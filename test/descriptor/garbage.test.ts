@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 const file = fileURLToPath(new URL('children/leaks.js', import.meta.url));
 
-/** The standard error of a process that leaks so many, and then more. */
+/** The standard error of a process that leaks `first` OwnedFds, and then more. */
 async function leaking(first: number, more: number, flags: string[], debug = ''): Promise<string> {
   const env = { ...process.env, NODE_DEBUG: debug };
   const { code, signal, stderr } = await ended(
@@ -16,7 +16,7 @@ async function leaking(first: number, more: number, flags: string[], debug = '')
   return stderr;
 }
 
-test('leaked OwnedFds are told of once, with how many they are and how to find them', async () => {
+test('leaked OwnedFds cause one warning, with their number and how to find them', async () => {
   const stderr = await leaking(12, 5, []);
   const told = [...stderr.matchAll(/FdPasserWarning: (.*)/g)].map(([, message]) => message!);
   assert.equal(told.length, 1);
@@ -24,7 +24,7 @@ test('leaked OwnedFds are told of once, with how many they are and how to find t
   assert.match(told[0]!, /--trace-warnings or NODE_DEBUG=fdpasser/);
 });
 
-test('each leaked OwnedFd is told of with where it came from when that is asked for', async () => {
+test('each leaked OwnedFd causes a warning with the stack of where it came from, if that is asked for', async () => {
   for (const [flags, debug] of [
     [['--trace-warnings'], ''],
     [[], 'fdpasser'],

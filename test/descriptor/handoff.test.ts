@@ -43,21 +43,21 @@ async function everything(client: Socket): Promise<Buffer> {
   return Buffer.concat((await client.toArray()) as Buffer[]);
 }
 
-/** Writes to the end of the kernel's patience, whenever it likes. */
+/** Keeps the kernel's buffers full. */
 async function feed(client: Socket, bytes: Buffer, piece: number): Promise<void> {
   for (let at = 0; at < bytes.length; at += piece)
     if (!client.write(bytes.subarray(at, at + piece))) await once(client, 'drain');
   client.end();
 }
 
-test('a connection handed over in full flow loses no byte in either direction', async () => {
+test('a connection that is handed over during transfers loses no byte in either direction', async () => {
   await handing(async (client, accepted, channel) => {
     const bytes = randomBytes(8 << 20);
     const fed = feed(client, bytes, 10_007);
     const back = everything(client);
     accepted.write(Buffer.alloc(3 << 20, 'p'));
     const read: Buffer[] = [];
-    // Waited for by no timer: all might have been read by then.
+    // No timer is used: all might have been read by then.
     await new Promise<void>((resolve) => {
       accepted.on('data', (chunk: Buffer) => {
         if (read.push(chunk) === 20) resolve();
@@ -84,7 +84,7 @@ test('what was written to a connection while it was corked goes out before it is
   });
 });
 
-test('bytes that dribble in one by one, of every value, all arrive', async () => {
+test('bytes of every value that come one by one all arrive', async () => {
   await handing(async (client, accepted, channel) => {
     const bytes = Buffer.from(Array.from({ length: 1024 }, (_, i) => i % 256));
     client.setNoDelay();
@@ -103,7 +103,7 @@ test('bytes that dribble in one by one, of every value, all arrive', async () =>
   });
 });
 
-test('more than 64 KiB that were read and not consumed go along, in front of what comes later', async () => {
+test('more than 64 KiB that were read and not consumed travel with the connection, before later bytes', async () => {
   await handing(async (client, accepted, channel) => {
     const bytes = randomBytes(600_000);
     client.write(bytes.subarray(0, 500_000));

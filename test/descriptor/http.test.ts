@@ -8,7 +8,7 @@ import { withChild } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** Runs `body` with an HTTP server and a client that keeps its one connection. */
+/** Runs `body` with an HTTP server and a client that keeps one connection. */
 async function withServer(
   body: (request: (path: string) => Promise<string>, server: Server, port: number) => Promise<void>,
 ): Promise<void> {

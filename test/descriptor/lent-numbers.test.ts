@@ -14,7 +14,7 @@ const OWNED = { code: 'ERR_FDPASSER_OWNED' };
 const LENT = { code: 'ERR_FDPASSER_LENT' };
 const EBADF = { code: 'EBADF' };
 
-/** Two ends of a wire of some kind, and how to send over the one and receive at the other. */
+/** Two ends of a wire of any kind, with functions to send over one and receive at the other. */
 interface Wire {
   send(fh: FdLike, keepOpen: boolean): Promise<void>;
   receive(): Promise<OwnedFd>;
@@ -57,8 +57,7 @@ const wires = {
 };
 
 /**
- * A passer whose peer receives nothing yet: what is sent waits. `go` lets it depart, to who receives from what it
- * returns.
+ * A passer whose peer receives nothing yet, so that sends wait. `go` lets them depart, and returns the receiving end.
  */
 function waiting(): { passer: FdPasser; go(): FdPasser } {
   const passer = new FdPasser();
@@ -135,7 +134,7 @@ test("a lent number that something else closed, and that is received then, is it
   for (const end of [slow.passer, other, wire]) end.destroy();
 });
 
-test('several lent numbers of one message, of which one is another file by then: that one alone is refused', async () => {
+test('of several lent numbers in one message, only the one that is another file by then is refused', async () => {
   const [one, other] = socketpair().map((fh) => new FdPasser({ fh, batch: 8 })) as [FdPasser, FdPasser];
   const fds = Array.from({ length: 4 }, anonymousFile);
   const files = fds.map(identity);
@@ -155,7 +154,7 @@ test('several lent numbers of one message, of which one is another file by then:
   other.destroy();
 });
 
-test('an OwnedFd whose number is lent is not taken out, and closes when that is over', async () => {
+test('an OwnedFd whose number is lent cannot be taken out, and closes when the loan is over', async () => {
   const { passer } = waiting();
   const owned = new OwnedFd(anonymousFile());
   const { fd } = owned;
@@ -171,7 +170,7 @@ test('an OwnedFd whose number is lent is not taken out, and closes when that is 
   assert.equal(isOpen(fd), false);
 });
 
-test('what is closed together waits for its loans one by one', async () => {
+test('closeAll waits for the loans of each descriptor separately', async () => {
   const { passer } = waiting();
   const all = Array.from({ length: 5 }, () => new OwnedFd(anonymousFile()));
   const fds = all.map(({ fd }) => fd);
@@ -293,7 +292,7 @@ for (const [kind, make] of Object.entries({
     for (const end of [slow.passer, other, quick]) end.destroy();
   });
 
-test("a loan of what something else closed holds up none of Node's objects that has the number next", async () => {
+test("a loan of a number that something else closed does not delay Node's object that has the number next", async () => {
   const slow = waiting();
   const quick = wires.passer();
   const fd = anonymousFile();
@@ -309,7 +308,7 @@ test("a loan of what something else closed holds up none of Node's objects that 
   quick.destroy();
 });
 
-/** A worker that has a number, and does with it what it is told. */
+/** A worker that has a number, and uses it as it is told. */
 async function startUser(fd: number): Promise<{ worker: Worker; tell: (task: Task) => Promise<void> }> {
   const worker = new Worker(new URL('children/number-user.js', import.meta.url), { workerData: fd });
   await once(worker, 'message');
@@ -323,7 +322,7 @@ async function startUser(fd: number): Promise<{ worker: Worker; tell: (task: Tas
 }
 
 for (const end of ['there', 'gone'] as const)
-  test(`what one thread lends, and a worker hands over, stays open until both were sent, with the worker ${end}`, async () => {
+  test(`a number that one thread lends and a worker hands over stays open until both were sent, with the worker ${end}`, async () => {
     const slow = waiting();
     const fd = anonymousFile();
     const file = identity(fd);
@@ -343,7 +342,7 @@ for (const end of ['there', 'gone'] as const)
   });
 
 for (const end of ['let the loan go', 'is terminated'] as const)
-  test(`what a worker lends, and another thread hands over, is closed when the worker ${end === 'is terminated' ? end : 'lets it go'}`, async () => {
+  test(`a number that a worker lends and another thread hands over is closed when the worker ${end === 'is terminated' ? end : 'lets it go'}`, async () => {
     const quick = wires.passer();
     const fd = anonymousFile();
     const file = identity(fd);

@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 test('descriptors 0, 1 and 2 are received, sent, and passed over like any others', async () => {
   const passer = new FdPasser();
-  // With so few its table never grows, and no thread of the library takes a low number for a moment.
+  // With so few numbers its table never grows, so no thread of the library takes a low number for a moment.
   const child = startChild('descriptor/low-numbers', { peer: passer.peer, descriptors: 200 });
   passer.iAmParent();
   const end = ended(child);

@@ -10,7 +10,7 @@ import { test } from '../support/test.js';
 const REFUSED = /an OwnedFd, which is no data: send it over .*take\(\) .*could not be cloned/;
 const open = (): OwnedFd => new OwnedFd(openSync('/dev/null', 'r'));
 
-/** A class that copies as an OwnedFd would without what makes it refuse. */
+/** A class that would be copied as an OwnedFd would, if it did not refuse. */
 class Naive {
   #fd = 1;
   get fd(): number {
@@ -18,7 +18,7 @@ class Naive {
   }
 }
 
-test('whatever copies objects refuses an OwnedFd, where it makes an empty object of another', () => {
+test('each way to copy an object refuses an OwnedFd, and makes an empty object of a similar class', () => {
   using owned = open();
   const { port1, port2 } = new MessageChannel();
   assert.deepEqual(structuredClone(new Naive()), {});
@@ -54,7 +54,7 @@ test('a channel refuses an OwnedFd in a value, with each codec, and it is still 
   }
 });
 
-test('two OwnedFds of different descriptors are not made equal by it', () => {
+test('two OwnedFds of different descriptors are not deeply equal', () => {
   using one = open();
   using other = open();
   assert.notEqual(one, other);

@@ -45,7 +45,7 @@ test('a connection goes on in the process that it is sent to', async () => {
   });
 });
 
-test('a connection goes on that has ended its own direction', async () => {
+test('a half-closed connection goes on in the process that it is sent to', async () => {
   await withChild('descriptor/node-objects', async (passer, child) => {
     const [client, accepted] = await connection({ allowHalfOpen: true });
     const end = once(client, 'end');
@@ -59,7 +59,7 @@ test('a connection goes on that has ended its own direction', async () => {
   });
 });
 
-test('what was written before goes out first, and what is sent later waits', async () => {
+test('bytes written before go out first, and later sends wait', async () => {
   await withChild('descriptor/node-objects', async (passer, child) => {
     const [client, accepted] = await connection();
     const size = 16 << 20;
@@ -85,7 +85,7 @@ test('what was written before goes out first, and what is sent later waits', asy
   });
 });
 
-test("a child's output goes on in the process that its pipe is sent to", async () => {
+test("a child's output is read in the process that its pipe is sent to", async () => {
   await withChild('descriptor/node-objects', async (passer, child) => {
     const cat = spawn('cat', { stdio: ['pipe', 'pipe', 'inherit'] });
     const end = once(cat, 'close');
@@ -164,7 +164,7 @@ test('a connection that is refused with a full buffer, or at its end, loses noth
   await passer.close();
 });
 
-test('bytes that were taken out of a connection, to go with it, come back with it', async () => {
+test('bytes that were taken out of a connection to travel with it come back with it', async () => {
   const internals = new URL('../../../dist/descriptor/outgoing.js', import.meta.url).href;
   const { outgoing } = (await import(internals)) as {
     outgoing: (fh: FdLike, terms: 'return', bare: boolean) => Taken;
@@ -212,7 +212,7 @@ test('a connection is refused when bytes are put back while it waits, and reads 
   far.close();
 });
 
-test('what is refused when its turn comes is closed where it was handed over, and the passer goes on', async () => {
+test('a connection that is refused when its turn comes is closed if it was handed over, and the passer goes on', async () => {
   const [near, far] = socketpair();
   await using passer = new FdPasser({ fh: near });
   await using peer = new FdPasser({ fh: far });
@@ -294,7 +294,7 @@ test('with keepOpen both processes use the connection', async () => {
   });
 });
 
-test('what has no descriptor is refused', async () => {
+test('an object without a descriptor is refused', async () => {
   const passer = new FdPasser();
   const [client, accepted] = await connection();
   client.destroy();
@@ -450,7 +450,7 @@ test('a ReadStream is sent unless it has read ahead', async () => {
   });
 });
 
-test('an OwnedFd becomes only what its kind allows, and else stays as it was', () => {
+test('an OwnedFd becomes only an object that its kind allows, and otherwise stays as it was', () => {
   const [near, far] = socketpair();
   const [seqpacket, other] = socketpair({ type: 'seqpacket' });
   const methods = ['toSocket', 'toServer', 'toDgram', 'toTty', 'createReadStream', 'createWriteStream'] as const;
@@ -466,7 +466,7 @@ test('an OwnedFd becomes only what its kind allows, and else stays as it was', (
   assert.throws(() => near.toSocket(), { code: 'ERR_FDPASSER_NOT_OWNED' });
 });
 
-test('what was opened with O_PATH is told from what it stands for, and becomes nothing', async () => {
+test("a descriptor opened with O_PATH has its own kind, and becomes none of Node's objects", async () => {
   await inFolder(async (folder) => {
     execFileSync('mkfifo', [`${folder}/fifo`]);
     symlinkSync('fifo', `${folder}/symlink`);
@@ -495,7 +495,7 @@ test('what was opened with O_PATH is told from what it stands for, and becomes n
   });
 });
 
-test('what its sender had read of a connection comes first, and does not go over a bare wire', async () => {
+test('bytes that the sender had read from a connection come first, and a bare wire refuses the connection', async () => {
   const passer = new FdPasser();
   const [client, accepted] = await connection();
   client.write('first, ');
@@ -533,7 +533,7 @@ test('a file that is received is read and written by streams', async () => {
   assert.equal((await reader.createReadStream({ start: 0 }).toArray()).join(''), 'written');
 });
 
-test('nothing is left of what was sent that keeps a process alive', async () => {
+test('no sent object keeps its process alive', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };

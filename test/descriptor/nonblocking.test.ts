@@ -10,7 +10,7 @@ const nonblocking = (fd: number): boolean => (flagsOf(fd) & O_NONBLOCK) !== 0;
 
 /**
  * Passes descriptors to a child and back, and closes them. Returns what was non-blocking in the child: its socket
- * before and after it made a passer of it, and what it received.
+ * before and after it made a passer of it, and the received descriptors.
  */
 async function inChild(passer: FdPasser, how: 'set' | 'leave', fds: OwnedFd[]): Promise<unknown[]> {
   const child = startChild('descriptor/flags', { args: [how], peer: passer.peer });

@@ -11,7 +11,7 @@ async function listening(server: Server): Promise<AddressInfo> {
   return server.address() as AddressInfo;
 }
 
-/** Queues the object, has it opened anew while it waits, and lets the queue go on. */
+/** Queues the object, opens it again while it waits, and lets the queue go on. */
 async function sendMeanwhile(object: FdLike, keepOpen: boolean, openAnew: () => Promise<void>): Promise<void> {
   const [channel, peer] = channelAndPeer();
   const sending = channel.send(1, [object], { keepOpen });
@@ -27,7 +27,7 @@ async function sendMeanwhile(object: FdLike, keepOpen: boolean, openAnew: () => 
 for (const keepOpen of [false, true]) {
   const how = keepOpen ? ' with keepOpen' : '';
 
-  test(`a server that is closed and listens anew while it waits to be sent${how} is refused, and goes on listening`, async () => {
+  test(`a server that is closed and listens again while it waits to be sent${how} is refused, and goes on listening`, async () => {
     const before = openDescriptors();
     const server = createServer((socket) => socket.end('here')).listen(0, '127.0.0.1');
     await listening(server);
@@ -46,7 +46,7 @@ for (const keepOpen of [false, true]) {
     assert.deepEqual(leftOpen(before), []);
   });
 
-  test(`a connection that is destroyed and connects anew while it waits to be sent${how} is refused, and goes on`, async () => {
+  test(`a connection that is destroyed and connects again while it waits to be sent${how} is refused, and goes on`, async () => {
     const before = openDescriptors();
     const accepted: Socket[] = [];
     const server = createServer((socket) => void accepted.push(socket.resume())).listen(0, '127.0.0.1');

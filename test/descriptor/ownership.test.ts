@@ -128,7 +128,7 @@ test('an OwnedFd cannot be handed over twice, but lent and then handed over', as
   await assert.rejects(other.receive(), { code: 'ERR_FDPASSER_CLOSED' });
 });
 
-test("what a failed send gives back is the caller's again, in the form in which it came", async () => {
+test('a failed send gives its descriptor back to the caller, in the form in which it came', async () => {
   const passer = new FdPasser();
   const number = anonymousFile();
   const owned = new OwnedFd(anonymousFile());
@@ -193,7 +193,7 @@ test('a signal aborted beforehand takes nothing over, and asks for nothing', asy
   other.destroy();
 });
 
-test('aborting what is done already changes nothing', async () => {
+test('aborting a call that is already done changes nothing', async () => {
   const [one, other] = connected();
   const control = new AbortController();
   const fd = anonymousFile();
@@ -256,7 +256,7 @@ test('dup() is another descriptor of the same file, close-on-exec, with its own 
   copy.close();
 });
 
-test('close() closes once, by whichever name', () => {
+test('close() closes once, under each of its names', () => {
   const number = anonymousFile();
   {
     using owned = new OwnedFd(number);
@@ -273,7 +273,7 @@ test('close() closes once, by whichever name', () => {
   assert.throws(() => fstatSync(again), NOT_OPEN);
 });
 
-test('what is received is close-on-exec', async () => {
+test('received descriptors are close-on-exec', async () => {
   const [one, other] = connected();
   pushFiles(one, 1);
   using fd = await other.receive();

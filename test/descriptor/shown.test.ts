@@ -28,7 +28,7 @@ test('an OwnedFd is shown with its number, kind and state', async () => {
   await assert.rejects(async () => passer.receive());
 });
 
-test('an OwnedFd whose number something else has closed is shown as that', () => {
+test('an OwnedFd whose number something else has closed is shown as closed by something else', () => {
   const owned = new OwnedFd(openSync('/dev/null', 'r'));
   closeSync(owned.fd);
   assert.match(inspect(owned), /kind: 'not open any more', state: 'open'/);

@@ -17,12 +17,12 @@ import { test } from '../support/test.js';
 const BUSY = { code: 'ERR_FDPASSER_HTTP_BUSY' };
 const NOT_OWNED = { code: 'ERR_FDPASSER_NOT_OWNED' };
 
-/** What has departed and waits for the peer to take it. */
+/** An object that has departed and waits for the peer to take it. */
 interface Departed {
   sent: Promise<void>;
   /** The peer takes it. */
   arrive(): Promise<OwnedFd>;
-  /** The peer goes without it. */
+  /** The peer ends without taking it. */
   comeBack(): Promise<void>;
 }
 
@@ -71,7 +71,7 @@ async function withServer(server: Server, body: (port: number) => Promise<void>)
   }
 }
 
-/** A connection of an HTTP server that has sent nothing yet: as the server has it, and the client. */
+/** A connection of an HTTP server over which nothing was sent yet: the server's socket and the client's. */
 async function served(server: Server, port: number): Promise<[accepted: Socket, client: Socket]> {
   const client = connect(port, '127.0.0.1');
   const [accepted] = (await once(server, 'connection')) as [Socket];
@@ -118,7 +118,7 @@ test("an agent's free connection that waits to be sent gets no request, and is i
   });
 });
 
-test("an agent's connection is refused while a request has it, also before that is sent and until it is free", async () => {
+test("an agent's connection is refused while a request has it, even before the request is sent, until it is free", async () => {
   await withAgent(async (agent, ask) => {
     const [, socket] = await ask();
     const passer = new FdPasser();
@@ -194,13 +194,13 @@ for (const [event, method, path, answer] of [
 
 // ---- what Node does by itself
 
-/** A server that gives up soon on who says nothing. */
+/** A server that soon gives up clients that send nothing. */
 function impatient(): Server {
   return createHttpServer({ connectionsCheckingInterval: 10, headersTimeout: 1, requestTimeout: 1 });
 }
 
 for (const back of [false, true]) {
-  test(`a server does not answer for a request that does not come${back ? ' before the connection is back' : ''}`, async () => {
+  test(`a server does not send 408 for a request that does not come${back ? ' before the connection is back' : ''}`, async () => {
     const server = impatient();
     await withServer(server, async (port) => {
       const [accepted, client] = await served(server, port);
@@ -219,7 +219,7 @@ for (const back of [false, true]) {
     });
   });
 
-  test(`what closes idle connections leaves one alone${back ? ' until it is back' : ' that is sent'}`, async () => {
+  test(`closing idle connections leaves a waiting one alone${back ? ' until it is back' : ' that is sent'}`, async () => {
     for (const close of ['closeIdleConnections', 'closeAllConnections'] as const) {
       const server = createHttpServer((_, response) => response.end('ok'));
       await withServer(server, async (port) => {
@@ -243,7 +243,7 @@ for (const back of [false, true]) {
   });
 }
 
-test('the timeout of a connection stands still while it waits, and begins anew when it is back', async () => {
+test('the timeout of a connection stops while it waits, and starts again when it is back', async () => {
   const [client, accepted] = await connection();
   const [other, witness] = await connection();
   accepted.setTimeout(20, () => accepted.destroy());
@@ -257,7 +257,7 @@ test('the timeout of a connection stands still while it waits, and begins anew w
   for (const socket of [client, other, witness]) socket.destroy();
 });
 
-test('a connection that waits reads nothing, whoever pauses and resumes it', async () => {
+test('a connection that waits reads nothing, even when it is paused and resumed', async () => {
   const server = createHttpServer((incoming, response) => response.end(incoming.url));
   await withServer(server, async (port) => {
     const [accepted, client] = await served(server, port);
@@ -271,9 +271,9 @@ test('a connection that waits reads nothing, whoever pauses and resumes it', asy
   });
 });
 
-// ---- what is asked of a connection that has departed
+// ---- calls on a connection that has departed
 
-test('what is written to a connection that has departed fails, and does not reach its peer', async () => {
+test('a write to a connection that has departed fails, and does not reach its peer', async () => {
   const [client, accepted] = await connection();
   const away = await departed(accepted);
   const outcomes: unknown[] = [];
@@ -288,7 +288,7 @@ test('what is written to a connection that has departed fails, and does not reac
   assert.equal(await text(client), 'there');
 });
 
-test('what was written to a connection while it was away goes out when it is back, and its end', async () => {
+test('bytes written to a connection while it was away go out when it is back, and so does its end', async () => {
   const [client, accepted] = await connection();
   const away = await departed(accepted);
   accepted.write('one, ');
@@ -304,7 +304,7 @@ test('what was written to a connection while it was away goes out when it is bac
   await once(accepted, 'close');
 });
 
-test('what is written to a connection whose message is under way waits, and goes out when the channel ends', async () => {
+test('bytes written to a connection whose message is under way wait, and go out when the channel ends', async () => {
   const [channel, peer] = channelAndPeer();
   peer.hello();
   const [client, accepted] = await connection();
@@ -376,7 +376,7 @@ test('a ReadStream that waits reads nothing, and is sent or reads on', async () 
   });
 });
 
-test('what is written to a WriteStream that has departed fails, or is written when it is back', async () => {
+test('a write to a WriteStream that has departed fails, or is done when the stream is back', async () => {
   await inFolder(async (folder) => {
     const stream = createWriteStream(`${folder}/sent`);
     const away = await departed(stream);
@@ -475,7 +475,7 @@ test('a datagram whose host is being looked up is sent before its socket', async
   target.close();
 });
 
-/** Finds the address that is bound to, and no other, ever. */
+/** A look-up that resolves only the address that is bound, and never calls back for others. */
 function lookup(host: string, _: unknown, callback: (error: null, address: string, family: number) => void): void {
   if (host === '0.0.0.0') process.nextTick(callback, null, host, 4);
 }

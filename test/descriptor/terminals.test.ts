@@ -11,7 +11,7 @@ import { until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
-/** Opens pseudo-terminals, and sends the ends of each and what is open for writing alone. */
+/** Opens pseudo-terminals, and sends both ends of each, and one that is open for writing alone. */
 const OPENER = `
 import os, socket, sys, tty
 peer = socket.socket(fileno=3)
@@ -77,7 +77,7 @@ for (const [index, end] of ['master', 'slave'].entries()) {
       }
     });
 
-    test(`${which} that nobody reads lets the event loop turn, and takes all in the end`, async () => {
+    test(`${which} that nobody reads lets the event loop turn, and takes all bytes in the end`, async () => {
       const fds = await terminal(blocking);
       fds[2].close();
       const bytes = 'x'.repeat(300_000);
@@ -96,7 +96,7 @@ for (const [index, end] of ['master', 'slave'].entries()) {
   }
 }
 
-test('quiet terminals leave the threads for files alone', async () => {
+test('quiet terminals do not occupy the threads for files', async () => {
   for (const blocking of [true, false]) {
     const several = await terminals(5, blocking);
     const streams = several.flatMap(([master, slave]) => [master.createReadStream(), slave.createReadStream()]);

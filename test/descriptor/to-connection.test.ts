@@ -13,13 +13,13 @@ import { connection, reads } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** Waits for the end that the other side has put to a connection. */
+/** Waits until the other side has ended a connection. */
 async function isEnded(client: Socket): Promise<void> {
   await once(client.resume(), 'end');
   client.destroy();
 }
 
-/** A client, and its connection as one that another process has accepted; `read` of its bytes were read there. */
+/** A client, and its connection as if another process had accepted it and read its first bytes, `read`. */
 async function arrived(first = '', read = first.length): Promise<[client: Socket, owned: OwnedFd]> {
   const [client, accepted] = await connection();
   if (first !== '') {
@@ -200,7 +200,7 @@ test('the options of the server hold: allowHalfOpen, pauseOnConnect, highWaterMa
   assert.equal(await text(client), 'after the end of the other');
 });
 
-test('a server with maxConnections drops what is beyond', async () => {
+test('a server with maxConnections drops further connections', async () => {
   const server = createServer();
   server.maxConnections = 1;
   const [client, owned] = await arrived();
@@ -228,7 +228,7 @@ test('a closed server refuses a connection, which stays its owner’s', async ()
   }
 });
 
-test('what is no connection, no server or no option is refused, and stays its owner’s', async () => {
+test('toConnection refuses a wrong descriptor, server or option, and the descriptor stays its owner’s', async () => {
   const server = createServer();
   const [a, b] = socketpair();
   const [seq, end] = socketpair({ type: 'seqpacket' });
@@ -236,7 +236,7 @@ test('what is no connection, no server or no option is refused, and stays its ow
   assert.throws(() => a.toConnection({} as never), { code: 'ERR_INVALID_ARG_TYPE' });
   assert.throws(() => a.toConnection(server, { idle: 1 } as never), { code: 'ERR_INVALID_ARG_TYPE' });
   assert.throws(() => a.toConnection(server, { idel: true } as never), { code: 'ERR_INVALID_ARG_VALUE' });
-  const socket = a.toConnection(server)!; // of the family of Unix, to whatever server
+  const socket = a.toConnection(server)!; // a Unix connection, to any server
   const peer = b.toSocket();
   peer.write('x');
   await reads(socket, 'x');
@@ -244,7 +244,7 @@ test('what is no connection, no server or no option is refused, and stays its ow
   for (const one of [seq, end]) one.close();
 });
 
-test('what a listener throws is an uncaught exception, and the descriptor is closed once', async () => {
+test('an error that a listener throws is an uncaught exception, and the descriptor is closed once', async () => {
   const { code, signal, stdout, stderr } = await ended(startChild('descriptor/throwing-listener'));
   assert.deepEqual(
     { code, signal, stdout, stderr },

@@ -45,7 +45,7 @@ test('a passer and a channel refuse a connection whose first bytes they would mi
 });
 
 for (const keepOpen of [false, true])
-  test(`what its sender had read goes with a connection over the next channel, ${keepOpen ? 'lent' : 'handed over'}`, async () => {
+  test(`bytes that its sender had read go with a connection over the next channel, ${keepOpen ? 'lent' : 'handed over'}`, async () => {
     await handedOver(async (fd, client) => {
       const [one, other] = channels();
       await one.send(undefined, [fd], { keepOpen });
@@ -57,7 +57,7 @@ for (const keepOpen of [false, true])
     });
   });
 
-test('a wire without room for what was read refuses such a connection, lent or not, and its duplicate', async () => {
+test('a wire without room for bytes already read refuses such a connection, lent or not, and its duplicate', async () => {
   await handedOver(async (fd, client) => {
     const copy = fd.dup();
     assert.equal(String(copy.unread), 'read, ');

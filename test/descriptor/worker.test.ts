@@ -52,7 +52,7 @@ for (const [where, count, title] of [
   });
 
 for (const where of ['main', 'worker'])
-  test(`process.exit() in the midst of transfers ends as asked, when a ${where} thread calls it`, async () => {
+  test(`process.exit() during transfers ends the process as asked, when a ${where} thread calls it`, async () => {
     const end = await ended(startChild('descriptor/worker-exit', { args: [where] }));
     assert.deepEqual(end, { code: 7, signal: null, stdout: '', stderr: '' });
   });

@@ -21,7 +21,7 @@ function shown({ bytes, fds }: Datagram): string[] {
   return [bytes.toString(), ...files];
 }
 
-/** Sends the text, and so many new files beside it. Returns what is to be received. */
+/** Sends the text with `count` new files. Returns what must be received. */
 async function sent(to: FdServer, text: string, files = 0): Promise<string[]> {
   const fds = Array.from({ length: files }, anonymousFile);
   const identities = fds.map(identity);
@@ -118,7 +118,7 @@ test('a datagram whose descriptors find no room in the table waits in the kernel
   });
 });
 
-test('what is no AF_UNIX datagram socket is refused, and stays as it was', async () => {
+test('anything but an AF_UNIX datagram socket is refused, and stays as it was', async () => {
   const before = openDescriptors();
   const [stream, other] = socketpair();
   const fd = anonymousFile();
@@ -141,7 +141,7 @@ test('what is no AF_UNIX datagram socket is refused, and stays as it was', async
   assert.deepEqual(leftOpen(before), []);
 });
 
-test('a receive hears that the other end of a datagram pair has been shut down', async () => {
+test('a receive is told that the other end of a datagram pair has been shut down', async () => {
   const [ours, theirs] = socketpair({ type: 'dgram' });
   const waiting = receiveDatagram(ours);
   const python = startPython('import socket\nsocket.socket(fileno=3).shutdown(socket.SHUT_RDWR)\n', ours);

@@ -7,7 +7,7 @@ import { anonymousFile, closeAll, identity, inFolder } from '../support/descript
 import { receiveFiles } from '../support/passing.js';
 import { test } from '../support/test.js';
 
-/** What systemd does with its notify socket: prints of each datagram its text, and the files beside it. */
+/** Acts as systemd's notify socket: prints the text of each datagram and the files that came with it. */
 const SERVICE_MANAGER = `
 import array, os, socket, sys
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -115,7 +115,7 @@ test('datagrams wait while the queue of their receiver is full', async () => {
   });
 });
 
-test('what cannot be sent as a datagram is refused, and stays open', async () => {
+test('descriptors of a datagram that cannot be sent are refused, and stay open', async () => {
   await inFolder(async (folder) => {
     const fd = anonymousFile();
     await assert.rejects(sendDatagram(`${folder}/nobody`, Buffer.of(0), [fd]), { code: 'ENOENT', syscall: 'connect' });

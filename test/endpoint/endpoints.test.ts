@@ -86,7 +86,7 @@ test('connect waits while the backlog is full', async () => {
   });
 });
 
-test('a connect that waits goes to where its relative path led, wherever the process has gone', async () => {
+test('a waiting connect uses the folder in which it was called, even if the process has changed its folder', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`, { backlog: 0 });
     const before = process.cwd();
@@ -150,7 +150,7 @@ test('for await brings connections until the server closes, and leaving it loses
   });
 });
 
-test('close refuses who waits, and closes what nobody accepted', async () => {
+test('close rejects waiting accepts, and closes connections that nobody accepted', async () => {
   await inFolder(async (folder) => {
     const server = listen(`${folder}/socket`);
     const CLOSED = { code: 'ERR_FDPASSER_CLOSED', message: /This server is closed: close\(\) was called/ };
@@ -169,7 +169,7 @@ test('close refuses who waits, and closes what nobody accepted', async () => {
   });
 });
 
-test('close removes its own path, and nothing that has taken its place', async () => {
+test('close removes its own path, but not a file that has replaced it', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     listen(path).close();
@@ -195,7 +195,7 @@ test('close removes its own path, and nothing that has taken its place', async (
   });
 });
 
-test("a path is its own user's alone from its first moment", async () => {
+test('a path is accessible only to its own user from the first moment', async () => {
   const umask = process.umask(0);
   try {
     await inFolder(async (folder) => {
@@ -235,7 +235,7 @@ test('the system call that makes a path gives it its mode', async () => {
   }
 });
 
-test('who is not allowed sees the end of file, and accept waits for the next', async () => {
+test('a client that is not allowed sees the end, and accept waits for the next', async () => {
   await inFolder(async (folder) => {
     const asked: PeerCredentials[] = [];
     using server = listen(`${folder}/socket`, { allow: (peer) => asked.push(peer) > 1 });
@@ -264,7 +264,7 @@ test('accept rejects with what allow throws, and that connection is closed', asy
   });
 });
 
-test('whatever allow returns but true or false is an error, and lets nobody in', async () => {
+test('an allow that returns anything but true or false is an error, and lets nobody in', async () => {
   await inFolder(async (folder) => {
     const answers: (() => unknown)[] = [
       () => Promise.resolve(true),
@@ -288,14 +288,14 @@ test('whatever allow returns but true or false is an error, and lets nobody in',
   });
 });
 
-/** Connects to an address of any bytes, as others would. */
+/** Connects to an address of any bytes, as other programs do. */
 const CALLER = `
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(bytes.fromhex(sys.argv[1]))
 `;
 
-test('an abstract name may have NULs inside and behind, and fill its room', async () => {
+test('an abstract name may have NULs inside and at the end, and the greatest length', async () => {
   needs('python3');
   const pid = process.pid;
   for (const name of [`\0a\0${pid}`, `\0b${pid}\0`, `\0\0c${pid}`, `\0é${pid}`.padEnd(107, '\0')]) {
@@ -309,7 +309,7 @@ test('an abstract name may have NULs inside and behind, and fill its room', asyn
   }
 });
 
-test('peerCredentials tells who connected, who listens, and who made the pair', async () => {
+test('peerCredentials reports the process that connected, that listens, and that made the pair', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`);
     const self = { pid: process.pid, uid: process.getuid!(), gid: process.getgid!() };
@@ -331,7 +331,7 @@ test('peerCredentials tells who connected, who listens, and who made the pair', 
   });
 });
 
-test('the names of the Perl module do what they did there', async () => {
+test('the names of the Perl module work as in Perl', async () => {
   await inFolder(async (folder) => {
     await prove(...fdpasserSocketpair());
     for (const backlog of [undefined, 10]) {

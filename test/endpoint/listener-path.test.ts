@@ -50,7 +50,7 @@ function isStopped(pid: number): boolean {
 
 interface Meanwhile {
   title: string;
-  /** Done when the path has just been taken away. */
+  /** Called when the path has just been removed. */
   put: (path: string) => FdServer | void;
   outcome: 'won' | 'EADDRINUSE';
 }
@@ -109,7 +109,7 @@ async function inDirectory(folder: string, body: () => Promise<void>): Promise<v
   }
 }
 
-test('a server with a relative path takes it away wherever the process has gone', async () => {
+test('a server with a relative path removes it even if the process has changed its folder', async () => {
   await inFolder(async (folder) => {
     // Its absolute path would be too long for a socket.
     const deep = `${folder}/${'d'.repeat(120)}`;
@@ -158,7 +158,7 @@ test('a dead socket is replaced in a folder that may be written and searched but
   });
 });
 
-test('who replaces one socket does not get in the way of who replaces another, and a lock ends with its process', async () => {
+test('replacing one dead socket does not block replacing another, and a lock ends with its process', async () => {
   await inFolder((folder) => {
     const path = `${folder}/socket`;
     deadSocket(path);
@@ -179,7 +179,7 @@ test('who replaces one socket does not get in the way of who replaces another, a
   });
 });
 
-test('listen says so when it may not remove a dead socket', async () => {
+test('listen reports when it may not remove a dead socket', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     deadSocket(path);
@@ -211,7 +211,7 @@ const permission = process.allowedNodeEnvironmentFlags.has('--permission')
   : '--experimental-permission';
 const here = fileURLToPath(new URL('../../..', import.meta.url));
 
-test('under the permission model listen needs its path, and leaves none where it may not take it away', async () => {
+test('under the permission model listen needs access to its path, and leaves none when it may not remove it', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     const read = `--allow-fs-read=${folder}/*`;

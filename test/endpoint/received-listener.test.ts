@@ -12,7 +12,8 @@ import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 /**
- * Listens on a name of the type, blocking as Perl's and Python's servers do, and sends the socket over descriptor 3.
+ * Listens on an abstract name with this socket type, blocking like servers in Perl and Python, and sends the socket
+ * over descriptor 3.
  */
 const LISTENER = `
 import os, socket, sys
@@ -37,7 +38,7 @@ async function madeByAnother(name: string, type: string): Promise<OwnedFd> {
   return listener;
 }
 
-/** Connects, and sees that both ends of the connection are one. */
+/** Connects, and checks that both are ends of the same connection. */
 async function assertAccepts(
   accept: () => Promise<OwnedFd>,
   path: string,
@@ -54,7 +55,7 @@ async function assertAccepts(
   assert.equal(identity(received.fd), file);
 }
 
-/** Others may share what was received, so it ends when the thread that closes it comes to that. */
+/** Others may share a received socket, so it ends only when the thread that closes it has done so. */
 async function assertNobodyListens(path: string, type: 'stream' | 'seqpacket'): Promise<void> {
   try {
     for (;;) (await connect(path, { type })).close();
@@ -115,7 +116,7 @@ test('processes that share a listener each accept, and none waits for what anoth
   });
 });
 
-test('a server over a received listener lets in whom allow lets in', async () => {
+test('a server over a received listener obeys allow', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     let asked = 0;
@@ -126,7 +127,7 @@ test('a server over a received listener lets in whom allow lets in', async () =>
   });
 });
 
-test("what does not listen makes no server, and stays its owner's", async () => {
+test("a socket that does not listen is refused, and stays its owner's", async () => {
   const [a, b] = socketpair();
   const tcp = createServer().listen(0, '127.0.0.1');
   await once(tcp, 'listening');
@@ -160,7 +161,7 @@ test("what does not listen makes no server, and stays its owner's", async () => 
   for (const server of [tcp, udp]) await new Promise<void>((closed) => void server.close(() => closed()));
 });
 
-// Only libuv's poller sees what libuv watches.
+// Only libuv's poller notices what libuv watches.
 if (process.env.FDPASSER_POLLER !== 'thread')
   test('a listener that a net.Server accepts from makes no second server of its number', async () => {
     await inFolder(async (folder) => {
@@ -176,7 +177,7 @@ if (process.env.FDPASSER_POLLER !== 'thread')
     });
   });
 
-test("fdpasserAccept accepts from any listening descriptor and leaves it its owner's", async () => {
+test("fdpasserAccept accepts from any listening descriptor, which stays its owner's", async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     using listener = await madeByAnother(path, 'stream');

@@ -15,7 +15,7 @@ function greet(socket: Socket): void {
 }
 
 /**
- * Hands a server to a child and back while another connects all the time. Returns the server as it came back at last.
+ * Hands a server to a child and back while another process keeps connecting. Returns the server that came back last.
  */
 async function handOver(first: Server, target: string, connections: number): Promise<Server> {
   let server = first;

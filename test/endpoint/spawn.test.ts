@@ -16,7 +16,7 @@ async function endsWell(child: ChildProcess): Promise<void> {
   assert.deepEqual({ code, signal }, { code: 0, signal: null });
 }
 
-/** As `child_process.spawn` and `fork` want to be told of the same program. */
+/** The arguments of `child_process.spawn` and `fork` for the same program. */
 const WAYS: Record<string, (wire: string, options: SpawnOptions) => [string | URL, string[], SpawnOptions]> = {
   spawn: (wire, options) => [process.execPath, [fileURLToPath(INHERITS), wire], options],
   fork: (wire, options) => [INHERITS, [wire], { ...options, fork: true }],
@@ -83,7 +83,7 @@ for (const nonblocking of [false, true])
     await passer.close();
   });
 
-test('a program that is not there is an error of the child, and the wire ends', async () => {
+test("a program that does not exist is an 'error' of the child, and the wire ends", async () => {
   const ended: unknown[] = [];
   const { child, channel } = FdChannel.spawn('/nowhere', [], { channel: { onError: (error) => ended.push(error) } });
   const [error] = (await once(child, 'error')) as [NodeJS.ErrnoException];
@@ -92,7 +92,7 @@ test('a program that is not there is an error of the child, and the wire ends', 
   assert.deepEqual(ended, [undefined]);
 });
 
-test('what is refused starts no child and leaves nothing open', () => {
+test('a refused spawn starts no child and leaves nothing open', () => {
   for (const [args, options] of [
     ['args', {}],
     [[], null],
@@ -105,7 +105,7 @@ test('what is refused starts no child and leaves nothing open', () => {
     assert.throws(() => FdChannel.spawn('true', args as never, options as never), { code: /^ERR_(INVALID_ARG|IPC)/ });
 });
 
-test('a number in the environment that is none is refused, and one given goes before it', () => {
+test('an invalid number in the environment is refused, and a given number takes precedence', () => {
   process.env['FDPASSER_FD'] = 'three';
   assert.throws(() => FdPasser.inherit(), { code: 'ERR_FDPASSER_ENVIRONMENT' });
   process.env['FDPASSER_FD'] = '4000';

@@ -25,7 +25,7 @@ async function finish(...sockets: Socket[]): Promise<void> {
   );
 }
 
-test('a TCP server accepts what waits in one call, each with the address of its peer', async () => {
+test('a TCP server accepts all waiting connections in one call, each with the address of its peer', async () => {
   using server = listen({ port: 0, host: '127.0.0.1' });
   const sockets = await clients(server, 20);
   const accepted: TcpConnection[] = [];
@@ -65,7 +65,7 @@ test('an aborted accept of a TCP server loses no connection', async () => {
   await finish(socket);
 });
 
-test('what a peek has shown is read by whoever gets the connection', async () => {
+test('bytes that a peek has shown are read by the process that gets the connection', async () => {
   using server = listen({ port: 0, host: '127.0.0.1' });
   const socket = await client(server);
   using connection = await server.accept();
@@ -95,7 +95,7 @@ test('a peek ends at its timeout, at the end of the other side and when the conn
   await finish(silent!, over!);
 });
 
-test('a TCP listener is adopted by another server, and what waits in its backlog waits on', async () => {
+test('a TCP listener is adopted by another server, and its backlog keeps waiting', async () => {
   const first = listen({ port: 0, host: '127.0.0.1' });
   const { port } = first.address();
   const socket = await client(first);
@@ -128,7 +128,7 @@ test('two TCP servers share a port if both ask for it', async () => {
   assert.equal(other.address().port, port);
 });
 
-test('listen refuses a port, a host and a backlog that are none', () => {
+test('listen refuses an invalid port, host and backlog', () => {
   assert.throws(() => listen({ port: 70_000 }), { code: 'ERR_OUT_OF_RANGE' });
   assert.throws(() => listen({ port: 0, host: 'localhost' }), { code: 'ERR_INVALID_ARG_VALUE' });
   assert.throws(() => listen({ port: 0, backlog: -1 }), { code: 'ERR_OUT_OF_RANGE' });
@@ -154,7 +154,7 @@ test('TCP connections wait in the backlog while the table is full, and all are a
   await finish(...sockets);
 });
 
-test('a Unix server and its path are handed over to another process, which takes the path away', async () => {
+test('a Unix server and its path are handed over to another process, which removes the path', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     const first = listen(path);

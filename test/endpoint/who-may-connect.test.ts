@@ -9,7 +9,7 @@ import { anonymousFile, identity, inFolder } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
-/** What another user is told by a server that sends a descriptor to everyone it accepts. */
+/** What another user gets from a server that sends a descriptor to everyone it accepts. */
 async function toldTo(path: string, options: ListenOptions): Promise<{ told: string; file: string }> {
   using server = listen(path, options);
   const fd = anonymousFile();
@@ -62,7 +62,7 @@ while not select.select([0], [], [], 0)[0]:
         except OSError: pass
 `;
 
-test('listening never changes the mode of what was put in the place of its socket', async () => {
+test('listen never changes the mode of a file that replaces its socket', async () => {
   needs('python3');
   const umask = process.umask(0o077);
   try {
@@ -77,7 +77,7 @@ test('listening never changes the mode of what was put in the place of its socke
         try {
           listen(path, { mode: 0o666 }).close();
         } catch {
-          // Its place was taken.
+          // Another file took its place.
         }
       }
       swapper.stdin.end();

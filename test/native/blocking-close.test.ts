@@ -28,10 +28,10 @@ print('sent', flush=True)
 sys.stdin.read()
 `;
 
-/** Far less than the minute, far more than anything else takes. Milliseconds. */
+/** Milliseconds: far less than the minute, far more than anything else takes. */
 const LONG = 20_000;
 
-/** Runs `close` once the connections were sent, and holds that the event loop was not stopped by it. */
+/** Runs `close` after the connections were sent, and asserts that it did not stop the event loop. */
 async function doesNotStop(
   socket: { readonly fd: number },
   peer: string,
@@ -73,11 +73,11 @@ test('a stream that nobody listens to for descriptors does not stop the event lo
   await whenClosed;
 });
 
-test('a channel whose peer breaks the protocol does not stop the event loop when it closes what lingers', async () => {
+test('a channel whose peer breaks the protocol does not stop the event loop when it closes lingering connections', async () => {
   const [a, b] = socketpair();
   await doesNotStop(b, INHERITED, async () => {
     b.close();
-    // Made only now: a channel receives by itself, and the sender's close must not be the last.
+    // Made only now, because a channel receives by itself, and the sender's close must not be the last.
     const channel = new FdChannel(a);
     await new Promise<void>((resolve) => channel.once('close', resolve));
   });

@@ -51,8 +51,8 @@ class Package {
   }
 
   /**
-   * `npx fdpasser build` with a shell script for a compiler, unless `env` names another. `$output` is what it must
-   * write.
+   * `npx fdpasser build` with a shell script as its compiler, unless `env` names another. The script must write
+   * `$output`.
    */
   build(compiler: string, env: Record<string, string> = {}): Promise<Ended> {
     const file = join(this.folder, 'compiler');
@@ -67,7 +67,7 @@ class Package {
     return this.#run([join(this.folder, 'scripts/fdpasser.js'), 'build'], { CC: file, ...env });
   }
 
-  /** What is in the folder of what was compiled. */
+  /** The files in the folder of the compiled core. */
   get built(): string[] {
     return readdirSync(join(this.folder, 'build'), { recursive: true }) as string[];
   }
@@ -84,7 +84,7 @@ class Package {
 const LOADED = { code: 0, signal: null, stdout: '', stderr: '' };
 const copiesGoodOne = `cp '${join(root, compiled)}' "$output"`;
 
-test('a core that is cut short anywhere is said to be, and kills nobody', async () => {
+test('a core that is cut short anywhere is reported as such, and kills no process', async () => {
   using it = new Package(prebuilt);
   for (const length of [core.length - 1, core.length >> 1, 4096, 100, 10, 0]) {
     it.truncate(prebuilt, length);
@@ -165,7 +165,7 @@ test('a build that fails leaves what another build made meanwhile', async () => 
   assert.deepEqual(it.built.toSorted(), [name, `${name}/fdpasser.node`]);
 });
 
-test('whoever imports while a core is compiled gets a whole one', async () => {
+test('an import while a core is compiled gets a whole core', async () => {
   using it = new Package(compiled);
   const building = it.build(
     `printf half > "$output"; while [ ! -e '${it.folder}/go' ]; do sleep 0.01; done; ${copiesGoodOne}`,

@@ -13,13 +13,13 @@ import { test } from '../support/test.js';
 import { WIRES, type Wire, type WireKind } from '../support/wires.js';
 
 const FILES = 3;
-/** `npm run test:faults` tries every system call; at other times it is one of so many. */
+/** `npm run test:faults` tries every system call; otherwise one in this many is tried. */
 const ALL = process.env.FAULTS_ALL !== undefined;
 const STRIDE = ALL ? 1 : amount(11, 71);
 
 interface Role {
   name: string;
-  /** How many files the victim sends, and is sent. */
+  /** How many files the victim sends, and how many it gets. */
   sends: number;
   receives: number;
 }
@@ -29,7 +29,7 @@ const ROLES: readonly Role[] = ALL
   ? [{ name: 'sends', sends: FILES, receives: 0 }, { name: 'receives', sends: 0, receives: FILES }, BOTH]
   : [BOTH];
 
-/** What a peer that dies leaves to say, beside that it has gone. */
+/** Further errors that the end of a peer may cause. */
 const BROKEN_OFF = /ended in the middle of a message/;
 
 const { SIGKILL, SIGSTOP } = constants.signals;
@@ -90,7 +90,7 @@ class Survivor {
     }
   }
 
-  /** What the peer had sent is received before: a send that finds nobody drops it. */
+  /** What the peer had sent was received before, because a send that finds the peer gone drops it. */
   async sendsToNobody(): Promise<void> {
     await idle();
     const fd = anonymousFile();
@@ -98,7 +98,10 @@ class Survivor {
     closeSync(fd);
   }
 
-  /** Holds what each side says that it sent and took against the other's word. Returns how many were taken untold. */
+  /**
+   * Compares what each side reports as sent and taken with the other side's report. Returns how many were taken and not
+   * confirmed.
+   */
   async check(): Promise<number> {
     await Promise.all(this.#sends);
     const { kind, folder } = this.#run;
@@ -152,7 +155,7 @@ async function killed(run: Run): Promise<number | undefined> {
   const survivor = new Survivor(run);
   const { wire, child } = survivor;
   const death = ended(child);
-  // A datagram socket has no end that could be noticed, until something is sent.
+  // The end of a datagram socket is noticed only when something is sent.
   if (run.kind.type === 'dgram') {
     await death;
     await survivor.sendsToNobody();
@@ -193,7 +196,7 @@ async function stopped(run: Run): Promise<number | undefined> {
   return hit > 0 ? 0 : undefined;
 }
 
-/** Lets a child go on once it is stopped and this process has nothing to do. Returns whether it was stopped. */
+/** Continues a child once it is stopped and this process is idle. Returns whether it was stopped. */
 async function goOn(child: ChildProcess): Promise<boolean> {
   await until(() => isStopped(child.pid!) || child.exitCode !== null);
   if (child.exitCode !== null) return false;
@@ -214,7 +217,7 @@ for (const [what, signal, action, run] of [
   for (const kind of WIRES) {
     if (kind.askedLate) continue;
     for (const role of ROLES)
-      test(`nothing is lost, doubled or untrue when a peer that ${role.name} is ${what} any of its system calls: ${kind.name}`, () =>
+      test(`nothing is lost, doubled or wrongly confirmed when a peer that ${role.name} is ${what} any of its system calls: ${kind.name}`, () =>
         withFaults(async (faults, env) => {
           let at = 1;
           let total = 0;

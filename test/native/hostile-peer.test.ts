@@ -11,7 +11,7 @@ for (const [type, count] of [
 ] as const)
   test(`a channel survives ${count} hostile frames, over a ${type} socket`, async () => {
     const { ends, received, descriptors, connections } = await survive('channel', type, count);
-    // They went deep, and not all in the same way.
+    // The frames reached deep code, and ended in different ways.
     assert.ok(received > count / 10 && descriptors > count / 10 && connections > count / 1000);
     const gone = (ends['in order'] ?? 0) + (ends['EPIPE'] ?? 0); // of 700,000 about 25
     assert.ok(gone > amount(5, -1) && ends['ERR_FDPASSER_PROTOCOL']! > amount(100, 10));

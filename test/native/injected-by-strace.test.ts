@@ -13,7 +13,7 @@ const FILES = 3;
 
 interface Failure {
   call: 'sendmmsg' | 'recvmmsg MSG_PEEK' | 'recvmmsg';
-  /** Which of the calls that the kernel knows by one name: what is received was peeked at before. */
+  /** Tells apart calls that have one name in the kernel: a receive comes after a peek. */
   when: number;
   errno: string;
 }
@@ -28,7 +28,7 @@ const FAILURES: readonly Failure[] = [
   { call: 'recvmmsg', when: 2, errno: 'ENOBUFS' },
 ];
 
-/** What came of it for that end. */
+/** The outcome for that end. */
 interface Outcome {
   sends: string[];
   got: number;
@@ -42,7 +42,7 @@ interface Calls {
   receiving: string[];
 }
 
-/** Has a child send and receive on one end, under the failures that `options` bring. The other end is here. */
+/** Makes a child send and receive on one end, under the failures of `options`. The other end is here. */
 async function exchange(kind: WireKind, options: ChildOptions): Promise<Outcome> {
   const [ours, theirs] = socketpair({ type: kind.type });
   const wire = kind.open(ours);
@@ -88,8 +88,8 @@ function nameOf(line: string): string {
 }
 
 /**
- * Up to the one that does what the failed one could not. How many follow, and which of the two comes first, is a matter
- * of time.
+ * The calls up to the one that succeeds after the failed one. How many follow, and which comes first, depends on
+ * timing.
  */
 function firstOf(calls: string[]): Calls {
   return {
@@ -99,8 +99,7 @@ function firstOf(calls: string[]): Calls {
 }
 
 /**
- * Without the peek the core's calls have the names of those that libuv makes for a child, which strace cannot tell
- * apart.
+ * Without the peek, the core's calls have the same names as libuv's calls for a child, which strace cannot tell apart.
  */
 const kinds = PEEKS ? ['FdPasser stream', 'FdStream', 'FdChannel stream'] : [];
 

@@ -7,7 +7,7 @@ import { LOOK, NOT_INJECTED, SEND, TABLE, TAKE, TELL, type Injection, type Outco
 import { test } from '../support/test.js';
 import { WIRES } from '../support/wires.js';
 
-/** `npm run test:faults` tries all; at other times it is one wire of each class, and each error once. */
+/** `npm run test:faults` tries all; otherwise it is one wire of each class, and each error once. */
 const ALL = process.env.FAULTS_ALL !== undefined;
 const LEFT_OUT = new Set(
   ALL
@@ -16,7 +16,7 @@ const LEFT_OUT = new Set(
 );
 const uses = [...new Set(TABLE.flatMap((row) => row.uses))].filter((use) => !LEFT_OUT.has(use));
 
-/** Errors that pass, and are asked for again by timer: a loop that asks without pause would spin. */
+/** Temporary errors, after which the call is retried by timer: retrying without a pause would spin. */
 const PASSING: Record<string, string[]> = {
   [SEND]: ['ENOBUFS', 'ENOMEM', 'ETOOMANYREFS'],
   [TELL]: ['ENOBUFS', 'ENOMEM'],
@@ -24,7 +24,7 @@ const PASSING: Record<string, string[]> = {
   [TAKE]: ['ENOBUFS', 'ENOMEM'],
 };
 
-/** One of the calls that the table is about, and what may come of it. */
+/** One of the calls in the table, and its possible outcomes. */
 interface Case extends Injection {
   right: string[];
 }
@@ -50,7 +50,7 @@ function casesOf(use: string, call: string | undefined): Case[] {
   return cases;
 }
 
-/** The warning of a server that nothing else would tell of a full table. */
+/** The warning of a server, which is the only report of a full table. */
 const WAITS_FOR_ROOM = /^\(node:\d+\) FdPasserWarning: A connection to .* waits in the kernel .*\n\(Use .*\n/;
 
 async function inject(use: string, injections: Injection[]): Promise<Outcome[]> {
@@ -68,13 +68,13 @@ async function inject(use: string, injections: Injection[]): Promise<Outcome[]> 
 
 let injected = 0;
 
-/** In full, a use has too many for one test. */
+/** In the full run, a use has too many cases for one test. */
 const tests = uses.flatMap((use): { use: string; call: string | undefined }[] =>
   ALL ? TABLE.filter((row) => row.uses.includes(use)).map(({ call }) => ({ use, call })) : [{ use, call: undefined }],
 );
 
 for (const { use, call: only } of tests) {
-  test(`what comes of a system call that fails is what is stated: ${[use, only].filter(Boolean).join(', ')}`, async () => {
+  test(`a system call that fails has the stated outcome: ${[use, only].filter(Boolean).join(', ')}`, async () => {
     const cases = casesOf(use, only);
     // A process grows its table once.
     const batches = use === 'growing the table' ? cases.map((one) => [one]) : [cases];
@@ -99,7 +99,7 @@ for (const { use, call: only } of tests) {
   });
 }
 
-test('no function of the system that the core calls is missing in the table', () => {
+test('the table has every function of the system that the core calls', () => {
   if (ALL) console.log(`injected errors: ${injected} tried`);
   const core = fileURLToPath(new URL(`../../${process.platform}-${process.arch}/fdpasser.node`, import.meta.url));
   const called = execFileSync('nm', ['-D', '--undefined-only', '--format=posix', core], { encoding: 'utf8' })
@@ -113,7 +113,7 @@ test('no function of the system that the core calls is missing in the table', ()
   );
 });
 
-/** Make no system call, or none that can fail. */
+/** Functions that make no system call, or none that can fail. */
 const HARMLESS = new Set([
   'calloc',
   'clock_gettime',

@@ -36,15 +36,15 @@ for (const poller of ['uv', 'thread'])
     assert.deepEqual(end, { code: 0, signal: null, stdout: 'ERR_FDPASSER_CLOSED true\n', stderr: '' });
   });
 
-test('the import refuses what is no poller, naming the variable and its values', async () => {
+test('the import refuses an unknown poller, and names the variable and its values', async () => {
   const { code, stdout } = await evaluate(IMPORT, 'kqueue');
   assert.equal(code, 0);
   assert.match(stdout, /^ERR_FDPASSER_POLLER .*FDPASSER_POLLER is 'kqueue'.*'uv' or 'thread'/);
 });
 
-test('the import says so when the thread of the poller cannot start', async () => {
+test('the import reports when the thread of the poller cannot start', async () => {
   needs('prlimit', 'setpriv');
-  // Node's own threads are there first. Root has no such limit.
+  // Node has already started its own threads. Root has no such limit.
   const script = `
     import { execFileSync } from 'node:child_process';
     import { readFile } from 'node:fs/promises';
@@ -78,8 +78,8 @@ test('one thread waits for the main thread and its workers alike, and blocks eve
 });
 
 for (const poller of ['uv', 'thread'])
-  test(`what comes while events are handled waits until the loop has turned: ${poller}`, async () => {
-    // Two ends of one pair write to each other, and give the poller time to tell before they let go of the thread.
+  test(`events that come while others are handled wait until the loop has turned: ${poller}`, async () => {
+    // Two ends of one pair write to each other, and give the poller time to report before they free the thread.
     const script = `
       const { FdStream, socketpair } = await import('fdpasser');
       const [one, other] = socketpair().map((end) => new FdStream(end));

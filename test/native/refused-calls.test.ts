@@ -4,7 +4,7 @@ import { test } from '../support/test.js';
 
 /** Refused alone; those that Node itself needs are not among them. */
 const CALLS = ['sendmmsg', 'recvmmsg', 'accept4', 'fchmod'];
-/** What stands in for those of many messages, and is all that there is where the system cannot peek. */
+/** The replacements of calls for many messages, and the only calls where the system cannot peek. */
 if (process.env['FDPASSER_PEEK'] !== 'off') CALLS.push('recvmsg', 'sendmsg');
 const TOGETHER = 'sendmmsg recvmmsg accept4 fchmod close_range dup3 pidfd_open prlimit64 renameat2 statx';
 

@@ -11,7 +11,7 @@ import { test } from '../support/test.js';
 
 const program = fileURLToPath(new URL('../../../test/support/slow-to-close.py', import.meta.url));
 
-/** A peer that passes so many of what is slow to close. */
+/** A peer that passes `count` descriptors that are slow to close. */
 async function slowPeer(kind: string, count: number) {
   needs('unshare', 'python3');
   const [ours, theirs] = socketpair();
@@ -42,7 +42,7 @@ async function slowPeer(kind: string, count: number) {
   };
 }
 
-/** What an honest peer passes, and how its end is heard: both as if the other were not there. */
+/** An honest peer passes descriptors and ends, undisturbed by the hostile peer. */
 async function isServed(): Promise<void> {
   const [ours, theirs] = socketpair();
   await using passer = new FdPasser({ fh: ours });
@@ -58,7 +58,7 @@ async function isServed(): Promise<void> {
 }
 
 for (const kind of ['linger', 'nested', 'packet', 'inotify'])
-  test(`what a peer passes of ${kind} is closed at once for its owner, and delays no other peer`, async () => {
+  test(`a descriptor of ${kind} from a peer is closed at once for its owner, and delays no other peer`, async () => {
     const peer = await slowPeer(kind, 20);
     await peer.send();
     for (let i = 0; i < 20; i++) (await peer.passer.receive()).close();
@@ -81,7 +81,7 @@ test('a fifo whose file system does not answer is refused where Node would ask i
   await peer.over();
 });
 
-test('a fifo made with mkfifo is made into a connection', async () => {
+test('a fifo made with mkfifo becomes a connection', async () => {
   await inFolder(async (folder) => {
     execFileSync('mkfifo', [`${folder}/fifo`]);
     const socket = new OwnedFd(openSync(`${folder}/fifo`, 'r+')).toSocket();
@@ -92,7 +92,7 @@ test('a fifo made with mkfifo is made into a connection', async () => {
   });
 });
 
-test('a file whose file system does not answer is told from others, and its closes delay no other peer', async () => {
+test('a file whose file system does not answer is recognised, and its closes delay no other peer', async () => {
   const peer = await slowPeer('fuse', 40);
   await peer.send();
   let taken = 0;

@@ -6,7 +6,7 @@ import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, closeAll, identity } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** What Node itself has open, generously. */
+/** An upper bound of what Node itself has open. */
 const OWN = 50;
 const available = Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))![1]);
 const many = Math.min(available, 20_000);

@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 const NOT_OPEN = { code: 'EBADF' };
 
-test('a send aborted by the callback of one that went with it was sent all the same', async () => {
+test('a send that the callback of a send in the same call aborts was sent all the same', async () => {
   const [one, other] = connected();
   const control = new AbortController();
   const fds = [anonymousFile(), anonymousFile()] as const;

@@ -5,7 +5,7 @@ import { test } from '../support/test.js';
 
 const MANY = 30;
 
-test('one signal aborts many calls, without a warning, and those that had ended are left alone', async () => {
+test('one signal aborts many calls without a warning, and leaves ended calls alone', async () => {
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);

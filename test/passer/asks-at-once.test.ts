@@ -4,7 +4,7 @@ import { identity, until } from '../support/descriptors.js';
 import { pushFiles, receiveFiles, turns } from '../support/passing.js';
 import { test } from '../support/test.js';
 
-test('asks made at once get what waits here, and then what waits in the kernel', async () => {
+test('receives made at once get what waits here, and then what waits in the kernel', async () => {
   const [a, b] = socketpair();
   const passer = new FdPasser({ fh: a });
   const peer = new FdPasser({ fh: b, batch: 2 });

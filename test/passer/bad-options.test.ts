@@ -49,7 +49,7 @@ test('options that are null are refused', async () => {
   );
 });
 
-test("a single descriptor in the place of a pair is refused, and stays its owner's", () => {
+test("a single descriptor in place of a pair is refused, and stays its owner's", () => {
   const [a, b] = socketpair();
   assert.throws(() => new FdPasser({ fh: [a] as unknown as [FdLike, FdLike] }), TYPE);
   assert.equal(a.closed, false);
@@ -65,7 +65,7 @@ test('a signal in the place of options is refused', async () => {
 
 const closeAll = (fds: unknown) => () => OwnedFd.closeAll(fds as OwnedFd[]);
 
-test('closeAll closes none when one is no OwnedFd, and says which', () => {
+test('closeAll closes none when one is not an OwnedFd, and says which', () => {
   const owned = new OwnedFd(anonymousFile());
   for (const fds of [owned, 3, undefined, null]) assert.throws(closeAll(fds), TYPE);
   for (const wrong of [3, null]) assert.throws(closeAll([owned, wrong]), { ...TYPE, message: /"fds\[1\]"/ });
@@ -74,7 +74,7 @@ test('closeAll closes none when one is no OwnedFd, and says which', () => {
   owned.close();
 });
 
-test('what a promise rejects with has the line that called in its stack', async () => {
+test('the error of a rejected promise has the calling line in its stack', async () => {
   const passer = new FdPasser();
   const [a, b] = socketpair();
   const channel = new FdChannel(a);

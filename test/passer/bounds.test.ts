@@ -8,7 +8,7 @@ import { RawPeer } from '../support/channels.js';
 import { anonymousFile, inFolder, openDescriptors, until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** Has a peer send as much as the kernel takes, again and again, for longer than whoever would take it needs. */
+/** Makes a peer keep sending as much as the kernel takes, for longer than a receiver would need to take it. */
 async function flood(peer: RawPeer, bytes: Uint8Array, fds: number[]): Promise<void> {
   for (let i = 0; i < 50; i++) {
     while (peer.trySend(bytes, fds) > 0);
@@ -66,7 +66,7 @@ test('a flood leaves a paused stream with at most 512 descriptors, and its highW
   closeSync(fd);
 });
 
-test('a stream whose reader waits for more bytes than brought so many descriptors gets them', async () => {
+test('a stream whose reader waits for more bytes than those of 512 descriptors gets them', async () => {
   const [a, b] = socketpair();
   using peer = new RawPeer(b);
   const fd = anonymousFile();
@@ -88,7 +88,7 @@ test('a stream whose reader waits for more bytes than brought so many descriptor
   closeSync(fd);
 });
 
-/** Has `another` called for each thing received, which sends the next at once: nothing is ever waited for. */
+/** Calls `another` for each received item, which sends the next at once, so that nothing ever waits. */
 const endless = {
   passer(socket: OwnedFd, another: () => void) {
     const passer = new FdPasser({ fh: socket });
@@ -126,7 +126,7 @@ for (const [name, open] of Object.entries(endless))
     closeSync(fd);
   });
 
-test('connections wait in the backlog, and one is taken in for each accept()', async () => {
+test('connections wait in the backlog, and each accept() takes one', async () => {
   await inFolder(async (folder) => {
     using server = listen(`${folder}/socket`, { backlog: 3 });
     const clients = await Promise.all([1, 2, 3, 4].map(() => connect(server.path)));
@@ -141,7 +141,7 @@ test('connections wait in the backlog, and one is taken in for each accept()', a
   });
 });
 
-test('a server looks at no more than 16 connections in one turn, however many it refuses', async () => {
+test('a server examines at most 16 connections in one turn, however many it refuses', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     const clients: number[] = [];

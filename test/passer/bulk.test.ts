@@ -22,7 +22,7 @@ test('receiveMany brings what was sent together, in order, and no more than aske
   other.destroy();
 });
 
-test('receive and receiveMany wait in one line', async () => {
+test('receive and receiveMany wait in one queue', async () => {
   const [one, other] = connected({ batch: 8 });
   const all = [other.receive(), other.receiveMany({ most: 3 }), other.receive(), other.receiveMany()];
   const files = pushFiles(one, 8);
@@ -89,7 +89,7 @@ test('closeAll leaves a lent descriptor open until it was sent', async () => {
   other.destroy();
 });
 
-test('closeAll is not led astray by an iterator that opens descriptors', () => {
+test('closeAll closes the right descriptors when its iterator opens others', () => {
   const owned = Array.from({ length: 3 }, () => new OwnedFd(anonymousFile()));
   const pairs: OwnedFd[] = [];
   const bystander = anonymousFile();

@@ -10,7 +10,7 @@ const FILES = 500;
 const COUNT = amount(50_000, 10_000);
 
 for (const type of ['stream', 'seqpacket'] as const)
-  test(`whoever receives from a ${type} socket is not disturbed by another process that closes copies of it`, async () => {
+  test(`a receiver on a ${type} socket is not disturbed by another process that closes copies of it`, async () => {
     const [a, b] = socketpair({ type });
     const child = startChild('passer/close-copies', { peer: b });
     const whenEnded = ended(child);

@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 const GONE = /EPIPE|ECONNRESET/;
 
-test('close() resolves when the peer goes before it got everything, and left something unread', async () => {
+test('close() resolves when the peer ends before it got everything, and left something unread', async () => {
   const [a, b] = socketpair();
   const [passer, life] = observed({ fh: a });
   const peer = new FdPasser({ fh: b });

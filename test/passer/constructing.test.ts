@@ -34,7 +34,7 @@ test('a passer takes both ends of a pair as the first argument', async () => {
   await assertConnected(passer, other);
 });
 
-test('a passer refuses options in both places, and what is no descriptor, and takes nothing over', () => {
+test('a passer refuses options in both places, and anything but a descriptor, and takes nothing over', () => {
   const [a, b] = socketpair();
   const make = FdPasser as unknown as new (...args: unknown[]) => FdPasser;
   assert.throws(() => new make({ fh: a }, {}), {
@@ -118,7 +118,7 @@ test('connect and spawn of a passer read options that their object inherits', as
   spawned.passer.destroy();
 });
 
-test('options of the wrong name are refused, and what was given stays with its owner', async () => {
+test("options of the wrong name are refused, and the descriptors stay their owner's", async () => {
   const [a, b] = socketpair();
   const fd = new OwnedFd(anonymousFile());
   const wrong = { keepopen: true } as object;

@@ -30,8 +30,8 @@ interface Deaf {
 }
 
 /**
- * Runs `body` with a process at the other end of a socket that has sent these bytes, a file with each but the
- * empty-handed, and then has shut down its reading (SHUT_RD). It lives all the while.
+ * Runs `body` with a process at the other end of a socket. The process has sent these bytes, a file with each except
+ * those without descriptors, and then shut down its reading (SHUT_RD). It stays alive.
  */
 async function withDeafPeer(
   type: SocketType,
@@ -70,7 +70,7 @@ sys.stdin.read()
 const THREE_FILES = Array.from({ length: 3 }, () => ({ bytes: Buffer.alloc(1), file: true }));
 
 for (const type of ['stream', 'seqpacket'] as const) {
-  test(`a passer whose peer lives and takes nothing more ends after what it was sent, over a ${type} socket`, () =>
+  test(`a passer whose peer lives but shuts down its reading ends after what it was sent, over a ${type} socket`, () =>
     withDeafPeer(type, THREE_FILES, async ({ socket, files }) => {
       const [passer, life] = observed({ fh: socket });
       const fd = anonymousFile();
@@ -84,7 +84,7 @@ for (const type of ['stream', 'seqpacket'] as const) {
       assert.equal(life.closes, 1);
     }));
 
-  test(`a passer that is asked only after its peer takes nothing more ends after what it was sent, over a ${type} socket`, () =>
+  test(`a passer that is asked only after its peer shut down its reading ends after what it was sent, over a ${type} socket`, () =>
     withDeafPeer(type, THREE_FILES, async ({ socket, files }) => {
       const [passer, life] = observed({ fh: socket });
       const fd = anonymousFile();

@@ -8,7 +8,9 @@ import { test } from '../support/test.js';
 
 const EMPTY = new Uint8Array(0);
 
-/** What a passer receives of what a peer sends over packets before it goes; `asking` first, or when it has gone. */
+/**
+ * What a passer receives from a peer that sends packets and then ends. It asks first, or only when the peer has gone.
+ */
 async function receivedOf(send: (peer: RawPeer, fd: number) => void, asking: boolean): Promise<string[]> {
   const [a, b] = socketpair({ type: 'seqpacket' });
   const passer = new FdPasser({ fh: a });

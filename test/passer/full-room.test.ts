@@ -28,7 +28,7 @@ test('descriptors behind more plain bytes than one receive holds arrive once, an
   stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
   await once(stream, 'close');
   assert.equal(bytes, 100_010);
-  assert.deepEqual(came, [{ at: 65_536, count: 1 }]); // with the receive that ends with their bytes
+  assert.deepEqual(came, [{ at: 65_536, count: 1 }]); // with the receive in which their bytes end
 });
 
 test('the rest of a message that one receive did not hold does not bring the descriptors of the next', async () => {

@@ -1,4 +1,4 @@
-/** Who listens to no event is told of a full table all the same. */
+/** A program that listens to no event gets a warning about a full table. */
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { FdChannel, FdPasser, FdStream, connect, socketpair, type OwnedFd } from 'fdpasser';
@@ -9,13 +9,14 @@ import { test } from '../support/test.js';
 
 const LIMIT = 64;
 /**
- * Where the system cannot peek, a message that needs more slots than the one before it can be lost, and that is told.
+ * Where the system cannot peek, a message that needs more slots than the one before can be lost, and the loss is
+ * reported.
  */
 const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
-/** In how many slots the child leaves room. */
+/** The number of slots that the child leaves free. */
 const FREE = 4;
 
-/** What the child is told of `fds` descriptors in one message. It ends in order. */
+/** The warnings that the child gets for `fds` descriptors in one message. It ends in order. */
 async function told(scene: Scene, fds: number, send: (socket: OwnedFd) => Promise<unknown>): Promise<Told> {
   const [ours, theirs] = socketpair();
   const child = startChild('passer/full-table-told', {
@@ -58,7 +59,7 @@ const SENDERS: Record<
 for (const [wire, sender] of PEEKS
   ? (Object.entries(SENDERS) as [keyof typeof SENDERS, (typeof SENDERS)['passer']][])
   : []) {
-  test(`a full table is told once, with what waits and how many slots it needs: ${wire}`, async () => {
+  test(`a full table causes one warning, with what waits and how many slots it needs: ${wire}`, async () => {
     const fd = anonymousFile();
     const fds = Array<number>(FREE + 3).fill(fd);
     const { warnings, received } = await told(wire, fds.length, sender(fds));
@@ -74,9 +75,9 @@ for (const [wire, sender] of PEEKS
     assert.equal(received, fds.length);
   });
 
-  test(`more descriptors than the process could ever have are told as that: ${wire}`, async () => {
+  test(`more descriptors than the process could ever have cause a warning of their own: ${wire}`, async () => {
     const fd = anonymousFile();
-    const fds = Array<number>(60).fill(fd); // fewer than the limit, but the runtime has some of those
+    const fds = Array<number>(60).fill(fd); // fewer than the limit, but the runtime itself uses some
     const { warnings, received } = await told(wire, fds.length, sender(fds));
     closeSync(fd);
     assert.equal(warnings.length, 1);
@@ -87,7 +88,7 @@ for (const [wire, sender] of PEEKS
   });
 }
 
-test('a table without any room is told, too', async () => {
+test('a table without any room causes a warning, too', async () => {
   const fd = anonymousFile();
   const { warnings, received } = await told('passer without room', 1, SENDERS.passer([fd]));
   closeSync(fd);
@@ -97,7 +98,7 @@ test('a table without any room is told, too', async () => {
 });
 
 if (PEEKS)
-  test('a program that listens is not warned, unless what waits can never come', async () => {
+  test("a program that listens to 'exhausted' is not warned, unless what waits can never come", async () => {
     const fd = anonymousFile();
     const few = await told('listener', FREE + 3, SENDERS.passer(Array<number>(FREE + 3).fill(fd)));
     assert.deepEqual(few, { warnings: [], received: FREE + 3 });
@@ -107,7 +108,7 @@ if (PEEKS)
     closeSync(fd);
   });
 
-test('connections that find no room are told', async () => {
+test('connections that find no room cause a warning', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     const child = startChild('passer/full-table-told', { descriptors: LIMIT, args: ['server', '0', '1', path] });

@@ -23,7 +23,7 @@ for (const limit of [40, 64])
     passer.iAmParent();
     const end = ended(child);
     const [fds, sent] = newFiles(200);
-    // Of an unprivileged user the child could send nothing while more than its limit are in flight.
+    // An unprivileged child could send nothing while more descriptors than its limit are in flight.
     const send = (received: number): void => {
       for (const fd of fds.splice(0, received + limit / 2 - (200 - fds.length))) passer.pushSendFh(fd);
     };
@@ -46,7 +46,7 @@ for (const limit of [40, 64])
   });
 
 for (const above of ['stream', 'channel'] as const)
-  test(`a table of 40 slots loses nothing of what comes over a ${above}`, async () => {
+  test(`a table of 40 slots loses no descriptor that comes over a ${above}`, async () => {
     const [ours, theirs] = socketpair();
     const child = startChild('passer/full-table-above', { peer: theirs, descriptors: 40, args: [above] });
     theirs.close();
@@ -69,7 +69,10 @@ for (const above of ['stream', 'channel'] as const)
     assert.equal(resumed, exhausted);
   });
 
-/** Built to receive as systems must that cannot peek: there a race for the last slots can be lost, and then is told. */
+/**
+ * Whether the core is built for systems that cannot peek. There a race for the last slots can lose descriptors, and the
+ * loss is reported.
+ */
 const CAN_LOSE = process.env['FDPASSER_PEEK'] === 'off';
 
 const RACES = [

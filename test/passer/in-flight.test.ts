@@ -14,7 +14,7 @@ test('a sender at its limit of descriptors in flight waits idly, and then sends 
   const end = ended(child);
   const { sent, busy } = await message<Stuck>(child);
   const report = message<string[]>(child);
-  // Far fewer than the socket has room for: what stopped it is the limit.
+  // Far fewer than the socket has room for, so the limit stopped it.
   assert.ok(sent > 0 && sent <= 2 * LIMIT, `${sent} were sent`);
   assert.ok(busy < 0.1, `used ${100 * busy} % of a processor`);
 

@@ -44,7 +44,7 @@ test('passers pass passers three levels deep', async () => {
   for (const passer of [...here, ...there]) passer.destroy();
 });
 
-test('what was sent into a passer while its other end was on its way arrives', async () => {
+test('descriptors sent into a passer while its other end was in flight arrive', async () => {
   const [one, other] = connected();
   const middle = await nest(one);
   const inner = await nest(middle);

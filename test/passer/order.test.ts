@@ -15,7 +15,7 @@ for (const batch of [1, 16])
   for (const asking of ['at once', 'one by one'])
     test(`${COUNT} files arrive in the order sent, ${batch} a message, asked for ${asking}`, async () => {
       await inFolder(async (folder) => {
-        // All of them are there throughout, so that no inode stands for two.
+        // All of them exist throughout, so that no inode is used twice.
         for (let i = 0; i < COUNT; i++) writeFileSync(`${folder}/${i}`, '');
         const passer = new FdPasser({ batch });
         const child = startChild('passer/collector', { args: [String(COUNT), asking], peer: passer.peer });

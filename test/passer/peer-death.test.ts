@@ -32,7 +32,7 @@ for (const [death, end] of [
   ['is killed', kill],
 ] as const) {
   for (const left of [0, 3]) {
-    test(`a peer that ${death} with all we sent received, and ${left} of its own not, is an orderly end`, async () => {
+    test(`a peer that ${death} after receiving all we sent, with ${left} of its own not received, ends in order`, async () => {
       const [passer, life] = observed();
       const child = startPeer(passer);
       const received = order(child, 'receive', 2);
@@ -91,7 +91,7 @@ test('an idle passer notices the end of its peer', async () => {
   }
 });
 
-test('a receive that waits rejects when the peer ends, and says so', async () => {
+test('a receive that waits rejects when the peer ends, with that reason', async () => {
   const [a, b] = socketpair();
   const [passer, life] = observed({ fh: a });
   const first = passer.receive();
@@ -142,7 +142,7 @@ test('calls after the end of the peer throw or reject, say why, and take nothing
   }
 });
 
-test('calls after close() or destroy() name that as the reason', async () => {
+test('calls after close() or destroy() give that as the reason', async () => {
   for (const method of ['close', 'destroy'] as const) {
     const [one, other] = connected();
     await one[method]();
@@ -154,7 +154,7 @@ test('calls after close() or destroy() name that as the reason', async () => {
   }
 });
 
-test('what the peer sent before it went is received even if it is asked for only after a send of ours failed', async () => {
+test('descriptors that the peer sent before it ended are received even if they are asked for only after a failed send', async () => {
   for (const type of ['stream', 'seqpacket'] as const) {
     const [a, b] = socketpair({ type });
     const [passer, life] = observed({ fh: a });
@@ -173,7 +173,7 @@ test('what the peer sent before it went is received even if it is asked for only
   }
 });
 
-test('what the peer sent in one message before it went is received, however late it is asked for', async () => {
+test('descriptors that the peer sent in one message before it ended are received, however late they are asked for', async () => {
   const [a, b] = socketpair();
   const [passer, life] = observed({ fh: a });
   const peer = new FdPasser({ fh: b, batch: 3 });
@@ -221,7 +221,7 @@ while True:
     os.close(fds[0])
 `;
 
-test('close() sends what is queued before it closes, and is no error', async () => {
+test('close() sends what is queued before it closes, without an error', async () => {
   const [a, b] = socketpair();
   const [passer, life] = observed({ fh: a });
   const peer = new FdPasser({ fh: b });
@@ -271,7 +271,7 @@ test('destroy(error) reports that error once and rejects with it', async () => {
   b.close();
 });
 
-test('close() resolves when the peer goes before it got everything', async () => {
+test('close() resolves when the peer ends before it got everything', async () => {
   const [a, b] = socketpair();
   const [passer, life] = observed({ fh: a });
   pushFiles(passer, TOO_MANY);

@@ -50,7 +50,7 @@ test('descriptors sent long before they are asked for come in order', async () =
   }
 });
 
-test('what is queued before the child exists is sent to it, and received from it', async () => {
+test('sends and receives queued before the child exists reach it', async () => {
   const passer = new FdPasser();
   const received = askFor(passer, 10);
   const files = pushFiles(passer, TOO_MANY);
@@ -109,7 +109,7 @@ test('callbacks and promises share one queue', async () => {
   other.destroy();
 });
 
-test('callbacks can ask and send', async () => {
+test('callbacks can receive and send', async () => {
   const [one, other] = connected();
   const files: string[] = [];
   const received = await new Promise<string[]>((resolve) => {
@@ -157,7 +157,7 @@ test('a callback that throws does not stop the others', async () => {
   }
 });
 
-test('a callback that destroys the passer is the last, and the descriptors behind it are closed', async () => {
+test('a callback that destroys the passer is the last one called, and the descriptors behind it are closed', async () => {
   for (const batch of [1, 10]) {
     const [a, b] = socketpair();
     const [passer, life] = observed({ fh: a });
@@ -179,7 +179,7 @@ test('a callback that destroys the passer is the last, and the descriptors behin
   }
 });
 
-test('a sent callback that destroys the passer stops what was not sent', async () => {
+test('a sent callback that destroys the passer stops the sends behind it', async () => {
   const [a, b] = socketpair();
   const [passer, life] = observed({ fh: a });
   const other = new FdPasser({ fh: b });
@@ -193,7 +193,7 @@ test('a sent callback that destroys the passer stops what was not sent', async (
 
 // ---- messages with several descriptors
 
-test('batch and payload make the messages on the wire', async () => {
+test('batch and payload determine the messages on the wire', async () => {
   const [a, b] = socketpair();
   const passer = new FdPasser({ fh: a, batch: 253, payload: Buffer.from('ab') });
   const child = startPython(SHOW_MESSAGES, b);
@@ -241,7 +241,7 @@ test('messages of many descriptors and of several bytes arrive in order', async 
       }
 });
 
-test('what came in one message with an asked-for descriptor waits for the next asks', async () => {
+test('descriptors that came in one message with a received one wait for the next receives', async () => {
   const [a, b] = socketpair();
   const passer = new FdPasser({ fh: a });
   const peer = new FdPasser({ fh: b, batch: 3 });
@@ -265,7 +265,7 @@ test('what came in one message with an asked-for descriptor waits for the next a
   peer.destroy();
 });
 
-test('what nobody asked for is closed with the passer', async () => {
+test('descriptors that nobody asked for are closed with the passer', async () => {
   for (const method of ['close', 'destroy'] as const) {
     const before = openDescriptors();
     const [a, b] = socketpair();
@@ -334,7 +334,7 @@ test('for await ends with the passer, and throws what broke it', async () => {
 
 // ---- the life of the process
 
-/** Starts a child that keeps nothing else alive, and collects what it reports. */
+/** Starts a child that nothing else keeps alive, and collects its reports. */
 function startLife(doing: string): { passer: FdPasser; child: ChildProcess; reports: string[] } {
   const passer = new FdPasser();
   const child = startChild('passer/lifetime', { args: [doing], peer: passer.peer });

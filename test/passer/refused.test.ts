@@ -8,7 +8,7 @@ import { test } from '../support/test.js';
 const BAD = { code: 'EBADF', syscall: 'sendmsg', message: /closed before it was sent/ };
 
 for (const batch of [1, 4, 253]) {
-  test(`a send whose descriptor the kernel refuses is refused alone, with ${batch} a message`, async () => {
+  test(`only the send whose descriptor the kernel refuses is refused, with ${batch} a message`, async () => {
     const [one, other] = connected({ batch });
     const fds = Array.from({ length: 20 }, anonymousFile);
     const files = fds.map(identity);

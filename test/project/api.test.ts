@@ -1,4 +1,4 @@
-/** Holds the reference in docs/ to the declarations that the package ships. */
+/** Compares the reference in docs/ with the declarations that the package ships. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ const read = (name: string): string => readFileSync(`${root}/${name}`, 'utf8');
 /** The pages where what the package exports is described. */
 const PAGES = ['api', 'channel', 'stream', 'node-objects'].map((name) => read(`docs/${name}.md`)).join('\n');
 
-/** What an example or a heading calls an instance. */
+/** The name of an instance in examples and headings. */
 const INSTANCES: Record<string, string[]> = {
   passer: ['FdPasser'],
   channel: ['FdChannel'],
@@ -23,7 +23,7 @@ const INSTANCES: Record<string, string[]> = {
 
 interface Member {
   name: string;
-  /** Of a method, the names of what it takes. */
+  /** For a method, the names of its parameters. */
   parameters: string[] | undefined;
 }
 
@@ -33,13 +33,13 @@ interface Declaration {
   parameters: string[][];
 }
 
-/** The names in a list of parameters and what follows it. Those of a callback's own are not among them. */
+/** The names in a list of parameters and what follows it, without the parameters of callbacks. */
 function parameterNames(text: string): string[] {
   const list = text.replaceAll(/\([^()]*\) =>/g, '=>').replace(/\).*$/, '');
   return [...list.matchAll(/(?:^|, )(?:\.\.\.)?(\w+)\??: /g)].map((match) => match[1]!);
 }
 
-/** What `src/index.ts` exports, as the compiler has declared it. */
+/** The exports of `src/index.ts`, as the compiler declares them. */
 function declarations(): Declaration[] {
   const exports = [...read('src/index.ts').matchAll(/export (?:type )?\{([^}]*)\} from '\.\/([^']*)\.js'/g)];
   return exports.flatMap(([, names, file]) => {

@@ -16,7 +16,7 @@ async function answer(port: number, path: string): Promise<string> {
   return text;
 }
 
-test('the example of a balancer has its workers answer in turn, replaces one that goes, and ends with them', async () => {
+test('the workers of the balancer example answer in turn, one that ends is replaced, and the example ends with them', async () => {
   const parent = spawn(process.execPath, [example], { stdio: ['ignore', 'pipe', 'inherit'] });
   const closed = once(parent, 'close');
   const lines = createInterface({ input: parent.stdout })[Symbol.asyncIterator]();

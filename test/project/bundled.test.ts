@@ -50,7 +50,7 @@ function bundle(folder: string, format: 'esm' | 'cjs', external: string[]): stri
 }
 
 for (const format of ['esm', 'cjs'] as const) {
-  test(`what esbuild bundles as ${format} names bundling and the way out`, () =>
+  test(`a bundle of the package by esbuild, as ${format}, fails with an error about bundling and the solution`, () =>
     inProject(async (folder) => {
       const { status, stderr } = run(bundle(folder, format, []));
       assert.equal(status, 1);
@@ -58,7 +58,7 @@ for (const format of ['esm', 'cjs'] as const) {
       assert.match(stderr, /ERR_FDPASSER_ADDON/);
     }));
 
-  test(`what esbuild bundles as ${format} with fdpasser left out passes descriptors`, () =>
+  test(`a bundle by esbuild, as ${format}, with fdpasser left out passes descriptors`, () =>
     inProject(async (folder) => {
       const end = run(bundle(folder, format, ['fdpasser']));
       assert.deepEqual(end, { status: 0, signal: null, stdout: PASSED, stderr: '' });

@@ -51,10 +51,10 @@ function codesIn(text: string): string[] {
   return [...new Set(text.match(/ERR_FDPASSER_\w+/g))].toSorted();
 }
 
-test('npm runs no script of ours before or after another because of its name', () => {
+test('npm runs none of our scripts before or after another because of its name', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   for (const name of Object.keys(scripts)) {
-    assert.ok(!(`pre${name}` in scripts), name); // prebuild, were there a build
+    assert.ok(!(`pre${name}` in scripts), name); // such as prebuild, if there were a build
     assert.ok(!(`post${name}` in scripts), name);
   }
 });

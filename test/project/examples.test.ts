@@ -1,4 +1,7 @@
-/** Holds the examples in the documents to the types. The programs of docs/guides, which are whole, are run instead. */
+/**
+ * Checks the examples in the documents against the types. The programs of docs/guides are complete, and are run
+ * instead.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,7 +12,7 @@ import { test } from '../support/test.js';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const place = fileURLToPath(new URL('../../doc-examples', import.meta.url));
 
-/** What examples leave out: imports of modules, and what the text around an example speaks of. */
+/** What examples leave out: imports of modules, and names that the text around an example explains. */
 const CONTEXT = `
   import type * as library from 'fdpasser';
   import type * as childProcess from 'node:child_process';
@@ -68,7 +71,7 @@ async function exported(): Promise<string> {
 // Before the tests, since the import opens descriptors.
 const EXPORTED = await exported();
 
-/** Writes down each example under the name of its document and line. Returns how many there are. */
+/** Writes each example to a file named after its document and line. Returns how many there are. */
 function unpack(extra: Record<string, string> = {}): number {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
@@ -98,7 +101,7 @@ test('every example in the documents has names, arguments and options that the t
   assert.equal(await check(), '');
 });
 
-test('an example with a name or an option that the types do not have is found out', async () => {
+test('an example with a name or an option that the types do not have is detected', async () => {
   unpack({ 'wrong.js': "listenn('/path');\nconst a = listen('/path', { backlogg: 1 });\nexport {};\n" });
   const said = await check();
   assert.match(said, /wrong\.js\(1,1\): error TS2552: Cannot find name 'listenn'/);

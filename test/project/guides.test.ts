@@ -1,4 +1,4 @@
-/** Runs the programs of docs/guides as they stand there, each in a folder that holds the program alone. */
+/** Runs the programs of docs/guides unchanged, each in a folder of its own. */
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ const guides = fileURLToPath(new URL('../../../docs/guides', import.meta.url));
 /** The programs of a guide: what follows a line that begins with a file's name. */
 const PROGRAM = /^\*\*`([\w-]+\.(?:js|py))`\*\*[^\n]*(?:\n[^\n]+)*\n\n```(?:js|python)\n(.*?)^```$/gms;
 
-/** Writes the programs of a guide down, beside each other, and returns their folder. */
+/** Writes the programs of a guide into one folder, and returns the folder. */
 function unpack(name: string): string {
   const folder = fileURLToPath(new URL(`../../guides/${name}`, import.meta.url));
   rmSync(folder, { recursive: true, force: true });
@@ -49,7 +49,7 @@ class Program {
     return new Program(process.execPath, `${unpack(guide)}/${file}`, ...args);
   }
 
-  /** What the first line says that matches: its first group. */
+  /** The first group of the first line that matches. */
   async says(pattern: RegExp): Promise<string> {
     await until(() => this.lines.some((line) => pattern.test(line)) || this.#child.exitCode !== null);
     const line = this.lines.find((one) => pattern.test(one));
@@ -65,12 +65,12 @@ class Program {
     this.#child.kill(name);
   }
 
-  /** Waits for what it says on standard error. */
+  /** Waits for a line on standard error. */
   async warns(pattern: RegExp): Promise<void> {
     await until(() => pattern.test(this.#warnings));
   }
 
-  /** Its end, which is in order and, unless `warnings` allows it, without a word on standard error. */
+  /** Waits for its end, which must be in order and, without `warnings`, with nothing on standard error. */
   async over(warnings = /^$/): Promise<string> {
     const { code, signal, stdout, stderr } = await this.#end;
     assert.match(stderr, warnings);
@@ -83,7 +83,7 @@ class Program {
   }
 }
 
-/** What a server answers to a request over a connection of its own. */
+/** A server's answer to a request over a new connection. */
 async function ask(port: number, path = '/'): Promise<string> {
   const asking = request({ port, path, agent: false, host: '127.0.0.1' });
   const [response] = (await once(asking, 'response')) as [IncomingMessage];
@@ -91,8 +91,8 @@ async function ask(port: number, path = '/'): Promise<string> {
 }
 
 /**
- * Asks until there are enough different answers. A process that is killed, or stops, resets connections that it has
- * accepted. None may be refused.
+ * Makes requests until there are enough different answers. A process that is killed, or stops, resets connections that
+ * it has accepted. No connection may be refused.
  */
 async function answers(port: number, enough: (found: Set<string>) => boolean): Promise<Set<string>> {
   const found = new Set<string>();
@@ -110,7 +110,7 @@ test('the guide to choosing shows a descriptor over each of the three classes', 
   assert.deepEqual(said, ['FdChannel parent.js file', 'FdPasser file', 'FdStream bytes', 'FdStream file']);
 });
 
-test('the guide to privilege separation gives its worker what is on the list, and nothing else', async () => {
+test('the keeper of the guide to privilege separation gives its worker what is on the list, and nothing else', async () => {
   await inFolder(async (folder) => {
     const secret = `${folder}/secret`;
     writeFileSync(secret, 'the secret', { mode: 0o600 });
@@ -123,7 +123,7 @@ test('the guide to privilege separation gives its worker what is on the list, an
   });
 });
 
-test('the guide to one listener has its port open while a worker is killed and replaced', async () => {
+test('the port of the guide to one listener stays open while a worker is killed and replaced', async () => {
   const program = Program.ofGuide('shared-listener', 'parent.js', '0');
   const port = await program.port();
   const [first] = await answers(port, (found) => found.size > 0);
@@ -133,7 +133,7 @@ test('the guide to one listener has its port open while a worker is killed and r
   await program.over();
 });
 
-test('the guide to a sticky balancer brings a room together, with what a client said at once', async () => {
+test('the guide to a sticky balancer brings a room together, with the early message of a client', async () => {
   const program = Program.ofGuide('sticky-balancer', 'balancer.js', '0');
   const port = await program.port();
   assert.match(await ask(port), /^pages come from \d+\n$/);
@@ -178,7 +178,7 @@ test('the guide to draining hands its port over while a request is under way, an
   await program.over();
 });
 
-test('the guide to memory shared with Python has each see what the other wrote', async () => {
+test('both programs of the guide to memory shared with Python see what the other wrote', async () => {
   needs('python3');
   const program = Program.ofGuide('memfd-python', 'main.js');
   assert.deepEqual((await program.over()).trim().split('\n'), [
@@ -236,7 +236,7 @@ test('the guide to socket activation answers over a socket that it was started w
   await program.over(/^Listening on .*\n(?:.*\n)*$/);
 });
 
-test('the guide from cluster deals connections out in turn, and replaces a worker that dies', async () => {
+test('the guide from cluster distributes connections in turn, and replaces a worker that dies', async () => {
   const program = Program.ofGuide('from-cluster-and-pm2', 'primary.js', '0');
   const port = await program.port();
   const [first] = await answers(port, ({ size }) => size === 2);

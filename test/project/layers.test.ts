@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 const source = fileURLToPath(new URL('../../../src', import.meta.url));
 
-/** Folders and files of `src/`, in the order of docs/design.md: none uses what stands before it, nor beside it. */
+/** Folders and files of `src/`, in the order of docs/design.md: none uses one before it, nor one beside it. */
 const LAYERS = [
   ['cli'],
   ['index.ts'],
@@ -21,7 +21,7 @@ const LAYERS = [
   ['common', 'errors.ts'],
 ];
 
-/** Those of the lowest layer may use each other. */
+/** Files of the lowest layer may use each other. */
 const BASE = LAYERS.length - 1;
 
 function layerOf(file: string): number {
@@ -30,7 +30,7 @@ function layerOf(file: string): number {
   return layer;
 }
 
-test('no source uses what stands above it', () => {
+test('no source uses a layer above its own', () => {
   const files = readdirSync(source, { encoding: 'utf8', recursive: true }).filter((name) => name.endsWith('.ts'));
   assert.ok(files.length > 40);
   for (const file of files)

@@ -7,7 +7,7 @@ import { test } from '../support/test.js';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const WIDTH = 120;
 
-/** What prettier and clang-format leave as it is: they break code, and no comments of JavaScript. */
+/** What the formatters leave as it is: they break code, but not comments of JavaScript. */
 const COMMENT = /^\s*(?:\/\/|\/?\*)|\s\/\/ [^'"`]*$/;
 /** What cannot be broken: a row of a table, an address, a heading, and a command as it is typed. */
 const WHOLE = /^\||https?:\/\/\S+$|^#+ |^\$ /;

@@ -21,10 +21,10 @@ const child = fileURLToPath(new URL('../passer/children/echo.js', import.meta.ur
 
 const worker = fileURLToPath(new URL('../workers/children/serve.js', import.meta.url));
 
-/** What hands its options to Node, or to the language, as they are. */
+/** Functions that pass their options on to Node, or to the language, unchanged. */
 const PASSED_ON = ['Serving.listen', 'FdPasserError.constructor', 'TakeoverError.constructor'];
 
-/** The name of each export of all entry points, and the declarations among which it stands. */
+/** The name of each export of all entry points, and the declarations of its file. */
 function* exported(): Generator<[name: string, declarations: string]> {
   for (const entry of ['', 'systemd/', 'takeover/', 'workers/'])
     for (const [, names, file] of read(`${entry}index.d.ts`).matchAll(
@@ -58,7 +58,7 @@ function read(name: string): string {
   return readFileSync(`${dist}${name}`, 'utf8');
 }
 
-/** What the calls are made on. */
+/** The objects on which the calls are made. */
 interface Stage {
   folder: string;
   passer: main.FdPasser;
@@ -162,7 +162,7 @@ test('an option of the wrong name is refused by each public function that takes 
   assert.ok(names.size > 35);
 });
 
-test('a call with an option of the wrong name does nothing, and says which options there are', async () => {
+test('a call with an option of the wrong name does nothing, and names the valid options', async () => {
   await inFolder(async (folder) => {
     const stage = await begin(folder);
     const before = openDescriptors();

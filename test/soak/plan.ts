@@ -1,4 +1,4 @@
-/** What the conductor tells its workers, and how it chooses that. */
+/** The messages of the conductor to its workers, and how it chooses them. */
 import type { SocketType } from 'fdpasser';
 import type { Random } from '../support/random.js';
 
@@ -8,7 +8,8 @@ export interface Wire {
   /** Descriptors a message may carry. */
   batch: number;
   /**
-   * Of passers: once in so many batches, a new socket goes over the old one, and everything else over that. 0: never.
+   * For passers: once in this many batches a new socket is sent over the old one, and everything else over the new one.
+   * 0: never.
    */
   renew: number;
 }
@@ -31,9 +32,9 @@ export interface Lane {
 
 export type Order =
   | { do: 'know'; pools: Pool[] }
-  /** Takes the place of that number in a lane; the sockets come beside it, the one to receive from first. */
+  /** Takes the place of this number in a lane. The message carries the sockets, first the one to receive from. */
   | { do: 'take part'; lane: Lane; place: number; seed: number }
-  /** Begins an episode: threads take slots from now on, unless there are to be none. */
+  /** Begins an episode: from now on threads take slots, unless there are none. */
   | { do: 'race'; threads: number }
   /** Sources send nothing more. */
   | { do: 'stop' }
@@ -46,7 +47,7 @@ export interface Pool {
   inodes: number[];
 }
 
-/** What became of a lane at its end; see `Tally`. */
+/** The result of a lane at its end; see `Tally`. */
 export interface Arrival {
   received: number;
   upTo: number;
@@ -75,8 +76,8 @@ export function chooseLanes(random: Random, workers: number, relays: readonly nu
 }
 
 /**
- * The kernel bounds what each user but root has in flight. Were a relay bounded, its source could fill that, and it
- * would wait for room to send before it receives: for ever.
+ * The kernel limits what each user except root has in flight. If that applied to a relay, its source could use the
+ * whole limit, and the relay would wait for ever for room to send before it receives.
  */
 function chooseLane(random: Random, id: number, workers: number, relays: readonly number[], count: number): Lane {
   const hops = Math.min(random.of([1, 1, 1, 2, 3]), relays.length + 1);

@@ -2,9 +2,9 @@
  * Passes descriptors between several processes, over random wires and topologies, while table limits rise and fall and
  * threads take slots; then says whether any was lost.
  *
- *   npm run soak -- --descriptors N --seconds S [--seed X]
+ * npm run soak -- --descriptors N --seconds S [--seed X]
  *
- * It ends with the first of both, or at SIGINT. The seed repeats what is done, not when.
+ * It ends at the first of the two limits, or at SIGINT. The seed repeats the actions, but not their timing.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,7 +30,7 @@ if (!(wanted > 0 && seconds > 0 && random.seed >= 0))
   throw new Error('usage: npm run soak -- [--descriptors N] [--seconds S] [--seed X]');
 
 const WORKERS = 4;
-/** How many files each worker sends in turn: half as many lost in a row would be taken for something else. */
+/** How many files each worker sends in turn. If half as many were lost in a row, that could not be recognised. */
 const FILES = 1021;
 const NOBODY = 65_534;
 const ROOT = process.getuid!() === 0;
@@ -38,7 +38,7 @@ const ROOT = process.getuid!() === 0;
 const LIMIT = Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))![1]);
 /** One worker makes room for a new one after so many episodes. */
 const SHIFT = 25;
-/** So much longer than any episode takes, in milliseconds, that it hangs. */
+/** In milliseconds, far longer than any episode takes: one that takes so long hangs. */
 const HANG = 120_000;
 
 const counts = { sent: 0, received: 0, lost: 0, doubled: 0, 'out of order': 0, leaked: 0 };
@@ -46,7 +46,7 @@ const hardships = { episodes: 0, lanes: 0, exhausted: 0, 'slots taken': 0, 'limi
 const began = performance.now();
 const interruption = new AbortController();
 
-/** One process, and what it says. */
+/** One process, and its reports. */
 class Worker {
   readonly process: ChildProcess;
   readonly #channel: FdChannel<Order | Report>;
@@ -59,7 +59,7 @@ class Worker {
   constructor(place: number) {
     const [ours, theirs] = socketpair();
     const script = fileURLToPath(new URL('worker.js', import.meta.url));
-    // The kernel bounds what users other than root have in flight, so some workers are.
+    // The kernel limits what users other than root have in flight, so some workers run as another user.
     this.#user = place % 2 === 0 ? 0 : NOBODY;
     this.process = spawn(process.execPath, [script, `${random.below(2 ** 31)}`, `${FILES}`, `${this.#user}`], {
       stdio: ['ignore', 'inherit', 'inherit', theirs.fd],
@@ -99,7 +99,7 @@ class Worker {
     return open;
   }
 
-  /** How many are open that were not, once what is closing has closed. */
+  /** How many more are open than before, after pending closes are done. */
   async leaked(): Promise<number> {
     for (let wait = 1; ; wait *= 2) {
       const now = this.descriptors();
@@ -141,7 +141,7 @@ async function introduce(): Promise<void> {
   await Promise.all(workers.map((worker) => worker.tell({ do: 'know', pools })));
 }
 
-/** Gives each place of a lane its sockets; returns who will report. */
+/** Gives each place of a lane its sockets; returns the workers that will report. */
 async function layOut(lane: Lane): Promise<void> {
   const ends = lane.wires.map(({ type }) => socketpair({ type }));
   for (const [place, worker] of lane.workers.entries()) {
@@ -150,7 +150,7 @@ async function layOut(lane: Lane): Promise<void> {
   }
 }
 
-/** Hears a worker until each of its places in the lanes is done. */
+/** Reads a worker's reports until each of its places in the lanes is done. */
 async function hearOut(worker: number, lanes: Lane[], sent: Map<number, number>, arrivals: Report[]): Promise<void> {
   for (let left = lanes.filter((lane) => lane.workers.includes(worker)).length; left > 0; left--) {
     const report = await workers[worker]!.hear();
@@ -159,7 +159,7 @@ async function hearOut(worker: number, lanes: Lane[], sent: Map<number, number>,
   }
 }
 
-/** Lets one table after the other be full for a moment, some with more open than the limit allows. */
+/** Makes one table after the other full for a moment, some with more open than the limit allows. */
 async function squeeze(over: AbortSignal): Promise<void> {
   const mine = new Random(random.below(2 ** 31));
   const pause = (most: number): Promise<void> =>
@@ -210,7 +210,7 @@ async function episode(descriptors: number): Promise<void> {
 function count(lane: Lane, allSent: Map<number, number>, { arrival }: Extract<Report, { what: 'sink' }>): void {
   const sent = allSent.get(lane.id)!;
   const { received, upTo, missing, doubled, outOfOrder, foreign } = arrival;
-  // Who goes away in the middle has lost what was on its way to it: what it had must be the beginning.
+  // A receiver that ends in the middle loses what was on its way to it: what it had must be a prefix.
   const lost = missing + (lane.end === 'receiver' ? 0 : Math.max(0, sent - upTo));
   const surplus = foreign + Math.max(0, upTo - sent);
   if (lost + doubled + surplus + outOfOrder > 0)

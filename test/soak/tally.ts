@@ -1,9 +1,9 @@
-/** What became of one sequence of descriptors, told by the position of each that arrives. */
+/** The result of one sequence of descriptors, by the position of each that arrives. */
 export class Tally {
   received = 0;
   doubled = 0;
   outOfOrder = 0;
-  /** Descriptors that nobody sent. */
+  /** Foreign descriptors, which nobody sent. */
   foreign = 0;
   readonly #missing = new Set<number>();
   #expected = 0;
@@ -29,12 +29,12 @@ export class Tally {
     this.#expected++;
   }
 
-  /** Those that did not arrive though later ones did. */
+  /** Descriptors that did not arrive although later ones did. */
   get missing(): number {
     return this.#missing.size;
   }
 
-  /** The place behind the last that arrived. */
+  /** The position after the last that arrived. */
   get upTo(): number {
     return this.#expected;
   }

@@ -43,7 +43,7 @@ class PasserOutlet implements Outlet {
   #batches = 0;
   /** The end of all passers but the newest. */
   #closing: Promise<unknown> = Promise.resolve();
-  /** Those who wait for the newest passer; each has its own. */
+  /** Callers that wait for the newest passer, in each direction. */
   #waiting = new Set<(why: Error) => void>();
 
   constructor(socket: OwnedFd, wire: Wire) {
@@ -53,7 +53,8 @@ class PasserOutlet implements Outlet {
 
   async send(fds: FdLike[], keepOpen: boolean): Promise<void> {
     if (this.#wire.renew > 0 && ++this.#batches % this.#wire.renew === 0) this.#renew();
-    // Sent before its socket, what follows could fill the room in flight that the socket needs, for ever.
+    // If later descriptors were sent before the socket, they could take the room in flight that the socket needs, for
+    // ever.
     await this.#closing;
     const passer = this.#passer;
     const waiting = this.#waiting;

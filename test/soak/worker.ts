@@ -1,6 +1,6 @@
 /**
- * Takes part in a soak as it is told over the channel that it inherits. argv: its seed, how many files it sends in
- * turn, and the user that it is to run as.
+ * Takes part in a soak as the channel that it inherits says. argv: its seed, how many files it sends in turn, and the
+ * user to run as.
  */
 import { close, fstatSync, open, readdir } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,11 +22,11 @@ const conductor = FdChannel.inherit<Order | Report>();
 const random = new Random(seed);
 const pool = Array.from({ length: files }, () => new OwnedFd(anonymousFile()));
 let pools: Pool[] = [];
-/** Aborted when sources are to send nothing more. */
+/** Aborted when sources must send nothing more. */
 let episode = new AbortController();
 let exhausted = 0;
 
-process.on('SIGINT', () => {}); // a terminal sends it to all; the conductor tells what to do
+process.on('SIGINT', () => {}); // a terminal sends it to all processes; the conductor says what to do
 if (user !== 0 && process.getuid!() === 0) {
   process.setgroups!([]);
   process.setgid!(user);
@@ -56,7 +56,7 @@ async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: 
         fds.push(keepOpen ? file : file.dup());
       }
     } catch {
-      // No slot: as many as there were go.
+      // Without a slot, as many are sent as there were.
     }
     if (fds.length === 0) {
       await sleep(1);
@@ -65,7 +65,7 @@ async function source({ id, count, wires, end }: Lane, socket: OwnedFd, random: 
     next += fds.length;
     const sending = out.send(fds, keepOpen).catch((error: Error) => {
       gone.abort();
-      if (end === 'in order') throw error; // of a peer that was to stay
+      if (end === 'in order') throw error; // of a peer that should have stayed
       if (!keepOpen) for (const fd of fds) fd.close();
     });
     under.add(sending);

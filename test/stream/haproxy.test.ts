@@ -46,7 +46,7 @@ function listeners(port: number): string[] {
     .map((fields) => fields[9]!);
 }
 
-/** Asks one after the other until it is stopped. */
+/** Makes requests one after the other until it is stopped. */
 function load(port: number): { stop: () => Promise<string[]> } {
   const stop = new AbortController();
   const answers: string[] = [];

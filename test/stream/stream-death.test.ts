@@ -6,7 +6,7 @@ import { anonymousFile, leftOpen, openDescriptors, until } from '../support/desc
 import { noteFiles, PEER_GONE, startSource, streamPair } from '../support/stream.js';
 import { test } from '../support/test.js';
 
-test('a paused stream has everything to read after its peer was killed, and the error after that', async () => {
+test('a paused stream can read everything after its peer was killed, and gets the error after that', async () => {
   const { stream, ids, kill } = await startSource(4, 10_000);
   const fds = noteFiles(stream);
   const failed = once(stream, 'close').catch((error: unknown) => error);

@@ -34,7 +34,7 @@ function ids(files: { id: string }[]): string[] {
   return files.map(({ id }) => id);
 }
 
-test('a stream over a connection of which something was read takes no descriptors before somebody reads', async () => {
+test('a stream over a connection with bytes already read takes no descriptors before somebody reads', async () => {
   const [fd, peer] = await handedOver();
   const sent = writeWithFiles(peer, 'and not read');
   peer.end();
@@ -46,7 +46,7 @@ test('a stream over a connection of which something was read takes no descriptor
   peer.destroy();
 });
 
-test('a connection whose peer has gone still begins with what was read of it', async () => {
+test('a connection whose peer has gone still begins with the bytes already read from it', async () => {
   const [fd, peer] = await handedOver();
   peer.destroy();
   const stream = new FdStream(fd);
@@ -59,7 +59,7 @@ for (const [what, ask] of Object.entries<(stream: FdStream) => unknown>({
   'a listener for readable': (stream) => stream.on('readable', () => {}),
   'a resume and a pause': (stream) => stream.resume().pause(),
 }))
-  test(`descriptors beside bytes that wait after ${what} wait for a listener with them`, async () => {
+  test(`descriptors beside bytes that wait after ${what} wait for a listener together with the bytes`, async () => {
     const [one, other] = streamPair();
     ask(other);
     const sent = writeWithFiles(one, 'a', 'b');

@@ -324,7 +324,7 @@ test('a slow reader stops the writer, and gets everything', async () => {
     size += chunk.length;
     await lookAround(); // the writer goes on as far as it may
     assert.ok(one.writableLength <= one.writableHighWaterMark + 10_000, `${one.writableLength} bytes wait to be sent`);
-    // What may be on the way: a buffer on each side, one receive, and the kernel's.
+    // What may be on the way: a buffer on each side, one receive, and the kernel's buffer.
     assert.ok(script.size - size < 1 << 20, `${script.size - size} bytes on the way`);
   }
   await writing;
@@ -337,7 +337,7 @@ test('slow readers on both sides stop both writers, and get everything', async (
   const arrived = ends.map(async (stream, i) => {
     const chunks: Buffer[] = [];
     const fds = noteFiles(stream);
-    // Not destroyed when one side has ended: the other may still have to write.
+    // It is not destroyed when one side has ended, because the other may still have to write.
     for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       chunks.push(chunk);
       await lookAround();
@@ -521,7 +521,7 @@ test('a stream leaves nothing open when it cannot become a stream once connected
   });
 });
 
-test('a stream refuses what is no stream socket and wrong options, taking nothing over', async () => {
+test('a stream refuses anything but a stream socket, and wrong options, taking nothing over', async () => {
   const [packet, otherPacket] = socketpair({ type: 'seqpacket' });
   const [stream, otherStream] = socketpair();
   const file = new OwnedFd(anonymousFile());

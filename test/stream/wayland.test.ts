@@ -9,7 +9,7 @@ import { test } from '../support/test.js';
 
 const DISPLAY = 'wayland-fdpasser';
 
-/** Whether a socket is there and listens: the path is there an instant before. */
+/** Whether a socket is there and listens. The path exists a moment earlier. */
 function listens(path: string): boolean {
   const SO_ACCEPTCON = '00010000'; // unix_seq_show in Linux's net/unix/af_unix.c
   return readFileSync('/proc/net/unix', 'utf8')

@@ -1,6 +1,6 @@
 /**
- * How much a test that takes long does: `all` with `CI` set, `part` at other times, when somebody waits for it, and
- * `whole` with `LONG` set, where that is more.
+ * How much a long test does: `all` with `CI` set, `whole` with `LONG` set, and otherwise `part`, because somebody waits
+ * for it.
  */
 export function amount(all: number, part: number, whole = all): number {
   if (isLong) return whole;

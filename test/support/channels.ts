@@ -15,14 +15,14 @@ export function channels<T = unknown>(options: FdChannelOptions & { type?: Type 
   return [new FdChannel<T>(a, own), new FdChannel<T>(b, own)];
 }
 
-/** A channel, and at its other end whatever a test puts on the wire. */
+/** A channel, and a raw socket at its other end, on which the test writes what it likes. */
 export function channelAndPeer<T = unknown>(options: FdChannelOptions & { type?: Type } = {}): [FdChannel<T>, RawPeer] {
   const { type = 'stream', ...own } = options;
   const [a, b] = socketpair({ type });
   return [new FdChannel<T>(a, own), new RawPeer(b)];
 }
 
-/** What a generous peer says first. */
+/** The hello of a peer with large limits. */
 export const HELLO: Hello = {
   codec: 1,
   capabilities: REQUESTS,
@@ -33,18 +33,18 @@ export const HELLO: Hello = {
 
 const ROOM = Buffer.alloc(1 << 17);
 
-/** One end of a socket, by system calls alone. */
+/** One end of a socket, used only by system calls. */
 export class RawPeer {
   readonly #socket: OwnedFd;
   readonly #seen: Buffer[] = [];
-  /** What came, for `receive` to give back, and the descriptors beside it. */
+  /** The descriptors that came with the bytes. */
   readonly fds: number[] = [];
 
   constructor(socket: OwnedFd) {
     this.#socket = socket;
   }
 
-  /** One sendmsg of all bytes and descriptors, which stay the caller's. Throws what the kernel says. */
+  /** Sends all bytes and descriptors with one sendmsg. The descriptors stay the caller's. Throws the kernel's error. */
   send(bytes: Uint8Array, fds: readonly number[] = []): void {
     const sent = this.trySend(bytes, fds);
     if (sent !== bytes.length) throw new Error(`sendmsg: ${sent} of ${bytes.length} bytes`);
@@ -63,7 +63,7 @@ export class RawPeer {
     this.send(encodeHello({ ...HELLO, ...hello }));
   }
 
-  /** All that has come so far, on this socket. */
+  /** All bytes that have come so far on this socket. */
   receive(): Buffer {
     while (addon.receive(this.#socket.fd, ROOM, ROOM.length, 1, 1, 1, MAX_FDS) > 0) {
       this.#seen.push(Buffer.from(ROOM.subarray(0, batch.size[0])));
@@ -77,7 +77,7 @@ export class RawPeer {
     return this.pending === 0;
   }
 
-  /** 1 where something can be received, 0 at the end, else negative. */
+  /** 1 if something can be received, 0 at the end, otherwise negative. */
   get pending(): number {
     return addon.pending(this.#socket.fd);
   }

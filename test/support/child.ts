@@ -7,12 +7,12 @@ export interface ChildOptions {
   args?: string[];
   /** What the child has as descriptor 3. */
   peer?: { readonly fd: number };
-  /** Soft and hard limit of descriptors: Node raises the one to the other. */
+  /** The soft and the hard limit of descriptors: Node raises the soft to the hard one. */
   descriptors?: number;
   execArgv?: string[];
-  /** A command that runs the command that follows it. */
+  /** A command that runs the command after it. */
   under?: string[];
-  /** Beside this process's own. */
+  /** Added to this process's own. */
   env?: Record<string, string>;
 }
 

@@ -28,7 +28,7 @@ int close(int fd) {
   return result;
 }
 
-/* libuv closes by this, past close(). */
+/* libuv closes with this, and not with close(). */
 long syscall(long number, ...) {
   static long (*real)(long, ...);
   if (!real)

@@ -18,7 +18,7 @@ export function command(args: readonly string[], options: SpawnOptions = {}): Pr
   return ended(startCommand(args, options));
 }
 
-/** A new folder, in which a shell finds `fdpasser` among its programs. Disposed of, it ends what was started in it. */
+/** A new folder, in which a shell finds `fdpasser` as a program. Disposing of it ends what was started in it. */
 export class Folder {
   readonly path = mkdtempSync(join(tmpdir(), 'fdpasser-command-'));
   readonly #children: ChildProcess[] = [];
@@ -40,7 +40,7 @@ export class Folder {
     return child;
   }
 
-  /** Runs a script of bash here, whatever its commands write in one string. */
+  /** Runs a script of bash here. All output of its commands is in one string. */
   async shell(script: string): Promise<Ended> {
     const env = { ...process.env, PATH: `${this.path}:${process.env['PATH']}` };
     return ended(

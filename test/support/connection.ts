@@ -44,7 +44,7 @@ export async function connection(
   return [client, accepted];
 }
 
-/** Reads until that text has come. */
+/** Reads until this text has come. */
 export async function reads(socket: Socket, text: string): Promise<void> {
   let got = '';
   while (got !== text) {
@@ -60,8 +60,8 @@ export async function reads(socket: Socket, text: string): Promise<void> {
 }
 
 /**
- * A port of this machine that nobody has, for a program that cannot be asked which it took. It is not among those that
- * the system gives out by itself, which somebody else could get in the next moment.
+ * A free port of this machine, for a program that does not tell which port it took. It is not among those that the
+ * system hands out by itself, which another process could get at any moment.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -1,4 +1,4 @@
-/** Clients that never rest while a server is replaced, and what they see. */
+/** Clients that keep asking while a server is replaced, and what they see. */
 import { createHash } from 'node:crypto';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
@@ -16,11 +16,11 @@ export type Where = { host: string; port: number } | { path: string };
 export interface CrowdOptions {
   where: Where;
   protocol?: 'http' | 'https' | 'http2' | 'udp';
-  /** Clients that ask again and again, each over one connection that is kept. */
+  /** Clients that keep asking, each over one kept-alive connection. */
   keepAlive?: number;
-  /** Clients on whose WebSockets both sides count. */
+  /** Clients with a WebSocket on which both sides count. */
   webSockets?: number;
-  /** One more client that downloads a body of a second again and again, and one that uploads. */
+  /** Adds a client that repeatedly downloads a body that takes a second, and one that uploads. */
   bodies?: boolean;
 }
 
@@ -32,15 +32,15 @@ const AGAIN = 20;
 const PARTS = 60;
 const PART = 10_000;
 
-/** Node's codes of what a client of HTTP/2 may send again, since the server has not begun with it. */
+/** Node's codes for a request of HTTP/2 that may be sent again, because the server has not begun with it. */
 const UNTOUCHED = new Set(['ERR_HTTP2_GOAWAY_SESSION', 'ERR_HTTP2_INVALID_SESSION']);
 
 export class Crowd {
-  /** What no client should see, with what it was doing first. */
+  /** Errors that no client should see, each after what the client was doing. */
   readonly errors: string[] = [];
-  /** Connections of those that keep one, WebSockets among them. */
+  /** Connections of clients that keep one, including WebSockets. */
   connections = 0;
-  /** How many of them the server has asked to connect anew: by `Connection: close`, GOAWAY or the code 1012. */
+  /** How many of them the server has asked to connect again: by `Connection: close`, GOAWAY or the code 1012. */
   asked = 0;
   /** Requests of HTTP/2 that the server has not begun with, and that were sent again. */
   untouched = 0;
@@ -75,7 +75,7 @@ export class Crowd {
     await until(() => this.webSockets.every(({ counted }) => counted.size > 0) && this.answers >= keepAlive);
   }
 
-  /** Waits until it has been served for a while. */
+  /** Waits until the clients have been served for a while. */
   async goesOn(): Promise<void> {
     const enough = this.answers + 2 * (this.#options.keepAlive ?? 0);
     await until(() => this.answers >= enough);
@@ -128,7 +128,7 @@ export class Crowd {
     agent.destroy();
   }
 
-  /** Over one session, until that is asked to go away. */
+  /** Asks over one session, until the session gets GOAWAY. */
   async #askOverHttp2(): Promise<void> {
     const { host, port } = this.#options.where as { host: string; port: number };
     let session: http2.ClientHttp2Session | undefined;
@@ -145,7 +145,7 @@ export class Crowd {
             this.asked++;
             if (session === made) leave();
           });
-          made.on('error', () => {}); // those who ask hear of it
+          made.on('error', () => {}); // the requests get the error
           session = made;
         }
         const stream = session.request({ ':path': '/' });
@@ -162,7 +162,7 @@ export class Crowd {
     leave();
   }
 
-  /** Each datagram has a number, and so has each answer. No more than a few are under way. */
+  /** Each datagram and each answer has a number. Only a few are under way at a time. */
   async #askByDatagrams(): Promise<void> {
     const { host, port } = this.#options.where as { host: string; port: number };
     const socket = dgram.createSocket('udp4');
@@ -222,7 +222,7 @@ async function bodyOf(stream: NodeJS.ReadableStream): Promise<Buffer> {
 const module = ({ protocol }: http.RequestOptions): typeof http | typeof https =>
   protocol === 'https:' ? https : http;
 
-/** Returns what is wrong with the body. */
+/** Returns what is wrong with the body, if anything. */
 async function download(options: http.RequestOptions): Promise<string | undefined> {
   const whole = Buffer.concat(Array.from({ length: PARTS }, (_, part) => Buffer.alloc(PART, part)));
   const body = await bodyOf(await responseTo(module(options).get({ ...options, path: '/download' })));
@@ -249,9 +249,9 @@ function isUntouched({ code, message }: NodeJS.ErrnoException): boolean {
   return UNTOUCHED.has(code!) || message.includes('NGHTTP2_REFUSED_STREAM');
 }
 
-/** A client with a WebSocket on which both sides count. Asked to connect anew, it does. */
+/** A client with a WebSocket on which both sides count. It connects again when it is asked to. */
 class CountingClient {
-  /** How many frames have come from each process: the next must have that number. */
+  /** How many frames have come from each process. The next frame must have this number. */
   readonly counted = new Map<string, number>();
   readonly #crowd: Crowd;
   readonly #url: string;
@@ -299,7 +299,7 @@ class CountingClient {
     } else this.#crowd.errors.push(`WebSocket: ended with ${code}`);
   }
 
-  /** Sends nothing more, waits for what is due, and closes it. */
+  /** Stops sending, waits for the echoes that are due, and closes the WebSocket. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await until(() => (this.#webSocket.readyState === 1 && this.#echoed === this.#sent) || this.#ended);

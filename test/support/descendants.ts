@@ -1,33 +1,33 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** In the environment of whatever this process starts, and of what that starts in turn. */
+/** Marks the environment of all processes that this one starts, and of their descendants. */
 process.env['FDPASSER_TEST_FILE'] = `${process.pid}-${Date.now()}`;
 const MARK = `FDPASSER_TEST_FILE=${process.env['FDPASSER_TEST_FILE']}`;
 
 /**
- * Kills the processes that this one has started and that still run, and those that they have started, whether or not
- * their parents have ended. One with an environment of its own is found only while its parents live.
+ * Kills the descendants of this process that still run, even those whose parents have ended. One with another
+ * environment is found only while its parents live.
  */
 export function killDescendants(): void {
   for (const pid of childrenOf(process.pid)) killTree(pid);
   for (const pid of marked()) killTree(pid);
 }
 
-/** Stopped first, so that it starts nothing while those below it are killed. */
+/** Stops a process first, so that it starts nothing while its descendants are killed. */
 function killTree(pid: number): void {
   signal(pid, 'SIGSTOP');
   for (const child of childrenOf(pid)) killTree(child);
   signal(pid, 'SIGKILL');
 }
 
-/** As proc_pid_task_children(5) lists them, for each thread that started some. */
+/** The children of each thread, as in proc_pid_task_children(5). */
 function childrenOf(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
       (readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').match(/\d+/g) ?? []).map(Number),
     );
   } catch {
-    return []; // it has ended, or so has one of its threads
+    return []; // it has ended, or one of its threads has
   }
 }
 
@@ -42,7 +42,7 @@ function isMarked(pid: number): boolean {
   try {
     return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(MARK);
   } catch {
-    return false; // it has ended, or is another user's
+    return false; // it has ended, or belongs to another user
   }
 }
 

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** What is open in this process: number to what it names. */
+/** What is open in this process: from each number to its name. */
 export function openDescriptors(): Map<number, string> {
   const open = new Map<number, string>();
   for (const name of readdirSync('/proc/self/fd')) {
@@ -28,12 +28,12 @@ export function openDescriptors(): Map<number, string> {
   return open;
 }
 
-/** What is open now and was not, as `number -> name`. */
+/** What is open now and was not open before, as `number -> name`. */
 export function leftOpen(before: Map<number, string>): string[] {
   return [...openDescriptors()].filter(([fd, name]) => before.get(fd) !== name).map(([fd, name]) => `${fd} -> ${name}`);
 }
 
-/** Device and inode: what proves that two descriptors are the same file. */
+/** Device and inode. They prove that two descriptors are the same file. */
 export function identity(fd: number): string {
   const { dev, ino } = fstatSync(fd, { bigint: true });
   return `${dev}:${ino}`;
@@ -53,12 +53,12 @@ export function anonymousFile(): number {
   return openSync(existsSync(MEMORY) ? MEMORY : tmpdir(), O_TMPFILE_RDWR, 0o600);
 }
 
-/** A file system in memory: one on a disk can take long to find a place for a file. */
+/** A file system in memory, because one on a disk can take long to create a file. */
 const MEMORY = '/dev/shm';
 
 /**
- * A new file, with so many free numbers below its own that what is opened next takes those, and not its number once it
- * is closed.
+ * A new file with `free` unused numbers below its own. Files that are opened next take those numbers, and not the
+ * file's own number after it is closed.
  */
 export function anonymousFileAbove(free: number): number {
   const below = Array.from({ length: free }, () => openSync('/dev/null', 'r'));
@@ -67,7 +67,7 @@ export function anonymousFileAbove(free: number): number {
   return fd;
 }
 
-// O_TMPFILE | O_RDWR of open(2), which Node does not name.
+// O_TMPFILE | O_RDWR of open(2), for which Node has no constant.
 const O_TMPFILE_RDWR = 0o20200000 | 0o2;
 
 /** The flags of the open file (O_NONBLOCK is 0o4000, O_CLOEXEC 0o2000000), as proc(5) has them. */
@@ -90,8 +90,8 @@ export async function inFolder<T>(body: (folder: string) => T | Promise<T>): Pro
 }
 
 /**
- * Waits for a condition that nothing announces. Rejects after so many milliseconds, by default a minute, which no
- * machine is too slow for.
+ * Waits for a condition for which there is no event. Rejects after `within` milliseconds; the default, a minute, is
+ * enough for any machine.
  */
 export async function until(condition: () => boolean, within = 60_000): Promise<void> {
   const deadline = performance.now() + within;

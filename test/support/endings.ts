@@ -10,7 +10,7 @@ import { unready } from './unready.js';
 
 /** How a descriptor is handed over. */
 export type Term = 'plain' | 'keepOpen' | 'signal' | 'confirm' | 'push';
-/** Why what is queued has not gone when the end comes. */
+/** Why queued sends have not been sent when the end comes. */
 export type State = 'nothing waits' | 'the socket is full' | 'the first is not ready';
 export type End =
   | 'close(), then the peer goes'
@@ -30,7 +30,7 @@ export interface Row {
   end: End;
 }
 
-/** One end of a wire, as far as all can be used alike. */
+/** One end of a wire, with what all wires have in common. */
 interface Ending {
   send(fh: FdLike, signal: AbortSignal, keepOpen?: boolean): Promise<void>;
   receive(): Promise<unknown>;
@@ -43,7 +43,7 @@ interface Ending {
 interface Kind {
   type: 'stream' | 'seqpacket';
   terms: readonly Term[];
-  /** What could not be sent without `keepOpen` is closed, not given back. */
+  /** Whether what could not be sent without `keepOpen` is closed, not given back. */
   closes(term: Term): boolean;
   /** So many sends are more than the kernel takes while the peer reads nothing. */
   tooMany: number;

@@ -23,7 +23,7 @@ export async function receiveAll(passer: FdPasser, count: number): Promise<strin
   return received;
 }
 
-/** Checks that what is sent each way at once arrives, in order. */
+/** Checks that descriptors sent in both directions at once arrive in order. */
 export async function exchange(one: FdPasser, other: FdPasser, count: number): Promise<void> {
   const sent = [sendNew(one, count), sendNew(other, count)];
   assert.deepEqual(await Promise.all([receiveAll(other, count), receiveAll(one, count)]), sent);

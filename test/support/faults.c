@@ -70,13 +70,13 @@ struct fate {
 
 static struct fate meet(void *caller, const char *name, int fd) {
   struct fate fate = {0, 0, 0};
-  /* About no descriptor at all are calls that only ask whether a sandbox lets them through. */
+  /* Calls without a descriptor only check whether a sandbox allows them. */
   if (fd < 0 || (caller != &shared && !of_core(caller)))
     return fate;
   char call[NAME];
   strncpy(call, name, sizeof call - 1);
   call[NAME - 1] = 0;
-  /* The thread that grows the table runs when it likes, so its calls are counted by themselves. */
+  /* The thread that grows the table runs at any time, so its calls are counted separately. */
   if (getpid() != gettid())
     strncat(call, " (thread)", sizeof call - strlen(call) - 1);
   else {
@@ -205,7 +205,7 @@ int isatty(int fd) {
   return outcome;
 }
 
-/* Linux has freed the number whatever it says (close(2)). */
+/* Linux has freed the number whatever close returns (close(2)). */
 int close(int fd) {
   static int (*real)(int);
   if (!real)

@@ -11,7 +11,7 @@ const TRACED = RULES * RULE;
 const TRACE = TRACED + 4;
 const MOST_TRACED = 1024;
 
-/** What happens to a call: it fails, takes one message only, or the process is sent a signal before or after it. */
+/** What happens to a call: it fails, it takes only one message, or the process gets a signal before or after it. */
 export type Action = 'fail' | 'short' | 'signal before' | 'signal after';
 const ACTIONS: readonly Action[] = ['fail', 'short', 'signal before', 'signal after'];
 
@@ -21,15 +21,17 @@ export interface Rule {
   action: Action;
   /** An errno or a signal. */
   value?: number;
-  /** The first of the calls that it happens to, counted from 1. Default 1. */
+  /** The first of the affected calls, counted from 1. Default 1. */
   first?: number;
-  /** To how many calls in a row, 0 for all. Default 1. */
+  /** The number of affected calls in a row, 0 for all. Default 1. */
   times?: number;
-  /** Only where this is the descriptor that the call is about. */
+  /** Affects only calls with this descriptor. */
   fd?: number;
 }
 
-/** Decides what happens to the system calls that the C core makes in one process, from there or from its parent. */
+/**
+ * Decides what happens to the system calls of the C core in one process. It is used in that process or in its parent.
+ */
 export class Faults {
   readonly #file: number;
 
@@ -47,13 +49,13 @@ export class Faults {
     writeSync(this.#file, bytes, 0, bytes.length, 0);
   }
 
-  /** How many calls a rule was for, and how many it has changed. */
+  /** How many calls a rule matched, and how many it has changed. */
   count(rule = 0): { seen: number; hit: number } {
     const bytes = this.#read(rule * RULE + NAME + 20, 8);
     return { seen: bytes.readInt32LE(0), hit: bytes.readInt32LE(4) };
   }
 
-  /** The names of the core's calls since this was asked last, without those of other threads. */
+  /** The names of the core's calls since the last `trace()`, without those of other threads. */
   trace(): string[] {
     const count = Math.min(this.#read(TRACED, 4).readInt32LE(0), MOST_TRACED);
     const names = this.#read(TRACE, count * NAME);
@@ -74,7 +76,7 @@ export class Faults {
   }
 }
 
-/** Runs `body` with a new set of rules, and the environment that brings a child under them. */
+/** Runs `body` with a new set of rules, and the environment that applies them to a child. */
 export async function withFaults<T>(body: (faults: Faults, env: Record<string, string>) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-faults-'));
   try {
@@ -95,7 +97,7 @@ export async function withFaults<T>(body: (faults: Faults, env: Record<string, s
 
 const LIBRARY = fileURLToPath(new URL('../../faults.so', import.meta.url));
 
-/** First, so that it sees the core's calls before a sanitizer does. */
+/** Loads the library first, so that it sees the core's calls before a sanitizer does. */
 function environment(path: string): Record<string, string> {
   const { LD_PRELOAD, ASAN_OPTIONS } = process.env;
   return {
@@ -105,7 +107,7 @@ function environment(path: string): Record<string, string> {
   };
 }
 
-/** The number of an errno that Node has no name for, or has. */
+/** The number of an errno, even if Node has no constant for it. */
 export function errnoOf(name: string): number {
   const number = { ...constants.errno, ...UNNAMED }[name];
   if (number === undefined) throw new Error(`no number for ${name}`);

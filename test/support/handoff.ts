@@ -1,4 +1,4 @@
-/** What the child that takes over a connection is told. */
+/** The message to the child that takes over a connection. */
 export interface Takeover {
   say?: number;
   http?: boolean;

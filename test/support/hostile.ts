@@ -4,12 +4,12 @@ import type { Type } from './channels.js';
 import { ended, message, startChild } from './child.js';
 
 /**
- * Far more than the limits of these channels allow, a Node process, and what waits for the collector. A sanitizer keeps
- * what was freed for a while, to find its use.
+ * Far more than a Node process, the limits of these channels, and uncollected garbage take together. A sanitizer keeps
+ * freed memory for a while, to detect its use.
  */
 const MEMORY = (process.env.ASAN_OPTIONS === undefined ? 300 : 1000) << 20;
 
-/** Lets one part of the library, in a process of its own, put up with `count` frames. */
+/** Sends `count` hostile frames to one part of the library, in a process of its own. */
 export async function survive(
   what: 'channel' | 'passer' | 'stream',
   type: Type | 'dgram',

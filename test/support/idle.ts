@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Waits for the event loop to have nothing to do: one that spins never has. */
+/** Waits until the event loop has nothing to do. A loop that spins never gets there. */
 export async function idle(): Promise<void> {
   const deadline = performance.now() + 10_000;
   for (;;) {

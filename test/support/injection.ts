@@ -1,41 +1,43 @@
 /** A system call of the core, and one way in which it fails. */
 export interface Injection {
   call: string;
-  /** The name of an errno; or `'short'`: of several messages it takes one. */
+  /** The name of an errno, or `'short'`: the call takes one of several messages. */
   errno: string;
   times: 'once' | 'three times' | 'until it relents';
   /** Which of the calls is the first to fail. */
   first: number;
 }
 
-/** What came of it. */
+/** The outcome of an injection. */
 export interface Outcome extends Injection {
-  /** What the core was used for. */
+  /** The use of the core. */
   use: string;
   hits: number;
   /** In a few words; `E` stands for the errno. */
   outcome: string;
 }
 
-/** What a child is to try. */
+/** What a child must try. */
 export interface Order {
   use: string;
   injections: Injection[];
 }
 
-/** What must come of the failures of one call: outcome to errnos. ` or ` separates outcomes that are both right. */
+/** The expected outcomes of failures of one call: outcome to errnos. ` or ` separates outcomes that are both right. */
 export interface Row {
   uses: readonly string[];
   call: string;
   outcomes: Record<string, string>;
-  /** What is right as well where it is not the first call that fails. */
+  /** Outcomes that are also right when a later call fails than the first. */
   later?: Record<string, string>;
 }
 
-/** Not so of the core that `FDPASSER_PEEK=off` builds: it looks at bytes alone, then receives, a message at a time. */
+/**
+ * Whether the core peeks. One built with `FDPASSER_PEEK=off` peeks only at bytes, then receives one message at a time.
+ */
 export const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
 
-/** What the core calls to send, to look at what is there, to take it, and to tell only whether something is there. */
+/** The core's calls to send, to peek at what is there, to take it, and to find out only whether something is there. */
 export const SEND = PEEKS ? 'sendmmsg' : 'sendmsg';
 export const LOOK = PEEKS ? 'recvmmsg MSG_PEEK' : 'recvmsg MSG_PEEK';
 export const TAKE = PEEKS ? 'recvmmsg' : 'recvmsg';
@@ -44,13 +46,13 @@ export const TELL = PEEKS ? 'recv' : LOOK;
 const PASSERS = ['FdPasser stream', 'FdPasser seqpacket', 'FdPasser dgram', 'FdPasser batch'];
 const LATE = ['FdPasser stream, asked late', 'FdPasser seqpacket, asked late'];
 const CHANNELS = ['FdChannel stream', 'FdChannel seqpacket'];
-/** Which find the end of a packet socket before they close it. */
+/** Uses that find the end of a packet socket before they close it. */
 const PACKETS_TO_THE_END = ['FdPasser seqpacket'];
 const WIRES = [...PASSERS, ...LATE, 'FdStream', ...CHANNELS];
 
 const ARRIVES = 'all arrives';
 const ENDS = 'all arrives, ends: E recvmsg';
-/** Where the end of the peer is looked at, it is told then. */
+/** The end of the peer may be checked in this case, and is then reported. */
 const ARRIVES_AND_TELLS = `${ARRIVES} or ${ENDS}`;
 const WAITS = 'exhausted, resumed, all arrives';
 const CANNOT_SEND = 'breaks: E sendmsg';
@@ -58,16 +60,16 @@ const CANNOT_RECEIVE = 'breaks: E recvmsg';
 const REFUSES = 'all arrives or refuses some: E sendmsg, all else arrives';
 const WORKS = 'works';
 
-/** What concerns the connection, or this call of it, for good. */
+/** Errors that end the connection, or this call, for good. */
 const SEND_FATAL = 'EACCES EALREADY EDESTADDRREQ EFAULT EISCONN ENFILE ENOTSOCK EOPNOTSUPP';
-/** What concerns one message alone. */
+/** Errors of one message alone. */
 const SEND_REFUSED = 'EBADF EINVAL EMSGSIZE EPERM';
-/** What the kernel says of a peer that has gone. */
+/** The kernel's errors for a peer that has gone. */
 const PEER_GONE = 'ECONNREFUSED ECONNRESET ENOTCONN EPIPE';
 const RECEIVE_FATAL = 'EBADF ECONNREFUSED EFAULT EINVAL EIO ENOTCONN ENOTSOCK';
-/** Of several messages. */
+/** The short call, which only calls for several messages have. */
 const SHORT = PEEKS ? ' short' : '';
-/** Where messages go one by one, an error ends the call that has sent some, and need not come again. */
+/** Where messages go one by one, an error ends a call that has already sent some, and may not come again. */
 const SENT_LATER: Record<string, string> = PEEKS ? {} : { [ARRIVES]: `${SEND_REFUSED} ${SEND_FATAL} ${PEER_GONE}` };
 const RECEIVING = {
   [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM${SHORT}`,
@@ -88,7 +90,7 @@ function unlessPeeking(row: Row): Row[] {
 
 /**
  * Every system call of the core, and every errno that its manual names: sendmmsg(2), send(2), recvmmsg(2), recv(2),
- * unix(7) and so on. Where the kernel's source knows more, that too.
+ * unix(7) and so on. Errors that only the kernel's source shows are there too.
  */
 export const TABLE: readonly Row[] = [
   {
@@ -115,10 +117,10 @@ export const TABLE: readonly Row[] = [
     call: SEND,
     outcomes: {
       [ARRIVES]: `EINTR EAGAIN ENOBUFS ENOMEM ETOOMANYREFS${SHORT}`,
-      // The first call is the hello, without which there is no channel.
+      // The first call sends the hello, without which there is no channel.
       [CANNOT_SEND]: `${SEND_REFUSED} ${SEND_FATAL} ${PEER_GONE}`,
     },
-    // A later one may say only what was taken, which a peer that has gone need not hear.
+    // A later call may carry only a confirmation, which a peer that has gone does not need.
     later: { ...SENT_LATER, [REFUSES]: SEND_REFUSED, ends: PEER_GONE },
   },
   {
@@ -130,11 +132,11 @@ export const TABLE: readonly Row[] = [
     call: SEND,
     outcomes: { 'throws E sendmsg': `${SEND_FATAL} ${PEER_GONE}` },
   },
-  // A later peek may find all arrived, and only the end of the peer left to see.
+  // At a later peek all may have arrived, so that only the end of the peer is left.
   {
     uses: WIRES.filter((use) => LOOK !== TELL || !LATE.includes(use)),
     call: LOOK,
-    // What cannot peek at many is asked for one.
+    // Where several messages cannot be peeked at, the core peeks at one.
     outcomes: PEEKS
       ? {
           ...RECEIVING,
@@ -145,7 +147,7 @@ export const TABLE: readonly Row[] = [
     later: { [ENDS]: RECEIVE_FATAL },
   },
   ...ifPeeking({ uses: WIRES, call: TAKE, outcomes: RECEIVING }),
-  // Who says here that the table is full has destroyed descriptors.
+  // A call that reports a full table here has already destroyed descriptors.
   ...unlessPeeking({
     uses: WIRES,
     call: TAKE,
@@ -157,15 +159,15 @@ export const TABLE: readonly Row[] = [
     call: TELL,
     outcomes: {
       [ARRIVES]: 'EINTR EAGAIN ENOBUFS ENOMEM',
-      // The kernel says so once. Again and again, it is an error like the others.
+      // The kernel reports this once. When it is repeated, it is an error like the others.
       [`${ARRIVES_AND_TELLS} or ${CANNOT_RECEIVE}`]: 'ECONNRESET',
       [CANNOT_RECEIVE]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK',
     },
-    // A later look may be the one that finds the end.
+    // A later check may be the one that finds the end.
     later: { [ENDS]: 'EBADF ECONNREFUSED EFAULT EINVAL ENOTCONN ENOTSOCK' },
   },
   {
-    // Only what looks like the end of packets is looked at more closely: by then all has arrived.
+    // Only a possible end of packets is examined: by then all has arrived.
     uses: ['FdPasser seqpacket, asked late'],
     call: 'poll',
     outcomes: { [ARRIVES]: 'EINTR ENOMEM', [ENDS]: 'EFAULT EINVAL' },
@@ -176,7 +178,7 @@ export const TABLE: readonly Row[] = [
     outcomes: { 'throws E getsockopt': OPTION },
   })),
   {
-    // What is no socket does not listen; that it is one was asked before.
+    // Anything but a socket does not listen. The core has already checked that it is a socket.
     uses: WIRES,
     call: 'getsockopt SO_ACCEPTCONN',
     outcomes: { [ARRIVES]: 'ENOTSOCK', 'throws E getsockopt': 'EBADF EFAULT EINVAL ENOPROTOOPT' },
@@ -187,7 +189,7 @@ export const TABLE: readonly Row[] = [
     outcomes: { [ARRIVES]: 'EINTR', 'throws E setsockopt': 'EBADF EFAULT EINVAL ENOTSOCK ENOMEM' },
   }),
   { uses: WIRES, call: 'setsockopt SO_PASS', outcomes: { [ARRIVES]: OPTION } },
-  // The first one, which asks what the offset was before, need not have an answer.
+  // The first call asks for the old offset, and need not succeed.
   ...ifPeeking({
     uses: LATE,
     call: 'getsockopt SO_PEEK_OFF',
@@ -206,9 +208,10 @@ export const TABLE: readonly Row[] = [
     call: 'shutdown',
     outcomes: { [ARRIVES]: 'ENOTCONN', 'all arrives, ends: E shutdown': 'EBADF EINVAL ENOTSOCK' },
   },
-  // Linux has closed the descriptor all the same (close(2)); closed again, the number could be somebody else's.
+  // Linux has closed the descriptor all the same (close(2)). If it were closed again, the number could belong to
+  // another file.
   { uses: WIRES, call: 'close', outcomes: { [ARRIVES]: 'EINTR EIO ENOSPC EDQUOT' } },
-  // Asks whether a close might be slow. If nothing tells, a thread closes.
+  // Asks whether a close might be slow. Without an answer, a thread closes.
   {
     uses: PACKETS_TO_THE_END,
     call: 'open',
@@ -243,7 +246,7 @@ export const TABLE: readonly Row[] = [
     uses: ['listen'],
     call: 'bind',
     outcomes: {
-      // Nothing is there, and what is there no more is no obstacle.
+      // Nothing is at the path, so a failure to remove it does not matter.
       [WORKS]: 'EINTR EADDRINUSE',
       'throws E bind':
         'EACCES EADDRNOTAVAIL EBADF EDQUOT EFAULT EINVAL EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOSPC ENOTDIR ENOTSOCK EROFS',
@@ -253,7 +256,7 @@ export const TABLE: readonly Row[] = [
     uses: ['listen', 'listen, where a dead socket is'],
     call: 'listen',
     outcomes: {
-      // As if another had come first; nobody is there any more.
+      // As if another process had been faster, but has gone again.
       [WORKS]: 'EADDRINUSE',
       'throws E bind': 'EBADF EINVAL ENOBUFS ENOMEM ENOTSOCK EOPNOTSUPP',
     },
@@ -270,7 +273,7 @@ export const TABLE: readonly Row[] = [
     outcomes: { [WORKS]: 'EINTR', 'throws EADDRINUSE bind': 'EWOULDBLOCK', 'throws E flock': 'EBADF EINVAL ENOLCK' },
   },
   {
-    // The connection that asks whether it is dead: only a refusal says so.
+    // The connection that checks whether the socket is dead: only a refusal shows that.
     uses: ['listen, where a dead socket is'],
     call: 'connect',
     outcomes: {
@@ -349,15 +352,14 @@ export const TABLE: readonly Row[] = [
     outcomes: { [WORKS]: 'EBADF EINVAL EMFILE ENOMEM' },
   },
   { uses: ['growing the table'], call: 'close (thread)', outcomes: { [WORKS]: 'EINTR EIO' } },
-  // Last: the process then knows that there is no such option, and receives one by one.
+  // Last, because the process then takes the option for missing, and receives one by one.
   { uses: WIRES, call: 'setsockopt SO_PEEK_OFF', outcomes: { [ARRIVES]: 'ENOPROTOOPT' } },
   { uses: ['sendDatagram'], call: 'setsockopt SO_PEEK_OFF', outcomes: { [WORKS]: 'ENOPROTOOPT' } },
 ];
 
 /**
- * The core's calls that no row is about: one that undoes what failed, one that asks whether a close might wait, those
- * with which a poller's thread begins and waits, and those that stand in for what a sandbox refuses, or an old kernel
- * does not have.
+ * The core's calls without a row: one that undoes a failed call, one that asks whether a close might wait, those with
+ * which a poller's thread begins and waits, and those that replace calls that a sandbox refuses or an old kernel lacks.
  */
 export const NOT_INJECTED = [
   'unlink',

@@ -15,7 +15,7 @@ export class LiveProcess {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
   readonly port: Promise<number>;
-  /** What it has said by itself. */
+  /** Messages that it has sent by itself. */
   readonly said: Said[] = [];
   readonly #asked = new Map<string, (value: unknown) => void>();
 
@@ -36,7 +36,7 @@ export class LiveProcess {
     return this.child.pid!;
   }
 
-  /** Says something of the program's own, and resolves with the answer. */
+  /** Sends a command of the program's own, and resolves with the answer. */
   ask<T>(command: string, name: string): Promise<T> {
     const answer = this.#answer<T>(name);
     this.child.send(command);
@@ -57,7 +57,7 @@ export class LiveProcess {
     return this.ask('count', 'connections');
   }
 
-  /** Does what a server does that knows no better. */
+  /** Closes in the way of a server that moves nothing. */
   closeNaively(): Promise<boolean> {
     return this.ask('close naively', 'closed');
   }
@@ -73,7 +73,7 @@ export class LiveProcess {
   }
 }
 
-/** Runs `body` with two processes of that program. */
+/** Runs `body` with two processes of the program. */
 export async function withTwo(
   name: string,
   body: (one: LiveProcess, other: LiveProcess) => Promise<void>,
@@ -107,7 +107,7 @@ export class HttpLoad {
   /** Connections that were made. */
   connections = 0;
   readonly errors: string[] = [];
-  /** Which process answered how often. */
+  /** How often each process answered. */
   readonly by = new Map<number, number>();
   #stopped = false;
   readonly #clients: Promise<void>[];

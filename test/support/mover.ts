@@ -8,8 +8,8 @@ import type { Json } from '#dist/takeover/live/carried.js';
 type Said = { type: 'live'; key: number; kind: string; state: Json } | { type: 'yours'; key: number; late: string };
 
 /**
- * Makes of this process one that moves the live connections of a server to whoever is at the other end of descriptor 3,
- * and goes on with those that come from there. Its parent says what it does: see `LiveProcess`.
+ * Makes this process move the live connections of a server to the process at the other end of descriptor 3, and go on
+ * with those that come from there. Its parent tells it what to do: see `LiveProcess`.
  */
 export async function serveAndMove(server: Server, carrier?: Carrier): Promise<void> {
   const live = new LiveConnections(server, { http: true, websocket: true });
@@ -59,7 +59,7 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
       if (value.type === 'live') live.adopt(value.key, value.kind, fds[0]!, value.state);
       else live.released(value.key, Buffer.from(value.late, 'base64'), false);
   } catch (error) {
-    process.send!({ broken: (error as Error).message }); // the other has died: the server goes on
+    process.send!({ broken: (error as Error).message }); // the other process has died: the server goes on
   }
   live.orphaned();
 }

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter } from 'node:path';
 
-/** What some tests talk to or are started by, and the package of Debian and Ubuntu that has it. */
+/** Programs that some tests need, and the packages of Debian and Ubuntu that have them. */
 const PACKAGES = {
   chromium: 'chromium',
   'dbus-daemon': 'dbus',
@@ -20,19 +20,20 @@ const PACKAGES = {
 };
 
 /**
- * Thrown by a test that this machine cannot run. `test()` then leaves it out, and the runner names what was missing.
+ * Thrown by a test that this machine cannot run. `test()` then leaves the test out, and the runner names what was
+ * missing.
  */
 export class Missing extends Error {}
 
 /**
- * Leaves this test out where one of these is not installed. With `CI` set the test fails instead. Call it before
- * anything is open.
+ * Leaves this test out if one of these is not installed. With `CI` set the test fails instead. Call it before anything
+ * is opened.
  */
 export function needs(...names: (keyof typeof PACKAGES)[]): void {
   for (const name of names) {
     if (isInstalled(name)) continue;
     const what = `${name} (apt-get install ${PACKAGES[name]})`;
-    assert.equal(process.env['CI'], undefined, `this test needs ${what}, and is not left out where CI is set`);
+    assert.equal(process.env['CI'], undefined, `this test needs ${what}; with CI set it is not left out`);
     leaveOut(what);
   }
 }

@@ -22,7 +22,7 @@ export function pushFiles(passer: FdPasser, count: number): string[] {
   });
 }
 
-/** Receives and closes, one after the other; returns the identities. */
+/** Receives and closes descriptors one after the other; returns their identities. */
 export async function receiveFiles(passer: FdPasser, count: number): Promise<string[]> {
   const received: string[] = [];
   while (received.length < count) {
@@ -39,9 +39,9 @@ export class Life {
   /** How often `'close'` was emitted. */
   closes = 0;
 
-  /** Waits for `'close'`, and then until whatever could be reported twice has been. */
+  /** Waits for `'close'`, and then until a second report would have come. */
   async over(): Promise<void> {
-    await until(() => this.closes > 0); // polled: an idle passer alone does not keep the process alive
+    await until(() => this.closes > 0); // polled, because an idle passer alone does not keep the process alive
     await turns();
   }
 }
@@ -54,7 +54,7 @@ export function observed(options: FdPasserOptions = {}): [FdPasser, Life] {
   return [passer, life];
 }
 
-/** Some turns of the event loop. */
+/** Waits for some turns of the event loop. */
 export async function turns(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
 }

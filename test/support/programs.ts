@@ -13,18 +13,18 @@ const REGISTER = root('dist/bundle/takeover-register.js');
 
 export interface ProgramOptions {
   where: Where;
-  /** The control path, for what is replaced by a takeover. */
+  /** The control path, for a program that is replaced by a takeover. */
   control?: string;
 }
 
-/** A program of `test/takeover/programs` that knows nothing of takeover, while it runs. */
+/** A running program of `test/takeover/programs`, which is not written for takeover. */
 export class Program {
   readonly child: ChildProcess;
   readonly end: Promise<Ended>;
   #said = '';
   #over = false;
 
-  /** Without a control path it closes its servers at SIGTERM, as a program that does not take part. */
+  /** Without a control path it takes no part in takeovers, and closes its servers at SIGTERM. */
   constructor(name: string, { where, control }: ProgramOptions) {
     const flags = control === undefined ? ['--require', join(PROGRAMS, 'naive.cjs')] : ['--import', REGISTER];
     const taken = control === undefined ? {} : { FDPASSER_TAKEOVER: control, FDPASSER_TAKEOVER_PROBATION: '200' };
@@ -42,20 +42,20 @@ export class Program {
     return this.child.pid!;
   }
 
-  /** Waits for the end of a process that drains, which comes long before it would be made to: in 30 s. */
+  /** Waits for the end of a process that drains. It must come long before the 30 s after which it would be forced. */
   async drained(): Promise<Ended> {
     await until(() => this.#over, 20_000);
     return this.end;
   }
 
-  /** Waits until it has said that, and fails when it ends before. */
+  /** Waits until it has printed this word, and fails if it ends before. */
   async says(word: 'listens' | 'closes'): Promise<void> {
     await until(() => this.#said.includes(word) || this.#over);
     if (!this.#said.includes(word)) assert.fail(`it did not say '${word}': ${(await this.end).stderr}`);
   }
 }
 
-/** Runs `body` with what starts programs: none of them outlives it. */
+/** Runs `body` with a function that starts programs. None of them outlives it. */
 export async function withPrograms(body: (start: typeof startProgram) => Promise<void>): Promise<void> {
   const started: Program[] = [];
   try {

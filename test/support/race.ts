@@ -1,4 +1,4 @@
-/** Tells two processes to listen on a path at the same moment, of the clock that all processes share. */
+/** Tells two processes to listen on a path at the same moment of the clock that all processes share. */
 export interface Race {
   path: string;
   /** Of `process.hrtime.bigint()`. */

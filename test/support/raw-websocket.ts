@@ -17,7 +17,7 @@ export function frame(opcode: number, payload: Buffer | string, { final = true, 
   return Buffer.concat([head, long, mask, bytes.map((byte, i) => byte ^ mask[i % 4]!)]);
 }
 
-/** A client that writes what it is told, byte for byte. */
+/** A client that writes exactly the given bytes. */
 export class RawWebSocket {
   readonly socket: Socket;
   /** Payloads that came, with their opcodes. */

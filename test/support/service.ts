@@ -11,7 +11,7 @@ export class Service {
   readonly end: Promise<Ended>;
   stderr = '';
 
-  /** What the server does is in the file `behaviour`. `prepare` makes what else must be in the folder. */
+  /** The file `behaviour` says what the server does. `prepare` makes the other files of the folder. */
   constructor(
     behaviour: string,
     options: readonly string[],
@@ -30,7 +30,7 @@ export class Service {
     writeFileSync(this.folder.at('behaviour'), behaviour);
   }
 
-  /** `GENERATION:PID` of each that serves. */
+  /** `GENERATION:PID` of each process that serves. */
   get status(): string[] {
     const file = this.folder.at('status');
     return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : [];

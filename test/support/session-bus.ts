@@ -24,7 +24,7 @@ const config = (socket: string): string => `<!DOCTYPE busconfig PUBLIC
 </busconfig>
 `;
 
-/** Runs `body` with a dbus-daemon of its own, given the path of its socket. */
+/** Runs `body` with a new dbus-daemon and the path of its socket. */
 export async function withSessionBus(body: (socket: string) => Promise<void>): Promise<void> {
   needs('dbus-daemon');
   await inFolder(async (folder) => {

@@ -11,7 +11,7 @@ export function streamPair(one?: FdStreamOptions, other: FdStreamOptions | undef
   return [new FdStream(a, one), new FdStream(b, other)];
 }
 
-/** Bytes, and where in them which files went along. */
+/** Bytes, and the files that went along, each with its place among the bytes. */
 export interface Traffic {
   bytes: Buffer;
   fds: { id: string; at: number }[];
@@ -43,7 +43,7 @@ export class Script {
   }
 }
 
-/** Notes the files that a stream brings, and closes them. `at` tells how many bytes were read before. */
+/** Notes the files that a stream brings, and closes them. `at` returns how many bytes were read before. */
 export function noteFiles(stream: FdStream, at: () => number = () => 0): Traffic['fds'] {
   const fds: Traffic['fds'] = [];
   stream.on('fds', (brought: OwnedFd[]) => {
@@ -68,7 +68,7 @@ export async function readAll(stream: FdStream): Promise<Traffic> {
   return { bytes: Buffer.concat(chunks), fds };
 }
 
-/** All bytes and files arrived, in order, and none of the files after its bytes. */
+/** Asserts that all bytes and files arrived in order, and no file after its bytes. */
 export function assertArrived(arrived: Traffic, sent: Traffic): void {
   assert.ok(arrived.bytes.equals(sent.bytes), `${arrived.bytes.length} bytes arrived of ${sent.bytes.length} sent`);
   assert.deepEqual(
@@ -79,12 +79,12 @@ export function assertArrived(arrived: Traffic, sent: Traffic): void {
     assert.ok(at <= sent.fds[i]!.at, `file ${i} went with byte ${sent.fds[i]!.at} and came after ${at} bytes`);
 }
 
-/** Lets the event loop look at every descriptor it watches. */
+/** Lets the event loop check every descriptor that it watches. */
 export async function lookAround(): Promise<void> {
   for (let i = 0; i < 4; i++) await turn();
 }
 
-/** What a write fails with when nobody is left to read it. */
+/** The errors of a write when nobody is left to read it. */
 export const PEER_GONE = new Set(['EPIPE', 'ECONNRESET']);
 
 export interface Source {

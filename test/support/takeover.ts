@@ -7,7 +7,7 @@ import { ended, startChild, type Ended } from './child.js';
 import { freePort } from './connection.js';
 import { inFolder, until } from './descriptors.js';
 
-/** What `children/server.ts` of the takeover tests is to do. */
+/** What `children/server.ts` of the takeover tests must do. */
 export interface ServerConfig {
   control: string;
   listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket'; options: unknown }[];
@@ -16,7 +16,7 @@ export interface ServerConfig {
   allow?: 'own' | 'all';
   /** It sends itself this signal at this step. */
   at?: { step: string; signal: NodeJS.Signals } | undefined;
-  /** It never says READY. */
+  /** It never sends READY. */
   never?: boolean;
   /** It ends before READY. */
   breaks?: boolean;
@@ -32,7 +32,7 @@ export interface ServerReport {
   message?: string;
 }
 
-/** One process that serves, or is to. */
+/** One process that serves, or will serve. */
 export class ServerChild {
   readonly child: ChildProcess;
   readonly end: Promise<Ended>;
@@ -53,7 +53,7 @@ export class ServerChild {
     return this.reports.find((report) => report.event === event);
   }
 
-  /** Waits until it has told that, and fails when it ends before. */
+  /** Waits until it has reported this event, and fails if it ends before. */
   async tells(event: ServerReport['event']): Promise<ServerReport> {
     await until(() => this.told(event) !== undefined || this.over !== undefined);
     const report = this.told(event);
@@ -127,7 +127,7 @@ export async function onSite(body: (site: Site) => Promise<void>): Promise<void>
   });
 }
 
-/** Asks over a connection of its own, and resolves with what was answered: the pid. */
+/** Asks over a new connection, and resolves with the answer: the pid. */
 export function ask(
   target: { port: number } | { socketPath: string },
   path = '/',
@@ -144,7 +144,7 @@ export function ask(
   });
 }
 
-/** Asks again and again, each time over a new connection, until it is stopped. */
+/** Keeps asking, each time over a new connection, until it is stopped. */
 export class Load {
   readonly pids = new Set<string>();
   readonly errors: NodeJS.ErrnoException[] = [];
@@ -167,7 +167,7 @@ export class Load {
     }
   }
 
-  /** Waits for that many more answers. */
+  /** Waits for `count` more answers. */
   async answers(count: number): Promise<void> {
     const enough = this.answered + count;
     await until(() => this.answered >= enough);

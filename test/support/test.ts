@@ -6,8 +6,8 @@ import { killDescendants } from './descendants.js';
 import { leftOpen, openDescriptors, until } from './descriptors.js';
 import { Missing } from './needs.js';
 
-// Node opens some descriptors of its own when it first needs them: here for its first child, and for its first stream,
-// which would else be a test's where standard output is a file.
+// Node opens some descriptors of its own when it first needs them: for its first child, and for its first stream. This
+// makes it open them here. Otherwise they would count as a test's when standard output is a file.
 await once(spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] }).stdout.resume(), 'close');
 
 /**
@@ -21,7 +21,8 @@ let afterwards: NodeJS.Timeout | undefined;
 
 /**
  * A test that must leave open exactly the descriptors that were open before it. Give `title` a fact with a subject.
- * `skip` says why this system cannot try it. What a body has started is killed when it fails or takes too long.
+ * `skip` says why this system cannot run it. Processes that a body has started are killed when it fails or takes too
+ * long.
  */
 export function test(title: string, body: () => void | Promise<void>, skip: string | false = false): void {
   underWay++;
@@ -56,7 +57,7 @@ async function withinLimit(body: () => void | Promise<void>): Promise<void> {
   }
 }
 
-/** Nothing else would end a process that something keeps alive, but for the much longer limit of its file. */
+/** Ends a process that something keeps alive. Otherwise only the much longer limit of its file would end it. */
 function endAll(): void {
   const what = process.getActiveResourcesInfo().join(', ');
   process.stderr.write(`This was left when the tests were over, and kept the process alive: ${what}\n`);

@@ -13,16 +13,16 @@ import { encodeMessage } from './frames.js';
 import { connected, pushFiles, receiveFiles } from './passing.js';
 import { noteFiles, streamPair } from './stream.js';
 
-/** One thing that the core is used for, apart from what goes over a wire. */
+/** One use of the core, other than sending over a wire. */
 export interface Use {
   name: string;
-  /** Calls `arm` when the system calls begin to fail. Returns in a few words what came of it, or throws the error. */
+  /** Calls `arm`, from which on system calls fail. Returns the outcome in a few words, or throws the error. */
   run(folder: string, arm: () => void): Promise<string> | string;
 }
 
 const WORKS = 'works';
 
-/** Tells a path from another that was made there later: inodes are used again. */
+/** Distinguishes a path from one that was made there later, because inodes are used again. */
 function madeAt(path: string): bigint {
   return lstatSync(path, { bigint: true }).ctimeNs;
 }
@@ -77,7 +77,7 @@ export const USES: readonly Use[] = [
         assert.notEqual(madeAt(server.path), dead);
         return WORKS;
       } catch (error) {
-        rmSync(`${path}.fdpasser-lock`, { force: true }); // it stands for whoever has the lock, and here nobody has
+        rmSync(`${path}.fdpasser-lock`, { force: true }); // no process has the lock here
         for (const name of readdirSync(folder)) {
           assert.equal(madeAt(`${folder}/${name}`), dead, 'something else was left behind');
           unlinkSync(`${folder}/${name}`);
@@ -108,7 +108,7 @@ export const USES: readonly Use[] = [
         using next = await connect(server.path);
         using _connection = await server.accept();
         assert.notEqual(next.fd, client.fd);
-        throw error; // and the server goes on
+        throw error; // the server goes on
       }
     },
   },
@@ -134,7 +134,7 @@ export const USES: readonly Use[] = [
       }
     },
   },
-  // What the kernel has for one end is not lost by a send of that end which fails, though the other lives.
+  // A failed send of one end does not lose what the kernel holds for that end, while the other end lives.
   {
     name: 'FdPasser, when something has come',
     async run(_, arm) {
@@ -291,7 +291,7 @@ export const USES: readonly Use[] = [
       const [one, other] = connected();
       assert.deepEqual(pushFiles(one, 6), await receiveFiles(other, 6));
       await Promise.all([one.close(), other.close()]);
-      // The thread that grows it may not have run yet; or none could be started.
+      // The thread that grows the table may not have run yet, or could not be started.
       await until(() => addon.tableSlots() >= 4096 || addon.growTable(4096) < 0);
       return WORKS;
     },

@@ -1,19 +1,19 @@
 import { FdChannel, FdPasser, FdStream, type OwnedFd, type SocketType } from 'fdpasser';
 import { identity } from './descriptors.js';
 
-/** One end of any of the three, as far as they can be used alike. */
+/** One end of any of the three wires, with what they have in common. */
 export interface Wire {
   /** Sends one descriptor; resolves as its class says. */
   send(fd: number): Promise<void>;
   /** Identities of what arrived, in order. All are closed. */
   readonly got: string[];
-  /** Asks for so many more, as far as one must ask. */
+  /** Asks for `count` more descriptors, if the wire needs that. */
   ask(count: number): void;
-  /** What it emitted, apart from the end. */
+  /** The events that it emitted, except its end. */
   readonly events: string[];
-  /** Set at its end: the error, or that there was none. */
+  /** Set at its end, with the error if there was one. */
   readonly end: { error: Error | undefined } | undefined;
-  /** In order, once all is sent. */
+  /** Closes in order, once all is sent. */
   close(): void;
   destroy(): void;
 }
@@ -21,11 +21,11 @@ export interface Wire {
 export interface WireKind {
   name: string;
   type: SocketType;
-  /** What `send` could not send is the caller's again. */
+  /** Whether a descriptor that `send` could not send is the caller's again. */
   givesBack: boolean;
-  /** That `send` resolved says that the other end took it. */
+  /** Whether a resolved `send` means that the other end took it. */
   confirms: boolean;
-  /** Nobody asks for anything until something has come. */
+  /** Whether nothing is asked for until something has come. */
   askedLate?: boolean;
   open(socket: OwnedFd | number, took?: (id: string) => void): Wire;
 }
@@ -144,7 +144,7 @@ class Stream extends Tested {
   }
 }
 
-/** Why it ended is told by `end`. */
+/** Does nothing: `end` has the reason. */
 function ended(): void {}
 
 export const WIRES: readonly WireKind[] = [

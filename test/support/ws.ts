@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import { createRequire } from 'node:module';
 
-/** What the tests use of the package ws, which brings no types. */
+/** The types of what the tests use of the package ws. */
 export interface WebSocket extends EventEmitter<{
   upgrade: [response: IncomingMessage];
   open: [];

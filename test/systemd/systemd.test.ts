@@ -58,7 +58,7 @@ async function managed(
   });
 }
 
-/** Skips what is told of the process, and returns the next of the service's own reports. */
+/** Skips the manager's reports about the process, and returns the service's own next report. */
 async function report<T>(next: () => Promise<Event>): Promise<T> {
   for (;;) {
     const { told, ended } = await next();
@@ -76,7 +76,7 @@ async function endsWell(next: () => Promise<Event>): Promise<void> {
   }
 }
 
-test('a service gets its descriptors by name, close-on-exec, and no child after it does', async () => {
+test('a service gets its descriptors by name, close-on-exec, and no child of it gets them', async () => {
   const files = [anonymousFile(), anonymousFile(), anonymousFile()] as const;
   const passed: [string, number][] = [
     ['web', files[0]],
@@ -97,7 +97,7 @@ test('a service gets its descriptors by name, close-on-exec, and no child after 
   closeAll(files);
 });
 
-/** What a core under a sanitizer needs, of an environment that is not passed on by itself. */
+/** Variables that a core under a sanitizer needs, in an environment that is not inherited. */
 function passedOn(): string[] {
   const { PRELOAD, ASAN_OPTIONS } = process.env;
   return PRELOAD === undefined ? [] : ['-E', `LD_PRELOAD=${PRELOAD}`, '-E', `ASAN_OPTIONS=${ASAN_OPTIONS}`];
@@ -118,10 +118,10 @@ test('systemd-socket-activate passes its sockets by name', async () => {
   assert.equal(activate.exitCode, 0);
 });
 
-test('what was passed to another process is not taken', async () => {
+test('descriptors that were passed to another process are not taken', async () => {
   const file = anonymousFile();
   const others: Record<string, string>[] = [{ LISTEN_PID: '1' }];
-  // Before Linux 6.9 nothing tells a process from an earlier one of its pid.
+  // Before Linux 6.9 a process cannot be told from an earlier one of the same pid.
   if (major! > 6 || (major === 6 && minor! >= 9)) others.push({ LISTEN_PIDFDID: '1' });
   for (const env of others)
     await managed({ task: 'passed', passed: [['web', file]], env }, async (next) => {
@@ -156,7 +156,7 @@ for (const [title, env, code] of [
   });
 
 for (const abstract of [false, true])
-  test(`a manager at ${abstract ? 'an abstract name' : 'a path'} is told in order, with the time of a reload`, async () => {
+  test(`a manager at ${abstract ? 'an abstract name' : 'a path'} gets messages in order, with the time of a reload`, async () => {
     await managed({ task: 'words', abstract }, async (next) => {
       assert.ok((await next()).started);
       assert.equal((await next()).told, 'READY=1\nSTATUS=all is well');
@@ -169,7 +169,7 @@ for (const abstract of [false, true])
     });
   });
 
-test('what is stored stays with the service, too, and is taken out by its name', async () => {
+test('stored descriptors also stay with the service, and are removed by name', async () => {
   await managed({ task: 'stores' }, async (next) => {
     assert.ok((await next()).started);
     const { told, files } = await next();
@@ -181,7 +181,7 @@ test('what is stored stays with the service, too, and is taken out by its name',
   });
 });
 
-test('a barrier is passed when the manager has taken what came before', async () => {
+test('a barrier resolves when the manager has taken the messages before it', async () => {
   await managed({ task: 'barrier' }, async (next) => {
     assert.ok((await next()).started);
     assert.equal((await next()).told, 'STATUS=first');
@@ -195,7 +195,7 @@ for (const [task, title] of [
   ['late', 'does not reach'],
   ['lateToTell', 'has no room for'],
 ] as const)
-  test(`a barrier that a manager ${title} is told as late`, async () => {
+  test(`a barrier that a manager ${title} rejects with a timeout`, async () => {
     await managed({ task, deaf: true }, async (next) => {
       assert.ok((await next()).started);
       assert.deepEqual(await next(), { code: 'ERR_FDPASSER_TIMEOUT' });
@@ -203,14 +203,14 @@ for (const [task, title] of [
     });
   });
 
-test('a watched service ends though its manager has no room for what it says', async () => {
+test('a watched service ends although its manager has no room for its messages', async () => {
   await managed({ task: 'watchedAndFull', env: { WATCHDOG_USEC: '20000' }, deaf: true }, async (next) => {
     assert.ok((await next()).started);
     await endsWell(next);
   });
 });
 
-test('what is closed as soon as it is to be stored is stored', async () => {
+test('a descriptor that is closed right after store() was called is stored', async () => {
   await managed({ task: 'storesAndCloses' }, async (next) => {
     assert.ok((await next()).started);
     const stored = [await next(), await next()].flatMap(({ files }) => files);
@@ -220,7 +220,7 @@ test('what is closed as soon as it is to be stored is stored', async () => {
   });
 });
 
-test('a watched service says that it is well until that is disposed', async () => {
+test('a watched service reports that it is well until the watchdog is disposed', async () => {
   const env = { WATCHDOG_USEC: '20000', WATCHDOG_PID: '{pid}' };
   await managed({ task: 'watched', env }, async (next) => {
     const { started } = await next();
@@ -232,7 +232,7 @@ test('a watched service says that it is well until that is disposed', async () =
   });
 });
 
-test('without a manager nothing is told, and nothing is wrong', async () => {
+test('without a manager nothing is sent, and there is no error', async () => {
   assert.equal(process.env['NOTIFY_SOCKET'], undefined);
   assert.equal(await notify({ READY: 1 }), false);
   assert.equal(await barrier(), false);
@@ -244,7 +244,7 @@ test('without a manager nothing is told, and nothing is wrong', async () => {
   closeAll([file]);
 });
 
-test('what is no assignment, no name or no address is refused', async () => {
+test('an invalid assignment, name or address is refused', async () => {
   for (const state of [{}, { 'A B': 1 }, { STATUS: 'two\nlines' }, { READY: true }, null, 'READY=1'])
     await assert.rejects(async () => notify(state as never), { code: /^ERR_INVALID_ARG_(TYPE|VALUE)$/ });
   for (const name of ['', 'a:b', 'a\nb', 'x'.repeat(256), 1])
@@ -256,7 +256,7 @@ test('what is no assignment, no name or no address is refused', async () => {
   delete process.env['NOTIFY_SOCKET'];
 });
 
-/** Kills the service five times while one connects again and again. Returns how many were refused. */
+/** Kills the service five times while a client keeps connecting. Returns how many connections were refused. */
 async function refusedWhileKilled(keep: 'keep' | 'forget'): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
@@ -285,7 +285,10 @@ async function refusedWhileKilled(keep: 'keep' | 'forget'): Promise<number> {
   return refused;
 }
 
-/** The pid that answers; `undefined` when the connection is refused. One that dies with it in hand is asked again. */
+/**
+ * The pid that answers; `undefined` when the connection is refused. If the process dies with the connection, it asks
+ * again.
+ */
 function ask(port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
@@ -297,10 +300,10 @@ function ask(port: number): Promise<string | undefined> {
   });
 }
 
-test('with its socket in the store, a service that is killed five times refuses nobody', async () => {
+test('a service with its socket in the store refuses no connection when it is killed five times', async () => {
   assert.equal(await refusedWhileKilled('keep'), 0);
 });
 
-test('without the store, the same service refuses somebody', async () => {
+test('the same service without the store refuses connections', async () => {
   assert.ok((await refusedWhileKilled('forget')) > 0);
 });

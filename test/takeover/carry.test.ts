@@ -6,7 +6,7 @@ import { test } from '../support/test.js';
 
 const OPTIONS = { probation: 100 };
 
-/** A client of a server that counts what each of its connections says. */
+/** A client of a server that counts the lines of each connection. */
 class Client {
   readonly socket: net.Socket;
 
@@ -14,7 +14,7 @@ class Client {
     this.socket = net.connect(port, '127.0.0.1');
   }
 
-  /** The pid of who answers, and how far it has counted. */
+  /** The pid of the process that answers, and its count. */
   async says(text: string): Promise<[pid: number, count: number]> {
     this.socket.write(text);
     const [answer] = (await once(this.socket, 'data')) as [Buffer];
@@ -36,7 +36,7 @@ async function withClients(body: (site: Site, clients: Client[]) => Promise<void
   });
 }
 
-test("connections of a program's own protocol go on in the successor with what it knew of them", () =>
+test("connections of a program's own protocol go on in the successor with their state", () =>
   withClients(async ({ port, start }, clients) => {
     let old = start();
     await old.tells('serving');

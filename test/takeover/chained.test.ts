@@ -64,7 +64,7 @@ test('the last of many programs that took over from each other uses no more desc
     }),
   ));
 
-test('a process that upgrades itself hears the pid of its successor, and one whose successor ends serves on', () =>
+test('a process that upgrades itself gets the pid of its successor, and one whose successor ends goes on serving', () =>
   onSite(async ({ port, start }) => {
     const old = start({ options: OPTIONS });
     await old.tells('serving');

@@ -21,7 +21,7 @@ process.on('SIGUSR2', () => {
 
 const ready = ({ pid }: ChildProcess): string => `READY=1 MAINPID=${pid}`;
 
-/** Runs `body` with a manager, what it was told, and what starts a program that tells it. */
+/** Runs `body` with a manager, the messages that it got, and a function that starts a program that sends them. */
 async function managed(
   body: (told: string[], start: (...args: string[]) => ChildProcess, port: number) => Promise<void>,
 ): Promise<void> {
@@ -52,7 +52,7 @@ async function managed(
   });
 }
 
-test('a service manager is told which process serves, of a replacement, of one that fails, and of the end', () =>
+test('a service manager is told which process serves, of a replacement, of a failed one, and of the end', () =>
   managed(async (told, start) => {
     const first = start();
     await until(() => told.length === 1);
@@ -68,7 +68,7 @@ test('a service manager is told which process serves, of a replacement, of one t
     assert.deepEqual(told, [ready(first), 'RELOADING=1', ready(first), 'RELOADING=1', ready(second), 'STOPPING=1']);
   }));
 
-test('a program that listens anew when its server has closed is not told to be stopping', () =>
+test('a program that listens again when its server has closed is not reported as stopping', () =>
   managed(async (told, start, port) => {
     const program = start(`${port}`);
     await until(() => told.length === 1);

@@ -19,8 +19,8 @@ const STEPS = [
   'at BYE',
 ];
 /**
- * From here on the old one may have been faster than the signal. Once the new one has taken CONFIRMED, it does not come
- * back.
+ * From here on the old process may have been faster than the signal. Once the new one has taken CONFIRMED, the old one
+ * does not serve again.
  */
 const UNDECIDED = STEPS.indexOf('after CONFIRM');
 
@@ -38,7 +38,7 @@ for (const [index, step] of STEPS.entries()) {
       if (returns) {
         await clients.answers(5);
         assert.equal(await ask({ port }), `${old.pid}`);
-      } else await old.end; // nobody is there: a supervisor starts the next
+      } else await old.end; // nobody serves: a supervisor starts the next process
       const next = start({ options });
       await next.tells('serving');
       if (returns) await old.tells('drained');

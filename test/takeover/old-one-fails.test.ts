@@ -16,7 +16,7 @@ const STEPS = [
   'after CONFIRMED',
   'before BYE',
 ];
-/** What was said to be handed over has arrived. */
+/** Whether everything that was reported as handed over has arrived. */
 const HANDED_OVER = STEPS.indexOf('after MANIFEST');
 
 for (const [index, step] of STEPS.entries()) {

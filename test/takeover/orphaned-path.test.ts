@@ -7,7 +7,7 @@ import { addon } from '#dist/native/load.js';
 import { inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-test('who finds the control path of a process that has just died waits for its successor there', async () => {
+test('a process that finds the control path of one that has just died waits for its successor there', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/control`;
     addon.close(addon.listen(0, address(path, 'bind'), 0o600, 1));
@@ -21,7 +21,7 @@ test('who finds the control path of a process that has just died waits for its s
   });
 });
 
-test('who finds a control path that nobody comes to have serves there first', async () => {
+test('a process that finds a control path that no successor takes serves there as the first', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/control`;
     addon.close(addon.listen(0, address(path, 'bind'), 0o600, 1));

@@ -9,7 +9,7 @@ import { test } from '../support/test.js';
 
 const EXAMPLE = fileURLToPath(new URL('../../../examples/python/takeover.py', import.meta.url));
 
-test('a server in Python takes over from one in Node and back, and nobody is refused', () =>
+test('a server in Python takes over from one in Node and back, and no connection is refused', () =>
   onSite(async ({ control, port, start, load }) => {
     needs('python3');
     const old = start({ options: { probation: 100 } });

@@ -8,7 +8,7 @@ import { test } from '../support/test.js';
 
 const OPTIONS = { probation: 100 };
 
-test('of twenty that take over at once one does, and nineteen are told its pid', () =>
+test('of twenty processes that take over at once one succeeds, and the others are told its pid', () =>
   onSite(async ({ port, start, load }) => {
     const old = start({ options: OPTIONS });
     await old.tells('serving');
@@ -59,7 +59,7 @@ test('a new process that aborts in its probation answers what it has accepted, a
     assert.deepEqual(clients.errors, []);
   }));
 
-test('who says garbage, or nothing, at the control path is let go, and the service goes on', () =>
+test('a client that sends garbage or nothing at the control path is let go, and the service goes on', () =>
   onSite(async ({ control, port, start }) => {
     const old = start({ options: { stepTimeout: 300, ...OPTIONS } });
     await old.tells('serving');
@@ -82,7 +82,7 @@ test('who says garbage, or nothing, at the control path is let go, and the servi
     assert.equal((await old.end).code, 0);
   }));
 
-test('an old process that is stopped is killed when patience is over, and nobody is refused', () =>
+test('an old process that is stopped is killed after patience, and no connection is refused', () =>
   onSite(async ({ port, start, load }) => {
     const old = start({ at: { step: 'at READY', signal: 'SIGSTOP' } });
     await old.tells('serving');
@@ -96,7 +96,7 @@ test('an old process that is stopped is killed when patience is over, and nobody
     assert.ok(clients.errors.length <= 1, String(clients.errors)); // what the old one had accepted
   }));
 
-test('something that is no socket at the control path is left there, and told of', () =>
+test('a file that is not a socket at the control path stays there, and is reported', () =>
   onSite(async ({ control, start }) => {
     writeFileSync(control, 'mine');
     const server = start({ options: { stepTimeout: 100 } });

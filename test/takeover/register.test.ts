@@ -11,7 +11,7 @@ import { test } from '../support/test.js';
 
 const REGISTER = fileURLToPath(new URL('../../../dist/bundle/takeover-register.js', import.meta.url));
 
-/** Programs that know nothing of takeover. They answer with their pid. */
+/** Programs that do not use takeover. They answer with their pid. */
 const PROGRAMS = {
   'app.cjs': `const http = require('node:http');
 const port = Number(process.argv[2]);
@@ -32,7 +32,7 @@ const server = require('node:http').createServer(answer);
 process.on('disconnect', () => process.exit());
 if (process.send) server.listen(process.argv[3], () => process.send('child listens'));
 else {
-  const child = require('node:child_process').fork(__filename, process.argv.slice(2)); // before this one listens
+  const child = require('node:child_process').fork(__filename, process.argv.slice(2)); // before this process listens
   child.on('message', () => server.listen(process.argv[2], '127.0.0.1', () => console.log('listens')));
 }
 `,
@@ -41,7 +41,7 @@ const server = require('node:http').createServer(answer);
 process.on('disconnect', () => process.exit());
 if (process.send) process.on('message', () => server.listen(process.argv[3], () => console.log('child listens')));
 else {
-  const child = require('node:child_process').fork(__filename, process.argv.slice(2)); // before this one listens
+  const child = require('node:child_process').fork(__filename, process.argv.slice(2)); // before this process listens
   server.listen(process.argv[2], '127.0.0.1', () => child.send('listen'));
 }
 `,
@@ -123,14 +123,14 @@ test('an unmodified ESM program is replaced with its second server, which listen
     }),
   ));
 
-test("a drained program ends by its own handler of SIGTERM, which finds its server's close() in order", () =>
+test("a drained program ends by its own handler of SIGTERM, in which its server's close() succeeds", () =>
   onSite((site) =>
     replaced(site, 'handles-sigterm.cjs', async (old) => {
       assert.equal((await old.end).code, 5);
     }),
   ));
 
-test('a process that listens at a path of its pid, as tsx does, leaves the takeover to the one that it starts', () =>
+test('a process that listens at a path with its pid, as tsx does, leaves the takeover to its child', () =>
   onSite(async (site) => {
     const script = join(site.folder, 'between.cjs');
     writeFileSync(
@@ -161,7 +161,7 @@ test('a process that listens at a path of its pid, as tsx does, leaves the takeo
     await Promise.all([end, heir.end]);
   }));
 
-test('the same program without register cannot be started beside itself', () =>
+test('the same program without register cannot be started a second time', () =>
   onSite(async (site) => {
     const old = new Plain(site, 'app.cjs', false);
     await old.listens();

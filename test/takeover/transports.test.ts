@@ -10,7 +10,7 @@ import { test } from '../support/test.js';
 
 const OPTIONS = { probation: 100 };
 
-test('a Unix path survives five upgrades, and nobody who connects there is refused', () =>
+test('a Unix path survives five upgrades, and no connection there is refused', () =>
   onSite(async ({ folder, start, load }) => {
     const socketPath = join(folder, 'path');
     const config = {
@@ -33,7 +33,7 @@ test('a Unix path survives five upgrades, and nobody who connects there is refus
     assert.ok(existsSync(socketPath));
   }));
 
-test('a datagram is read once, by the new process alone once it serves, and by the old one again after a rollback', () =>
+test('a datagram is read once: by the new process when it serves, and by the old one again after a rollback', () =>
   onSite(async ({ start }) => {
     const port = await freePort();
     const config = { listeners: [{ name: 'udp', kind: 'udp' as const, options: { port, address: '127.0.0.1' } }] };

@@ -14,23 +14,23 @@ import { WebSocket } from '../support/ws.js';
 
 const KEEP_ALIVE = amount(16, 4, 64);
 const WEB_SOCKETS = amount(10, 3, 50);
-/** How long an old process of the controls has to end, as under a service manager; less than a body. Milliseconds. */
+/** Milliseconds that an old process of the controls has to end, as under a service manager; less than a body takes. */
 const GRACE = 300;
 
-/** Bytes that the buffers of no connection hold. */
+/** More bytes than the buffers of a connection hold. */
 const MORE_THAN_BUFFERS = 1 << 25;
 
 interface Scene {
   program: string;
-  /** It listens at a path, and not at a port. */
+  /** Whether it listens at a path, and not at a port. */
   atPath?: boolean;
   crowd?: Omit<CrowdOptions, 'where'>;
 }
 
-/** Everybody that a server of HTTP has. */
+/** Clients of every kind that an HTTP server can have. */
 const EVERYBODY = { keepAlive: KEEP_ALIVE, webSockets: WEB_SOCKETS, bodies: true };
 
-/** Replaces a program so often, under load, and resolves with what the clients saw. */
+/** Replaces a program `times` times under load, and resolves with what the clients saw. */
 async function upgraded({ program, atPath = false, crowd = EVERYBODY }: Scene, upgrades: number): Promise<Crowd> {
   let seen!: Crowd;
   await inFolder((folder) =>
@@ -62,8 +62,8 @@ async function upgraded({ program, atPath = false, crowd = EVERYBODY }: Scene, u
 }
 
 /**
- * Each frame that the old program has sent has come, and its WebSockets have ended with the mark of a move. Of those
- * that do not move what comes after the close frame has not.
+ * Every frame that the old program has sent has come, and its WebSockets have ended with the code of a move. For those
+ * that do not move, frames after the close frame are left out.
  */
 function checkWebSockets({ stdout }: Ended, { pid }: Program, { webSockets, asked }: Crowd): void {
   const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
@@ -125,7 +125,7 @@ for (const [program, upgrades] of PROGRAMS) {
   });
 
   if (isLong || program === 'express.mjs')
-    test(`clients of ${program} notice that it closes its server and is started anew`, async () => {
+    test(`clients of ${program} notice that it closes its server and is started again`, async () => {
       const seen = await restarted({ program });
       assert.ok(seen.connections > KEEP_ALIVE + WEB_SOCKETS);
       assertSaw(seen, 'ask', 'download', 'upload', 'WebSocket');
@@ -139,13 +139,16 @@ test('clients of a Unix path notice none of the upgrades', async () => {
   assert.equal(seen.connections, KEEP_ALIVE + WEB_SOCKETS);
 });
 
-/** What cannot move is asked to connect anew: each client once for each upgrade, or twice if it came meanwhile. */
+/**
+ * Clients whose connections cannot move are asked to connect again: once for each upgrade, or twice if they came
+ * meanwhile.
+ */
 function assertAsked({ connections, asked }: Crowd, clients: number, upgrades: number): void {
   assert.ok(asked >= clients * upgrades, `${asked} were asked`);
   assert.equal(connections, clients + asked);
 }
 
-test('clients of https are asked to connect anew, each by its next response, and see no error', async () => {
+test('clients of https are asked to connect again, each by its next response, and see no error', async () => {
   const upgrades = amount(2, 1, 100);
   const seen = await upgraded({ program: 'https.cjs', crowd: { ...EVERYBODY, protocol: 'https' } }, upgrades);
   assert.deepEqual(seen.errors, []);
@@ -182,7 +185,7 @@ test('a WebSocket over TLS that is written to while its program is replaced gets
     }),
   ));
 
-test('clients of http2 are asked to connect anew, and see no error but of requests that may be sent again', async () => {
+test('clients of http2 are asked to connect again, and see errors only of requests that may be sent again', async () => {
   const upgrades = amount(2, 1, 100);
   const crowd = { protocol: 'http2', keepAlive: KEEP_ALIVE } as const;
   const seen = await upgraded({ program: 'http2.mjs', crowd }, upgrades);
@@ -203,6 +206,6 @@ const CONTROLS: [string, Scene][] = [
 ];
 
 for (const [what, scene] of CONTROLS)
-  test(`clients of ${what} notice that a program closes it and is started anew`, async () => {
+  test(`clients of ${what} notice that a program closes it and is started again`, async () => {
     assertSaw(await restarted(scene), 'ask');
   });

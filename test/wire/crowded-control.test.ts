@@ -5,8 +5,8 @@ import { anonymousFile, identity } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 /**
- * Sets what puts control messages beside those of a socket: SO_PASSCRED, SO_TIMESTAMP, SO_PASSSEC, SO_TIMESTAMPNS,
- * SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK, SO_PASSPIDFD and SO_INQ. Not every kernel has all of them.
+ * Turns on the options that add control messages to those of a socket: SO_PASSCRED, SO_TIMESTAMP, SO_PASSSEC,
+ * SO_TIMESTAMPNS, SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK, SO_PASSPIDFD and SO_INQ. Not every kernel has all of them.
  */
 const SET = `
 import socket, sys
@@ -19,7 +19,7 @@ put(1)
 print(flush=True)
 `;
 
-/** Sets them and takes them back, until it is told to end. */
+/** Turns them on and off until it is told to end. */
 const TOGGLE = `${SET}
 import threading
 over = threading.Event()
@@ -77,7 +77,7 @@ for (const [wire, type] of [
   ['stream', 'stream'],
 ] as const)
   for (const when of ['before', 'after', 'meanwhile'])
-    test(`control messages that somebody asks for ${when} change nothing: ${wire}, ${type}`, async () => {
+    test(`control messages that another process turns on ${when} change nothing: ${wire}, ${type}`, async () => {
       const [ours, theirs] = socketpair({ type });
       const files = Array.from({ length: FILES }, anonymousFile);
       const sent = files.map(identity);

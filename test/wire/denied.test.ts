@@ -14,7 +14,7 @@ const SEND = {
   },
   channel(socket: OwnedFd, files: number[]) {
     const channel = new FdChannel(socket).on('error', () => {});
-    // One after the other: those of several messages may travel in one of the kernel's.
+    // One after the other, because several messages may travel in one of the kernel's.
     void (async () => {
       for (const fd of files) await channel.send('a message', [fd], { keepOpen: true });
     })().catch(() => {});
@@ -27,7 +27,7 @@ const SEND = {
   },
 };
 
-/** Systems that cannot peek tell of no such thing, but that something is lost. */
+/** Systems that cannot peek report only that something is lost. */
 const SIZES = process.env['FDPASSER_PEEK'] === 'off' ? [] : [128, 4096];
 
 for (const descriptors of SIZES)

@@ -9,7 +9,7 @@ import { test } from '../support/test.js';
 
 const DETACHED = { code: 'ERR_FDPASSER_DETACHED', message: /transferred.*Send a copy/ };
 
-/** Leaves an array without its bytes, as a caller can at any time. */
+/** Takes the bytes away from an array, as a caller can at any time. */
 const WAYS: Record<string, (bytes: Uint8Array) => void> = {
   transferred: ({ buffer }) => structuredClone(buffer, { transfer: [buffer as ArrayBuffer] }),
   shrunk: ({ buffer }) => (buffer as Resizable).resize(1),
@@ -19,13 +19,13 @@ const WAYS: Record<string, (bytes: Uint8Array) => void> = {
 type Resizable = ArrayBuffer & { resize(size: number): void };
 const NewBuffer = ArrayBuffer as unknown as new (size: number, options: { maxByteLength: number }) => Resizable;
 
-/** Bytes whose buffer can be resized, so that both can happen to it. */
+/** Bytes whose buffer can be resized, so that it can be transferred and shrunk. */
 function resizable(size: number): Uint8Array {
   return new Uint8Array(new NewBuffer(size, { maxByteLength: size }), 0, size).fill(7);
 }
 
 for (const [way, lose] of Object.entries(WAYS)) {
-  test(`writeWithFds sends what it was given, though the buffer is ${way} right after`, async () => {
+  test(`writeWithFds sends the given bytes, although the buffer is ${way} right after`, async () => {
     const [one, other] = streamPair();
     one.write(Buffer.alloc(1 << 20)); // until this is read, the rest waits
     const fd = anonymousFile();
@@ -62,7 +62,7 @@ for (const [way, lose] of Object.entries(WAYS)) {
     }
   });
 
-  test(`a write whose buffer is ${way} when a part of it went fails, and destroys the stream`, async () => {
+  test(`a write whose buffer is ${way} when a part of it was sent fails, and destroys the stream`, async () => {
     const [one, other] = streamPair();
     const failed = new Promise((resolve) => one.once('error', resolve));
     const bytes = resizable(8 << 20);
@@ -95,7 +95,7 @@ for (const [way, lose] of Object.entries(WAYS)) {
     await channel.close();
   });
 
-  test(`a 'bytes' message whose buffer is ${way} after it was sent costs no window`, async () => {
+  test(`a 'bytes' message whose buffer is ${way} after it was sent takes no room in the window`, async () => {
     const [one, other] = channels<Uint8Array>({ codec: 'bytes', highWaterMark: 1000 });
     for (let i = 0; i < 10; i++) {
       const bytes = resizable(900);
@@ -125,7 +125,7 @@ for (const [way, lose] of Object.entries(WAYS)) {
     await Promise.all([channel.close(), peer.close()]);
   });
 
-  test(`a datagram is sent as it was, though its buffer is ${way} while it waits`, async () => {
+  test(`a datagram is sent unchanged, although its buffer is ${way} while it waits`, async () => {
     await inFolder(async (folder) => {
       const server = listen(`${folder}/socket`, { type: 'dgram' });
       const bytes = resizable(10);
@@ -140,7 +140,7 @@ for (const [way, lose] of Object.entries(WAYS)) {
   });
 }
 
-test('what a stream handed out can be transferred without taking from what comes next', async () => {
+test('a chunk that a stream handed out can be transferred without losing later bytes', async () => {
   const [one, other] = streamPair();
   for (let i = 0; i < 12; i++) one.writeWithFds(Buffer.alloc(8000, i), [anonymousFile()]);
   one.end();
@@ -151,7 +151,7 @@ test('what a stream handed out can be transferred without taking from what comes
     try {
       structuredClone(chunk.buffer, { transfer: [chunk.buffer as ArrayBuffer] });
     } catch {
-      // one of Node's pool, which cannot be
+      // a buffer of Node's pool, which cannot be transferred
     }
   }
   assert.deepEqual(Buffer.concat(chunks), Buffer.concat(Array.from({ length: 12 }, (_, i) => Buffer.alloc(8000, i))));

@@ -10,7 +10,7 @@ import { unready } from '../support/unready.js';
 
 const ABORTED = { name: 'AbortError' };
 
-test('what stands behind an aborted send that was not ready goes: passer', async () => {
+test('sends behind an aborted send that was not ready are sent: passer', async () => {
   for (const type of ['stream', 'seqpacket', 'dgram'] as const) {
     const [one, other] = connected({ type });
     const { socket, release } = await unready();
@@ -27,7 +27,7 @@ test('what stands behind an aborted send that was not ready goes: passer', async
 });
 
 for (const type of TYPES) {
-  test(`what stands behind an aborted send that was not ready goes: channel, ${type}`, async () => {
+  test(`sends behind an aborted send that was not ready are sent: channel, ${type}`, async () => {
     const [one, other] = channels<string>({ type });
     const { socket, release } = await unready();
     await Promise.all([one.send('before'), other.receive()]);
@@ -46,7 +46,7 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`a message that fits the window goes when the one before it, which did not, is aborted: ${type}`, async () => {
+  test(`a message that fits the window is sent when the one before it, which did not fit, is aborted: ${type}`, async () => {
     const [one, other] = channels<string>({ type, maxMessageBytes: 100_000 });
     await one.send('waits there');
     const control = new AbortController();

@@ -1,10 +1,10 @@
-/** Somebody has closed a number behind its owner: the rest ends all the same. */
+/** Something has closed a number behind its owner: the rest must still end. */
 import assert from 'node:assert/strict';
 import { ended, startChild } from '../support/child.js';
 import { inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-// The library closes such a number once more, which the guard of the tests forbids.
+// The library closes such a number again, which the guard of the tests forbids.
 const UNGUARDED = { execArgv: ['--no-warnings'], env: { LD_PRELOAD: process.env['PRELOAD'] ?? '' } };
 
 for (const [scene, fact, said] of [

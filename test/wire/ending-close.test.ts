@@ -1,4 +1,4 @@
-/** What an application does with the events of a wire does not keep close() from ending. */
+/** close() must end whatever an application does with the events of a wire. */
 import assert from 'node:assert/strict';
 import { FdChannel, FdPasser, socketpair } from 'fdpasser';
 import { ended, startChild } from '../support/child.js';
@@ -22,7 +22,7 @@ for (const [name, open] of Object.entries(WIRES)) {
     b.close();
   });
 
-  test(`close() of a ${name} may be called as often as one likes`, async () => {
+  test(`close() of a ${name} may be called any number of times`, async () => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error): void => void warnings.push(warning);
     process.on('warning', onWarning);

@@ -1,4 +1,4 @@
-/** What a full table does not keep from ending. */
+/** A full table must not keep these from ending. */
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,10 +9,13 @@ import { ended, message, startChild, type Ended } from '../support/child.js';
 import { anonymousFile, until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-/** Where the system cannot peek, what is no hello and needs more slots than there are is lost, and that is told. */
+/**
+ * Where the system cannot peek, a message that is not a hello and needs more slots than there are is lost, and the loss
+ * is reported.
+ */
 const PEEKS = process.env['FDPASSER_PEEK'] !== 'off';
 
-/** How a channel ends that has so many slots, and is sent what is no hello with 100 descriptors. */
+/** How a channel with `slots` slots ends that gets 100 descriptors and no hello. */
 async function sentNoHello(type: Type, descriptors: number): Promise<Ended> {
   const [ours, theirs] = socketpair({ type });
   using peer = new RawPeer(ours);
@@ -30,7 +33,7 @@ async function sentNoHello(type: Type, descriptors: number): Promise<Ended> {
 const REFUSED = { code: 0, signal: null, stdout: 'exhausted\nERR_FDPASSER_HELLO\n' };
 
 for (const type of PEEKS ? TYPES : [])
-  test(`what is no hello, and found no room at first, does not hold a channel for ever: ${type}`, async () => {
+  test(`a message that is not a hello, and found no room at first, does not hold a channel for ever: ${type}`, async () => {
     assert.deepEqual(await sentNoHello(type, 256), { ...REFUSED, stderr: '' });
   });
 
@@ -41,7 +44,7 @@ if (PEEKS)
     assert.deepEqual(rest, REFUSED);
   });
 
-test('the time for a hello stands still while there is no room, and goes on after that', async () => {
+test('the time for a hello stops while there is no room, and goes on after that', async () => {
   let rung = 0;
   const clock = new HelloClock(
     30,

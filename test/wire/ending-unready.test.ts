@@ -1,4 +1,4 @@
-/** The peer goes while what is first in line is not ready to be sent. */
+/** The peer ends while the first in the queue is not ready to be sent. */
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { FdChannel, FdPasser, FdStream, socketpair } from 'fdpasser';
@@ -48,12 +48,12 @@ for (const type of TYPES) {
     release();
   });
 
-  test(`what the peer left in front of its end hides that from no send that is not ready: ${type}`, async () => {
+  test(`messages in front of the peer's end do not hide the end from a send that is not ready: ${type}`, async () => {
     const [a, b] = socketpair({ type });
     const [passer, life] = observed({ fh: a });
     const peer = new FdPasser({ fh: b });
     const files = pushFiles(peer, 2);
-    await turns(); // the passer has seen that something is there, and looks no further
+    await turns(); // the passer has noticed that something is there, and stops watching
     const { socket, release } = await unready();
     const refused = assert.rejects(passer.send(socket), GONE);
     await peer.close();

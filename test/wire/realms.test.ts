@@ -7,7 +7,7 @@ import { connected } from '../support/passing.js';
 import { readAll, streamPair } from '../support/stream.js';
 import { test } from '../support/test.js';
 
-/** As `vm` contexts, and so Jest, have them: of other classes than those of this realm. */
+/** Values of a `vm` context, as in Jest: their classes are not those of this realm. */
 const foreign = {
   bytes: runInNewContext('new Uint8Array([1, 2, 3, 4]).subarray(1)') as Uint8Array,
   fds: (fd: number) => runInNewContext('[fd]', { fd }) as number[],
@@ -15,7 +15,7 @@ const foreign = {
 };
 const EXPECTED = Buffer.of(2, 3, 4);
 
-/** A signal that is no instance of this realm's class; a polyfill's and jsdom's are such too. */
+/** A signal that is not an instance of this realm's class, like those of polyfills and jsdom. */
 function foreignSignal(): { signal: AbortSignal; abort: () => void } {
   const real = new AbortController();
   const signal = {
@@ -85,7 +85,7 @@ test('a signal of another realm aborts a call', async () => {
   other.destroy();
 });
 
-test('an error of another realm, or what is none, reaches the caller as it was thrown', async () => {
+test('an error of another realm, or a thrown value that is not an error, reaches the caller unchanged', async () => {
   const [one, other] = channels();
   const thrown = runInNewContext("new TypeError('theirs')") as Error;
   const stack = thrown.stack;

@@ -9,7 +9,7 @@ import { test } from '../support/test.js';
 const CLOSED = { code: 'ERR_FDPASSER_CLOSED' };
 const DIRECTIONS = { receiving: 'RD', 'both directions': 'RDWR' } as const;
 
-/** Has another process, which shares the socket, shut it down. */
+/** Makes another process that shares the socket shut it down. */
 function shutElsewhere(fd: number, direction: string): void {
   needs('python3');
   const program = `import socket; socket.socket(fileno=3).shutdown(socket.SHUT_${direction})`;

@@ -3,7 +3,7 @@ import { FdChannel, FdPasser, FdStream, socketpair, type OwnedFd } from 'fdpasse
 import { ended, startPython } from '../support/child.js';
 import { test } from '../support/test.js';
 
-/** Tells SO_OOBINLINE, SO_PASSCRED, SO_PASSSEC and SO_PEEK_OFF, and what two peeks show. */
+/** Reports SO_OOBINLINE, SO_PASSCRED, SO_PASSSEC and SO_PEEK_OFF, and what two peeks show. */
 const TELL = `
 import socket
 s = socket.socket(fileno=3)

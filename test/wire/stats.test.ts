@@ -15,7 +15,7 @@ const NOTHING = {
   receiveWaits: 0,
 };
 
-test('stats of a passer tell what it carried and what waits, also once it is closed', async () => {
+test('stats of a passer report what it carried and what waits, even once it is closed', async () => {
   const [a, b] = socketpair({ type: 'seqpacket' });
   const one = new FdPasser(a, { batch: 2, payload: Buffer.alloc(3) });
   const other = new FdPasser(b);
@@ -37,7 +37,7 @@ test('stats of a passer tell what it carried and what waits, also once it is clo
   assert.deepEqual(other.stats(), { ...nothing, ...received });
 });
 
-test('stats of a passer that has both ends are zero but for what waits', () => {
+test('stats of a passer that has both ends are zero except for what waits', () => {
   const passer = new FdPasser();
   passer.pushSendFh(1, { keepOpen: true });
   assert.deepEqual(passer.stats(), { ...NOTHING, queued: 1, waiting: 0, asking: 0 });

@@ -14,7 +14,7 @@ interface Event {
 
 const NAMES = ['send', 'receive', 'wait', 'end'];
 
-/** Runs `use` while all events are noted: their names, and what they tell without the source. */
+/** Runs `use` while all events are noted: their names and contents, without the source. */
 async function eventsOf(use: (events: [string, Event][]) => Promise<void>): Promise<[string, Event][]> {
   const events: [string, Event][] = [];
   const listeners = NAMES.map((name) => {
@@ -30,7 +30,7 @@ async function eventsOf(use: (events: [string, Event][]) => Promise<void>): Prom
   return events;
 }
 
-test('diagnostics channels tell what a passer sends, receives and ends with', async () => {
+test('diagnostics channels report what a passer sends and receives, and its end', async () => {
   const [a, b] = socketpair();
   const sockets = [a.fd, b.fd];
   const [one, other] = [new FdPasser(a), new FdPasser(b)];
@@ -52,7 +52,7 @@ test('diagnostics channels tell what a passer sends, receives and ends with', as
   ]);
 });
 
-test('diagnostics channels tell of streams and channels, and of the error that ends them', async () => {
+test('diagnostics channels report streams and channels, and the error that ends them', async () => {
   const [a, b] = socketpair();
   const stream = new FdStream(a);
   const failure = new Error('enough');
@@ -68,7 +68,7 @@ test('diagnostics channels tell of streams and channels, and of the error that e
   assert.equal(channel('fdpasser.end').hasSubscribers, false);
 });
 
-test('a diagnostics channel tells that a send waits for the peer, and stats count it', async () => {
+test('a diagnostics channel reports that a send waits for the peer, and stats count it', async () => {
   const [a, b] = socketpair();
   const [one, other] = [new FdPasser(a), new FdPasser(b)];
   const events = await eventsOf(async (seen) => {
@@ -82,13 +82,13 @@ test('a diagnostics channel tells that a send waits for the peer, and stats coun
   other.destroy();
 });
 
-test('whoever looks on can use the library in the middle of a transfer, and nothing is lost', async () => {
+test('a subscriber can use the library in the middle of a transfer, and nothing is lost', async () => {
   const [a, b] = socketpair();
   const [one, other] = [new FdPasser(a, { batch: 3 }), new FdPasser(b)];
   let looked = 0;
   const look = (): void => {
     looked++;
-    for (const end of socketpair()) end.close(); // uses the batch that transfers use
+    for (const end of socketpair()) end.close(); // uses the same batch as transfers
   };
   subscribe('fdpasser.send', look);
   subscribe('fdpasser.receive', look);

@@ -19,7 +19,7 @@ interface Answer {
   env?: string;
 }
 
-/** A client that asks once, over a connection of its own. */
+/** A client that makes one request, over a new connection. */
 class Client {
   readonly socket: Socket;
   readonly answer: Promise<Answer>;
@@ -43,7 +43,7 @@ class Client {
   }
 }
 
-/** Asks over a connection of the agent. Resolves with whether it was used before. */
+/** Makes a request over a connection of the agent. Resolves with whether the connection was used before. */
 async function askKept(port: number, agent: Agent): Promise<boolean> {
   const request = get({ port, host: '127.0.0.1', agent });
   const [response] = (await once(request, 'response')) as [IncomingMessage];
@@ -80,7 +80,7 @@ test('workers answer with the address of the client, their arguments and their e
   });
 });
 
-test('workers get connections in turn if so picked', async () => {
+test("workers get connections in turn with pick: 'turn'", async () => {
   await supervised({ pick: 'turn', count: 3 }, async (_, port) => {
     const slots = [];
     for (let i = 0; i < 6; i++) slots.push((await ask(port)).slot);
@@ -89,7 +89,7 @@ test('workers get connections in turn if so picked', async () => {
   });
 });
 
-test('the least busy worker gets a connection, by its own word', async () => {
+test('the worker that says it is least busy gets a connection', async () => {
   await supervised({}, async (workers, port) => {
     const { slot } = await ask(port, '/busy');
     await until(() => workers.list[slot]!.load >= 1000);
@@ -99,7 +99,7 @@ test('the least busy worker gets a connection, by its own word', async () => {
 
 const pathOf = ({ first }: { first?: Buffer }): string => /GET (\S+)/.exec(first!.toString())![1]!;
 
-test('the same string gets the same worker while others come, go and are replaced, and only those of the one move', async () => {
+test('the same string gets the same worker while others come and go, and only the strings of a gone worker move', async () => {
   await supervised({ count: 3, pick: pathOf, peek: {} }, async (workers, port) => {
     const paths = Array.from({ length: 30 }, (_, i) => `/${i}`);
     const all = async (): Promise<number[]> => Promise.all(paths.map(async (path) => (await ask(port, path)).slot));
@@ -121,7 +121,7 @@ test('the same string gets the same worker while others come, go and are replace
   });
 });
 
-test('a peek waits until its bytes are enough, and hands over what there is when its time is over', async () => {
+test('a connection is handed over when enough bytes were peeked at, or when the time for the peek is over', async () => {
   const seen: string[] = [];
   const pick = ({ first }: { first?: Buffer }): string => {
     seen.push(first!.toString());
@@ -142,7 +142,7 @@ test('a peek waits until its bytes are enough, and hands over what there is when
   });
 });
 
-test('a pick that throws, or returns no string, is told of and loses nothing', async () => {
+test('a pick that throws, or returns no string, is reported and loses no connection', async () => {
   const picks = [
     () => {
       throw new Error('no pick');
@@ -159,7 +159,7 @@ test('a pick that throws, or returns no string, is told of and loses nothing', a
   });
 });
 
-test('a worker that dies is replaced, and nobody else notices', async () => {
+test('a worker that dies is replaced, and clients of other workers do not notice', async () => {
   await supervised({}, async (workers, port) => {
     const { pid } = await ask(port);
     const exit = once(workers, 'exit');
@@ -171,7 +171,7 @@ test('a worker that dies is replaced, and nobody else notices', async () => {
   });
 });
 
-test('a reload replaces all workers while clients ask all the time, and nobody is refused', async () => {
+test('a reload replaces all workers under load, and no connection is refused', async () => {
   await supervised({}, async (workers, port) => {
     const before = new Set(workers.list.map(({ pid }) => pid));
     const over = new AbortController();
@@ -205,7 +205,7 @@ test('a reload ends kept-alive connections by an answer that says so, and resets
   });
 });
 
-test('a reload whose worker does not get ready rejects, and the old worker serves on', async () => {
+test('a reload whose worker does not get ready rejects, and the old worker goes on serving', async () => {
   await inFolder(async (folder) => {
     await supervised({ name: 'fickle', count: 1, args: [`${folder}/started`] }, async (workers, port) => {
       const [before] = workers.list;
@@ -216,7 +216,7 @@ test('a reload whose worker does not get ready rejects, and the old worker serve
   });
 });
 
-test('a worker that ends again and again is started later each time, which is told', async () => {
+test('a worker that keeps ending is started after longer waits, and this is reported', async () => {
   const workers = supervise(file('broken'), { count: 1 });
   const errors: Error[] = [];
   workers.on('error', (error) => errors.push(error));
@@ -233,7 +233,7 @@ test('a worker that is never ready is killed after its patience', async () => {
   await workers.close();
 });
 
-test('supervise refuses a file that is not there, and options that are none', () => {
+test('supervise refuses a file that does not exist, and invalid options', () => {
   assert.throws(() => supervise('no/such/file.js'), { code: 'ENOENT' });
   assert.throws(() => supervise(file('serve'), { count: 0 }), { code: 'ERR_OUT_OF_RANGE' });
   assert.throws(() => supervise(file('serve'), { pick: 'best' as 'busy' }), { code: 'ERR_INVALID_ARG_VALUE' });
@@ -258,7 +258,7 @@ test('workers end when their supervisor is killed', async () => {
   const { port, pids } = await message<{ port: number; pids: number[] }>(child);
   await ask(port);
   child.kill('SIGKILL');
-  await end; // and what its workers have of its standard output
+  await end; // the workers' copies of its standard output
   await until(() => pids.every((pid) => !isRunning(pid)));
 });
 
@@ -274,7 +274,7 @@ test('connections wait in the backlog while all workers are stopped, and are ser
   });
 });
 
-/** A dead process whose parent has not asked for it yet is not running. */
+/** A dead process that its parent has not waited for is not running. */
 function isRunning(pid: number): boolean {
   try {
     return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
@@ -285,7 +285,10 @@ function isRunning(pid: number): boolean {
 
 const CLIENTS = 40;
 
-/** Stops one worker and kills another while so many clients ask. Returns how many were answered, and the rest. */
+/**
+ * Stops one worker and kills another while `clients` clients make requests. Returns how many were answered, and the
+ * rest.
+ */
 async function strand(port: number, [stopped, killed]: number[]): Promise<Client[]> {
   process.kill(stopped!, 'SIGSTOP');
   const clients = Array.from({ length: CLIENTS }, () => new Client(port));
@@ -293,7 +296,7 @@ async function strand(port: number, [stopped, killed]: number[]): Promise<Client
   return clients;
 }
 
-test('nobody is stranded when one worker is stopped and another killed while 40 clients connect', async () => {
+test('no client is lost when one worker is stopped and another killed while 40 clients connect', async () => {
   await supervised({ count: 3, patience: 1000, pick: 'turn' }, async (workers, port) => {
     const clients = await strand(
       port,
@@ -327,7 +330,7 @@ test("node's cluster, the control, leaves clients of a stopped worker without an
   assert.ok(answered.filter(Boolean).length < CLIENTS);
 });
 
-/** Longer than what fdpasser needs for the same. */
+/** Longer than fdpasser needs for the same. */
 async function later(milliseconds: number): Promise<false> {
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
   return false;

@@ -1,4 +1,4 @@
-/** Has no room for what its peer sends, for longer than it would wait for a hello. */
+/** Has no room for its peer's message, for longer than it would wait for a hello. */
 import { FdChannel } from 'fdpasser';
 import { openDescriptors, until } from '../../support/descriptors.js';
 import { fillTable } from '../../support/fill-table.js';

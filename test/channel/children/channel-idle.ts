@@ -1,4 +1,4 @@
-/** Takes one message, says so, and takes no more. Lives until it is killed, or its parent goes. */
+/** Takes one message, reports it, and takes no more. Lives until it is killed, or its parent ends. */
 import { FdChannel } from 'fdpasser';
 
 process.on('message', () => {});

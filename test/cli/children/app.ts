@@ -1,4 +1,4 @@
-/** A server that knows nothing of fdpasser. What it does is in the file `behaviour` of its folder. */
+/** A server that does not use fdpasser. The file `behaviour` in its folder says what it does. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';

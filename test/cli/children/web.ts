@@ -1,4 +1,4 @@
-/** A server that takes its socket from LISTEN_FDS. What it does is in the file `behaviour` of its folder. */
+/** A server that takes its socket from LISTEN_FDS. The file `behaviour` in its folder says what it does. */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { listenFds, notify } from '#dist/systemd/index.js';

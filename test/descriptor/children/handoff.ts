@@ -1,6 +1,6 @@
 /**
- * Takes over connections. Each is read to its end; what came is reported as length and SHA-256, or as the error. `say`
- * is written first; with `http`, an HTTP server serves the connection instead.
+ * Takes over connections. It reads each to its end and reports the length and SHA-256 of the bytes, or the error. It
+ * first writes `say`. With `http`, an HTTP server serves the connection instead.
  */
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';

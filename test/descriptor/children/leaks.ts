@@ -1,4 +1,4 @@
-/** Leaks argv[2] OwnedFds, and argv[3] more when those are told of. */
+/** Leaks argv[2] OwnedFds, and argv[3] more after the warning about those. */
 import { openSync } from 'node:fs';
 import { OwnedFd } from 'fdpasser';
 import { collectUntil, openDescriptors } from '../../support/descriptors.js';

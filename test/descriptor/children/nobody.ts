@@ -1,7 +1,7 @@
-/** As a user without rights, connects to its first argument and listens on its second; tells how that failed. */
+/** As a user without rights, connects to its first argument and listens on its second; reports how that failed. */
 import { connect, listen } from 'fdpasser';
 
-// Loaded before the rights are gone.
+// Loaded while it still has the rights.
 await connect('\0nobody listens here').catch(() => {});
 
 if (process.getuid!() === 0) {

@@ -37,7 +37,7 @@ function use(fd: OwnedFd): void {
 function answer(socket: Socket): void {
   socket.on('data', (bytes: Buffer) => {
     const text = bytes.toString();
-    // Where the direction to the peer was ended before, the answer goes to the parent.
+    // If the direction to the peer has ended, the answer goes to the parent.
     socket.once('error', () => process.send!(text)).write(`child:${text}`);
   });
 }

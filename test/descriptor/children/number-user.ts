@@ -1,4 +1,4 @@
-/** A worker that does with a number of another thread what it is told, and says when that is done. */
+/** A worker that uses a number of another thread as it is told, and reports when that is done. */
 import assert from 'node:assert/strict';
 import { parentPort, workerData } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';
@@ -11,7 +11,7 @@ const tasks = {
   async 'hand over'() {
     await one.send(fd);
     (await other.receive()).close();
-    // Another thread still borrows it, and it is nobody's.
+    // Another thread still borrows it, and nobody owns it.
     assert.throws(() => one.pushSendFh(fd, { keepOpen: true }), { code: 'ERR_FDPASSER_OWNED' });
   },
   lend() {

@@ -1,4 +1,4 @@
-/** Ends by process.exit() in the midst of transfers, here and in workers. argv: who calls it, "main" or "worker". */
+/** Ends by process.exit() during transfers, here and in workers. argv: who calls it, "main" or "worker". */
 import { once } from 'node:events';
 import { Worker, isMainThread, workerData } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';

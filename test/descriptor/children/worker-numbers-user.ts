@@ -6,7 +6,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { FdPasser, OwnedFd, socketpair } from 'fdpasser';
 import { anonymousFile } from '../../support/descriptors.js';
 
-/** `'own'`: of this worker's own `fs`. `'main'`: of that of another thread. `'received'`: of the kernel. */
+/**
+ * Where a number comes from. `'own'`: this worker's `fs`. `'main'`: the `fs` of another thread. `'received'`: the
+ * kernel.
+ */
 export const ORIGINS = ['own', 'main', 'received'] as const;
 export type Origin = (typeof ORIGINS)[number];
 
@@ -15,7 +18,7 @@ export interface Task {
   fifo: string;
   /** For each use, unless it opens them itself. */
   numbers: number[];
-  /** Go on until it is terminated. How many of `numbers` were adopted. */
+  /** Whether it goes on until it is terminated, and how many of `numbers` were adopted. */
   adopted?: Int32Array;
 }
 

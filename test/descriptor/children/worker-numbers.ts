@@ -1,6 +1,6 @@
 /**
- * Workers that use numbers of every origin in every way, and end. Asserts that none is left open, and that no file is
- * closed which has one of their numbers by then; the guard sees to the rest.
+ * Workers that use numbers of every origin in every way, and end. Asserts that none is left open, and that no later
+ * file with one of these numbers is closed; the guard checks the rest.
  *
  * argv: a fifo; and for workers that are terminated at any moment, a seed and how many.
  */
@@ -28,7 +28,7 @@ interface Case {
   end: (worker: Worker) => unknown;
 }
 
-/** Starts one, waits until it says so, ends it, opens files all the while, and looks. */
+/** Starts a worker, waits until it reports, ends it, opens files meanwhile, and checks them. */
 async function use({ what, origin, rounds = 1, forEver = false, options = {}, end }: Case): Promise<void> {
   const before = openDescriptors();
   const numbers = Array.from({ length: rounds }, () =>
@@ -52,7 +52,7 @@ async function use({ what, origin, rounds = 1, forEver = false, options = {}, en
   assert.deepEqual(bystanders.map(identity), files, what);
   for (const fd of bystanders) closeSync(fd);
   if (task.adopted !== undefined) {
-    const now = openDescriptors(); // one may have been adopted and not counted
+    const now = openDescriptors(); // one may have been adopted but not counted
     for (const fd of numbers.slice(task.adopted[0])) if (now.get(fd) === opened.get(fd)) closeSync(fd);
   }
   await until(() => leftOpen(before).length === 0).catch(() => assert.deepEqual(leftOpen(before), [], what));

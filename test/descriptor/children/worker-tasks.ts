@@ -1,4 +1,4 @@
-/** What a worker thread does in test/descriptor/worker.test.ts. It ends by itself; what went wrong is its error. */
+/** The work of a worker thread in test/descriptor/worker.test.ts. It ends by itself; a failure is its error. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';

@@ -1,6 +1,6 @@
 /**
- * Terminates workers at random moments, and looks for what they left open. argv: the seed, how many workers, and "main"
- * to load the library in this thread too.
+ * Terminates workers at random moments, and checks what they left open. argv: the seed, the number of workers, and
+ * "main" to load the library in this thread too.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -27,7 +27,7 @@ async function terminateOne(task: Task, patience: number): Promise<void> {
   worker.on('error', (error) => {
     throw error;
   });
-  // Node leaves open the module that a worker was loading when it was terminated.
+  // Node leaves the module open that a worker was loading when it was terminated.
   await once(worker, 'message');
   await sleep(patience);
   await worker.terminate();
@@ -38,7 +38,7 @@ await terminateOne('exchange', LONGEST);
 const before = openDescriptors();
 const others: Task[] = ['exchange', 'send', 'receive', 'accept'];
 for (let done = 0; done < workers;) {
-  // One that fills the process's table leaves no room for a second to start.
+  // A worker that fills the process's table leaves no room to start a second one.
   const tasks: Task[] = random() < 0.25 ? ['exhaust'] : others;
   await Promise.all(tasks.map((task) => terminateOne(task, random() * LONGEST)));
   done += tasks.length;

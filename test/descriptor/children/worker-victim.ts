@@ -1,4 +1,4 @@
-/** A worker that goes on for ever, to be terminated. */
+/** A worker that runs until it is terminated. */
 import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { FdPasser, connect, listen, socketpair, type OwnedFd } from 'fdpasser';
 import { receiveAll, sendNew } from '../../support/exchange.js';

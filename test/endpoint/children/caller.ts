@@ -1,4 +1,6 @@
-/** Connects to the path in its argument, tells who it is, and stays until the listener lets go of it. */
+/**
+ * Connects to the path in its argument, reports its credentials, and stays until the listener closes the connection.
+ */
 import { FdPasser, connect } from 'fdpasser';
 
 const passer = new FdPasser({ fh: await connect(process.argv[2]!) });

@@ -1,6 +1,6 @@
 /**
- * Connects many times, to a port or path, and tells every hundredth connection and at last who answered how often and
- * what failed. A path may be missing for an instant.
+ * Connects many times, to a port or path. It reports every hundredth connection, and at the end how often each process
+ * answered and what failed. A path may be missing for a moment.
  */
 import { once } from 'node:events';
 import { connect } from 'node:net';

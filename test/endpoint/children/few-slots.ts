@@ -1,11 +1,14 @@
-/** Listens on the path argv[2], with a mode that the umask narrows, with ever more free slots until it succeeds. */
+/**
+ * Listens on the path argv[2], with a mode that the umask narrows. It retries with more and more free slots until it
+ * succeeds.
+ */
 import assert from 'node:assert/strict';
 import { closeSync, existsSync, lstatSync } from 'node:fs';
 import { listen } from 'fdpasser';
 import { fillTable } from '../../support/fill-table.js';
 
 const path = process.argv[2]!;
-listen(path).close(); // whatever is loaded late is loaded then
+listen(path).close(); // so that everything that is loaded on demand is loaded then
 process.umask(0o077);
 const filler = fillTable();
 const codes = new Set<unknown>();

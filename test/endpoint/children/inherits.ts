@@ -1,4 +1,6 @@
-/** Sends back what comes, over what it inherits, and says what it inherited. It ends with its parent's end. */
+/**
+ * Sends back what comes over the wire that it inherits, and reports what it inherited. It ends when its parent ends.
+ */
 import { once } from 'node:events';
 import { FdChannel, FdPasser, FdStream, type OwnedFd } from 'fdpasser';
 
@@ -19,6 +21,6 @@ const wires: Record<string, () => Promise<unknown>> = {
   },
 };
 
-process.once('disconnect', () => {}); // whoever forks is heard, and need not be kept
+process.once('disconnect', () => {}); // the IPC channel of a fork must not keep this process alive
 process.channel?.unref();
 await wires[process.argv[2]!]!();

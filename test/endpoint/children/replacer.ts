@@ -1,12 +1,12 @@
 /**
- * Listens on each path it is told of, at the moment it is told; answers with `'won'` or the code of the error. As a
- * user without rights if argv[2] is `'nobody'`.
+ * Listens on each given path at the given moment; answers with `'won'` or the code of the error. It runs as a user
+ * without rights if argv[2] is `'nobody'`.
  */
 import { listen } from 'fdpasser';
 import type { Race } from '../../support/race.js';
 
 function race({ path, at }: Race): string {
-  while (process.hrtime.bigint() < BigInt(at)); // two processes wake from anything else at different times
+  while (process.hrtime.bigint() < BigInt(at)); // any other wait ends at different times in two processes
   try {
     winner = listen(path);
     return 'won';

@@ -1,4 +1,4 @@
-/** Listens on the path argv[2] in a process whose flags restrict it, and prints what came of it. */
+/** Listens on the path argv[2] in a process whose flags restrict it, and prints the outcome. */
 import { listen } from 'fdpasser';
 
 try {

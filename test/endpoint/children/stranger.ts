@@ -1,11 +1,11 @@
 /**
- * As a user without rights, connects to its argument, in which @ begins an abstract name; tells what it received, or
+ * As a user without rights, connects to its argument, in which @ begins an abstract name; reports what it received, or
  * how that failed.
  */
 import { FdPasser, connect } from 'fdpasser';
 import { identity } from '../../support/descriptors.js';
 
-await connect('\0nobody listens here').catch(() => {}); // loaded before the rights are gone
+await connect('\0nobody listens here').catch(() => {}); // loaded while it still has the rights
 if (process.getuid!() === 0) {
   process.setgroups!([]);
   process.setgid!(65534);

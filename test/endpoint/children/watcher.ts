@@ -1,4 +1,4 @@
-/** Looks for each path it is told of, and tells the mode in which it first sees it; ends when it is told none. */
+/** Watches for each given path, and reports the mode in which it first sees it; ends when no path is given. */
 import { lstatSync } from 'node:fs';
 
 process.on('message', (path: string) => {

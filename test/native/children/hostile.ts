@@ -1,6 +1,6 @@
 /**
- * Puts up with a peer that sends so many random and mutated frames: `hostile.js what type seed count`. Says what became
- * of them, how much memory it took at most, and what is left open.
+ * Receives random and mutated frames of a hostile peer: `hostile.js what type seed count`. Reports the outcomes, the
+ * most memory that it took, and what is left open.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FdChannel, FdPasser, FdStream, socketpair, type OwnedFd } from 'fdpasser';
@@ -52,7 +52,7 @@ function ended(error: Error | undefined): void {
   survived.ends[code] = (survived.ends[code] ?? 0) + 1;
 }
 
-/** Sends what the kernel will have before the victim has gone; false when it has. */
+/** Sends as much as the kernel takes, unless the victim has gone; returns false when it has. */
 async function push(peer: RawPeer, bytes: Buffer, fds: number[], gone: () => boolean): Promise<boolean> {
   for (let rest = bytes; rest.length > 0;) {
     const sent = peer.trySend(rest, rest === bytes ? fds : []);
@@ -83,7 +83,7 @@ function mutated(bytes: Buffer): Buffer {
   return random.once(4) ? copy.subarray(0, random.below(copy.length)) : copy;
 }
 
-/** The frames of one message, mostly what they should be, so that a connection lasts for a while. */
+/** The frames of one message, mostly valid, so that a connection lasts for a while. */
 function frames(): WholeFrame[] {
   if (random.once(300)) return [{ bytes: encodeTaken(random.below(random.of([2, 10, 2 ** 32]))), fds: 0 }];
   if (random.once(300)) return [{ bytes: encodeDeclined(random.below(3)), fds: 0 }];
@@ -93,12 +93,12 @@ function frames(): WholeFrame[] {
   if (random.once(600))
     return found.map(({ bytes, fds }) => ({ bytes, fds: random.below(Math.min(fds + 10, FRAME_FDS)) }));
   if (random.once(2000)) return [{ bytes: noise(1000), fds: random.below(3) }];
-  // A request begins with its number, whatever that is.
+  // A request begins with its number, which may be anything.
   if (random.once(10)) for (const { bytes } of found) bytes[1]! |= random.once(200) ? REPLY : REQUEST;
   return found;
 }
 
-/** What goes in one sendmsg each: as many frames as its descriptors allow, or one packet. */
+/** The contents of each sendmsg: as many frames as its descriptors allow, or one packet. */
 function shipments(): WholeFrame[] {
   const all = Array.from({ length: type === 'stream' ? 100 : 1 }, frames).flat();
   survived.frames += all.length;
@@ -213,7 +213,7 @@ async function attackStream(): Promise<void> {
 // ----
 
 const attack = { channel: attackChannel, passer: attackPasser, stream: attackStream }[what]!;
-await attack(); // what opens descriptors of its own the first time has done so
+await attack(); // by now everything that opens descriptors of its own at first use has done so
 const before = openDescriptors();
 for (; survived.frames < Number(count); survived.connections++) {
   await attack();

@@ -1,4 +1,4 @@
-/** Uses the core while its system calls fail in the ways that it is told, and reports what came of each. */
+/** Uses the core while its system calls fail in the given ways, and reports each outcome. */
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { socketpair } from 'fdpasser';
@@ -12,7 +12,7 @@ import { WIRES, type Wire, type WireKind } from '../../support/wires.js';
 const FILES = 6;
 const faults = new Faults(process.env.FAULTS!);
 
-/** What is about another descriptor: what the kernel says of the socket. */
+/** Calls that concern another descriptor, and not the socket. */
 const ABOUT_ANOTHER = new Set(['open', 'read']);
 
 function rule({ call, errno, times, first }: Injection, fd: number): Rule {
@@ -32,9 +32,8 @@ function described(error: unknown, errno: string): string {
 }
 
 /**
- * Each end sends the other files, one of them under the fault. Whatever becomes of it: what arrives is a beginning of
- * what was sent, in order; and each file has arrived, or is its sender's again, or was lost with a wire that says that
- * it broke.
+ * Each end sends files to the other; one end is under the fault. In each case what arrives is a prefix of what was
+ * sent, in order. Each file has arrived, or is its sender's again, or was lost with a wire that reports that it broke.
  */
 async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outcome, keyof Injection>> {
   const [a, b] = socketpair({ type: kind.type });
@@ -97,12 +96,12 @@ async function transfer(kind: WireKind, injection: Injection): Promise<Omit<Outc
     [theirs, wire],
   ] as const) {
     if (kind.confirms) for (const id of gone) assert.ok(got.includes(id), 'confirmed, and never taken');
-    // One that breaks hears no confirmation any more, and says none: then alone neither end can know.
+    // An end that breaks gets no more confirmations and sends none. Only then can neither end know.
     if (!kind.confirms || early === undefined)
       for (const id of back) assert.ok(!got.includes(id), 'arrived, and given back');
   }
   if (early === undefined) assert.equal(mine.back.length + other.got.length, FILES, 'lost');
-  // What goes to a socket of datagrams is dropped when that one's sends find its peer gone.
+  // Datagrams in a socket are dropped when a send of that socket finds its peer gone.
   else if (kind.givesBack && !kind.confirms && kind.type !== 'dgram')
     assert.deepEqual(other.got, mine.gone, 'sent before the end, and lost');
   const outcome = [...new Set(wire.events)];
@@ -123,7 +122,7 @@ interface Sent {
   all: string[];
   /** Given back. */
   back: string[];
-  /** Sent, as far as `send` says. */
+  /** Sent, according to `send`. */
   gone: string[];
   refused: unknown[];
   settled: number;

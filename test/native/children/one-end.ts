@@ -1,4 +1,4 @@
-/** One end of a wire, whose system calls may fail: sends files and receives as many, and says what came of it. */
+/** One end of a wire whose system calls may fail: sends files, receives as many, and reports the outcome. */
 import { anonymousFile, until } from '../../support/descriptors.js';
 import { WIRES } from '../../support/wires.js';
 

@@ -1,4 +1,4 @@
-/** Passes files over everything there is, and tells whether each arrived as itself and in order. */
+/** Passes files over every wire, and reports whether each arrived as the same file and in order. */
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -36,7 +36,7 @@ for (const type of ['stream', 'seqpacket', 'dgram'] as const)
   const fds: OwnedFd[] = [];
   receiver.on('fds', (some) => fds.push(...some));
   let bytes = 0;
-  // More than the socket's buffer takes at once, so that it goes in parts.
+  // More than the socket's buffer takes at once, so that it is sent in parts.
   for (const fd of files) sender.writeWithFds(Buffer.alloc(30_000), [fd], { keepOpen: true });
   sender.end();
   for await (const chunk of receiver) bytes += (chunk as Buffer).length;
@@ -66,7 +66,7 @@ await inFolder(async (folder) => {
     for (const one of [client, accepted, later, last]) one.close();
     server.close();
   }
-  // What somebody who died has left there is replaced.
+  // The socket file of a dead process is replaced.
   const dead = createServer().listen(`${folder}/dead`);
   await new Promise((resolve) => dead.once('listening', resolve));
   const { rename } = await import('node:fs/promises');

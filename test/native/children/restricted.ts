@@ -10,7 +10,7 @@ const one = new FdPasser({ fh: a });
 const other = new FdPasser({ fh: b });
 await exchange(one, other, 100);
 
-// Errors and their names are made where the originals of the language may be frozen.
+// Errors and their names are made while the language's built-in objects may be frozen.
 await assert.rejects(one.receive({ signal: AbortSignal.abort() }), { name: 'AbortError', code: 'ABORT_ERR' });
 assert.throws(() => new OwnedFd(1 << 30), { code: 'EBADF' });
 await Promise.all([one.close(), other.close()]);

@@ -1,7 +1,7 @@
 /**
- * One end of a wire, to be killed or stopped at one of its system calls. Sends the files of a folder and writes to
- * `sent` which of the sends resolved; takes what comes, and writes that to `took` before anything else. By the next
- * turn a channel has told its peer, and it goes to `told`.
+ * One end of a wire that is killed or stopped at one of its system calls. It sends the files of a folder and writes to
+ * `sent` which sends resolved. It takes what comes, and first writes that to `took`. By the next turn a channel has
+ * confirmed it, and it writes that to `told`.
  */
 import { appendFileSync, openSync } from 'node:fs';
 import { identity } from '../../support/descriptors.js';

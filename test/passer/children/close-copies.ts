@@ -1,4 +1,4 @@
-/** Makes copies of the socket that it inherits and closes them, until its parent says something. */
+/** Makes copies of the socket that it inherits and closes them, until its parent sends a message. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OwnedFd } from 'fdpasser';
 

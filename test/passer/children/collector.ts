@@ -1,4 +1,4 @@
-/** Receives as many as its first argument says, all asked for at once or each by itself, and reports what they were. */
+/** Receives as many descriptors as its first argument says, asked for all at once or one by one, and reports them. */
 import { FdPasser, type OwnedFd } from 'fdpasser';
 import { identity } from '../../support/descriptors.js';
 

@@ -1,4 +1,4 @@
-/** Has a pair and queues something on it; its argument says what it does then. Prints what it was warned of. */
+/** Has a pair and queues something on it; its argument says what it does then. Prints the warnings that it gets. */
 import { FdPasser, type OwnedFd } from 'fdpasser';
 
 const passer = new FdPasser();
@@ -14,7 +14,7 @@ const cases: Record<string, () => void> = {
     const alive = setInterval(() => {}, 1000);
     process.on('warning', () => clearInterval(alive));
   },
-  /** Has nothing else to do. */
+  /** Does nothing else. */
   idle() {
     passer.pushSendFh(0, { keepOpen: true });
     void passer.peer.fd;

@@ -8,7 +8,7 @@ import { fillTable } from '../../support/fill-table.js';
 
 const passer = FdPasser.inherit();
 const received: string[] = [];
-// Asked again while still full, and asked again only once there is room.
+// One receive is asked for while the table is still full, another only when there is room.
 for (const room of ['later', 'before']) {
   const abort = new AbortController();
   const filler = fillTable();
@@ -16,7 +16,7 @@ for (const room of ['later', 'before']) {
   let told = 0;
   passer.on('exhausted', () => told++);
   await once(passer, 'exhausted');
-  await sleep(200); // time enough to find it full again, which is no news
+  await sleep(200); // time enough to find it full again, which is not reported again
   assert.equal(told, 1);
   passer.removeAllListeners('exhausted');
   abort.abort();
@@ -26,7 +26,7 @@ for (const room of ['later', 'before']) {
   if (room === 'before') {
     closeAll(filler.splice(0));
     const open = openDescriptors().size;
-    // Time enough for the link to look again: it must not take what nobody asks for.
+    // Time enough for the link to try again: it must not take what nobody asks for.
     await sleep(200);
     assert.equal(openDescriptors().size, open);
   }

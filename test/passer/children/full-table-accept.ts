@@ -14,7 +14,7 @@ await new Promise((resolve) => process.once('message', resolve)); // all are con
 const filler = fillTable();
 const accepted: OwnedFd[] = [];
 const accepting = Array.from({ length: 6 }, async () => accepted.push(await server.accept()));
-// The loop polls between two turns, so by now the listener was found readable.
+// The loop polls between two turns, so by now it has found the listener readable.
 for (let i = 0; i < 5; i++) await turn();
 assert.equal(accepted.length, 0);
 

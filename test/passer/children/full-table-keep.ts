@@ -1,6 +1,6 @@
 /**
- * Receives argv[2] descriptors and keeps them open, in a table with too little room. Whenever it is full, sends one of
- * them back and then closes some. Tells how many it has each time, and at last how it went.
+ * Receives argv[2] descriptors and keeps them open, in a table with too little room. Whenever it is full, it sends one
+ * of them back and then closes some. It reports how many it has each time, and the outcome at the end.
  */
 import assert from 'node:assert/strict';
 import { closeSync, openSync } from 'node:fs';
@@ -13,7 +13,7 @@ export interface Report {
   sentBack: string[];
   exhausted: number;
   resumed: number;
-  /** How late a timer ran at worst, in milliseconds, the machine's own delays left out. */
+  /** How late a timer ran at worst, in milliseconds, without the machine's own delays. */
   latest: number;
 }
 
@@ -30,7 +30,7 @@ passer.on('exhausted', () => {
   report.sentBack.push(identity(kept[0]!.fd));
   passer.pushSendFh(kept[0]!, { keepOpen: true }, () => {
     assert.throws(() => openSync('/dev/null', 'r'), { code: 'EMFILE' });
-    // What the library closes it knows of; of what others close it learns by trying again.
+    // The library knows of its own closes. It learns of others' closes by trying again.
     for (const fd of kept.splice(0, 1 + (round % 7))) {
       if (round % 2 === 0) fd.close();
       else closeSync(fd.take());

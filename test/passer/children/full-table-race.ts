@@ -1,7 +1,7 @@
 /**
- * Receives descriptors until its parent closes, keeping so many open that few slots are left, and for those it
- * competes with all threads of libuv's pool. argv: the limit of descriptors, how many the largest message has, how many
- * different files there are, an empty folder.
+ * Receives descriptors until its parent closes, and keeps so many open that few slots are left. All threads of libuv's
+ * pool compete for these. argv: the limit of descriptors, how many the largest message has, how many different files
+ * there are, an empty folder.
  */
 import assert from 'node:assert/strict';
 import { close, open, readdir } from 'node:fs';
@@ -17,7 +17,7 @@ export interface Report {
   resumed: number;
   opened: number;
   refused: number;
-  /** The code of what broke the passer. */
+  /** The code of the error that broke the passer. */
   error?: string | undefined;
 }
 
@@ -74,7 +74,7 @@ function received(fd: OwnedFd): void {
   if (report.files.length < files) report.files.push(file);
   else if (report.files[place] !== file) report.outOfOrder++;
   kept.push(fd);
-  // Sometimes none is spare for the threads, sometimes more than they can have.
+  // Sometimes there is no slot for the threads, sometimes more than they can take.
   const spare = (report.received >> 8) % (3 * THREADS);
   while (kept.length > room - spare) kept.shift()!.close();
   passer.pushRecvFh(received);

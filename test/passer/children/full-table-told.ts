@@ -1,6 +1,6 @@
 /**
- * Receives with so few slots free that what comes has no room, and reports what it is told. Makes room then, and
- * receives; of what can never come it gets nothing.
+ * Receives with so few free slots that there is no room for what comes, and reports the warnings. Then it makes room
+ * and receives. It gets nothing of what can never come.
  */
 import { closeSync } from 'node:fs';
 import { once } from 'node:events';

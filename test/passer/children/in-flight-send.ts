@@ -1,6 +1,6 @@
 /**
- * Sends 1,000 descriptors as a user with no privileges, so that the kernel's limit of descriptors in flight holds for
- * it. Tells its parent when it is stuck, and what waiting costs.
+ * Sends 1,000 descriptors as a user without privileges, so that the kernel's limit of descriptors in flight applies.
+ * Reports when it has to wait, and the processor time of waiting.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FdPasser, socketpair } from 'fdpasser';

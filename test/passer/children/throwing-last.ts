@@ -14,7 +14,7 @@ if (process.argv[2] === 'sent') {
   });
   void passer.close();
 } else {
-  // One message of two; the peer ends while the second waits here; then it is asked for.
+  // The message has two descriptors. The peer ends while the second waits here, and then it is asked for.
   const peer = new FdPasser({ fh: b, batch: 2 });
   pushFiles(peer, 2);
   await peer.close();

@@ -1,4 +1,4 @@
-/** Throws in every other callback, and tells which were called and what was caught. */
+/** Throws in every other callback, and reports which were called and what was caught. */
 import { closeSync } from 'node:fs';
 import { anonymousFile } from '../../support/descriptors.js';
 import { connected } from '../../support/passing.js';

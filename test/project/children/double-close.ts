@@ -1,4 +1,4 @@
-/** Does what no test may do unseen. */
+/** Closes a number twice, which no test may do without being noticed. */
 import { closeSync, openSync } from 'node:fs';
 
 const fd = openSync('/dev/null', 'r');

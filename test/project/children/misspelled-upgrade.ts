@@ -1,4 +1,4 @@
-/** Serves at the path argv[2], and reports what becomes of an upgrade with an option of the wrong name. */
+/** Serves at the path argv[2], and reports the outcome of an upgrade with an option of the wrong name. */
 import { takeover } from 'fdpasser/takeover';
 
 const serving = await takeover(process.argv[2]!);

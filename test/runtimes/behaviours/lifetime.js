@@ -1,4 +1,5 @@
-// A process lives on for what it waits for, not for an idle passer or server; and an exception in a callback is told.
+// A process stays alive for what it waits for, but not for an idle passer or server; an exception in a callback is
+// reported.
 import assert from 'node:assert/strict';
 import { FdPasser } from 'fdpasser';
 import { assertOrderly, ended, newFile, startChild } from './support.js';

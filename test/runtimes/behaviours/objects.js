@@ -1,4 +1,5 @@
-// The runtime's own objects are sent, and made of what was received, or a clear error says that they cannot be.
+// The runtime's own objects are sent, and made of received descriptors, or a clear error says that this is not
+// possible.
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -186,7 +187,7 @@ const cases = {
       fd.close();
     }
   },
-  // What docs/runtimes.md names where fs takes no received number.
+  // The way that docs/runtimes.md names when fs takes no received number.
   async 'reading /dev/fd'() {
     const fd = await through(newFile('text'));
     assert.equal(readFileSync(`/dev/fd/${fd.fd}`, 'utf8'), 'text');

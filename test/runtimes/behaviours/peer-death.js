@@ -1,4 +1,4 @@
-// A peer is killed: what it had sent arrives, what waits is told, and so is the next send.
+// A peer is killed: what it had sent arrives, and waiting calls and the next send get an error.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { FdPasser } from 'fdpasser';

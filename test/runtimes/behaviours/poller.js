@@ -1,4 +1,4 @@
-// The poller is the one that the runtime or the setting calls for, one thread a process, and a wrong setting is told.
+// The poller is the one of the runtime or the setting, with one thread in a process, and a wrong setting is reported.
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';

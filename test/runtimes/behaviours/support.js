@@ -17,7 +17,7 @@ const OPEN = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd';
 /** The numbers of what is open, one of which is for reading the folder. */
 export const openDescriptors = () => readdirSync(OPEN).map(Number);
 
-/** What is known of a descriptor. By way of its name, since Deno's fs takes no raw numbers. */
+/** The stat of a descriptor, by its name, because Deno's fs takes no raw numbers. */
 export const statOf = (fd) => statSync(`${OPEN}/${fd}`, { bigint: true });
 
 /** Device and inode. */

@@ -1,4 +1,4 @@
-/** Reads the stream it inherits in pieces of random sizes, and tells what it found. */
+/** Reads the stream that it inherits in pieces of random sizes, and reports what it found. */
 import { createHash, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { FdStream, type OwnedFd } from 'fdpasser';

@@ -1,5 +1,6 @@
 /**
- * Writes as many chunks of so many bytes as it is told, each with a file; tells which; and stays until it is killed.
+ * Writes the given number of chunks of the given size, each with a file; reports the files; and stays until it is
+ * killed.
  */
 import { randomBytes } from 'node:crypto';
 import { FdStream } from 'fdpasser';

@@ -9,7 +9,7 @@ const tell = (what: unknown): Promise<boolean> => notify({ X_REPORT: JSON.string
 
 const answer = (socket: Socket): void => void socket.end(`${process.pid}`);
 
-/** The manager is told as much as its queue takes, which is one more than the system says. */
+/** Sends the manager as many messages as its queue takes, which is one more than the system's limit. */
 async function fillQueue(): Promise<void> {
   const most = Number(readFileSync('/proc/sys/net/unix/max_dgram_qlen', 'utf8'));
   for (let i = 0; i <= most; i++) await notify({ STATUS: `${i}` });
@@ -27,7 +27,7 @@ const tasks: Record<string, () => Promise<unknown>> = {
     await tell({ passed, variables, again: listenFds().size });
   },
 
-  /** Says to the first client what the socket's name is, and who answers. */
+  /** Answers the first client with the socket's name and this process's pid. */
   async answers() {
     const [[name, [listener]]] = [...listenFds()] as [[string, OwnedFd[]]];
     const server = listener!.toServer((socket) => {
@@ -36,7 +36,7 @@ const tasks: Record<string, () => Promise<unknown>> = {
     });
   },
 
-  /** Reports how asking fails, and whether the descriptors are as they were. */
+  /** Reports how listenFds fails, and whether the descriptors are as they were. */
   async refused() {
     let code: unknown;
     try {
@@ -60,7 +60,7 @@ const tasks: Record<string, () => Promise<unknown>> = {
     await tell({ now: String(process.hrtime.bigint() / 1000n) });
   },
 
-  /** Stores a socket, is told of nothing else, and takes it out again. */
+  /** Stores a socket, and removes it again. */
   async stores() {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, resolve));
@@ -92,7 +92,7 @@ const tasks: Record<string, () => Promise<unknown>> = {
     watchdog();
   },
 
-  /** Stores what is its own, closes it before that is done, and opens something else with its number. */
+  /** Stores its own descriptor, closes it before the store is done, and opens another file with its number. */
   async storesAndCloses() {
     const owned = new OwnedFd(anonymousFile());
     const number = anonymousFile();
@@ -117,7 +117,7 @@ const tasks: Record<string, () => Promise<unknown>> = {
     await tell('over');
   },
 
-  /** Serves at the socket that was stored, or at a new one, which it stores if it is to. */
+  /** Serves at the stored socket, or at a new one, which it stores if told to. */
   async serves() {
     const [port, keep] = process.argv.slice(3) as [string, string];
     const [stored] = listenFds().get('web') ?? [];

@@ -3,8 +3,8 @@ import { FdChannel } from 'fdpasser';
 type Method = (this: FdChannel, ...args: unknown[]) => Promise<unknown>;
 
 /**
- * Does something once, at a step of a takeover: `'before READY'` and `'after READY'` of the process that says it,
- * `'at READY'` of the one that hears it.
+ * Does something once, at a step of a takeover: `'before READY'` and `'after READY'` in the process that sends it, `'at
+ * READY'` in the one that receives it.
  */
 export function actAt(step: string, act: () => void): void {
   const methods = FdChannel.prototype as unknown as Record<'send' | 'receive', Method>;

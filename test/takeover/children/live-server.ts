@@ -1,4 +1,4 @@
-/** An HTTP server, and what `serveAndMove` says. */
+/** An HTTP server with `serveAndMove`. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { serveAndMove } from '../../support/mover.js';
 

@@ -51,7 +51,7 @@ function serverOf(kind: string): net.Server | dgram.Socket {
   }
 }
 
-/** What the process knows of a connection that counts its lines: `big` is too much to be sent in one message. */
+/** The state of a connection that counts its lines: `big` is too large to be sent in one message. */
 type Counted = { count: number; big: string };
 
 const counted = new WeakMap<net.Socket, Counted>();

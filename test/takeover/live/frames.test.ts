@@ -8,7 +8,7 @@ interface Expected {
   bytes: Buffer;
   /** Where frames end, and by then: how much may be answered, how much may be an answer, and where a message ended. */
   ends: Map<number, { asked: number; answers: number; whole: number }>;
-  /** From where on what came before a position has to be there again. */
+  /** The place from which bytes before a position are needed again. */
   readonly heldFrom: (position: number) => Buffer;
 }
 
@@ -55,7 +55,7 @@ function anything(random: Random): Expected {
   return { bytes: Buffer.concat(frames.map(({ bytes }) => bytes)), ends, heldFrom };
 }
 
-test('frames are counted however they are cut, and what is not whole is held as it came', () => {
+test('frames are counted however they are cut, and unfinished ones are held as they came', () => {
   const random = new Random(Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31)));
   for (let round = 0; round < 20; round++) {
     const { bytes, ends, heldFrom } = anything(random);
@@ -68,7 +68,7 @@ test('frames are counted however they are cut, and what is not whole is held as 
       const end = [...ends.keys()].find((each) => each >= at)!;
       assert.equal(rest, Math.min(end - at, chunk.length), `seed ${random.seed}`);
       frames.push(chunk);
-      chunk.fill(0); // as one who unmasks in its place
+      chunk.fill(0); // as a reader that unmasks in place
       at = Math.min(at + size, bytes.length);
       assert.equal(frames.between, ends.has(at), `seed ${random.seed}`);
       assert.ok(frames.held!.equals(heldFrom(at)), `seed ${random.seed} at ${at}`);
@@ -78,7 +78,7 @@ test('frames are counted however they are cut, and what is not whole is held as 
   }
 });
 
-test('of a message of more than a megabyte nothing is held, and of the next all', () => {
+test('nothing is held of a message of more than a megabyte, and all of the next', () => {
   const frames = new Frames(true);
   frames.push(frame(2, Buffer.alloc(600_000), { final: false }));
   assert.equal(frames.held!.length, 600_014);

@@ -9,7 +9,7 @@ import { test } from '../../support/test.js';
 
 const CLIENTS = 20;
 
-/** How the old process's program sees that one has moved. */
+/** The end that the old process's program sees when a WebSocket has moved. */
 const MOVED = { ended: 1012, reason: 'moved to another process', pushed: 0 };
 
 /** How the program of a process has seen its WebSockets end. */
@@ -25,7 +25,7 @@ async function echoing(one: LiveProcess): Promise<Echoed[]> {
   return clients;
 }
 
-test('WebSockets of an unmodified program move under load, and each frame is there once and in order', async () => {
+test('WebSockets of an unmodified program move under load, and each frame arrives once and in order', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const clients = await echoing(one);
     for (const [from, to] of [
@@ -59,7 +59,7 @@ test('WebSockets of an unmodified program move under load, and each frame is the
   });
 });
 
-test('all WebSockets of a process that ends are broken, where none moves', async () => {
+test('all WebSockets of a process that ends are broken if none moves', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const clients = await echoing(one);
     one.child.kill('SIGTERM');
@@ -167,7 +167,7 @@ test('a WebSocket in flight goes on in the new process when the old one dies bef
   });
 });
 
-test('what a program sends by itself until it hears that its WebSocket has moved reaches the client', async () => {
+test('messages that a program sends before it learns that its WebSocket has moved reach the client', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const port = await one.port;
     const clients = await Promise.all(Array.from({ length: 10 }, () => new RawWebSocket(port).open()));
@@ -193,7 +193,7 @@ test('what a program sends by itself until it hears that its WebSocket has moved
   });
 });
 
-test('a message in pieces of which some are read, with a ping between, is there once and whole', async () => {
+test('a message in pieces, some of them already read, with a ping between, arrives once and whole', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
     client.socket.write(Buffer.concat([frame(1, 'first'), frame(1, 'sec', { final: false }), frame(9, 'ping')]));
@@ -209,7 +209,7 @@ test('a message in pieces of which some are read, with a ping between, is there 
   });
 });
 
-test('a frame that its client leaves half sent moves as it is', async () => {
+test('a WebSocket whose client leaves a frame half sent moves in the middle of it', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
     const half = frame(2, Buffer.alloc(100_000, 'h'));
@@ -223,7 +223,7 @@ test('a frame that its client leaves half sent moves as it is', async () => {
   });
 });
 
-test('frames that come right behind the request, and while the WebSocket moves, are answered by either process', async () => {
+test('frames that come right behind the request, and while the WebSocket moves, are answered by one of the processes', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = new RawWebSocket(await one.port);
     client.socket.write(frame(1, 'head'));
@@ -269,7 +269,7 @@ test('a compressed WebSocket with a context is dismissed, and one without moves'
   );
 });
 
-test('a client whose request the new program refuses is asked to connect anew', async () => {
+test('a client whose request the new program refuses is asked to connect again', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
     await other.ask('refuse', 'refusing');
@@ -356,7 +356,7 @@ for (const stopped of ['old', 'new'] as const)
       await until(() => other.said.length >= 3);
       child.kill('SIGSTOP');
       await until(() => isStopped(child.pid!));
-      await sleep(200); // the other does what it can alone
+      await sleep(200); // the other process goes on alone
       child.kill('SIGCONT');
       assert.equal(await leaving, CLIENTS);
       await settledOn(other.pid, clients);
@@ -368,7 +368,7 @@ for (const stopped of ['old', 'new'] as const)
     });
   });
 
-test('a client that still waits for the rest of a message when its time is over is asked to connect anew', async () => {
+test('a client that still waits for the rest of a message after the drain is asked to connect again', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
     client.socket.write(frame(1, 'half'));

@@ -1,4 +1,4 @@
-/** Closes one number behind its owner, and says how the rest ends. */
+/** Closes one number behind its owner, and reports how the rest ends. */
 import { closeSync, existsSync } from 'node:fs';
 import { FdPasser, listen, Message, OwnedFd } from 'fdpasser';
 import { anonymousFile, leftOpen, openDescriptors } from '../../support/descriptors.js';

@@ -1,4 +1,4 @@
-/** Has no room for what its peer sends before any hello, and makes some; says how its channel ends. */
+/** Has no room for what its peer sends before any hello, and then makes room; reports how its channel ends. */
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { FdChannel } from 'fdpasser';
@@ -22,5 +22,5 @@ channel.once('exhausted', () => {
   for (const fd of filler.splice(0)) closeSync(fd);
 });
 await new Promise<void>((resolve) => channel.once('close', resolve));
-// A socket in which descriptors lie is closed by a thread.
+// A thread closes a socket in which descriptors lie.
 await until(() => leftOpen(before).filter((line) => !line.startsWith('4 ')).length === 0);

@@ -1,4 +1,4 @@
-/** The control: node's own cluster, whose workers are told to the parent. */
+/** The control: node's own cluster, which reports its workers to the parent. */
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 

@@ -1,4 +1,4 @@
-/** A worker of which the second generation does not get ready: the first leaves a file. */
+/** A worker whose second generation does not get ready: the first generation leaves a file. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { worker } from 'fdpasser/workers';

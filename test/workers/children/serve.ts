@@ -1,4 +1,4 @@
-/** A worker of an HTTP server that tells who it is. */
+/** A worker with an HTTP server that answers with its identity. */
 import { createServer } from 'node:http';
 import { worker } from 'fdpasser/workers';
 

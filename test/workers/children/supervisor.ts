@@ -1,4 +1,4 @@
-/** A supervisor that tells its workers' pids and its port, and then waits to be killed. */
+/** A supervisor that reports its workers' pids and its port, and then waits to be killed. */
 import { fileURLToPath } from 'node:url';
 import { supervise } from 'fdpasser/workers';
 
