@@ -217,7 +217,7 @@ export class Succession {
     if (this.#state === 'over') return;
     if (this.#state === 'confirmed') this.#over(heir);
     else if ((error as NodeJS.ErrnoException).code === 'ERR_FDPASSER_PROTOCOL') {
-      this.abort(error); // it lives, and will serve again
+      this.abort(error); // the old one is alive, and will serve again
       heir.rolledBack(error);
     } else this.#orphaned(heir);
   }

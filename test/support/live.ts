@@ -48,7 +48,7 @@ export class LiveProcess {
     await until(() => this.said.filter((each) => name in each).length >= times);
   }
 
-  /** Moves all that can. Resolves with how many have. */
+  /** Moves all connections that can move. Resolves with how many have moved. */
   leave(): Promise<number> {
     return this.ask('leave', 'moved');
   }

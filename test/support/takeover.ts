@@ -92,7 +92,7 @@ export interface Site {
   port: number;
   /** `under`: a command that runs it. */
   readonly start: (config?: Partial<ServerConfig>, child?: string, under?: string[]) => ServerChild;
-  /** Asks at the port again and again, until the test is over. */
+  /** Keeps asking at the port until the test is over. */
   readonly load: (target?: { port: number } | { socketPath: string }) => Load;
 }
 
