@@ -2,7 +2,7 @@
  * Numbers that the runtime may close when a thread ends. Node closes those that it gave out itself
  * (`trackUnmanagedFds`), after it has told everybody of the thread's end, and nobody can ask which they are. So a file
  * that nobody else can have takes the place of what was open at the number. If that file is still there when the thread
- * ends, the runtime was not going to close the number.
+ * ends, the runtime has not closed the number, and it is closed here.
  */
 #include "fdpasser.h"
 #include "registry.h"

@@ -2,7 +2,7 @@
  * Makes one file of each entry point in `dist/bundle/`, which loads faster than one file for each source. Code that
  * entry points share is in separate files, so that a program that imports several has one OwnedFd.
  */
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
@@ -60,16 +60,33 @@ buildSync({
   logLevel: 'warning',
 });
 writeFileSync(join(commonjs, 'package.json'), '{ "type": "commonjs" }\n');
-for (const file of readdirSync(join(root, 'dist'), { encoding: 'utf8', recursive: true }))
-  if (file.endsWith('.d.ts') && !/^(?:cli|commonjs)\b/.test(file))
-    copyTypes(join(root, 'dist', file), join(commonjs, file));
 for (const [name, file] of Object.entries(PUBLIC)) {
   const to = join(commonjs, file.slice('dist/'.length));
-  writeFileSync(to, `module.exports = require('./${relative(dirname(to), join(commonjs, 'all.js'))}').${name};\n`);
+  write(to, `module.exports = require('./${relative(dirname(to), join(commonjs, 'all.js'))}').${name};\n`);
 }
 
-/** Leaves out the comments, which are most of the size: editors show those of the other copy. */
-function copyTypes(from, to) {
-  mkdirSync(dirname(to), { recursive: true });
-  writeFileSync(to, readFileSync(from, 'utf8').replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));
+/*
+ * Copies the declarations that the entry points need, because nobody can import the others. The copies for CommonJS
+ * have no comments, which are most of the size: editors show those of the other copies.
+ */
+const types = join(root, 'dist/types');
+rmSync(types, { recursive: true, force: true });
+for (const file of declarationsOf([...Object.values(PUBLIC), 'dist/takeover/register.js'])) {
+  const text = readFileSync(join(root, 'dist', file), 'utf8');
+  write(join(types, file), text);
+  write(join(commonjs, file), text.replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));
+}
+
+/** The declaration files of these modules, and of all that they import, as paths in `dist/`. */
+function declarationsOf(modules) {
+  const found = new Set(modules.map((file) => file.slice('dist/'.length).replace(/\.js$/, '.d.ts')));
+  for (const file of found)
+    for (const [, from] of readFileSync(join(root, 'dist', file), 'utf8').matchAll(/['"](\.[^'"]*)\.js['"]/g))
+      found.add(`${join(dirname(file), from)}.d.ts`);
+  return found;
+}
+
+function write(file, text) {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
 }

@@ -2,7 +2,7 @@ import { notHere } from '../errors.js';
 
 export type Runtime = 'node' | 'bun' | 'deno';
 
-/** Told by the name among the versions, because all three have the other names of Node. */
+/** Found by the names in `process.versions`, because Bun and Deno have the other names of Node too. */
 export const runtime: Runtime = 'bun' in process.versions ? 'bun' : 'deno' in process.versions ? 'deno' : 'node';
 
 /**
