@@ -15,7 +15,7 @@ import { FdPasser } from 'fdpasser';
 
 const say = (text) => console.log(`parent  pid ${process.pid}: ${text}`);
 
-/** The number here, and what it names: the same in every process that has the file open. */
+/** The number in this process, and device and inode, which are the same in every process that has the file open. */
 function shown(fd) {
   const { dev, ino } = fstatSync(fd);
   return `descriptor ${fd}, device:inode ${dev}:${ino}`;
@@ -39,7 +39,7 @@ const log = openSync(path, 'a+');
 writeSync(log, `written by the parent, pid ${process.pid}, before it passed the file\n`);
 say(`opened the file ${path}: ${shown(log)}`);
 
-// A connection. Paused, so that not one byte of it is read in this process: it would be missing in the child.
+// A connection. It is paused, so that no byte of it is read in this process: that byte would be missing in the child.
 const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
 await once(server, 'listening');
 const client = spawn(process.execPath, [script('demo-client.js'), String(server.address().port)], { stdio: 'inherit' });
@@ -47,7 +47,7 @@ const clientEnds = once(client, 'exit');
 const [connection] = await once(server, 'connection');
 server.close();
 
-const connectionFd = connection._handle.fd; // for showing it alone: Node does not document where it is
+const connectionFd = connection._handle.fd; // only to show it: Node documents no way to get it
 say(`accepted a connection from port ${connection.remotePort}: ${shown(connectionFd)}`);
 
 await passer.send(log, { keepOpen: true }); // this process goes on writing to it

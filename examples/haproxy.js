@@ -1,12 +1,12 @@
 /**
  * Takes the listening sockets of a running HAProxy, serves them, and gives them to a HAProxy that is started later. No
- * connection is refused meanwhile: the sockets stay open, and only who accepts from them changes.
+ * connection is refused meanwhile: the sockets stay open, and only the process that accepts from them changes.
  *
- *   node examples/haproxy.js TAKE GIVE
+ * node examples/haproxy.js TAKE GIVE
  *
- * TAKE is the path of HAProxy's stats socket, which its configuration needs "expose-fd listeners" for; tell HAProxy to
- * leave afterwards (SIGUSR1). GIVE is a path to listen at: "haproxy -x GIVE -sf PID" takes the sockets back, and tells
- * this process to leave.
+ * TAKE is the path of HAProxy's stats socket, which must have "expose-fd listeners" in its configuration. Tell HAProxy
+ * to leave afterwards (SIGUSR1). GIVE is a path to listen at: "haproxy -x GIVE -sf PID" takes the sockets back, and
+ * tells this process to leave.
  *
  * The protocol is HAProxy's own ("_getsocks" in its src/cli.c, sock_get_old_sockets in its src/sock.c): an int with the
  * number of sockets, then up to 252 of them in each message, with a few bytes for each, and 4 bytes in return for each.
@@ -17,7 +17,7 @@ import { FdStream, listen, OwnedFd } from 'fdpasser';
 const COMMAND = '_getsocks\n';
 const INT = 4;
 const MOST = 252;
-/** Of one socket: no namespace, no interface, no options. */
+/** The description of one socket: no namespace, no interface, no options. */
 const ABOUT = Buffer.alloc(1 + 1 + INT);
 
 const [take, give] = process.argv.slice(2);
@@ -29,7 +29,7 @@ const servers = sockets.map((socket) => {
 console.log(`serving ${sockets.length}`);
 
 const giving = listen(give);
-// What "haproxy -sf" sends, as its own processes understand it: to leave when all is answered.
+// "haproxy -sf" sends this signal. Like HAProxy's own processes, this one leaves when all requests are answered.
 process.once('SIGUSR1', () => {
   giving.close();
   OwnedFd.closeAll(sockets);
@@ -43,7 +43,7 @@ async function takeSockets(path) {
   const fds = [];
   stream.on('fds', (received) => {
     fds.push(...received);
-    stream.write(int(fds.length)); // else no more come
+    stream.write(int(fds.length)); // otherwise no more come
   });
   stream.write(COMMAND);
   let received = Buffer.alloc(0);
@@ -59,7 +59,7 @@ async function takeSockets(path) {
   return wanted;
 }
 
-/** Gives duplicates to who asks as HAProxy does. */
+/** Gives duplicates to a client that asks as HAProxy does. */
 async function giveSockets(stream, all) {
   const heard = stream[Symbol.asyncIterator]();
   let text = '';
@@ -72,7 +72,7 @@ async function giveSockets(stream, all) {
   for (let first = 0; first < all.length; first += MOST) {
     const some = all.slice(first, first + MOST);
     stream.writeWithFds(Buffer.concat(some.map(() => ABOUT)), some, { keepOpen: true });
-    await heard.next(); // it has them
+    await heard.next(); // the client has them
   }
   stream.end();
 }

@@ -12,7 +12,7 @@ import { FdStream } from 'fdpasser';
 
 const DISPLAY = 1; // the object that every connection begins with
 
-/** The wire: a message is an object, its size and opcode, and arguments of 32 bits each or strings. */
+/** The wire: a message has an object id, its size and opcode, and arguments, which are 32 bits each or strings. */
 class Connection extends EventEmitter {
   #stream;
   #lastId = DISPLAY;
@@ -44,7 +44,7 @@ class Connection extends EventEmitter {
     this.#stream.writeWithFds(Buffer.concat([header, body]), fds);
   }
 
-  /** The next event of that opcode from an object. */
+  /** Resolves with the next event of this opcode from an object. */
   async event(object, opcode) {
     const [body] = await once(this, `${object}.${opcode}`);
     return body;

@@ -33,14 +33,14 @@ import warnings
 
 FRAME_BYTES = 65536
 FRAME_FDS = 253
-UNREAD_BYTES = 1 << 20  # of a message, beside its value
+UNREAD_BYTES = 1 << 20  # the most unread bytes of a message, in addition to its value
 
 _HELLO = struct.Struct("<4sBBHIII")
 _HEADER = struct.Struct("<BBHI")
 _UINT32 = struct.Struct("<I")
 _PART, _TAKEN, _DECLINED = 1, 2, 3
 _MORE, _UNREAD, _REQUEST, _REPLY = 1, 2, 4, 8
-_REQUESTS = 1  # what both ends can do beside version 1
+_REQUESTS = 1  # capabilities, in addition to version 1
 _OVERHEAD = 8
 _ABANDONED = object()
 _GONE = (errno.EPIPE, errno.ECONNRESET)
@@ -132,9 +132,9 @@ class Channel:
         self._window = window
         self._hello_timeout = hello_timeout
 
-        self._in_order = threading.Lock()  # one message waits for the window after the other
-        self._whole = threading.Lock()  # no part of a message between those of another
-        self._wire = threading.Lock()  # one frame after the other, and no closing meanwhile
+        self._in_order = threading.Lock()  # messages wait for the window one after the other
+        self._whole = threading.Lock()  # no part of a message comes between those of another
+        self._wire = threading.Lock()  # frames go one after the other, and the socket is not closed meanwhile
         self._changed = threading.Condition()  # guards what follows
         self._peer = None
         self._capabilities = 0
@@ -143,7 +143,7 @@ class Channel:
         self._taken_there = 0
         self._inbox = collections.deque()  # bodies, descriptors, unread bytes, and what they count
         self._taken = 0
-        self._requests = {}  # number to None, what came as the reply, NoReply, or _ABANDONED
+        self._requests = {}  # from number to None, the reply, NoReply, or _ABANDONED
         self._next_request = 0
         self._ended = False
         self._error = None
@@ -306,7 +306,7 @@ class Channel:
             with self._wire:
                 self._socket.sendall(_HEADER.pack(_DECLINED, 0, 0, 4) + _UINT32.pack(number))
         except OSError:
-            pass  # it did not wait to hear of it
+            pass  # the peer did not wait for this
 
     def _check_size(self, body, fds):
         most_bytes, most_fds, _ = self._peer
@@ -360,10 +360,10 @@ class Channel:
             body, fds, unread, request, _ = self._inbox.popleft()
             self._taken += 1
         try:
-            with self._wire:  # no later count may overtake this one
+            with self._wire:  # a later count must not overtake this one
                 self._socket.sendall(_HEADER.pack(_TAKEN, 0, 0, 4) + _UINT32.pack(self._taken & 0xFFFFFFFF))
         except OSError:
-            pass  # it did not wait to hear of it
+            pass  # the peer did not wait for this
         return body, fds, unread, request
 
     def _read(self):
@@ -400,7 +400,7 @@ class Channel:
         try:
             return self._receive_once()
         except ConnectionResetError:
-            return True  # it went with something unread; what it sent before comes now, and then the end
+            return True  # the peer ended with something unread; what it sent before comes now, and then the end
 
     def _receive_once(self):
         control = socket.CMSG_SPACE(FRAME_FDS * array.array("i").itemsize)
@@ -516,7 +516,7 @@ class Channel:
 
 def _check_open(fds):
     for fd in fds:
-        fcntl.fcntl(fd, fcntl.F_GETFD)  # one that is not open must not stop a message half way
+        fcntl.fcntl(fd, fcntl.F_GETFD)  # a number that is not open must not stop a message halfway
 
 
 def _numbered(body, number):

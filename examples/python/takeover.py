@@ -40,14 +40,14 @@ def take_over(control, name):
         old.send({"type": "serving", "probation": 0})
         old.send({"type": "confirm", "live": []})
         confirmed = step(old, "confirmed")
-        if confirmed is None:  # the old one has died: the path is free
+        if confirmed is None:  # the old process has died: the path is free
             os.unlink(control)
             path = socket.socket(socket.AF_UNIX)
             path.bind(control)
             os.chmod(control, 0o600)
         else:
             path = socket.socket(fileno=confirmed.fds[0])
-        path.listen(511)  # whoever connects is told that this process listens
+        path.listen(511)  # the kernel now reports this process to those who connect
         return entry, listener, path
 
 
@@ -67,7 +67,7 @@ def hand_over(path, entry, listener):
                 return False
             manifest = {"type": "manifest", "version": 1, "pid": os.getpid(), "listeners": [entry]}
             new.send(manifest, [listener.fileno()], confirm=True)
-            # While this waits nothing is accepted here: connections wait in the backlog.
+            # While this waits, it accepts nothing: connections wait in the backlog.
             if hear(new, "ready") is None:
                 return False
             new.send({"type": "commit"}, confirm=True)

@@ -1,4 +1,4 @@
-/* Closing what a peer has made slow to close. Who waits for one of these closes is ended by the test's alarm. */
+/* Closing what a peer has made slow to close. A test that waits for one of these closes is ended by its alarm. */
 #include "contract.h"
 
 #include <dirent.h>
@@ -58,7 +58,7 @@ static void *tell_id(void *id) {
   return NULL;
 }
 
-/* A sanitizer adds one of its own to the first that is started. */
+/* A sanitizer adds a thread of its own when the first thread is started. */
 static int usual_threads(void) {
   pthread_t thread;
   pid_t id;
@@ -91,7 +91,7 @@ static void goes_on_elsewhere_among_others(void) {
   EQUAL(fdp_close(file), 0);
 }
 
-/* As by a limit of the user's processes, which root has not. */
+/* As by a limit of the user's processes, which does not apply to root. */
 static void without_a_thread(void) {
   struct rlimit limit = {1, 1};
   int other, fd = lingering(&other);
@@ -105,7 +105,7 @@ static void without_a_thread(void) {
 
 #if !defined(FDP_SYSV) && !FDP_HOLD /* whoever holds sockets in flight keeps the connection open */
 
-/* A Unix socket in which a connection lies that lingers: behind so many empty packets, with so many bytes. */
+/* A Unix socket that holds a lingering connection, behind this many empty packets and with this many bytes. */
 static int with_unread(enum fdp_type type, int empty, int size, int *peer, int *other) {
   int pair[2], fd = lingering(other);
   make_pair(type, pair);
@@ -158,7 +158,7 @@ static void does_not_wait_for_backlog(void) {
 
 #if !FDP_PEEK && defined(FDP_BSD44)
 
-/* Where a receive cannot be taken back, what a message brought beside what was lost is closed. */
+/* Where a receive cannot be undone, descriptors that came with a lost one are closed. */
 static void does_not_wait_for_part_of_a_message(void) {
   static int filler[MOST_OPEN];
   int pair[2], other, before = usual_threads(), fds[] = {lingering(&other), new_file()};
@@ -180,7 +180,7 @@ static void does_not_wait_for_part_of_a_message(void) {
 
 #if FDP_LANDING
 
-/* Has the number come from a peer, as one that was received has. */
+/* Notes that the number came from a peer, as for one that was received. */
 static int from(fdp_origin origin, int fd) {
   fdp_set_origin(fd, origin);
   return fd;
@@ -254,7 +254,7 @@ static void *make_it_linger(void *socket) {
   return NULL;
 }
 
-/* What a close that asks does, when the answer changes before it closes. Ended by the alarm. */
+/* A close that asks first, when the answer changes before it closes. The alarm ends it. */
 static void ask_first(int other) {
   const struct linger off = {0, 0}, on = {1, LINGER};
   struct linger linger;
@@ -345,7 +345,8 @@ static void frees_the_name_of_a_listener(void) {
   }
 }
 
-/* Whoever ends a connection that nobody else has is heard at once, and what comes in meanwhile is not waited for. */
+/* The peer of a connection that nobody else has sees its end at once. The close does not wait for what comes
+ * meanwhile. */
 static void ends_at_once_what_nobody_else_has(void) {
   const enum fdp_type types[] = {FDP_STREAM, FDP_SEQPACKET};
   for (int t = 0; t < 2; t++) {
@@ -375,7 +376,7 @@ static void takes_no_more_than_is_closed(void) {
   UNTIL(threads() <= before + KEEPER);
 }
 
-/* Descriptors in flight are bounded for whoever is not root, by the limit of the table. */
+/* The kernel limits descriptors in flight by the limit of the table, except for root. */
 static void none_is_lost_where_few_can_be_in_flight(void) {
   enum { PAIRS = 40, LIMIT = 128 };
   struct rlimit limit = {LIMIT, LIMIT};
@@ -403,7 +404,7 @@ static void none_is_lost_where_few_can_be_in_flight(void) {
   UNTIL(threads() <= before + KEEPER);
 }
 
-/* What this thread has worked, in milliseconds: however busy the others are. */
+/* The processor time of this thread, in milliseconds, however busy the others are. */
 static double worked(void) {
   struct timespec time;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);

@@ -69,7 +69,7 @@ void limit_table(int slots) {
   EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
   limit.rlim_cur = (rlim_t)slots;
   EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  /* Valgrind keeps a limit of its own for the program that it runs; only from outside is the kernel's set. */
+  /* Valgrind keeps a limit of its own for the program that it runs. The kernel's can be set only from outside. */
   join_child(fork_child(limit_parent, slots));
 }
 
@@ -147,7 +147,7 @@ static void run(int index) {
   fdp_prepare_landing();
 #endif
   int before = open_count();
-  alarm(120); /* only a hang takes as long */
+  alarm(120); /* only a hang takes this long */
   find(index)->body();
   UNTIL(open_count() <= before);
   EQUAL(open_count(), before);
@@ -168,7 +168,7 @@ int main(int count, char **argument) {
       return 0;
     }
     waitpid(pid, &status, 0);
-    kill(-pid, SIGKILL); /* the children of one that failed */
+    kill(-pid, SIGKILL); /* the children of a test that failed */
     printf("%s %d - %s\n", status ? "not ok" : "ok", ++shown, test->title);
     if (WIFSIGNALED(status))
       printf("# killed by signal %d\n", WTERMSIG(status));

@@ -14,18 +14,18 @@ struct test {
   void (*body)(void);
 };
 
-/* Ended by one without a title. */
+/* The last test has no title. */
 extern const struct test transfer_tests[], full_tests[], packet_tests[], hostile_tests[], option_tests[],
     endpoint_tests[], descriptor_tests[], hold_tests[], poller_tests[], closing_tests[], slow_close_tests[],
     tcp_tests[];
 
-/* Ends the test, saying where, unless the condition holds; a number is shown. */
+/* Unless the condition holds, ends the test and reports the place and the number. */
 #define CHECK(condition) check((condition) != 0, __FILE__, __LINE__, #condition)
 #define EQUAL(actual, expected) equal((long)(actual), (long)(expected), __FILE__, __LINE__, #actual)
 void check(int holds, const char *file, int line, const char *what);
 void equal(long actual, long expected, const char *file, int line, const char *what);
 
-/* Waits, to a deadline, for what nothing announces. */
+/* Waits, until a deadline, for a condition without an event. */
 #define UNTIL(condition)                                                     \
   do                                                                         \
     for (int round_ = 0;; round_++) {                                        \

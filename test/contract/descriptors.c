@@ -243,7 +243,7 @@ static void threads_end(void) {
   EQUAL(pthread_create(&thread, NULL, end_as_worker, &number), 0);
   EQUAL(pthread_join(thread, NULL), 0);
   EQUAL(fdp_check(fd), -EBADF);
-  EQUAL(fdp_check(number), 0); /* not the runtime's any more, but somebody's */
+  EQUAL(fdp_check(number), 0); /* no longer the runtime's, but another owner's */
   EQUAL(fdp_close(number), 0);
   EQUAL(fdp_close(copy), 0);
   EQUAL(open_count(), before);

@@ -24,7 +24,7 @@ static size_t make_folder(void) {
   return strlen(path) + 1;
 }
 
-/* Where streams are attached the path goes on without them, and is the owner's to remove. */
+/* Where streams are attached, the path outlives them, and its owner must remove it. */
 static void stop_listening(int listener) {
 #ifdef FDP_SYSV
   EQUAL(fdetach(path), 0);
@@ -322,7 +322,7 @@ static void datagrams_at_a_path(void) {
   remove_folder();
 }
 
-/* The process has one umask, whatever is done with it meanwhile. */
+/* The process has one umask, which must be as before whatever happens meanwhile. */
 static void *listen_often(void *argument) {
   int index = (int)(intptr_t)argument;
   char name[100];

@@ -1,4 +1,4 @@
-/* A full descriptor table: what stays in the kernel, and what is said of what is lost. */
+/* A full descriptor table: what stays in the kernel, and how losses are reported. */
 #include "contract.h"
 
 #include <errno.h>
@@ -92,7 +92,7 @@ static void more_than_asked_stays(void) {
 
 #endif
 
-/* The end of what fits may be in the middle of what one call could take. */
+/* The room may end in the middle of the messages that one call could take. */
 static void some_fit(void) {
   int pair[2], file = new_file(), received = 0;
   make_pair(FDP_STREAM, pair);
@@ -178,7 +178,7 @@ static struct loss race(int limit, int room, int messages) {
   return loss;
 }
 
-/* FDPASSER_RACE says how many messages; few, unless asked. */
+/* FDPASSER_RACE says how many messages; by default few. */
 static int race_length(void) {
   const char *length = getenv("FDPASSER_RACE");
   return length ? atoi(length) : 2000;

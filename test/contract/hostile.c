@@ -1,4 +1,4 @@
-/* What a peer can put beside its bytes. It is sent by system calls of its own. */
+/* What a peer can send beside its bytes, by its own system calls. */
 #include "contract.h"
 
 #ifndef FDP_SYSV
@@ -72,7 +72,7 @@ static void empty_rights(void) {
   close_all(pair, 2);
 }
 
-/* Somebody who shares the socket may turn on what brings control messages, and descriptors, of the kernel's own. */
+/* A process that shares the socket may turn on control messages, and descriptors, of the kernel's own. */
 static void unasked_control(void) {
   enum { PASS_PIDFD = 76 };
   const int options[] = {SO_PASSCRED, SO_PASSSEC, PASS_PIDFD};

@@ -1,4 +1,4 @@
-/* Options that put control messages beside what is received, whenever whoever shares the socket sets them. */
+/* Options that add control messages to what is received. A process that shares the socket may set them at any time. */
 #include "contract.h"
 
 #ifdef FDP_BSD44
@@ -49,7 +49,7 @@ static void *toggle(void *nothing) {
 
 static int bytes, descriptors;
 
-/* Takes all that is there, of which each descriptor is the next of the files. Returns what the last receive did. */
+/* Takes all that is there. Each descriptor must be the next of the files. Returns the result of the last receive. */
 static int take_all(int socket, enum fdp_type type, const int *files) {
   struct fdp_demand demand = {type == FDP_STREAM ? 16 : 1, 16, 2, FDP_MAX_FDS, STRETCH};
   int result;
@@ -150,7 +150,7 @@ static void detaching(void) {
 
 #if FDP_PEEK
 
-/* Whoever shares the socket may turn off the offset by which many messages are peeked at. */
+/* A process that shares the socket may turn off the offset by which many messages are peeked at. */
 static void offset_turned_off(void) {
   int pair[2], files[3], off = -1;
   bytes = descriptors = 0;

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What JavaScript is elsewhere: a thread that waits to be woken. */
+/* Takes the place of JavaScript: a thread that waits to be woken. */
 struct environment {
   struct fdp_mailbox *mailbox;
   pthread_mutex_t lock;
@@ -128,7 +128,7 @@ static void tells_while_it_lasts(void) {
   while (watch.last != FDP_WRITABLE);
   set(&watch, 0);
   int times = watch.times;
-  /* What another watcher is told of comes after whatever was still to be told of this one. */
+  /* An event of another watcher comes after all pending events of this one. */
   struct watch after;
   start(&after, other[0]);
   set(&after, FDP_WRITABLE);
@@ -201,7 +201,7 @@ static void what_cannot_be_watched(void) {
   end();
 }
 
-/* Both are to be told in one turn; the first that is closes the other, or itself. */
+/* Both are reported in one turn. The first one closes the other, or itself. */
 static void closed_while_told(void) {
   begin();
   for (int itself = 0; itself < 2; itself++) {
@@ -228,7 +228,7 @@ static void closed_while_told(void) {
   end();
 }
 
-/* What was told of a number is not told to who has the number next. */
+/* An event of a number is not reported to the next watcher of that number. */
 static void numbers_used_again(void) {
   begin();
   for (int i = 0; i < 300; i++) {
@@ -257,7 +257,7 @@ static void numbers_used_again(void) {
   end();
 }
 
-/* Closed behind the back of the one that watched it, a number is honestly another environment's. */
+/* A number that was closed without its watcher's knowledge may rightly belong to another environment. */
 static void numbers_taken_over(void) {
   begin();
   struct environment there;
@@ -342,7 +342,7 @@ static void on_reader_ready(struct fdp_watcher *watcher, void *data, int events)
     end_reader(reader);
     return;
   }
-  /* What came for who had the number before finds nothing to read. */
+  /* An event for the earlier owner of the number finds nothing to read. */
   CHECK(length > 0 || (errno == EAGAIN && !reader->calm));
   reader->of->bytes += length > 0 ? length : 0;
   switch (rand_r(&reader->of->seed) % 8) {
@@ -441,7 +441,7 @@ static void threads_come_and_go(void) {
   pthread_mutex_unlock(&ends.lock);
   for (int i = 0; i < WRITERS; i++)
     pthread_join(writer[i], NULL);
-  /* One who goes leaves at most what one writes. */
+  /* A reader that goes leaves at most what one writer writes. */
   CHECK(bytes <= atomic_load(&written));
   CHECK(bytes + MOST_BYTES * atomic_load(&given_up) >= atomic_load(&written));
   CHECK(bytes > 0 && atomic_load(&given_up) > 0);

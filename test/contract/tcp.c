@@ -1,4 +1,4 @@
-/* TCP: listening, accepting many at a time, and looking at the first bytes. */
+/* TCP: listening, accepting many at a time, and peeking at the first bytes. */
 #include "contract.h"
 
 #include <arpa/inet.h>

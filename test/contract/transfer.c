@@ -168,7 +168,7 @@ static void single(void) {
     EQUAL(fdp_single(pair[1], room, sizeof room), 1);
     EQUAL(send_message(pair[0], 1, &file, 1), 1);
     EQUAL(fdp_single(pair[1], room, sizeof room), 0);
-    EQUAL(receive(pair[1], 1, 1, 1), 1); /* looking took nothing */
+    EQUAL(receive(pair[1], 1, 1, 1), 1); /* the peek took nothing */
     EQUAL(fdp_close(in.fd[0]), 0);
     EQUAL(fdp_single(pair[1], room, sizeof room), 1);
     EQUAL(receive(pair[1], 1, 1, 1), 1);
@@ -211,7 +211,7 @@ static void bad_descriptor(void) {
   batch.size[0] = batch.size[1] = batch.count[0] = batch.count[1] = 1;
   batch.fd[0] = file;
   batch.fd[1] = bad;
-  EQUAL(fdp_send(pair[0], zeroes, &batch, 2), 1); /* the first went, the error is the second's */
+  EQUAL(fdp_send(pair[0], zeroes, &batch, 2), 1); /* the first was sent, the error is the second's */
   EQUAL(batch.tail, 1);
   EQUAL(receive(pair[1], 1, 1, 1), 1);
   CHECK(is_same(in.fd[0], file));
@@ -295,7 +295,7 @@ static void *read_long(void *argument) {
   return NULL;
 }
 
-/* What stands behind a message that went in part would come in the middle of it, if the other end has made room. */
+/* A message sent after one that was sent in part would come in its middle, if the other end has made room. */
 static void nothing_behind_a_part(void) {
   static uint8_t bytes[LONG + 2];
   static struct fdp_batch batch;

@@ -92,7 +92,7 @@ static struct model {
   struct queued queue[MOST_QUEUED];
   int head, tail;         /* of what the kernel has */
   size_t taken, sent;     /* bytes */
-  int ended, reset, full; /* the peer closed; an error waits to be told; the table may have no room */
+  int ended, reset, full; /* the peer closed; an error waits to be reported; the table may have no room */
 } model;
 
 static uint8_t pattern(size_t at) { return (uint8_t)(at * 31 + at / 256); }
@@ -151,7 +151,8 @@ static void is_descriptor(int fd, int which) {
   CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 }
 
-/* One message that came out, with its descriptors: exactly the next of the model. Returns what it had of these. */
+/* Checks that one message with its descriptors is exactly the next of the model. Returns how many descriptors it
+ * had. */
 static int is_next(const uint8_t *bytes, size_t size, const int32_t *fd, int count, uint32_t stride) {
   const struct queued *from = NULL;
   CHECK(size <= stride && model.taken + size <= model.sent);

@@ -62,7 +62,7 @@ ssize_t emulated_recvmsg(int socket, struct emulated_msghdr *message, int flags)
   int full = (header.msg_flags & MSG_CTRUNC) != 0;
   size_t kept = full ? 0 : arrived < room ? arrived : room;
   for (size_t i = kept / sizeof(int); i < arrived / sizeof(int); i++)
-    close(fd[i]); /* what finds no room is cut off, and nothing says so */
+    close(fd[i]); /* descriptors without room are cut off, and nothing reports it */
   if (full) {
     errno = EMFILE;
     return -1;

@@ -1,8 +1,6 @@
-/*
- * EMULATION, for tests on Linux alone: STREAMS pipes, as far as passing descriptors over them goes. It stands where the
- * system's own <stropts.h> would. A pipe is a pair of SOCK_SEQPACKET sockets here, and a passed descriptor a message of
- * one byte with it.
- */
+/* EMULATION, for tests on Linux alone: STREAMS pipes, as far as descriptors are passed over them. It takes the place of
+ * the system's own <stropts.h>. A pipe is a pair of SOCK_SEQPACKET sockets here, and a passed descriptor a message of
+ * one byte with it. */
 #ifndef EMULATED_STROPTS_H
 #define EMULATED_STROPTS_H
 

@@ -13,7 +13,7 @@ union control {
   char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-/* What is attached where, for this process and those that it forks. */
+/* Which pipe is attached to which path, for this process and those that it forks. */
 enum { ATTACHED = 8 };
 static struct attachment {
   char path[108];
@@ -146,7 +146,7 @@ int emulated_open(const char *path, int flags, ...) {
   return ends[0];
 }
 
-/* Where a socket's end makes it readable, a stream's is a hang-up alone. */
+/* The end of a socket makes it readable. The end of a stream is only a hang-up. */
 int emulated_poll(struct pollfd *fd, nfds_t count, int timeout) {
   int result = poll(fd, count, timeout);
   for (nfds_t i = 0; i < count; i++) {
