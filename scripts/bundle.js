@@ -21,7 +21,12 @@ const PUBLIC = {
 rmSync(outdir, { recursive: true, force: true });
 buildSync({
   absWorkingDir: root,
-  entryPoints: { ...PUBLIC, cli: 'dist/cli/cli.js', 'takeover-register': 'dist/takeover/register.js' },
+  entryPoints: {
+    ...PUBLIC,
+    cli: 'dist/cli/cli.js',
+    'takeover-register': 'dist/takeover/register.js',
+    'workers-register': 'dist/workers/register.js',
+  },
   outdir,
   bundle: true,
   external: ['node-api-headers'], // `fdpasser build` in a clone finds headers there

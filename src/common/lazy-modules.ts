@@ -22,6 +22,9 @@ export const builtin = {
   get dgram() {
     return process.getBuiltinModule('node:dgram');
   },
+  get dns() {
+    return process.getBuiltinModule('node:dns');
+  },
   get http() {
     return process.getBuiltinModule('node:http');
   },

@@ -7,28 +7,19 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
-import { attempt } from '../common/attempt.js';
 import { builtin } from '../common/lazy-modules.js';
-import { claims, endClaims } from './claim.js';
+import { claims } from './claim.js';
+import { endAsTold } from './end-as-told.js';
+import { claimGiven, endClaimOfExec, optionsGiven, TAKEN, VARIABLE } from './environment.js';
 import { bindAs } from './listeners/datagram-listener.js';
-import { listenAs } from './listeners/node-listening.js';
+import { listenAs, replaceListen, replaceMethod } from './listeners/node-listening.js';
 import { nameOf, wantedOfDatagrams, wantedOfServer } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
 
-const VARIABLE = 'FDPASSER_TAKEOVER';
-/** The name under which the path stays in the program's environment, so that a worker of `node:cluster` is refused. */
-const TAKEN = 'FDPASSER_TAKEOVER_TAKEN';
-/** A path: of all processes that have this variable, who binds a socket there takes part. */
-const claim = process.env['FDPASSER_TAKEOVER_CLAIM'] || undefined;
-/** Its `probation`, in milliseconds. */
-const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
-/** Milliseconds from the last `listen()` to READY, unless all that is inherited was asked for before. */
+const claim = claimGiven();
+/** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
 const SETTLE = 1000;
-/** Milliseconds that a program has to end after its SIGTERM handler was called. */
-const GRACE = 30_000;
-
-type Listening = (this: Server | DatagramSocket, ...args: unknown[]) => Server | DatagramSocket;
 
 /** A server that was asked to listen. */
 interface Asked {
@@ -77,8 +68,7 @@ class Registration {
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    const { [PROBATION]: probation } = process.env;
-    takeover(this.#path, probation ? { probation: Number(probation) } : {}).then(
+    takeover(this.#path, optionsGiven()).then(
       (serving) => this.#take(serving),
       (error: Error) => this.#fail(error),
     );
@@ -87,7 +77,7 @@ class Registration {
   #take(serving: Serving): void {
     this.#serving = serving;
     serving.keepListeners();
-    serving.on('handover', () => claim && attempt(() => endClaims(claim))); // its launcher may start another
+    serving.on('handover', endClaimOfExec);
     serving.on('drained', endAsTold);
     serving.on('rolledback', (error) => {
       process.stderr.write(`${error.message}\n`);
@@ -123,19 +113,6 @@ function isOfThisProcess(name: string): boolean {
   return name.startsWith('unix:') && words.includes(`${process.pid}`);
 }
 
-/** Ends as the program expects: by its own handler of SIGTERM if it has one. */
-function endAsTold(): void {
-  if (process.listenerCount('SIGTERM') === 0) process.exit(0);
-  process.kill(process.pid, 'SIGTERM');
-  setTimeout(() => {}, 1000); // perhaps nothing else keeps the process alive until the signal comes
-  setTimeout(() => process.exit(0), GRACE).unref();
-}
-
-/** Replaces one of Node's methods. */
-function replaceMethod(prototype: object, name: string, method: Listening): void {
-  Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
-}
-
 /** The control path, if this process is to take part; it is this process's alone from now on. */
 function takePath(): string | undefined {
   const { [VARIABLE]: path, [TAKEN]: taken } = process.env;
@@ -151,12 +128,13 @@ function takePath(): string | undefined {
 const path = takePath();
 if (path !== undefined) {
   const registration = new Registration(path);
-  replaceMethod(builtin.net.Server.prototype, 'listen', function (...args) {
-    if (!registration.listen(nameOf(wantedOfServer(args)), this, args)) listenAs(this as Server, ...args);
+  replaceListen(function (...args) {
+    if (!registration.listen(nameOf(wantedOfServer(args)), this, args)) listenAs(this, ...args);
     return this;
   });
-  replaceMethod(builtin.dgram.Socket.prototype, 'bind', function (...args) {
-    if (!registration.listen(nameOf(wantedOfDatagrams(args)), this, args)) bindAs(this as DatagramSocket, ...args);
+  const bind = function (this: DatagramSocket, ...args: unknown[]): DatagramSocket {
+    if (!registration.listen(nameOf(wantedOfDatagrams(args)), this, args)) bindAs(this, ...args);
     return this;
-  });
+  };
+  replaceMethod(builtin.dgram.Socket.prototype, 'bind', bind);
 }

@@ -11,7 +11,8 @@ import { DatagramListener } from './listeners/datagram-listener.js';
 import type { Inherited, Listener } from './listeners/listener.js';
 import { StreamListener } from './listeners/stream-listener.js';
 import type { Json } from './live/carried.js';
-import type { Carried, Carrier } from './live/index.js';
+import { carryOver, partsOf } from './live/carry-over.js';
+import type { Carrier } from './live/index.js';
 import { tellReady, tellReloading, tellStopping } from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
@@ -62,9 +63,6 @@ export type ListenArguments = readonly unknown[];
  * Milliseconds between attempts to take the control path of a process that died: the kernel may still be closing it.
  */
 const CONTROL_RETRY = 20;
-
-/** How many bytes of what the program wrote last to a client one message takes. */
-const MOST_LATE = 1 << 15;
 
 /**
  * This process's part in serving at a control path. It has taken over, or is the first, and later hands over itself.
@@ -156,11 +154,9 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   /** @internal */
   add(name: string, server: Server | DatagramSocket, args: ListenArguments): Listener {
-    if (!['initializing', 'probation', 'serving'].includes(this.#state)) throw wrongState('listen()', this.#state);
+    this.#checkListens();
     const listener = this.#listenerOf(name, server, args);
-    const carrier = this.#carriers.get(name);
-    if (carrier !== undefined) listener.carry(carrier);
-    this.#listeners.set(name, listener);
+    this.#note(listener);
     if (this.#state !== 'initializing')
       this.#serve([listener]).catch((error: Error) => {
         this.#listeners.delete(name);
@@ -169,8 +165,31 @@ export class Serving extends EventEmitter<ServingEvents> {
     return listener;
   }
 
+  /** @internal Resolves when it is inherited or bound; if this process serves already, when it accepts. */
+  async enlist(listener: Listener): Promise<void> {
+    this.#checkListens();
+    this.#note(listener);
+    try {
+      if (this.#state === 'initializing') await listener.bind(this.#claim(listener));
+      else await this.#serve([listener]);
+    } catch (error) {
+      this.#listeners.delete(listener.name);
+      throw error;
+    }
+  }
+
+  #checkListens(): void {
+    if (!['initializing', 'probation', 'serving'].includes(this.#state)) throw wrongState('listen()', this.#state);
+  }
+
+  #note(listener: Listener): void {
+    const carrier = this.#carriers.get(listener.name);
+    if (carrier !== undefined) listener.carry(carrier);
+    this.#listeners.set(listener.name, listener);
+  }
+
   #listenerOf(name: string, server: Server | DatagramSocket, args: ListenArguments): Listener {
-    const closed = (): void => this.#closed(name);
+    const closed = (): void => this.closed(name);
     if (server instanceof builtin.dgram.Socket) return new DatagramListener(name, server, args, closed);
     if (server instanceof builtin.net.Server)
       return new StreamListener(name, server, args, this.#settings.live, closed);
@@ -468,34 +487,20 @@ export class Serving extends EventEmitter<ServingEvents> {
     await Promise.all(listeners.map((listener) => this.#carryFrom(listener, successor, signal)));
   }
 
-  async #carryFrom(listener: Listener, successor: WithSuccessor, signal: AbortSignal): Promise<void> {
-    const gone = new AbortController();
-    successor.channel.once('close', () => gone.abort()); // nobody takes what is left
-    const leaving = listener.leaveLive(AbortSignal.any([signal, gone.signal]), this.#alone);
-    const underWay = new Set<Promise<void>>();
-    for await (const carried of leaving) {
-      const moving = this.#carry(carried, listener, successor, signal).finally(() => underWay.delete(moving));
-      underWay.add(moving);
-    }
-    listener.drain(); // those that are left do not move
-    await Promise.all(underWay);
-  }
-
   /**
    * Once the time is over a successor that is stopped may have it: this process ends, and it finds it when it wakes.
    */
-  async #carry(carried: Carried, listener: Listener, successor: WithSuccessor, over: AbortSignal): Promise<void> {
-    const { key, kind, state, fd, taken, kept } = carried;
+  #carryFrom(listener: Listener, successor: WithSuccessor, signal: AbortSignal): Promise<void> {
     const { name } = listener;
-    try {
-      await Promise.race([successor.carry({ type: 'live', name, key, kind, state }, fd), aborted(over)]);
-    } catch (error) {
-      trace('takeover: a connection stays: %s', (error as Error).message);
-      kept();
-      listener.drain(); // this one does not move after all
-      return;
-    }
-    for (const part of partsOf(await taken())) successor.say({ type: 'yours', name, key, ...part });
+    const gone = new AbortController();
+    successor.channel.once('close', () => gone.abort()); // nobody takes what is left
+    return carryOver(listener, AbortSignal.any([signal, gone.signal]), this.#alone, {
+      send: ({ key, kind, state, fd }) =>
+        Promise.race([successor.carry({ type: 'live', name, key, kind, state }, fd), aborted(signal)]),
+      release: ({ key }, late) => {
+        for (const part of partsOf(late)) successor.say({ type: 'yours', name, key, ...part });
+      },
+    });
   }
 
   #tookBack(successor: WithSuccessor, error: Error): void {
@@ -532,8 +537,8 @@ export class Serving extends EventEmitter<ServingEvents> {
     for (const listener of this.#listeners.values()) attempt(() => listener.close());
   }
 
-  /** The program itself has closed it. After the last one nobody can take over from this process. */
-  #closed(name: string): void {
+  /** @internal The program has closed it by itself. When that was the last, nobody can take over from here. */
+  closed(name: string): void {
     this.#listeners.delete(name);
     if (this.#listeners.size > 0 || !['serving', 'probation', 'handing-over'].includes(this.#state)) return;
     this.#control?.close();
@@ -547,13 +552,4 @@ export class Serving extends EventEmitter<ServingEvents> {
 
 async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, 'abort');
-}
-
-/** What the program wrote last to a client, in messages that are not too long. */
-function partsOf(late: Buffer): { late: string; more: boolean }[] {
-  const count = Math.max(1, Math.ceil(late.length / MOST_LATE));
-  return Array.from({ length: count }, (_, i) => {
-    const bytes = late.subarray(i * MOST_LATE, (i + 1) * MOST_LATE);
-    return { late: bytes.toString('base64'), more: i < count - 1 };
-  });
 }

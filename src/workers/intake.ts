@@ -8,8 +8,9 @@ import type { Settings } from './options.js';
 /** What takes connections from listeners. */
 export interface Taker {
   /** Resolves with how many it takes now, when that is not 0. */
-  room(signal: AbortSignal): Promise<number>;
-  take(connection: Held): void;
+  room(listener: string, signal: AbortSignal): Promise<number>;
+  take(connections: readonly Held[]): void;
+  changed(): void;
   failed(error: Error): void;
 }
 
@@ -22,38 +23,70 @@ const MOST_SILENT = 4096;
 export class Intake {
   /** Its name for workers and `pick`. */
   readonly name: string;
-  readonly #server: FdServer | TcpServer;
+  readonly server: FdServer | TcpServer;
   readonly #taker: Taker;
   readonly #peek: Settings['peek'];
-  readonly #end = new AbortController();
+  /** While it accepts. */
+  #accepting: AbortController | undefined;
+  /** It does not listen any more. */
+  #ended = false;
+  #closed = false;
   readonly #looking = new Set<TcpConnection>();
   #seen: (() => void) | undefined;
-  readonly ended: Promise<void>;
+  #over: Promise<void> = Promise.resolve();
 
   constructor(server: FdServer | TcpServer, taker: Taker, peek: Settings['peek']) {
-    this.#server = server;
+    this.server = server;
     this.#taker = taker;
     this.#peek = peek;
-    this.name = this.#server instanceof TcpServer ? nameOf(this.#server) : this.#server.path;
-    this.ended = this.#run();
+    this.name = this.server instanceof TcpServer ? nameOf(this.server) : this.server.path;
   }
 
-  /**
-   * Stops accepting. The system refuses connections in the backlog. Connections that have not sent enough are closed.
-   */
-  close(): void {
-    this.#end.abort();
-    this.#server.close();
+  get accepts(): boolean {
+    return this.#accepting !== undefined;
+  }
+
+  /** Connections that were accepted, and whose first bytes are waited for. */
+  get looking(): number {
+    return this.#looking.size;
+  }
+
+  /** Accepts from now on. */
+  accept(): void {
+    if (this.#accepting !== undefined || this.#ended) return;
+    this.#accepting = new AbortController();
+    this.#over = this.#run(this.#accepting.signal);
+  }
+
+  /** Accepts no more: what comes waits in the backlog. Resolves when what was accepted before has been handed on. */
+  pause(): Promise<void> {
+    this.#accepting?.abort();
+    this.#accepting = undefined;
+    return this.#over;
+  }
+
+  /** Another process has the listening socket: it stays, and so does its path. */
+  release(): void {
+    void this.pause();
+    if (!this.#ended) this.server.detach().close();
+    this.#ended = true;
+  }
+
+  /** Accepts no more. What waits in the backlog is refused by the system, and what has sent nothing yet is closed. */
+  close(): Promise<void> {
+    const paused = this.pause();
+    this.#ended = this.#closed = true;
+    this.server.close();
     for (const connection of this.#looking) connection.close();
+    return paused;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#end;
+  async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const room = await this.#taker.room(signal);
+        const room = await this.#taker.room(this.name, signal);
         if (this.#looking.size >= MOST_SILENT) await new Promise<void>((resolve) => (this.#seen = resolve));
-        await this.#accept(Math.min(room, MOST));
+        await this.#accept(Math.min(room, MOST), signal);
       } catch (error) {
         if (signal.aborted) return;
         this.#taker.failed(error as Error);
@@ -62,35 +95,34 @@ export class Intake {
     }
   }
 
-  async #accept(most: number): Promise<void> {
-    const { signal } = this.#end;
-    if (!(this.#server instanceof TcpServer)) {
-      const fd = await this.#server.accept({ signal });
-      this.#taker.take({ fd, listener: this.name, remote: undefined, first: undefined });
+  async #accept(most: number, signal: AbortSignal): Promise<void> {
+    if (!(this.server instanceof TcpServer)) {
+      const fd = await this.server.accept({ signal });
+      this.#taker.take([{ fd, listener: this.name, address: '', first: undefined }]);
       return;
     }
-    for (const connection of await this.#server.acceptMany(most, { signal })) {
-      if (this.#peek === undefined) this.#take(connection, undefined);
-      else void this.#lookAt(connection, this.#peek);
-    }
+    const connections = await this.server.acceptMany(most, { signal });
+    if (this.#peek === undefined) this.#taker.take(connections.map((connection) => this.#held(connection)));
+    else for (const connection of connections) void this.#lookAt(connection, this.#peek);
   }
 
   async #lookAt(connection: TcpConnection, peek: NonNullable<Settings['peek']>): Promise<void> {
     this.#looking.add(connection);
     try {
       const first = await firstBytes(connection, peek);
-      if (!this.#end.signal.aborted) this.#take(connection, first);
+      if (!this.#closed) this.#taker.take([this.#held(connection, first)]);
     } catch (error) {
       connection.close(); // its client has gone, or the intake is closed
       if (!isOver(error)) this.#taker.failed(error as Error);
     } finally {
       this.#looking.delete(connection);
       this.#seen?.();
+      this.#taker.changed();
     }
   }
 
-  #take({ fd, remote }: TcpConnection, first: Buffer | undefined): void {
-    this.#taker.take({ fd, listener: this.name, remote, first });
+  #held({ fd, remote }: TcpConnection, first?: Buffer): Held {
+    return { fd, listener: this.name, address: remote.address, first };
   }
 }
 

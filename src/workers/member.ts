@@ -1,16 +1,26 @@
 import type { ChildProcess } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { FdChannel } from '../channel/channel.js';
-import type { OwnedFd } from '../descriptor/owned-fd.js';
-import type { TcpAddress } from '../endpoint/tcp-address.js';
-import { VARIABLE, type FromWorker, type ToWorker } from './messages.js';
+import { attempt } from '../common/attempt.js';
+import { builtin } from '../common/lazy-modules.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
+import { NONE } from '../takeover/environment.js';
+import { Arrivals, type Arrival } from '../takeover/live/arrivals.js';
+import type { Json } from '../takeover/live/carried.js';
+import { partsOf } from '../takeover/live/carry-over.js';
+import { VARIABLE, type FromWorker, type Listened, type Live, type Moved, type NotListened } from './messages.js';
+import type { ToWorker, Yours } from './messages.js';
 import type { Settings } from './options.js';
+import type { Shared } from './shared.js';
 
 /** A connection that the supervisor owns until a worker has confirmed it. */
 export interface Held {
   readonly fd: OwnedFd;
   readonly listener: string;
-  readonly remote: TcpAddress | undefined;
+  readonly address: string;
   readonly first: Buffer | undefined;
+  /** What `pick` returned; null: nothing that counts. */
+  key?: string | null;
 }
 
 /** How a worker process ended. */
@@ -21,19 +31,39 @@ export interface Exit {
 
 export interface MemberEvents {
   ready(): void;
-  /** It can take connections again, or has taken one. */
+  /** It can take connections again, or has taken some. */
   changed(): void;
-  /** It has ended, and the connections that it had not confirmed are back. */
+  /** Its program has called `listen()`. Rejects when it cannot be. */
+  listen(at: Shared): Promise<Listened>;
+  /** Its program does not serve this listener any more. */
+  unlisten(listener: string): void;
+  /** It does not serve this listener, and gives a connection back. */
+  back(listener: string, fd: OwnedFd): void;
+  /** The system refuses to send it. */
+  refused(fd: OwnedFd, error: Error): void;
+  /** It has ended, and all that it had not confirmed is back. */
   gone(exit: Exit): void;
 }
 
-/** Milliseconds without a confirmation after which a worker gets no more connections. */
+/** Who goes on with live connections of a worker that retires. */
+export interface Heir {
+  /** Of which listeners; true: of all. */
+  readonly live: string[] | boolean;
+  /** The connection is the heir's, from now on. */
+  take(moved: Moved, slot: number): void;
+}
+
+/** Milliseconds after which a worker that confirms nothing counts as stuck. */
 const MOMENT = 100;
-/** How many connections may wait for the worker's confirmation. */
+/** Connections that may wait to be confirmed. */
 const WINDOW = 64;
+/** Milliseconds. A program is ready so long after its last `listen()`, or once it serves all that one before it did. */
+const SETTLE = 1000;
 
 /** The kernel's errors for a descriptor that it does not send. */
 const REFUSALS = new Set(['EBADF', 'EINVAL', 'EPERM']);
+
+const NOBODY: Heir = { live: false, take: ({ fd }) => fd.close() };
 
 /** One worker process, as its supervisor sees it. */
 export class Member {
@@ -44,6 +74,9 @@ export class Member {
   readonly #channel: FdChannel<ToWorker | FromWorker>;
   readonly #settings: Settings;
   readonly #events: MemberEvents;
+  /** The listeners whose connections it takes, where its program says that. */
+  readonly #listeners: Set<string> | undefined;
+  #missing: string[];
   #unconfirmed = 0;
   #confirmed = 0;
   #ended = 0;
@@ -51,21 +84,25 @@ export class Member {
   /** Runs while the supervisor waits for a message of the worker. */
   #moment: NodeJS.Timeout | undefined;
   #patience: NodeJS.Timeout | undefined;
+  #settle: NodeJS.Timeout | undefined;
   #isSilent = false;
+  #heir = NOBODY;
+  /** Live connections that it does not have any more. */
+  readonly #departed = new Arrivals((arrival, late) => this.#moves(arrival, late));
+  #adopted = 0;
 
-  constructor(slot: number, settings: Settings, events: MemberEvents) {
+  /** `before` is whom it is to follow. */
+  constructor(slot: number, settings: Settings, before: Member | undefined, events: MemberEvents) {
     this.slot = slot;
     this.#settings = settings;
     this.#events = events;
-    const { child, channel } = FdChannel.spawn<ToWorker | FromWorker>(
-      process.execPath,
-      [...process.execArgv, settings.file, ...settings.args],
-      {
-        stdio: ['ignore', 'inherit', 'inherit'],
-        env: { ...process.env, ...settings.env, [VARIABLE]: String(slot) },
-        nonblocking: true,
-      },
-    );
+    this.#listeners = settings.register ? new Set() : undefined;
+    this.#missing = [...(before?.listeners ?? [])];
+    const { child, channel } = FdChannel.spawn<ToWorker | FromWorker>(process.execPath, argumentsOf(settings), {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, ...NONE, ...settings.env, [VARIABLE]: String(slot) },
+      nonblocking: true,
+    });
     this.#child = child;
     this.#channel = channel;
     this.exited = new Promise((resolve) => {
@@ -90,66 +127,117 @@ export class Member {
     return (this.#busy ?? this.#confirmed - this.#ended) + this.#unconfirmed;
   }
 
-  /** Whether it takes connections now. */
-  get isAble(): boolean {
-    return this.#state === 'ready' && !this.#isSilent && this.#unconfirmed < WINDOW;
+  /** Whether it can be given one more. */
+  get hasRoom(): boolean {
+    return this.#unconfirmed < WINDOW;
+  }
+
+  /** Whether it confirms nothing. */
+  get isSilent(): boolean {
+    return this.#isSilent;
+  }
+
+  /** Whether it takes connections of that listener. */
+  serves(listener: string): boolean {
+    return this.#state === 'ready' && (this.#listeners === undefined || this.#listeners.has(listener));
+  }
+
+  /** Counts a connection that it is about to be given. */
+  expect(): void {
+    if (this.#unconfirmed++ === 0) this.#await();
   }
 
   /**
-   * Hands a connection over. Resolves with whether the worker has taken it; if not, the worker has ended, and the
-   * connection is back. Rejects when the system refuses to send it at all.
+   * Hands over what it was told to expect, all of one listener. Resolves with what the worker has not taken: it has
+   * ended then.
    */
-  async give({ fd, listener, remote }: Held): Promise<boolean> {
-    this.#unconfirmed++;
-    if (this.#unconfirmed === 1) this.#await();
+  async give(listener: string, hand: readonly Held[]): Promise<readonly Held[]> {
     try {
-      await this.#channel.send({ what: 'connection', listener, remote }, [fd], { confirm: true });
+      await this.#channel.send(
+        { what: 'connections', listener },
+        hand.map(({ fd }) => fd),
+        { confirm: true },
+      );
     } catch (error) {
-      if (REFUSALS.has((error as NodeJS.ErrnoException).code ?? '')) {
-        this.#unconfirmed--;
-        this.#heard();
-        throw error;
+      if (!REFUSALS.has((error as NodeJS.ErrnoException).code ?? '')) {
+        await this.#lost(hand.length);
+        return hand;
       }
-      this.kill();
-      await this.exited; // until then it may yet have taken the connection
-      this.#unconfirmed--;
-      return false;
+      if (hand.length > 1) return (await Promise.all(hand.map((each) => this.give(listener, [each])))).flat();
+      this.#heard(1);
+      this.#events.refused(hand[0]!.fd, error as Error);
+      return [];
     }
-    this.#unconfirmed--;
-    this.#confirmed++;
-    this.#heard();
-    return true;
+    this.#confirmed += hand.length;
+    this.#heard(hand.length);
+    return [];
   }
 
-  /** It gets no more connections, and ends when those that it has have ended. */
-  retire(): void {
+  /** The same for a live connection. Resolves with whether the worker has ended before it took it. */
+  async adopt({ listener, kind, state, fd, late }: Moved): Promise<boolean> {
+    const key = ++this.#adopted;
+    const parts: Yours[] = partsOf(late).map((part) => ({ what: 'yours', key, ...part }));
+    this.expect();
+    try {
+      const sent = this.#channel.send({ what: 'live', key, listener, kind, state }, [fd], { keepOpen: true });
+      const taken = parts.map((part) => this.#channel.send(part, [], { confirm: true }));
+      await Promise.all([sent, ...taken]);
+      this.#confirmed++;
+    } catch (error) {
+      if (!REFUSALS.has((error as NodeJS.ErrnoException).code ?? '')) {
+        await this.#lost(1);
+        return true;
+      }
+      process.emitWarning(error as Error);
+    }
+    fd.close();
+    this.#heard(1);
+    return false;
+  }
+
+  /** It gets nothing more, and ends when its connections have ended, or are the heir's. */
+  retire(heir = NOBODY): void {
     if (this.#state === 'gone' || this.#state === 'retiring') return;
     this.#state = 'retiring';
-    this.#channel.send({ what: 'retire' }).catch(() => {}); // the worker has gone
+    this.#heir = heir;
+    this.#channel.send({ what: 'retire', live: heir.live }).catch(() => {}); // it is gone, then
     const limit = setTimeout(() => this.kill(), this.#settings.retire);
     void this.exited.then(() => clearTimeout(limit));
+  }
+
+  /** What its program serves; undefined: whatever there is. */
+  get listeners(): ReadonlySet<string> | undefined {
+    return this.#listeners;
   }
 
   kill(): void {
     this.#child.kill('SIGKILL');
   }
 
+  /** Until it has ended it may yet take them. */
+  async #lost(count: number): Promise<void> {
+    this.kill();
+    await this.exited;
+    this.#unconfirmed -= count;
+  }
+
   async #listen(): Promise<void> {
     try {
-      for await (const { value } of this.#channel) this.#hear(value as FromWorker);
+      for await (const message of this.#channel) {
+        const said = message.value as FromWorker;
+        if (said.what === 'listen') void this.#reply(said.at, (reply) => message.reply(reply as never));
+        else this.#hear(said, message.fds);
+      }
     } catch {
       // An error of the channel ends the worker, below.
     }
     if (this.#state !== 'retiring') this.kill();
   }
 
-  #hear(message: FromWorker): void {
+  #hear(message: Exclude<FromWorker, { what: 'listen' }>, [fd]: readonly OwnedFd[]): void {
     switch (message.what) {
       case 'ready':
-        if (this.#state !== 'starting') return;
-        this.#state = 'ready';
-        this.#rest();
-        this.#events.ready();
+        this.#ready();
         break;
       case 'ended':
         this.#ended = message.count;
@@ -157,17 +245,69 @@ export class Member {
       case 'busy':
         this.#busy = message.load;
         break;
+      case 'unlisten':
+        this.#listeners?.delete(message.listener);
+        this.#events.unlisten(message.listener);
+        break;
+      case 'back':
+        this.#confirmed--;
+        if (fd !== undefined) this.#events.back(message.listener, fd);
+        break;
+      case 'live':
+        if (fd !== undefined) this.#depart(message, fd);
+        break;
+      case 'yours':
+        attempt(() => this.#departed.release(message.key, Buffer.from(message.late, 'base64'), message.more));
     }
     this.#events.changed();
   }
 
-  /** From now on the supervisor waits for a message of the worker. */
+  async #reply(at: Shared, reply: (value: Listened | NotListened) => Promise<void>): Promise<void> {
+    try {
+      const listened = await this.#events.listen(at);
+      this.#listeners?.add(listened.listener);
+      await reply(listened);
+      this.#missing = this.#missing.filter((listener) => listener !== listened.listener);
+      clearTimeout(this.#settle);
+      if (this.#missing.length === 0) this.#ready();
+      else if (this.#state === 'starting') this.#settle = setTimeout(() => this.#ready(), SETTLE);
+      this.#events.changed();
+    } catch (error) {
+      const { message, code, errno, syscall, address, port } = error as NodeJS.ErrnoException & NotListened['error'];
+      const told = { message, code, errno, syscall, address, port };
+      await reply({ error: JSON.parse(JSON.stringify(told)) as NotListened['error'] }).catch(() => {}); // it is gone
+    }
+  }
+
+  /** It is nobody's until the worker says that it is done with it, or has ended. */
+  #depart({ key, listener, kind, state }: Live, fd: OwnedFd): void {
+    try {
+      this.#departed.add(key, { kind, fd, state: { listener: listener ?? null, state } });
+    } catch {
+      fd.close(); // a key of another one: no worker of this library
+    }
+  }
+
+  #moves({ kind, fd, state }: Arrival, late: Buffer): void {
+    const { listener, state: own } = state as { listener: string | null; state: Json };
+    this.#heir.take({ listener: listener ?? undefined, kind, state: own, fd, late }, this.slot);
+  }
+
+  #ready(): void {
+    if (this.#state !== 'starting') return;
+    this.#state = 'ready';
+    this.#rest();
+    this.#events.ready();
+  }
+
+  /** It owes a word from now on. */
   #await(): void {
     this.#moment = setTimeout(() => (this.#isSilent = true), MOMENT);
     this.#patience = setTimeout(() => this.kill(), this.#settings.patience);
   }
 
-  #heard(): void {
+  #heard(count: number): void {
+    this.#unconfirmed -= count;
     this.#isSilent = false;
     if (this.#unconfirmed === 0) this.#rest();
     else {
@@ -186,7 +326,18 @@ export class Member {
   #end(exit: Exit): void {
     this.#state = 'gone';
     this.#rest();
+    clearTimeout(this.#settle);
     this.#channel.destroy();
+    this.#departed.releaseAll();
     this.#events.gone(exit);
   }
+}
+
+function argumentsOf({ file, args, register }: Settings): string[] {
+  return [...process.execArgv, ...(register ? ['--import', registerUrl()] : []), file, ...args];
+}
+
+function registerUrl(): string {
+  const path = createRequire(import.meta.url).resolve('fdpasser/workers/register');
+  return builtin.url.pathToFileURL(path).href;
 }

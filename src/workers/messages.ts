@@ -1,10 +1,71 @@
-import type { TcpAddress } from '../endpoint/tcp-address.js';
+import type { Server } from 'node:net';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
+import type { Json } from '../takeover/live/carried.js';
+import type { Shared } from './shared.js';
 
 /** Set by a supervisor for its workers: the number of the worker's slot. */
 export const VARIABLE = 'FDPASSER_WORKER';
 
-/** Messages of a supervisor. That of a connection carries its descriptor. */
-export type ToWorker = { what: 'connection'; listener: string; remote: TcpAddress | undefined } | { what: 'retire' };
+/**
+ * A live connection, beside it its descriptor. Whoever gets it does nothing with it before `Yours`. `listener` is
+ * undefined for the server of all.
+ */
+export interface Live {
+  what: 'live';
+  key: number;
+  listener?: string | undefined;
+  kind: string;
+  state: Json;
+}
 
-/** Messages of a worker. `ended`: how many of its connections have ended in all. `busy`: how busy it says it is. */
-export type FromWorker = { what: 'ready' } | { what: 'ended'; count: number } | { what: 'busy'; load: number };
+/** That connection is the receiver's. `late`: bytes for its client, in base64; the last unless `more`. */
+export interface Yours {
+  what: 'yours';
+  key: number;
+  late: string;
+  more: boolean;
+}
+
+/** A live connection that no worker has now. */
+export interface Moved {
+  readonly listener: string | undefined;
+  readonly kind: string;
+  readonly state: Json;
+  readonly fd: OwnedFd;
+  /** What is to be sent first. */
+  readonly late: Buffer;
+}
+
+/** What a supervisor says. */
+export type ToWorker =
+  /** New connections of one listener, as many as there are descriptors. */
+  | { what: 'connections'; listener: string }
+  | Live
+  | Yours
+  /** `live`: the listeners whose live connections move; true: all of them. */
+  | { what: 'retire'; live: string[] | boolean };
+
+/** What a worker says. */
+export type FromWorker =
+  | { what: 'ready' }
+  /** How many of its connections have ended, in all. */
+  | { what: 'ended'; count: number }
+  /** How busy it is, by its own word. */
+  | { what: 'busy'; load: number }
+  /** A request: its program has called `listen()`. The reply is a `Listened` or a `NotListened`. */
+  | { what: 'listen'; at: Shared }
+  /** Its program has closed the server of that listener. */
+  | { what: 'unlisten'; listener: string }
+  /** A connection that it cannot serve: its program has closed the server meanwhile. */
+  | { what: 'back'; listener: string }
+  | Live
+  | Yours;
+
+export interface Listened {
+  listener: string;
+  address: ReturnType<Server['address']>;
+}
+
+export interface NotListened {
+  error: { message: string; code?: string; errno?: number; syscall?: string; address?: string; port?: number };
+}

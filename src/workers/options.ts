@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { resolve } from 'node:path';
 import {
+  checkBoolean,
   checkInteger,
   checkOptions,
   invalidType,
@@ -11,6 +12,8 @@ import {
 } from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
 import { systemError } from '../errors.js';
+import { optionsGiven, pathOfExec } from '../takeover/environment.js';
+import type { TakeoverOptions } from '../takeover/options.js';
 
 /** What a `pick` gets to know about a connection. */
 export interface Picked {
@@ -46,7 +49,16 @@ export interface SuperviseOptions {
   backoff?: number | undefined;
   /** Milliseconds that a replaced worker has to end its connections. Then it is killed. Default 30000. */
   retire?: number | undefined;
-  /** Command-line arguments of the workers. */
+  /**
+   * `file` is a program that does not know of workers: the supervisor listens where its servers listen. Default false.
+   */
+  register?: boolean | undefined;
+  /**
+   * The control path of a takeover, or its options with a `path`: another process that calls `supervise` with the same
+   * path replaces this one, with its workers. Default: the path that `fdpasser exec` gives, if any.
+   */
+  takeover?: string | SupervisorTakeover | undefined;
+  /** Arguments of the workers. */
   args?: readonly string[] | undefined;
   /** Environment variables of the workers, added to this process's own. */
   env?: Record<string, string> | undefined;
@@ -62,13 +74,21 @@ const SUPERVISE: Names<SuperviseOptions> = {
   patience: true,
   backoff: true,
   retire: true,
+  register: true,
+  takeover: true,
   args: true,
   env: true,
 };
 
+/** Those of `takeover`, and its path. */
+export interface SupervisorTakeover extends TakeoverOptions {
+  path: string;
+}
+
 /** The options, checked. */
-export type Settings = Settled<Omit<SuperviseOptions, 'peek'>> & {
+export type Settings = Settled<Omit<SuperviseOptions, 'peek' | 'takeover'>> & {
   file: string;
+  takeover: (SupervisorTakeover & { ofExec?: boolean }) | undefined;
   peek: Settled<Peek> | undefined;
 };
 
@@ -78,7 +98,8 @@ const MOST_BYTES = 65_536;
 
 export function settingsOf(file: string | URL, options: SuperviseOptions): Settings {
   const { count = availableParallelism(), pick = 'busy', patience = 10_000 } = checkOptions(options, SUPERVISE);
-  const { backoff = 30_000, retire = 30_000, args = [], env = {}, peek } = options;
+  const { backoff = 30_000, retire = 30_000, register = false, takeover, args = [], env = {}, peek } = options;
+  checkBoolean('options.register', register);
   if (pick !== 'busy' && pick !== 'turn' && typeof pick !== 'function')
     throw invalidValue('options.pick', "'busy', 'turn' or a function", pick);
   if (typeof env !== 'object' || env === null) throw invalidType('options.env', 'an object', env);
@@ -91,6 +112,8 @@ export function settingsOf(file: string | URL, options: SuperviseOptions): Setti
     patience: checkInteger('options.patience', patience, 1, MAX_DELAY),
     backoff: checkInteger('options.backoff', backoff, 0, MAX_DELAY),
     retire: checkInteger('options.retire', retire, 0, MAX_DELAY),
+    register,
+    takeover: takeoverOf(takeover),
     args,
     env,
   };
@@ -108,6 +131,14 @@ function peekOf(peek: Peek): Settings['peek'] {
     until,
     timeout: checkInteger('options.peek.timeout', timeout, 1, MAX_DELAY),
   };
+}
+
+function takeoverOf(takeover: SuperviseOptions['takeover']): Settings['takeover'] {
+  const path = takeover === undefined ? pathOfExec() : undefined;
+  if (path !== undefined) return { ...optionsGiven(), path, ofExec: true };
+  if (takeover === undefined || typeof takeover === 'object') return takeover;
+  if (typeof takeover !== 'string') throw invalidType('options.takeover', 'a path, or an object', takeover);
+  return { path: takeover };
 }
 
 function fileOf(file: string | URL): string {

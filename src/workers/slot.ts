@@ -1,12 +1,14 @@
 import { workerEndsAgain, workerFailed } from '../errors.js';
-import { Member, type Exit } from './member.js';
+import { Member, type Exit, type Heir, type MemberEvents } from './member.js';
+import type { Moved } from './messages.js';
 import type { Settings } from './options.js';
 
-/** What a slot reports to its supervisor. */
-export interface SlotEvents {
+/** What a slot tells its supervisor. */
+export interface SlotEvents extends Omit<MemberEvents, 'ready' | 'gone'> {
+  /** Nobody serves here who could go on with a live connection. */
+  orphaned(moved: Moved): void;
   started(member: Member): void;
   ready(member: Member): void;
-  changed(): void;
   gone(member: Member, exit: Exit): void;
   failed(error: Error): void;
 }
@@ -16,7 +18,9 @@ const FIRST_WAIT = 100;
 /** A worker that was ready for this many milliseconds did not end at once. */
 const LONG_LIFE = 5000;
 
-/** The place of one worker. It has the worker that serves and, during a reload, its successor. */
+const UNKNOWN: Exit = { code: null, signal: null };
+
+/** The place of one worker: has one that serves, and during a reload the one that is to follow. */
 export class Slot {
   readonly number: number;
   readonly #settings: Settings;
@@ -25,6 +29,8 @@ export class Slot {
   #current: Member | undefined;
   /** The worker that starts, and a promise that settles when it is ready or has failed. */
   #next: { member: Member; resolve: () => void; reject: (error: Error) => void; over: Promise<void> } | undefined;
+  /** All that have not ended: those two, and who was replaced. */
+  readonly #alive = new Set<Member>();
   #readySince = 0;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -56,14 +62,29 @@ export class Slot {
     await this.#start();
   }
 
+  /** Resolves when somebody serves here. Rejects when the one who is to has ended. */
+  async whenReady(): Promise<void> {
+    if (this.#current === undefined) await (this.#next?.over ?? Promise.reject(workerFailed(this.number, UNKNOWN)));
+  }
+
+  /** Has who serves here go on with a live connection. */
+  async adopt(moved: Moved): Promise<void> {
+    let isBack = true;
+    while (isBack && this.#current?.state === 'ready') isBack = await this.#current.adopt(moved);
+    if (isBack) this.#events.orphaned(moved);
+  }
+
+  kill(): void {
+    for (const member of this.#alive) member.kill();
+  }
+
   /** Resolves when all of its workers have ended. */
-  async remove(): Promise<void> {
+  async remove(heir?: Heir): Promise<void> {
     this.#removed = true;
     clearTimeout(this.#timer);
-    const members = this.members;
     this.#next?.member.kill();
-    this.#current?.retire();
-    await Promise.all(members.map(({ exited }) => exited));
+    this.#current?.retire(heir);
+    await Promise.all([...this.#alive].map(({ exited }) => exited));
   }
 
   #begin(): void {
@@ -77,13 +98,14 @@ export class Slot {
 
   /** Resolves when it is ready. Throws when no process could be started. */
   #start(): Promise<void> {
-    const member = new Member(this.number, this.#settings, {
+    const member = new Member(this.number, this.#settings, this.#current, {
+      ...this.#events,
       ready: () => this.#succeed(member),
-      changed: () => this.#events.changed(),
       gone: (exit) => this.#lose(member, exit),
     });
     let settle!: { resolve: () => void; reject: (error: Error) => void };
     const over = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
+    this.#alive.add(member);
     this.#next = { member, ...settle, over };
     this.#events.started(member);
     return over;
@@ -95,12 +117,14 @@ export class Slot {
     this.#next = undefined;
     this.#current = member;
     this.#readySince = performance.now();
-    before?.retire();
+    const live = member.listeners === undefined ? true : [...member.listeners];
+    before?.retire({ live, take: (moved) => void this.adopt(moved) });
     this.#events.ready(member);
     resolve();
   }
 
   #lose(member: Member, exit: Exit): void {
+    this.#alive.delete(member);
     this.#events.gone(member, exit);
     if (this.#next?.member === member) {
       const { reject } = this.#next;

@@ -1,14 +1,20 @@
 import { EventEmitter } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { invalidReturn } from '../common/arguments.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { closed } from '../errors.js';
-import { listen, type ListenOptions, type TcpListenOptions } from '../endpoint/listen.js';
+import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
-import { Intake } from './intake.js';
-import type { Exit, Held, Member } from './member.js';
+import { placeOf, sharedPlace, type GivenSocket, type Place } from './bind.js';
+import { Intake, type Taker } from './intake.js';
+import type { Exit, Held, Heir, Member } from './member.js';
+import type { Listened, Moved } from './messages.js';
 import { checkCount, settingsOf, type Settings, type SuperviseOptions } from './options.js';
 import { leastBusy, sameFor } from './pick.js';
+import { keyOf, type Shared } from './shared.js';
 import { Slot } from './slot.js';
+import { Succession } from './succession.js';
 
 /** The state of a worker at this moment. */
 export interface WorkerState {
@@ -27,7 +33,9 @@ export interface SupervisorEvents {
   exit: [WorkerState, Exit];
   /** A worker has ended before it took a connection. Another worker gets the connection. */
   'given-back': [WorkerState];
-  /** An error that no promise reports: a `pick` that throws, a worker that keeps ending. */
+  /** Another process has taken over: this one ends its workers when their connections have moved or ended. */
+  replaced: [];
+  /** Something went wrong that nobody waits for: a `pick` that throws, a worker that ends again and again. */
   error: [Error];
 }
 
@@ -41,18 +49,35 @@ const IN_HAND = 64;
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #settings: Settings;
   readonly #slots: Slot[] = [];
-  readonly #intakes: Intake[] = [];
+  readonly #intakes = new Set<Intake>();
+  /** Those that programs in workers have asked for, by what they asked for. */
+  readonly #shared = new Map<string, Promise<Intake>>();
+  readonly #succession: Succession | undefined;
   #turn = 0;
   #inHand = 0;
+  /** Those of `#inHand` that no worker can be given now. */
+  #waiting: Held[] = [];
   readonly #changes = new Set<() => void>();
   #reloading: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
+  /** Has what live connections there are, once another process has taken over. */
+  #heir: Heir | undefined;
 
   /** @internal */
   constructor(file: string | URL, options: SuperviseOptions) {
     super();
     this.#settings = settingsOf(file, options);
-    this.#grow(this.#settings.count);
+    const { count, takeover } = this.#settings;
+    if (takeover !== undefined)
+      this.#succession = new Succession(takeover, {
+        whenReady: async () => void (await Promise.all(this.#slots.map((slot) => slot.whenReady()))),
+        leave: (heir) => this.#endWith(heir),
+        cut: () => this.#slots.forEach((slot) => slot.kill()),
+        adopt: (slot, moved) => void this.#slots[slot % this.#slots.length]!.adopt(moved),
+        replaced: () => this.emit('replaced'),
+        failed: (error) => this.#fail(error),
+      });
+    this.#grow(count);
   }
 
   /** All workers that have not ended, and are not retiring. */
@@ -61,22 +86,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Listens, as `listen` of `fdpasser` does: at a port, or at a path. It can be called several times. Connections are
-   * accepted as workers can take them. Resolves with the address, or the path. Rejects with what `listen` throws, and
-   * with `ERR_FDPASSER_CLOSED`.
+   * Listens, as `listen` of `fdpasser` does: at a port, or at a path; or takes a listening socket over, from a service
+   * manager say. Several are possible. Connections are accepted as workers can take them. Resolves with the address, or
+   * the path. Rejects as `listen`, `TcpServer.from` and `takeover` do, and with `ERR_FDPASSER_CLOSED`.
    */
   listen(options: TcpListenOptions): Promise<TcpAddress>;
   listen(path: string, options?: ListenOptions): Promise<string>;
-  async listen(at: string | TcpListenOptions, options?: ListenOptions): Promise<TcpAddress | string> {
+  listen(socket: GivenSocket): Promise<TcpAddress | string>;
+  async listen(at: string | TcpListenOptions | GivenSocket, options?: ListenOptions): Promise<TcpAddress | string> {
     this.#checkOpen();
-    const server = typeof at === 'string' ? listen(at, options) : listen(at);
-    const taker = {
-      room: (signal: AbortSignal) => this.#room(signal),
-      take: (connection: Held) => void this.#place(connection),
-      failed: (error: Error) => this.#tell(error),
-    };
-    this.#intakes.push(new Intake(server, taker, this.#settings.peek));
-    return server instanceof TcpServer ? server.address() : server.path;
+    return addressOf(await this.#open(placeOf(at, options)));
   }
 
   /**
@@ -87,7 +106,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   reload(): Promise<void> {
     const reload = this.#reloading.then(async () => {
       this.#checkOpen();
-      for (const slot of this.#slots) await slot.replace();
+      for (const slot of this.#slots.slice()) await slot.replace();
     });
     this.#reloading = reload.catch(() => {});
     return reload;
@@ -117,25 +136,117 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #close(): Promise<void> {
-    for (const intake of this.#intakes) intake.close();
-    this.#changed(); // callers that wait for room stop waiting
-    await Promise.all(this.#intakes.map(({ ended }) => ended));
-    while (this.#inHand > 0 && this.#slots.some(({ current }) => current !== undefined)) await this.#change();
-    await Promise.all(this.#slots.map((slot) => slot.remove()));
-    this.#changed(); // connections that no worker can take any more are closed
+    const ended = [...this.#intakes].map((intake) => intake.close());
+    this.#succession?.close();
+    this.#changed(); // whoever waits for room waits no more
+    await Promise.all(ended);
+    await this.#endAll();
+  }
+
+  /** A successor accepts from now on; what moves is the heir's. */
+  #endWith(heir: Heir): Promise<void> {
+    this.#heir = heir;
+    this.#closing ??= this.#endAll(heir);
+    return this.#closing;
+  }
+
+  async #endAll(heir?: Heir): Promise<void> {
+    while (this.#isAtWork) await this.#change();
+    await Promise.all(this.#slots.map((slot) => slot.remove(heir)));
+    this.#changed(); // what nobody can take any more is closed
+  }
+
+  /** Whether something that was accepted here can still be handed over. */
+  get #isAtWork(): boolean {
+    const looking = [...this.#intakes].some((intake) => intake.looking > 0);
+    return (looking || this.#inHand > 0) && this.#slots.some(({ members }) => members.length > 0);
   }
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw closed('supervisor', 'close() was called');
   }
 
+  // ---- listeners
+
+  async #open(place: Place): Promise<Intake> {
+    const begin = (server: Intake['server']): Intake => {
+      const intake = new Intake(server, this.#taker, this.#settings.peek);
+      this.#intakes.add(intake);
+      return intake;
+    };
+    if (this.#succession !== undefined) return this.#succession.open(place, begin);
+    const bound = place.bind();
+    const intake = begin(bound instanceof Promise ? await bound : bound);
+    if (this.#closing === undefined) intake.accept();
+    else void intake.close();
+    return intake;
+  }
+
+  get #taker(): Taker {
+    return {
+      room: (listener, signal) => this.#room(listener, signal),
+      take: (connections) => {
+        this.#inHand += connections.length;
+        this.#deal(connections);
+      },
+      changed: () => this.#changed(),
+      failed: (error) => this.#tell(error),
+    };
+  }
+
+  /** A program in a worker has called `listen()`. */
+  async #listenFor(at: Shared): Promise<Listened> {
+    this.#checkOpen();
+    const key = keyOf(at) ?? JSON.stringify(at);
+    let opened = this.#shared.get(key);
+    if (opened === undefined) {
+      opened = this.#open(sharedPlace(at));
+      this.#shared.set(key, opened);
+      opened.catch(() => this.#shared.delete(key));
+    }
+    const intake = await opened;
+    return { listener: intake.name, address: addressOf(intake) as AddressInfo | string };
+  }
+
+  /** Nobody's program serves it any more: it is closed, as Node would have done. */
+  #closeUnserved(listener: string): void {
+    if (this.#slots.some(({ members }) => members.some((member) => member.serves(listener)))) return;
+    for (const [key, opened] of this.#shared)
+      void opened.then(
+        (intake) => {
+          if (intake.name === listener) this.#stop(key, intake);
+        },
+        () => {}, // whoever asked for it knows
+      );
+  }
+
+  #stop(key: string, intake: Intake): void {
+    this.#shared.delete(key);
+    this.#intakes.delete(intake);
+    this.#succession?.closed(intake);
+    void intake.close();
+  }
+
+  // ---- workers
+
   #grow(count: number): void {
     while (this.#slots.length < count)
       this.#slots.push(
         new Slot(this.#slots.length, this.#settings, {
           started: (member) => queueMicrotask(() => this.emit('worker', stateOf(member))),
-          ready: (member) => this.emit('worker', stateOf(member)),
+          ready: (member) => {
+            this.emit('worker', stateOf(member));
+            this.#changed();
+          },
           changed: () => this.#changed(),
+          listen: (at) => this.#listenFor(at),
+          unlisten: (listener) => this.#closeUnserved(listener),
+          back: (listener, fd) => this.#takeBack(listener, fd),
+          refused: (fd, error) => {
+            fd.close();
+            this.#tell(error);
+          },
+          orphaned: (moved) => this.#adoptAnywhere(moved),
           gone: (member, exit) => {
             this.emit('exit', stateOf(member), exit);
             this.#changed();
@@ -145,62 +256,98 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       );
   }
 
-  /** Hands a connection to one worker after another, until one has taken it. */
-  async #place(connection: Held): Promise<void> {
+  #takeBack(listener: string, fd: OwnedFd): void {
     this.#inHand++;
-    try {
-      for (;;) {
-        const able = this.#able();
-        if (able.length === 0) {
-          if (this.#isOver) return connection.fd.close();
-          await this.#change();
-          continue;
-        }
-        const member = this.#pick(connection, able);
-        if (await member.give(connection)) return;
-        this.emit('given-back', stateOf(member));
+    this.#deal([{ fd, listener, address: '', first: undefined, key: null }]);
+  }
+
+  /** The worker of the slot does not take connections any more. */
+  #adoptAnywhere(moved: Moved): void {
+    const slot = this.#slots.find(({ current }) => current?.state === 'ready');
+    if (this.#heir !== undefined) this.#heir.take(moved, 0);
+    else if (slot === undefined) moved.fd.close();
+    else void slot.adopt(moved);
+  }
+
+  // ---- connections
+
+  /** Hands each to a worker. Those that nobody can take now wait. */
+  #deal(connections: readonly Held[]): void {
+    const hands = new Map<Member, Held[]>();
+    for (const connection of connections) {
+      const member = this.#memberFor(connection);
+      if (member === undefined) {
+        this.#keep(connection);
+        continue;
       }
-    } catch (error) {
-      connection.fd.close();
-      this.#tell(error as Error);
-    } finally {
-      this.#inHand--;
-      this.#changed();
+      member.expect();
+      const hand = hands.get(member);
+      if (hand === undefined) hands.set(member, [connection]);
+      else hand.push(connection);
     }
+    for (const [member, hand] of hands)
+      for (const [listener, part] of byListener(hand)) void this.#give(member, listener, part);
+  }
+
+  #keep(connection: Held): void {
+    if (this.#isOver) {
+      this.#inHand--;
+      connection.fd.close();
+    } else this.#waiting.push(connection);
+  }
+
+  async #give(member: Member, listener: string, hand: readonly Held[]): Promise<void> {
+    const back = await member.give(listener, hand);
+    this.#inHand -= hand.length - back.length;
+    for (let i = 0; i < back.length; i++) this.emit('given-back', stateOf(member));
+    if (back.length > 0) this.#deal(back);
+    this.#changed();
   }
 
   get #isOver(): boolean {
     return this.#closing !== undefined && this.#slots.every(({ members }) => members.length === 0);
   }
 
-  #able(): Member[] {
-    return this.#slots.map(({ current }) => current).filter((member) => member?.isAble === true) as Member[];
+  #serving(listener: string): Member[] {
+    return this.#slots.map(({ current }) => current).filter((member) => member?.serves(listener) === true) as Member[];
   }
 
-  #pick(connection: Held, able: readonly Member[]): Member {
-    const { pick } = this.#settings;
-    if (pick === 'turn') return able[this.#turn++ % able.length]!;
-    if (pick === 'busy') return leastBusy(able);
-    const { listener, remote, first } = connection;
-    try {
-      const key: unknown = pick({
-        address: remote?.address ?? '',
-        listener,
-        ...(first === undefined ? {} : { first }),
-      });
-      if (typeof key === 'string') return sameFor(key, able);
-      throw invalidReturn('options.pick', 'a string', key);
-    } catch (error) {
-      this.#tell(error as Error);
-      return leastBusy(able);
+  /** Who gets it, if anybody can be given it now. */
+  #memberFor(connection: Held): Member | undefined {
+    const serving = this.#serving(connection.listener);
+    const key = this.#keyOf(connection);
+    if (key !== undefined && key !== null) {
+      // Whoever confirms will soon have room: the connection waits for the right one.
+      const picked = serving.filter((member) => member.hasRoom || !member.isSilent);
+      const member = picked.length > 0 ? sameFor(key, picked) : undefined;
+      return member?.hasRoom === true ? member : undefined;
     }
+    const able = serving.filter((member) => member.hasRoom && !member.isSilent);
+    if (able.length === 0) return undefined;
+    return this.#settings.pick === 'turn' ? able[this.#turn++ % able.length] : leastBusy(able);
   }
 
-  async #room(signal: AbortSignal): Promise<number> {
+  /** What `pick` returns, asked for once; null when it does not count. */
+  #keyOf(connection: Held): string | null | undefined {
+    const { pick } = this.#settings;
+    if (typeof pick !== 'function' || connection.key !== undefined) return connection.key;
+    const { listener, address, first } = connection;
+    try {
+      const key: unknown = pick({ address, listener, ...(first === undefined ? {} : { first }) });
+      if (typeof key !== 'string') throw invalidReturn('options.pick', 'a string', key);
+      connection.key = key;
+    } catch (error) {
+      connection.key = null;
+      this.#tell(error as Error);
+    }
+    return connection.key;
+  }
+
+  async #room(listener: string, signal: AbortSignal): Promise<number> {
     for (;;) {
       signal.throwIfAborted();
       const room = IN_HAND * this.#slots.length - this.#inHand;
-      if (room > 0 && this.#able().length > 0) return room;
+      if (room > 0 && this.#serving(listener).some((member) => member.hasRoom && !member.isSilent)) return room;
       await this.#change();
     }
   }
@@ -211,9 +358,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   #changed(): void {
+    if (this.#waiting.length > 0) this.#deal(this.#waiting.splice(0));
     const waiting = [...this.#changes];
     this.#changes.clear();
     for (const resolve of waiting) resolve();
+  }
+
+  /** A takeover has failed: another process serves, or none. */
+  #fail(error: Error): void {
+    this.#tell(error);
+    void this.close();
   }
 
   #tell(error: Error): void {
@@ -223,8 +377,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 }
 
 /**
- * Starts workers, and returns their supervisor. `file` is a module that calls `worker()`; a relative path is resolved
- * from the working directory. Throws `ENOENT` when the file does not exist, and argument errors.
+ * Starts workers, and returns what hands them connections. `file` is a module that calls `worker()`, or with `register`
+ * any program; a relative one begins at the working directory. Throws `ENOENT` when it is not there, and argument
+ * errors.
  */
 export function supervise(file: string | URL, options: SuperviseOptions = {}): Supervisor {
   return new Supervisor(file, options);
@@ -232,4 +387,16 @@ export function supervise(file: string | URL, options: SuperviseOptions = {}): S
 
 function stateOf({ slot, pid, state, load }: Member): WorkerState {
   return { slot, pid, state, load };
+}
+
+function addressOf({ server }: Intake): TcpAddress | string {
+  return server instanceof TcpServer ? server.address() : server.path;
+}
+
+function byListener(hand: readonly Held[]): Iterable<[string, readonly Held[]]> {
+  const { listener } = hand[0]!;
+  if (hand.every((each) => each.listener === listener)) return [[listener, hand]];
+  const parts = new Map<string, Held[]>();
+  for (const each of hand) parts.set(each.listener, [...(parts.get(each.listener) ?? []), each]);
+  return parts;
 }

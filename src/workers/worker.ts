@@ -1,10 +1,21 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { FdChannel } from '../channel/channel.js';
 import { checkInteger, checkOptions, invalidType, type Names } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { notAWorker, servesNothing } from '../errors.js';
-import { VARIABLE, type FromWorker, type ToWorker } from './messages.js';
+import { Connected } from '../takeover/listeners/connected.js';
+import { listenInPlace } from '../takeover/listeners/node-listening.js';
+import { carryOver, partsOf } from '../takeover/live/carry-over.js';
+import {
+  VARIABLE,
+  type FromWorker,
+  type Listened,
+  type Live,
+  type NotListened,
+  type ToWorker,
+  type Yours,
+} from './messages.js';
+import { sharedOf, type Shared } from './shared.js';
 
 export interface ServeOptions {
   /**
@@ -15,28 +26,43 @@ export interface ServeOptions {
 
 const SERVE: Names<ServeOptions> = { listener: true };
 
-/** Milliseconds that idle connections of a retiring worker have for one more request; then they are closed. */
+/** A server, and who is connected to it. */
+interface Served {
+  readonly server: Server;
+  readonly connected: Connected;
+}
+
+/** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
 const GRACE = 5000;
 /** Milliseconds from one check for idle connections to the next, after that. */
 const PAUSE = 100;
+/** What moves to whoever replaces this worker. */
+const LIVE = { http: true, websocket: true };
 
 /** This process, as a worker of its supervisor. */
 export class Worker {
   /** The number of its place: 0 and up. A worker that replaces it has the same. */
   readonly slot: number;
   readonly #channel: FdChannel<FromWorker | ToWorker>;
-  readonly #servers = new Map<string | undefined, Server>();
+  /** By the name of the listener; `undefined` for all others. */
+  readonly #served = new Map<string | undefined, Served>();
+  /** Live connections of another process that are not this one's yet. */
+  readonly #arriving = new Map<number, Served>();
+  /** The supervisor has gone. */
+  readonly #gone = new AbortController();
   #open = 0;
   #ended = 0;
   #telling = false;
-  #retiring = false;
+  #state: 'serving' | 'retiring' | 'leaving' = 'serving';
   #idle: NodeJS.Timeout | undefined;
+  #whenDone = (): void => {};
 
   /** @internal */
   constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>) {
     this.slot = slot;
     this.#channel = channel;
     channel.on('error', () => {}); // the supervisor has gone: #run ends
+    channel.once('close', () => this.#gone.abort());
     void this.#run();
   }
 
@@ -49,13 +75,13 @@ export class Worker {
     if (typeof server?.getConnections !== 'function') throw invalidType('server', 'a server of node:net', server);
     if (listener !== undefined && typeof listener !== 'string')
       throw invalidType('options.listener', 'a string', listener);
-    this.#servers.set(listener, server);
+    this.#serve(server, listener);
     return this;
   }
 
   /** Takes connections from now on. Throws `ERR_FDPASSER_WORKER` when no server was given to `serve`. */
   ready(): void {
-    if (this.#servers.size === 0) throw servesNothing();
+    if (this.#served.size === 0) throw servesNothing();
     this.#send({ what: 'ready' });
   }
 
@@ -64,30 +90,123 @@ export class Worker {
     this.#send({ what: 'busy', load: checkInteger('load', load, 0, Number.MAX_SAFE_INTEGER) });
   }
 
+  /** @internal Calls back when it has retired, and its connections have ended. */
+  whenDone(callback: () => void): void {
+    this.#whenDone = callback;
+  }
+
+  /**
+   * @internal `server.listen()` of a program that knows nothing of workers: the supervisor listens. Returns `false` for
+   * what is this process's own.
+   */
+  listen(server: Server, args: readonly unknown[]): boolean {
+    const shared = sharedOf(args);
+    if (shared === undefined || server.listening || this.#state !== 'serving') return false;
+    const callback = args.at(-1);
+    if (typeof callback === 'function') server.once('listening', callback as () => void);
+    const { signal } = (args[0] ?? {}) as { signal?: AbortSignal };
+    signal?.addEventListener('abort', () => server.close(), { once: true });
+    void this.#listen(server, shared);
+    return true;
+  }
+
+  async #listen(server: Server, at: Shared): Promise<void> {
+    const reply = await this.#channel.request({ what: 'listen', at }).then(
+      ({ value }) => value as unknown as Listened | NotListened,
+      (error: Error) => ({ error }),
+    );
+    if ('error' in reply) {
+      const { message, ...rest } = reply.error;
+      server.emit('error', reply.error instanceof Error ? reply.error : Object.assign(new Error(message), rest));
+      return;
+    }
+    const { listener, address } = reply;
+    listenInPlace(server, address, () => {
+      this.#served.delete(listener);
+      this.#send({ what: 'unlisten', listener });
+    });
+    this.#serve(server, listener);
+    server.emit('listening');
+  }
+
+  #serve(server: Server, listener: string | undefined): void {
+    const same = [...this.#served.values()].find((served) => served.server === server);
+    this.#served.set(listener, same ?? { server, connected: new Connected(server, LIVE) });
+  }
+
   async #run(): Promise<void> {
+    let live: string[] | boolean = false;
     try {
       for await (const { value, fds } of this.#channel) {
         const message = value as ToWorker;
-        if (message.what === 'connection') this.#take(message.listener, fds[0]!);
-        else break;
+        if (message.what === 'retire') {
+          ({ live } = message);
+          break;
+        }
+        if (message.what === 'live') this.#adopt(message, fds);
+        else if (message.what === 'yours') this.#own(message);
+        else for (const fd of fds) this.#take(message.listener, fd);
       }
     } catch {
       // The supervisor has died. The connections here are served to their end.
     }
-    this.#retire();
+    await this.#retire(live);
+  }
+
+  #servedFor(listener: string | undefined): Served | undefined {
+    return this.#served.get(listener) ?? this.#served.get(undefined);
   }
 
   #take(listener: string, fd: OwnedFd): void {
-    const server = this.#servers.get(listener) ?? this.#servers.get(undefined);
-    this.#open++;
+    const served = this.#servedFor(listener);
+    if (served === undefined) {
+      this.#channel.send({ what: 'back', listener }, [fd]).catch(() => fd.close()); // the supervisor has gone
+      return;
+    }
     let socket: Socket | undefined;
     try {
-      if (server === undefined) throw servesNothing(listener);
-      socket = fd.toConnection(server);
+      socket = fd.toConnection(served.server);
     } catch (error) {
       fd.close();
       process.emitWarning(error as Error);
     }
+    this.#begun(socket);
+  }
+
+  /** Whose connection it is stands in `#arriving` until it is this worker's. */
+  #adopt({ key, listener, kind, state }: Live, [fd]: readonly OwnedFd[]): void {
+    const served = this.#servedFor(listener);
+    try {
+      if (served === undefined) throw servesNothing(listener);
+      served.connected.adoptLive(key, kind, fd!, state);
+      this.#arriving.set(key, served);
+    } catch (error) {
+      fd?.close();
+      process.emitWarning(error as Error);
+    }
+  }
+
+  #own({ key, late, more }: Yours): void {
+    const served = this.#arriving.get(key);
+    if (served === undefined) return;
+    const { server, connected } = served;
+    let socket: Socket | undefined;
+    const note = (connection: Socket): void => void (socket = connection);
+    server.prependOnceListener('connection', note);
+    try {
+      connected.ownLive(key, Buffer.from(late, 'base64'), more);
+    } catch (error) {
+      process.emitWarning(error as Error);
+    }
+    server.removeListener('connection', note);
+    if (more) return;
+    this.#arriving.delete(key);
+    this.#begun(socket);
+  }
+
+  /** A connection has begun here, unless it has ended at once. */
+  #begun(socket: Socket | undefined): void {
+    this.#open++;
     if (socket === undefined) this.#over();
     else socket.once('close', () => this.#over());
   }
@@ -95,7 +214,7 @@ export class Worker {
   #over(): void {
     this.#open--;
     this.#ended++;
-    if (this.#retiring && this.#open === 0) this.#leave();
+    this.#leaveIfDone();
     if (this.#telling) return;
     this.#telling = true;
     setImmediate(() => {
@@ -105,33 +224,55 @@ export class Worker {
   }
 
   #send(message: FromWorker): void {
-    if (!this.#retiring) this.#channel.send(message).catch(() => {}); // the supervisor has gone
+    if (this.#state === 'serving') this.#tell(message);
+  }
+
+  #tell(message: FromWorker): void {
+    this.#channel.send(message).catch(() => {}); // the supervisor has gone
   }
 
   /**
-   * Lets the process end when its connections have ended. Each answer is now the last of its connection, and says so.
-   * Closing an idle connection at once would reset a request that its client sends at that moment.
+   * Lets the process end when its connections have: those of these listeners move, where they can. Of the others each
+   * answer is now the last, and says so: to close one that is idle would reset a request that its client sends in that
+   * instant.
    */
-  #retire(): void {
-    this.#retiring = true;
-    for (const server of this.#servers.values()) server.prependListener('request', sayLast);
-    if (this.#open === 0) this.#leave();
-    else this.#idle = setTimeout(() => this.#closeIdle(), GRACE);
+  async #retire(live: string[] | boolean): Promise<void> {
+    this.#state = 'retiring';
+    const all = [...this.#served].filter(([, { server }], index, entries) => {
+      return entries.findIndex(([, other]) => other.server === server) === index;
+    });
+    const moving = all.map(([listener, { connected }]) => {
+      if (live !== true && !(live && listener !== undefined && live.includes(listener))) return Promise.resolve();
+      return carryOver(connected, this.#gone.signal, Promise.resolve(), {
+        send: ({ key, kind, state, fd }) =>
+          this.#channel.send({ what: 'live', key, listener, kind, state }, [fd], { confirm: true }),
+        release: ({ key }, late) => {
+          for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+        },
+      });
+    });
+    for (const [, { connected }] of all) connected.drain();
+    this.#idle = setTimeout(() => this.#closeIdle(), GRACE);
+    await Promise.all(moving);
+    this.#state = 'leaving';
+    this.#leaveIfDone();
   }
 
   #closeIdle(): void {
-    for (const server of this.#servers.values()) closeIdle(server);
+    for (const { server } of this.#served.values()) closeIdle(server);
     this.#idle = setTimeout(() => this.#closeIdle(), PAUSE);
   }
 
-  #leave(): void {
-    clearTimeout(this.#idle);
-    void this.#channel.close().catch(() => {});
+  async #end(): Promise<void> {
+    await this.#channel.close().catch(() => {}); // the supervisor has gone
+    this.#whenDone();
   }
-}
 
-function sayLast(request: IncomingMessage, response: ServerResponse): void {
-  if (request.httpVersionMajor === 1) response.setHeader('Connection', 'close');
+  #leaveIfDone(): void {
+    if (this.#state !== 'leaving' || this.#open > 0) return;
+    clearTimeout(this.#idle);
+    void this.#end();
+  }
 }
 
 function closeIdle(server: Server): void {

@@ -263,7 +263,7 @@ test('workers end when their supervisor is killed', async () => {
 });
 
 test('connections wait in the backlog while all workers are stopped, and are served when these are killed', async () => {
-  await supervised({ patience: 1500 }, async (workers, port) => {
+  await supervised({ patience: 4000 }, async (workers, port) => {
     const before = openDescriptors().size;
     for (const { pid } of workers.list) process.kill(pid!, 'SIGSTOP');
     const clients = Array.from({ length: 300 }, () => new Client(port));
@@ -297,7 +297,7 @@ async function strand(port: number, [stopped, killed]: number[]): Promise<Client
 }
 
 test('no client is lost when one worker is stopped and another killed while 40 clients connect', async () => {
-  await supervised({ count: 3, patience: 1000, pick: 'turn' }, async (workers, port) => {
+  await supervised({ count: 3, patience: 4000, pick: 'turn' }, async (workers, port) => {
     const clients = await strand(
       port,
       workers.list.map(({ pid }) => pid!),

@@ -36,7 +36,17 @@ export function listenAs(server: Server, ...args: unknown[]): void {
   Reflect.apply(listen, server, args);
 }
 
-/** Stops listening, and leaves idle connections of an `http.Server` alone, which `http.Server.close()` would cut. */
+/** Puts this in the place of `listen()` of all servers. */
+export function replaceListen(listen: (this: Server, ...args: unknown[]) => Server): void {
+  replaceMethod(builtin.net.Server.prototype, 'listen', listen);
+}
+
+/** Puts a method in the place of one of Node's. */
+export function replaceMethod(prototype: object, name: string, method: (...args: never[]) => unknown): void {
+  Object.defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
+}
+
+/** Stops listening, and leaves idle connections of an `http.Server` alone, which its own `close()` would cut. */
 export function closeListening(server: Server): void {
   Reflect.apply(close, server, []);
 }
@@ -56,8 +66,16 @@ export function notePath(server: Server, path: string): void {
  * counts as listening. `onClose` is called when the program closes the server meanwhile.
  */
 export function stopAccepting(server: Server, onClose: () => void): void {
-  const address = server.address();
   const handle = internals(server)._handle!;
+  listenInPlace(server, server.address(), onClose);
+  handle.close();
+}
+
+/**
+ * Has a server count as listening at an address, or a path, where another process accepts for it. `onClose` is called
+ * when the program closes the server.
+ */
+export function listenInPlace(server: Server, address: ReturnType<Server['address']>, onClose: () => void): void {
   const getsockname = (into: object): number => {
     Object.assign(into, address);
     return 0;
@@ -69,7 +87,7 @@ export function stopAccepting(server: Server, onClose: () => void): void {
     unref() {},
     ...(typeof address === 'string' ? {} : { getsockname }),
   };
-  handle.close();
+  if (typeof address === 'string') notePath(server, address);
 }
 
 /**

@@ -8,9 +8,9 @@ import { bindPath, Place } from '../../endpoint/path.js';
 import { isAbstract } from '../../endpoint/address.js';
 import { typeNumber } from '../../native/kinds.js';
 import type { Json } from '../live/carried.js';
-import { LiveConnections, type Carried, type Carrier, type LiveSettings } from '../live/index.js';
+import type { Carried, Carrier, LiveSettings } from '../live/index.js';
 import type { Endpoint } from '../messages.js';
-import { Clients } from './clients.js';
+import { Connected } from './connected.js';
 import type { Inherited, Listener } from './listener.js';
 import { acceptAgain, closeListening, duplicateOf, listenAs, notePath, stopAccepting } from './node-listening.js';
 import { fits, wantedOfServer, type Wanted } from './wanted.js';
@@ -31,9 +31,7 @@ export class StreamListener implements Listener {
   readonly #server: Server;
   readonly #args: readonly unknown[];
   readonly #wanted: Wanted;
-  readonly #settings: LiveSettings;
-  readonly #live: LiveConnections;
-  readonly #clients: Clients;
+  readonly #connected: Connected;
   #state: State = 'unbound';
   /** While it does not accept. */
   #socket: OwnedFd | undefined;
@@ -44,17 +42,14 @@ export class StreamListener implements Listener {
   /** `args` are those of `server.listen()`, without a callback. */
   constructor(name: string, server: Server, args: readonly unknown[], settings: LiveSettings, closed: () => void) {
     this.name = name;
-    this.#settings = settings;
-    this.#live = new LiveConnections(server, settings);
     this.#server = server;
     this.#args = args;
     this.#wanted = wantedOfServer(args);
-    this.#clients = new Clients(server);
+    this.#connected = new Connected(server, settings);
     server.once('close', () => {
       const { serving } = this;
       this.#state = 'closed';
       this.#socket?.close();
-      this.#live.close();
       if (serving) this.#leavePath();
       closed();
     });
@@ -150,7 +145,7 @@ export class StreamListener implements Listener {
     acceptAgain(this.#server, this.#socket!);
     this.#socket = undefined;
     this.#state = 'serving';
-    this.#clients.stay();
+    this.#connected.stay();
   }
 
   release(): void {
@@ -160,41 +155,39 @@ export class StreamListener implements Listener {
   }
 
   get takesLive(): boolean {
-    return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
+    return this.#connected.takesLive;
   }
 
   adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void {
-    this.#live.adopt(key, kind, fd, state);
+    this.#connected.adoptLive(key, kind, fd, state);
   }
 
   ownLive(key: number, late: Buffer, more: boolean): void {
-    this.#live.released(key, late, more);
+    this.#connected.ownLive(key, late, more);
   }
 
   ownAllLive(): void {
-    this.#live.orphaned();
+    this.#connected.ownAllLive();
   }
 
   carry(carrier: Carrier): void {
-    this.#live.carrier = carrier;
+    this.#connected.carry(carrier);
   }
 
   leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
-    return this.#live.leave(signal, alone);
+    return this.#connected.leaveLive(signal, alone);
   }
 
   drain(): void {
-    this.#clients.leave((socket) => this.#live.moves(socket));
-    this.#live.dismiss();
+    this.#connected.drain();
   }
 
   whenGone(): Promise<void> {
-    return this.#clients.whenGone();
+    return this.#connected.whenGone();
   }
 
   cut(): void {
-    this.#live.dismissAll();
-    this.#clients.cut();
+    this.#connected.cut();
   }
 
   close(): void {

@@ -1,0 +1,72 @@
+import type { Server } from 'node:net';
+import type { OwnedFd } from '../../descriptor/owned-fd.js';
+import type { Json } from '../live/carried.js';
+import { LiveConnections, type Carried, type Carrier, type LiveSettings } from '../live/index.js';
+import { Clients } from './clients.js';
+
+/** Those who are connected to one server: they move to another process, or are asked to leave. */
+export class Connected {
+  readonly #settings: LiveSettings;
+  readonly #live: LiveConnections;
+  readonly #clients: Clients;
+
+  /** Knows those who connect from now on. */
+  constructor(server: Server, settings: LiveSettings) {
+    this.#settings = settings;
+    this.#live = new LiveConnections(server, settings);
+    this.#clients = new Clients(server);
+    server.once('close', () => this.#live.close());
+  }
+
+  /** Whether it can go on with live connections of another process. */
+  get takesLive(): boolean {
+    return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
+  }
+
+  /** Gets one of those. Throws when it cannot; `fd` is then the caller's still. */
+  adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void {
+    this.#live.adopt(key, kind, fd, state);
+  }
+
+  /** Goes on with it; `late` are its first bytes, or some of them. Throws when it cannot. */
+  ownLive(key: number, late: Buffer, more: boolean): void {
+    this.#live.released(key, late, more);
+  }
+
+  /** The other process has ended: goes on with all. */
+  ownAllLive(): void {
+    this.#live.orphaned();
+  }
+
+  /** How connections of the program's own protocol move. */
+  carry(carrier: Carrier): void {
+    this.#live.carrier = carrier;
+  }
+
+  /** Each connection that moves, when it can go; also those that come from another process until `alone`. */
+  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
+    return this.#live.leave(signal, alone);
+  }
+
+  /** Asks those who do not move to leave, as their protocol does that. */
+  drain(): void {
+    this.#clients.leave((socket) => this.#live.moves(socket));
+    this.#live.dismiss();
+  }
+
+  /** They stay after all. */
+  stay(): void {
+    this.#clients.stay();
+  }
+
+  /** Resolves when nobody is connected any more. */
+  whenGone(): Promise<void> {
+    return this.#clients.whenGone();
+  }
+
+  /** Ends what is still connected. */
+  cut(): void {
+    this.#live.dismissAll();
+    this.#clients.cut();
+  }
+}

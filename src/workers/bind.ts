@@ -1,0 +1,70 @@
+import type { FdLike } from '../descriptor/fd-like.js';
+import { builtin } from '../common/lazy-modules.js';
+import { checkOptions, invalidType, type Names } from '../common/arguments.js';
+import { listen, type ListenOptions, type TcpListenOptions } from '../endpoint/listen.js';
+import { FdServer } from '../endpoint/server.js';
+import { TcpServer } from '../endpoint/tcp-server.js';
+import { wantedOfServer, type Wanted } from '../takeover/listeners/wanted.js';
+import type { Shared } from './shared.js';
+
+/** What a supervisor is to listen on, and how it is bound where nobody hands it over. */
+export interface Place {
+  readonly wanted: Wanted;
+  bind(): Bound | Promise<Bound>;
+}
+
+export type Bound = FdServer | TcpServer;
+
+/** A listening socket that is there already. */
+export interface GivenSocket {
+  /** It is the supervisor's from now on. */
+  fd: FdLike;
+}
+
+const GIVEN: Names<GivenSocket> = { fd: true };
+
+export function placeOf(at: string | TcpListenOptions | GivenSocket, options: ListenOptions | undefined): Place {
+  if (typeof at === 'string') return { wanted: wantedOfServer([at]), bind: () => listen(at, options) };
+  if (typeof at !== 'object' || at === null) throw invalidType('options', 'an object, or a path', at);
+  if ('fd' in at) {
+    const { fd } = checkOptions(at, GIVEN);
+    return { wanted: { kind: 'nameless' }, bind: () => serverOf(fd) };
+  }
+  return { wanted: wantedOfServer([at]), bind: () => listen(at) };
+}
+
+function serverOf(fd: FdLike): Bound {
+  try {
+    return TcpServer.from(fd);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
+    return FdServer.from(fd);
+  }
+}
+
+const PATH_MODE = 0o777;
+
+/** What a program in a worker has asked for, as Node itself would listen. */
+export function sharedPlace(at: Shared): Place {
+  return { wanted: wantedOfServer([at]), bind: () => (at.path === undefined ? bindPort(at) : bindPath(at.path, at)) };
+}
+
+async function bindPort({ port = 0, host, backlog, ipv6Only }: Shared): Promise<Bound> {
+  const options: TcpListenOptions = { port };
+  if (host !== undefined) options.host = await addressOf(host);
+  if (backlog !== undefined) options.backlog = backlog;
+  if (ipv6Only !== undefined) options.ipv6Only = ipv6Only;
+  return listen(options);
+}
+
+async function addressOf(host: string): Promise<string> {
+  if (builtin.net.isIP(host) !== 0) return host;
+  return new Promise((resolve, reject) => {
+    builtin.dns.lookup(host, (error, address) => (error ? reject(error) : resolve(address)));
+  });
+}
+
+function bindPath(path: string, { backlog = 511, readableAll = false, writableAll = false }: Shared): Bound {
+  const mode = (PATH_MODE & ~process.umask()) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
+  return listen(path, { mode, backlog, allow: () => true });
+}

@@ -1,0 +1,50 @@
+import { nameOf, wantedOfServer } from '../takeover/listeners/wanted.js';
+
+/** What a program in a worker asks to listen on, where the supervisor can do that for it. */
+export interface Shared {
+  port?: number;
+  host?: string;
+  path?: string;
+  backlog?: number;
+  ipv6Only?: boolean;
+  readableAll?: boolean;
+  writableAll?: boolean;
+}
+
+/** Options of `server.listen()` that make it this process's own. */
+const OWN = ['fd', '_handle', 'handle'];
+
+/**
+ * What the arguments of `server.listen()` ask for. `undefined` for what no other process can listen on, for what is
+ * exclusive, and for what Node refuses.
+ */
+export function sharedOf(args: readonly unknown[]): Shared | undefined {
+  const options = optionsOf(args.filter((value) => typeof value !== 'function'));
+  if (OWN.some((name) => name in options) || options['exclusive'] === true || options['reusePort'] === true)
+    return undefined;
+  const wanted = wantedOfServer([options]);
+  const { backlog, ipv6Only, readableAll, writableAll, host, port } = options;
+  const rest = defined({ backlog, ipv6Only, readableAll, writableAll }) as Shared;
+  if (wanted.kind === 'unix') return { ...rest, path: wanted.path };
+  if (wanted.kind === 'tcp' && wanted.port > 65_535) return undefined;
+  const isAny = wanted.kind === 'nameless' && [undefined, null, 0, '0'].includes(port as undefined) && !options['path'];
+  if (wanted.kind !== 'tcp' && !isAny) return undefined;
+  return { ...rest, port: wanted.kind === 'tcp' ? wanted.port : 0, ...(typeof host === 'string' && host && { host }) };
+}
+
+/** The same for the same address; `undefined` for any port that is free. */
+export function keyOf(shared: Shared): string | undefined {
+  return nameOf(wantedOfServer([shared]));
+}
+
+function optionsOf([first, ...rest]: unknown[]): Record<string, unknown> {
+  if (typeof first === 'object' && first !== null) return first as Record<string, unknown>;
+  const backlog = rest.find((value) => typeof value === 'number');
+  if (typeof first === 'string' && Number.isNaN(Number(first))) return defined({ path: first, backlog });
+  const host = typeof rest[0] === 'string' ? rest[0] : undefined;
+  return defined({ port: first, host, backlog });
+}
+
+function defined(options: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,40 @@
+/** A supervisor that does what its parent says, and tells it of what happens. */
+import { supervise, type SuperviseOptions } from 'fdpasser/workers';
+
+export interface Supervising {
+  file: string;
+  options: SuperviseOptions;
+  listen?: { port: number; host: string };
+  /** `pick`: by this expression in the first bytes, else by address. */
+  sticky?: string;
+}
+
+export type Command = 'reload' | 'close' | 'list' | { scale: number };
+
+const { file, options, listen, sticky } = JSON.parse(process.argv[2]!) as Supervising;
+if (sticky !== undefined) {
+  const expression = new RegExp(sticky, 'i');
+  options.pick = ({ first, address }) => expression.exec(first!.toString('latin1'))?.[1] ?? address;
+}
+const workers = supervise(file, options);
+const tell = (said: object): void => void process.send!(said);
+workers.on('worker', (worker) => tell({ event: 'worker', worker }));
+workers.on('exit', (worker, exit) => tell({ event: 'exit', worker, exit }));
+workers.on('replaced', () => tell({ event: 'replaced' }));
+workers.on('error', ({ message }) => tell({ event: 'error', message }));
+
+async function obey(command: Command): Promise<unknown> {
+  if (command === 'reload') return workers.reload();
+  if (command === 'list') return workers.list;
+  if (command !== 'close') return workers.scale(command.scale);
+  return workers.close();
+}
+
+process.on('message', ({ id, command }: { id: number; command: Command }) => {
+  obey(command).then(
+    (done) => tell({ id, done }),
+    (error: Error) => tell({ id, failed: error.message }),
+  );
+});
+process.channel!.unref(); // it lives as long as its supervisor has something to do
+if (listen !== undefined) tell({ event: 'listening', at: await workers.listen(listen) });
