@@ -81,7 +81,10 @@ export function childFile(name: string): string {
 /** A program of `test/takeover/programs`, which knows nothing of workers: what `supervise` gets for it. */
 export function unmodified(name: string, where: Where): Supervising {
   const args = [JSON.stringify(where)];
-  return { file: join(PROGRAMS, name), options: { register: true, count: 2, args, env: { KEY: key, CERT: cert } } };
+  return {
+    file: join(PROGRAMS, name),
+    options: { register: true, count: 2, patience: 60_000, args, env: { KEY: key, CERT: cert } },
+  };
 }
 
 /** Each frame that a process has sent has come to its client, and its WebSockets have ended with the mark of a move. */
