@@ -117,13 +117,27 @@ const tasks: Record<string, () => Promise<unknown>> = {
     await tell('over');
   },
 
-  /** Serves at the stored socket, or at a new one, which it stores if told to. */
+  /** Serves at the socket that was passed, and is well until it is asked to hang. */
+  async hangs() {
+    const [listener] = listenFds().get('web')!;
+    watchdog();
+    listener!.toServer((socket) => {
+      answer(socket);
+      socket.once('data', () => {
+        for (;;);
+      });
+    });
+    await notify({ READY: 1 });
+  },
+
+  /** Serves at the stored socket, or at a new one, which it stores if told to: at a port, or a path. */
   async serves() {
-    const [port, keep] = process.argv.slice(3) as [string, string];
+    const [where, keep] = process.argv.slice(3) as [string, string];
     const [stored] = listenFds().get('web') ?? [];
     const server = stored?.toServer(answer) ?? createServer(answer);
     if (stored === undefined) {
-      await new Promise<void>((resolve) => server.listen(Number(port), '127.0.0.1', resolve));
+      const address = where.startsWith('/') ? { path: where } : { port: Number(where), host: '127.0.0.1' };
+      await new Promise<void>((resolve) => server.listen(address, resolve));
       if (keep === 'keep') await store('web', server);
     }
     await notify({ READY: 1 });
