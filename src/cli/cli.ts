@@ -25,6 +25,11 @@ ${Object.entries(COMMANDS)
 
 "fdpasser COMMAND --help" shows the options of each; docs/command.md has the details.`;
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') return; // nobody reads it
+  console.error(`fdpasser: The output cannot be written: ${error.message}.`);
+  process.once('exit', () => (process.exitCode = FAILED));
+});
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {

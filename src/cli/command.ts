@@ -25,6 +25,12 @@ export function splitProgram(args: readonly string[]): { own: string[]; program:
   return at === -1 ? { own: [...args], program: [] } : { own: args.slice(0, at), program: args.slice(at + 1) };
 }
 
+/** A program that is to be run. */
+export function checkProgram([name]: readonly string[]): void {
+  if (name === undefined) throw new Misuse('CMD is missing: write it after --');
+  if (name === '') throw new Misuse('CMD must not be empty');
+}
+
 /** The only positional argument; `what` names it. */
 export function onlyOne(positionals: readonly string[], what: string): string {
   if (positionals.length === 0) throw new Misuse(`${what} is missing`);
@@ -32,15 +38,19 @@ export function onlyOne(positionals: readonly string[], what: string): string {
   return positionals[0]!;
 }
 
+/** The longest that a timer of Node waits, in milliseconds. */
+const MOST = 0x7fff_ffff;
+
 /** The option `--name` in milliseconds, which is given in seconds. */
 export function milliseconds(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
-  if (seconds * 1000 <= 0x7fff_ffff) return seconds * 1000;
-  throw new Misuse(`--${name} must be a number of seconds, but is "${text}"`);
+  if (seconds * 1000 <= MOST) return seconds * 1000;
+  throw new Misuse(`--${name} must be a number of seconds up to ${Math.floor(MOST / 1000)}; it is "${text}"`);
 }
 
 /** The path of a Unix socket. As in other tools, `@name` is the abstract name; `./@name` is a file. */
 export function socketPath(text: string): string {
+  if (text === '' || text === '@') throw new Misuse(`PATH must be a path or @NAME; it is "${text}"`);
   return text.startsWith('@') ? `\0${text.slice(1)}` : text;
 }

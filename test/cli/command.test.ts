@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { command } from '../support/command.js';
+import { command, Folder } from '../support/command.js';
 import { test } from '../support/test.js';
 
 const NAMES = readdirSync(fileURLToPath(new URL('../../../src/cli/commands', import.meta.url)))
@@ -28,6 +28,11 @@ for (const [args, says] of [
   [['nonesuch'], /^fdpasser: There is no command "nonesuch"\. There are .*\bbuild\b.*\nSee "fdpasser --help"\.\n$/],
   [['__proto__'], /^fdpasser: There is no command "__proto__"/],
   [['--nonesuch'], /^fdpasser: Unknown option '--nonesuch'.*\nSee "fdpasser --help"\.\n$/],
+  [['send', '', '-0'], /^fdpasser: PATH must be a path or @NAME; it is ""\./],
+  [['reload', '@'], /^fdpasser: PATH must be a path or @NAME; it is "@"\./],
+  [['send', '--timeout', '1e3', 'path', '-0'], /^fdpasser: --timeout must be a number of seconds up to 2147483; /],
+  [['recv', 'path', '--', ''], /^fdpasser: CMD must not be empty\./],
+  [['exec', '--', ''], /^fdpasser: CMD must not be empty\./],
   ...NAMES.map((name) => [
     [name, '--nonesuch'],
     new RegExp(`^fdpasser: Unknown option '--nonesuch'.*\nSee "fdpasser ${name} --help"\\.\n$`),
@@ -38,3 +43,16 @@ for (const [args, says] of [
     assert.deepEqual({ code, stdout }, { code: RUNNING.has(args[0]) ? 125 : 2, stdout: '' });
     assert.match(stderr, says);
   });
+
+test('what cannot be written fails the command, and what nobody reads does not', async () => {
+  using folder = new Folder();
+  for (const args of ['--help', 'send --help', 'inspect $$'])
+    assert.deepEqual(await folder.shell(`fdpasser ${args} > /dev/full; echo "ended with $?"`), {
+      code: 0,
+      signal: null,
+      stdout: 'fdpasser: The output cannot be written: ENOSPC: no space left on device, write.\nended with 1\n',
+      stderr: '',
+    });
+  const { stdout } = await folder.shell('fdpasser inspect $$ | true; echo "ended with ${PIPESTATUS[0]}"');
+  assert.equal(stdout, 'ended with 0\n');
+});

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -262,3 +262,13 @@ for (const [args, says] of [
     assert.deepEqual({ code, stdout }, { code: 125, stdout: '' });
     assert.match(stderr, says);
   });
+
+test('a status file that cannot be written is told, leaves nothing, and changes no exit code', async () => {
+  using folder = new Folder();
+  mkdirSync(folder.at('status'));
+  const args = ['--status-file', 'status', '--interval', '0.01', '--listen', './web', '--', 'sleep', '0.5'];
+  const { code, stderr } = await ended(folder.start(['exec', ...args]));
+  assert.match(stderr, /The status file was not written: EISDIR/);
+  assert.deepEqual(readdirSync(folder.path).toSorted(), ['fdpasser', 'status']);
+  assert.equal(code, 0);
+});

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { Folder, command } from '../support/command.js';
-import { needs } from '../support/needs.js';
+import { leaveOut, needs } from '../support/needs.js';
 import { test } from '../support/test.js';
+
+const SERVER = fileURLToPath(new URL('../../../test/python/hanging-fs.py', import.meta.url));
 
 /** Opens one descriptor of each kind, and prints their numbers. It ends when its input ends. */
 const PROGRAM = `
@@ -177,4 +181,39 @@ test('inspect reports what does not exist, and what it may not access', async ()
     stdout,
     /^fdpasser: What process \d+ has open may be .*\n1\nunix-stream, listens, made by root \(0\).*\n {2}a process that may not .*\n0\n$/,
   );
+});
+
+test('of a process that has ended and that nobody has waited for it is told that nothing is open', async () => {
+  using folder = new Folder();
+  const { stdout } = await folder.shell(`python3 -c '
+import os, subprocess
+pid = os.fork() or os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+subprocess.run(["fdpasser", "inspect", str(pid)])'; echo "ended with $?"`);
+  assert.match(stdout, /^process \d+ of .*: \[python3\]\nended with 0\n$/);
+});
+
+test('inspect gives up when a file system does not answer, which lstat waits for without end', async () => {
+  needs('python3');
+  if (process.getuid?.() !== 0 || !existsSync('/dev/fuse'))
+    leaveOut('root and /dev/fuse, for a file system that hangs');
+  using folder = new Folder();
+  mkdirSync(folder.at('hangs'));
+  const { LD_PRELOAD: _, ...env } = process.env;
+  const server = spawn('python3', [SERVER, folder.at('hangs')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const gone = once(server, 'exit');
+  try {
+    assert.match(`${(await once(server.stdout, 'data'))[0]}`, /^mounted/);
+    const naive = spawn(process.execPath, ['-e', `fs.lstatSync('${folder.at('hangs/a')}')`], { stdio: 'ignore' });
+    const naiveEnds = once(naive, 'exit');
+    const { code, stdout, stderr } = await command(['inspect', folder.at('hangs/socket')]);
+    assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
+    assert.equal(stderr, 'fdpasser: There was no answer within 10 s: a file system that was asked hangs.\n');
+    assert.equal(naive.exitCode, null);
+    server.kill('SIGINT'); // which ends all waiting
+    await naiveEnds;
+  } finally {
+    server.kill('SIGINT');
+    await gone;
+  }
 });

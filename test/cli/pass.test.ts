@@ -144,3 +144,14 @@ test(
   },
   process.getuid?.() === 0 ? false : 'only root can be another user',
 );
+
+test('send does not wait for the writer of a fifo, and whoever gets it waits for what comes', async () => {
+  using folder = new Folder();
+  const { stdout } = await folder.shell(`
+    mkfifo fifo
+    fdpasser send --timeout 0.1 nobody fifo; echo "ended with $?"
+    exec 9<>fifo
+    fdpasser recv socket -- sh -c 'read line <&3; echo "read $line"' &
+    fdpasser send --timeout 10 socket fifo; echo something >&9; wait`);
+  assert.match(stdout, /^fdpasser: ENOENT.*\nended with 1\nread something\n$/);
+});

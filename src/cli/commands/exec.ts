@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { milliseconds, Misuse, splitProgram } from '../command.js';
+import { checkProgram, milliseconds, Misuse, splitProgram } from '../command.js';
 import { serveControl } from '../exec/control.js';
 import { openSockets } from '../exec/sockets.js';
 import { StatusFile } from '../exec/status-file.js';
@@ -54,7 +54,7 @@ const OPTIONS = {
 export async function run(args: readonly string[]): Promise<number> {
   const { own, program } = splitProgram(args);
   const { values } = parseArgs({ args: own, options: OPTIONS });
-  if (program.length === 0) throw new Misuse('CMD is missing: write it after --');
+  checkProgram(program);
   const given = {
     program,
     workers: count(values.workers),

@@ -1,21 +1,30 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 import { Failure, OK, onlyOne } from '../command.js';
 import { boundTo } from '../inspect/bound.js';
 import { openOf, type OpenOfProcess } from '../inspect/open.js';
+import { exitCode } from '../program.js';
 import { boundText, openText } from '../inspect/text.js';
 
 export const help = `usage: fdpasser inspect [--json] PID|PATH
 
 Shows what a process has open: the kinds, the addresses of sockets and what lies in them unread. Or shows which
-processes have the Unix socket at a path, and who made it. It reads /proc, asks no file system, takes nothing and
-connects to nothing.
+processes have the Unix socket at a path, and who made it. It reads /proc, takes nothing and connects to nothing.
 
   PID      a process of the same user; root may inspect all
   PATH     a Unix socket; @NAME is an abstract name. A path that is a number is written ./1
   --json   output for programs
 
-exit codes: 0 it was shown; 1 there is no such process or socket, nobody listens there, or access is denied; 2 the
-command line is wrong`;
+exit codes: 0 it was shown; 1 there is no such process or socket, nobody listens there, access is denied, or a file
+system does not answer; 2 the command line is wrong`;
+
+/** In the environment of the process that looks. */
+const LOOKS = 'FDPASSER_INSPECT_LOOKS';
+/** How long it may take, in milliseconds. */
+const LIMIT = 10_000;
+
+type Exit = [code: number | null, signal: NodeJS.Signals | null];
 
 export async function run(args: readonly string[]): Promise<number> {
   const options = { json: { type: 'boolean', default: false } } as const;
@@ -23,9 +32,33 @@ export async function run(args: readonly string[]): Promise<number> {
   const target = onlyOne(positionals, 'PID or PATH');
   if (process.platform !== 'linux')
     throw new Failure('inspect reads /proc, which only Linux has in this form. Use "lsof -p PID" or "lsof PATH" here');
+  if (process.env[LOOKS] === undefined) return lookElsewhere(args);
   const told = /^\d+$/.test(target) ? ofProcess(Number(target)) : ofPath(target);
   console.log(values.json ? JSON.stringify(told.data, undefined, 2) : told.text);
   return OK;
+}
+
+/**
+ * Looks in another process, and gives up when that takes too long. A path may be on a file system whose server does not
+ * answer, and a process may have mapped such a file over its own arguments. No signal ends such a wait.
+ */
+async function lookElsewhere(args: readonly string[]): Promise<number> {
+  const command = [...process.execArgv, process.argv[1]!, 'inspect', ...args];
+  const env = { ...process.env, [LOOKS]: '1' };
+  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  child.stdout.pipe(process.stdout, { end: false });
+  child.stderr.pipe(process.stderr, { end: false });
+  try {
+    const [code, signal] = (await once(child, 'close', { signal: AbortSignal.timeout(LIMIT) })) as Exit;
+    return exitCode(code, signal);
+  } catch (error) {
+    if ((error as Error).name !== 'AbortError') throw error;
+    child.kill('SIGKILL'); // if it can be: it may be a while until it ends
+    child.unref();
+    child.stdout.destroy();
+    child.stderr.destroy();
+    throw new Failure(`There was no answer within ${LIMIT / 1000} s: a file system that was asked hangs`);
+  }
 }
 
 interface Told {

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { FdChannel, listen, OwnedFd, type FdServer } from '../../index.js';
-import { Failure, milliseconds, Misuse, onlyOne, socketPath, splitProgram } from '../command.js';
+import { checkProgram, Failure, milliseconds, onlyOne, socketPath, splitProgram } from '../command.js';
 import { Interrupt } from '../interrupt.js';
 import { PROGRAM_FAILURE, runProgram } from '../program.js';
 
@@ -30,7 +30,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const options = { timeout: { type: 'string' } } as const;
   const { values, positionals } = parseArgs({ args: own, options, allowPositionals: true });
   const path = onlyOne(positionals, 'PATH');
-  if (program.length === 0) throw new Misuse('CMD is missing: write it after --');
+  checkProgram(program);
   const fds = await receive(path, milliseconds('timeout', values.timeout));
   const numbers = fds.map((_, index) => FIRST + index);
   const command = program.flatMap((arg) =>

@@ -1,7 +1,9 @@
-import { openSync } from 'node:fs';
+import { constants, openSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { checked } from '../../errors.js';
 import { FdChannel } from '../../index.js';
+import { addon } from '../../native/load.js';
 import { Failure, milliseconds, Misuse, OK, socketPath, splitProgram } from '../command.js';
 import { checkInherited } from '../inherited.js';
 
@@ -23,7 +25,7 @@ const PAUSE = 50;
 
 export async function run(args: readonly string[]): Promise<number> {
   const { path, what, timeout } = parse(args);
-  const fds = what.map(({ fd, name }) => fd ?? openSync(name, 'r'));
+  const fds = what.map(({ fd, name }) => fd ?? open(name));
   const late = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
   const channel = await connect(path, late);
   late?.addEventListener('abort', () => channel.destroy(), { once: true });
@@ -67,6 +69,13 @@ function itemOf(text: string): Item {
   const fd = Number(name.slice(1));
   checkInherited(fd);
   return { name, fd };
+}
+
+/** Opens without waiting for the writer of a fifo. Whoever gets the descriptor waits for input as usual. */
+function open(name: string): number {
+  const fd = openSync(name, constants.O_RDONLY | constants.O_NONBLOCK);
+  checked(addon.setBlocking(fd), 'fcntl');
+  return fd;
 }
 
 /** Waits for a listener until `late` is aborted. */

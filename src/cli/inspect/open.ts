@@ -25,6 +25,7 @@ export interface OpenOfProcess extends Process {
 export function openOf(pid: number): OpenOfProcess {
   const process = processOf(pid);
   const descriptors = descriptorsOf(pid);
+  if (descriptors.length === 0) return { ...process, open: [] }; // it may have ended: nothing else can be asked of it
   const mounts = mountsOf(pid);
   const sockets = socketsSeenBy(pid);
   const details = unixDetails();
