@@ -12,8 +12,8 @@ import { claims } from './claim.js';
 import { endAsTold } from './end-as-told.js';
 import { claimGiven, endClaimOfExec, optionsGiven, TAKEN, VARIABLE } from './environment.js';
 import { bindAs } from './listeners/datagram-listener.js';
-import { listenAs, replaceListen, replaceMethod } from './listeners/node-listening.js';
-import { nameOf, wantedOfDatagrams, wantedOfServer } from './listeners/wanted.js';
+import { endPromise, listenAs, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
+import { nameOf, wantedOfDatagrams, wantedOfServer, type Wanted } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
 
@@ -42,9 +42,11 @@ class Registration {
   }
 
   /** Returns `false` when this does not take part. */
-  listen(name: string | undefined, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
+  listen(wanted: Wanted, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
+    const name = nameOf(wanted);
     if (
       name === undefined ||
+      (server instanceof builtin.net.Server && server.listening) ||
       isOfThisProcess(name) ||
       this.#serving?.has(name) ||
       this.#asked.some((asked) => asked.name === name)
@@ -58,11 +60,22 @@ class Registration {
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
+    if (server instanceof builtin.net.Server) this.#promise(asked, server, wanted);
     if (this.#serving === undefined) {
       this.#asked.push(asked);
       this.#begin();
     } else this.#add(this.#serving, asked);
     return true;
+  }
+
+  /** Where Node's own `listen()` listens before it returns, the server can be asked for its address at once. */
+  #promise(asked: Asked, server: Server, wanted: Wanted): void {
+    const at = wanted.kind === 'unix' ? wanted.path : wanted.kind === 'tcp' && wanted.host === undefined && wanted.port;
+    if (typeof at === 'boolean') return;
+    promise(server, at, () => {
+      const index = this.#asked.indexOf(asked);
+      if (index >= 0) this.#asked.splice(index, 1);
+    });
   }
 
   #begin(): void {
@@ -90,7 +103,7 @@ class Registration {
     try {
       serving.add(name, server, args);
     } catch (error) {
-      server.emit('error', error as Error);
+      fail(server, error as Error);
       return;
     }
     if (serving.state !== 'initializing') return;
@@ -103,8 +116,14 @@ class Registration {
   }
 
   #fail(error: Error): void {
-    for (const { server } of this.#asked.splice(0)) server.emit('error', error);
+    for (const { server } of this.#asked.splice(0)) fail(server, error);
   }
+}
+
+/** It does not listen. */
+function fail(server: Server | DatagramSocket, error: Error): void {
+  if (server instanceof builtin.net.Server) endPromise(server);
+  server.emit('error', error);
 }
 
 /** Whether this is a path whose file name has this pid in it. tsx listens at such a path. No successor asks for it. */
@@ -129,11 +148,11 @@ const path = takePath();
 if (path !== undefined) {
   const registration = new Registration(path);
   replaceListen(function (...args) {
-    if (!registration.listen(nameOf(wantedOfServer(args)), this, args)) listenAs(this, ...args);
+    if (!registration.listen(wantedOfServer(args), this, args)) listenAs(this, ...args);
     return this;
   });
   const bind = function (this: DatagramSocket, ...args: unknown[]): DatagramSocket {
-    if (!registration.listen(nameOf(wantedOfDatagrams(args)), this, args)) bindAs(this, ...args);
+    if (!registration.listen(wantedOfDatagrams(args), this, args)) bindAs(this, ...args);
     return this;
   };
   replaceMethod(builtin.dgram.Socket.prototype, 'bind', bind);

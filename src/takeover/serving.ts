@@ -9,6 +9,7 @@ import { takeoverBusy, wrongState } from '../errors.js';
 import { Control, type WithSuccessor } from './control.js';
 import { DatagramListener } from './listeners/datagram-listener.js';
 import type { Inherited, Listener } from './listeners/listener.js';
+import { endPromise } from './listeners/node-listening.js';
 import { StreamListener } from './listeners/stream-listener.js';
 import type { Json } from './live/carried.js';
 import { carryOver, partsOf } from './live/carry-over.js';
@@ -160,6 +161,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#state !== 'initializing')
       this.#serve([listener]).catch((error: Error) => {
         this.#listeners.delete(name);
+        if (server instanceof builtin.net.Server) endPromise(server);
         server.emit('error', error);
       });
     return listener;

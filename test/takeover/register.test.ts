@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ended, type Ended } from '../support/child.js';
+import { freePort } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { ask, onSite, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
@@ -45,6 +46,33 @@ else {
   server.listen(process.argv[2], '127.0.0.1', () => child.send('listen'));
 }
 `,
+  'addresses.cjs': `const http = require('node:http');
+const said = [];
+const [port, path] = process.argv.slice(2);
+const second = Number(process.env.SECOND);
+let left = 3;
+let ended;
+function listen(...args) {
+  const server = http.createServer((request, response) => response.end(String(process.pid)));
+  server.listen(...args);
+  said.push(server.listening, server.address());
+  server.once('listening', () => {
+    said.push(server.listening, server.address());
+    if (--left === 0) setImmediate(() => console.log(JSON.stringify([...said, ended]), 'listens'));
+  });
+  return server;
+}
+listen(port);
+listen(path);
+listen(second, '127.0.0.1');
+const closed = listen(Number(process.env.THIRD));
+try {
+  closed.listen(port);
+} catch (error) {
+  said.push(error.code);
+}
+closed.close((error) => (ended = error ?? 'closed'));
+`,
   'cluster.cjs': `const cluster = require('node:cluster');
 if (cluster.isPrimary) cluster.fork();
 else {
@@ -62,16 +90,16 @@ else {
 class Plain {
   readonly child: ChildProcess;
   readonly end: Promise<Ended>;
-  #said = '';
+  said = '';
 
-  constructor({ folder, control, port }: Site, name: keyof typeof PROGRAMS, register = true) {
+  constructor({ folder, control, port }: Site, name: keyof typeof PROGRAMS, register = true, more = {}) {
     const script = join(folder, name);
     writeFileSync(script, PROGRAMS[name]);
     const flags = register ? ['--import', REGISTER] : [];
     const args = [...flags, script, `${port}`, join(folder, 'path')];
-    const env = { ...process.env, FDPASSER_TAKEOVER: control };
+    const env = { ...process.env, ...more, FDPASSER_TAKEOVER: control };
     this.child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    this.child.stdout!.on('data', (chunk: unknown) => (this.#said += String(chunk)));
+    this.child.stdout!.on('data', (chunk: unknown) => (this.said += String(chunk)));
     this.end = ended(this.child);
   }
 
@@ -80,8 +108,8 @@ class Plain {
   }
 
   async listens(): Promise<void> {
-    await until(() => this.#said.includes('listens') || this.child.exitCode !== null);
-    assert.match(this.#said, /listens/);
+    await until(() => this.said.includes('listens') || this.child.exitCode !== null);
+    assert.match(this.said, /listens/);
   }
 }
 
@@ -186,6 +214,30 @@ for (const name of ['starts-itself.cjs', 'starts-another.cjs'] as const)
         await program.end;
       }
     }));
+
+test('a program finds the address of its server when Node has it, and can close it before it serves', () =>
+  onSite(async (site) => {
+    const [second, third] = [await freePort(), await freePort()];
+    const env = { SECOND: `${second}`, THIRD: `${third}` };
+    const begin = async (register: boolean): Promise<Plain> => {
+      const program = new Plain(site, 'addresses.cjs', register, env);
+      await program.listens();
+      await assert.rejects(ask({ port: third }), /ECONNREFUSED/);
+      return program;
+    };
+    const end = async (program: Plain): Promise<void> => {
+      program.child.kill('SIGKILL');
+      await program.end;
+    };
+    const alone = await begin(false);
+    await end(alone);
+    const first = await begin(true);
+    const heir = await begin(true);
+    assert.equal(await ask({ port: second }), heir.pid);
+    assert.equal(first.said, alone.said);
+    assert.equal(heir.said, alone.said);
+    await Promise.all([end(first), end(heir)]);
+  }));
 
 test('a worker of node:cluster is refused', () =>
   onSite(async (site) => {

@@ -2,7 +2,7 @@
  * What takeover uses of Node's servers although it is not documented, seen in Node 20, 22 and 24. No documented method
  * makes a server stop accepting and accept again later.
  */
-import type { Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { builtin } from '../../common/lazy-modules.js';
 import { handleNumber } from '../../descriptor/node-internals.js';
 import { ownReceived, type OwnedFd } from '../../descriptor/owned-fd.js';
@@ -71,6 +71,34 @@ export function stopAccepting(server: Server, onClose: () => void): void {
   handle.close();
 }
 
+/** Handles that do nothing: a server that has one counts as listening. */
+const standIns = new WeakSet<ListeningHandle>();
+
+/**
+ * Has a server count as listening at a path, or a port of any address, before it does. `onClose` is called when the
+ * program closes it.
+ */
+export function promise(server: Server, at: string | number, onClose: () => void): void {
+  listenInPlace(server, typeof at === 'string' ? at : { ...anyAddress(), port: at }, onClose);
+}
+
+/** Whether a server has been promised, and not closed since. The promise ends: it can listen. */
+export function endPromise(server: Server): boolean {
+  const handle = internals(server)._handle;
+  if (handle === null || !standIns.has(handle)) return false;
+  internals(server)._handle = null;
+  return true;
+}
+
+/** What a server without a host listens on. */
+function anyAddress(): AddressInfo {
+  const server = new builtin.net.Server();
+  listenAs(server, { port: 0, exclusive: true });
+  const address = server.address() as AddressInfo;
+  server.close();
+  return address;
+}
+
 /**
  * Has a server count as listening at an address, or a path, where another process accepts for it. `onClose` is called
  * when the program closes the server.
@@ -80,13 +108,15 @@ export function listenInPlace(server: Server, address: ReturnType<Server['addres
     Object.assign(into, address);
     return 0;
   };
-  internals(server)._handle = {
+  const handle = {
     fd: -1,
     close: onClose,
     ref() {},
     unref() {},
     ...(typeof address === 'string' ? {} : { getsockname }),
   };
+  standIns.add(handle);
+  internals(server)._handle = handle;
   if (typeof address === 'string') notePath(server, address);
 }
 

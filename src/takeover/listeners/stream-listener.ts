@@ -12,7 +12,15 @@ import type { Carried, Carrier, LiveSettings } from '../live/index.js';
 import type { Endpoint } from '../messages.js';
 import { Connected } from './connected.js';
 import type { Inherited, Listener } from './listener.js';
-import { acceptAgain, closeListening, duplicateOf, listenAs, notePath, stopAccepting } from './node-listening.js';
+import {
+  acceptAgain,
+  closeListening,
+  duplicateOf,
+  endPromise,
+  listenAs,
+  notePath,
+  stopAccepting,
+} from './node-listening.js';
 import { fits, wantedOfServer, type Wanted } from './wanted.js';
 
 /**
@@ -32,6 +40,8 @@ export class StreamListener implements Listener {
   readonly #args: readonly unknown[];
   readonly #wanted: Wanted;
   readonly #connected: Connected;
+  /** It counts as listening already. */
+  readonly #promised: boolean;
   #state: State = 'unbound';
   /** While it does not accept. */
   #socket: OwnedFd | undefined;
@@ -46,6 +56,7 @@ export class StreamListener implements Listener {
     this.#args = args;
     this.#wanted = wantedOfServer(args);
     this.#connected = new Connected(server, settings);
+    this.#promised = server.listening;
     server.once('close', () => {
       const { serving } = this;
       this.#state = 'closed';
@@ -108,9 +119,17 @@ export class StreamListener implements Listener {
   }
 
   async serve(): Promise<void> {
+    if (this.#promised && !endPromise(this.#server)) return this.#closed();
     const listening = once(this.#server, 'listening');
     this.serveNow();
     await listening;
+  }
+
+  /** By the program, before it listened: it counted as listening. */
+  #closed(): void {
+    this.#state = 'closed';
+    this.#socket?.close();
+    this.#leavePath();
   }
 
   /** As `serve`, without waiting; `'listening'` or `'error'` is emitted soon. */
