@@ -53,6 +53,13 @@ export class LiveProcess {
     return this.ask('leave', 'moved');
   }
 
+  /** Waits until it has so many connections. */
+  async has(connections: number): Promise<void> {
+    const deadline = performance.now() + 60_000;
+    for (let count = -1; count !== connections; count = await this.connections())
+      assert.ok(performance.now() < deadline, `${count} connections, and not ${connections}`);
+  }
+
   connections(): Promise<number> {
     return this.ask('count', 'connections');
   }

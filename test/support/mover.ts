@@ -47,7 +47,7 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
       void channel.close();
       process.disconnect();
     } else if (command === 'close naively') {
-      server.close();
+      server.close(() => process.send!({ gone: true }));
       process.send!({ closed: true });
     }
   });

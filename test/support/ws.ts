@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
 
 /** The types of what the tests use of the package ws. */
 export interface WebSocket extends EventEmitter<{
@@ -22,6 +23,7 @@ export interface WebSocket extends EventEmitter<{
 }
 
 interface WebSocketServer extends EventEmitter<{ connection: [webSocket: WebSocket, request: IncomingMessage] }> {
+  readonly clients: Set<WebSocket & { readonly _socket: Socket }>;
   close(): void;
 }
 

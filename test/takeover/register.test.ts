@@ -107,6 +107,11 @@ class Plain {
     return `${this.child.pid}`;
   }
 
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    await this.end;
+  }
+
   async listens(): Promise<void> {
     await until(() => this.said.includes('listens') || this.child.exitCode !== null);
     assert.match(this.said, /listens/);
@@ -225,18 +230,14 @@ test('a program finds the address of its server when Node has it, and can close 
       await assert.rejects(ask({ port: third }), /ECONNREFUSED/);
       return program;
     };
-    const end = async (program: Plain): Promise<void> => {
-      program.child.kill('SIGKILL');
-      await program.end;
-    };
     const alone = await begin(false);
-    await end(alone);
+    await alone.kill();
     const first = await begin(true);
     const heir = await begin(true);
     assert.equal(await ask({ port: second }), heir.pid);
     assert.equal(first.said, alone.said);
     assert.equal(heir.said, alone.said);
-    await Promise.all([end(first), end(heir)]);
+    await Promise.all([first.kill(), heir.kill()]);
   }));
 
 test('a worker of node:cluster is refused', () =>

@@ -1,10 +1,11 @@
-/** An HTTP server with `serveAndMove`. */
+/** An HTTP server with `serveAndMove`. It tells its parent of a request for "/told". */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { serveAndMove } from '../../support/mover.js';
 
 const server = createServer((request, response) => void answer(request, response));
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.url === '/told') process.send!({ requested: request.url });
   const chunks = (await request.toArray()) as Buffer[];
   const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
   const wait = Number(new URL(request.url!, 'http://here').searchParams.get('wait') ?? 0);

@@ -4,6 +4,7 @@
  * says so. In the environment: DEFLATE, an option of ws; SLOW: after how many milliseconds it answers.
  */
 import { createServer } from 'node:http';
+import { OwnedFd } from 'fdpasser';
 import { serveAndMove } from '../../support/mover.js';
 import { WebSocketServer } from '../../support/ws.js';
 
@@ -19,6 +20,8 @@ process.on('message', (message) => {
   if (message === 'refuse') {
     refuses = true;
     process.send!({ refusing: true });
+  } else if (message === 'detach') {
+    for (const { _socket: socket } of webSockets.clients) void OwnedFd.detach(socket);
   } else if (message === 'answer') {
     answer();
     process.send!({ answered: true });

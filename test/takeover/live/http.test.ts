@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { HttpLoad, whileStopped, withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
 import { test } from '../../support/test.js';
@@ -30,8 +32,8 @@ test('keep-alive connections move between two processes under load, and no clien
     ] as const) {
       assert.equal(await from.leave(), CLIENTS);
       await answersMore(load, to);
-      assert.equal(await to.connections(), CLIENTS);
-      assert.equal(await from.connections(), 0);
+      await to.has(CLIENTS);
+      await from.has(0);
     }
     await load.stop();
     assert.deepEqual(load.errors, []);
@@ -95,4 +97,36 @@ test('all keep-alive connections of a process that ends are broken, where none m
     one.child.kill('SIGKILL');
     await until(() => load.errors.length === CLIENTS);
     await other.close();
+  }));
+
+/** A client of which one request is answered. */
+async function answered(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
+  socket.write('GET /first HTTP/1.1\r\nHost: here\r\n\r\n');
+  await once(socket, 'data');
+  return socket;
+}
+
+test('close() of a server counts the connections that have come: idle ones end, and it waits for the others', () =>
+  withTwo('takeover/live-server', async (one, other) => {
+    const port = await one.port;
+    const idle = await answered(port);
+    const busy = await answered(port);
+    assert.equal(await one.leave(), 2);
+    await other.has(2);
+    let text = '';
+    busy.on('data', (bytes) => (text += String(bytes)));
+    busy.write('POST /told HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n1');
+    await other.says('requested');
+    const ended = once(idle.resume(), 'end');
+    await other.closeNaively();
+    await ended;
+    assert.equal(await other.connections(), 1);
+    busy.write('2');
+    await until(() => text.endsWith('/told 2'));
+    assert.ok(!other.said.some((each) => 'gone' in each));
+    busy.destroy();
+    await other.says('gone');
+    idle.destroy();
+    await Promise.all([one.close(), other.close()]);
   }));

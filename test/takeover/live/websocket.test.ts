@@ -44,8 +44,8 @@ test('WebSockets of an unmodified program move under load, and each frame arrive
         clients.flatMap(({ errors }) => errors),
         [],
       );
-      assert.equal(await to.connections(), CLIENTS);
-      assert.equal(await from.connections(), 0);
+      await to.has(CLIENTS);
+      await from.has(0);
       await until(() => endings(from).length === CLIENTS);
       for (const ending of endings(from)) assert.deepEqual(ending, MOVED);
       from.said.length = 0;
@@ -269,6 +269,32 @@ test('a compressed WebSocket with a context is dismissed, and one without moves'
   );
 });
 
+test('a program whose connection is taken from under its WebSocket sees it break, and not move', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    one.child.send('detach');
+    await until(() => endings(one).length === 1);
+    assert.deepEqual(endings(one), [{ ...MOVED, ended: 1006, reason: '' }]);
+    client.socket.destroy();
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('close() of a server waits for a WebSocket that has come', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const client = await new RawWebSocket(await one.port).open();
+    assert.equal(await one.leave(), 1);
+    client.socket.write(frame(1, 'here'));
+    assert.deepEqual(await client.messages(1), [`${other.pid}:here`]);
+    await other.closeNaively();
+    assert.equal(await other.connections(), 1);
+    assert.ok(!other.said.some((each) => 'gone' in each));
+    client.socket.destroy();
+    await other.says('gone');
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
 test('a client whose request the new program refuses is asked to connect again', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
@@ -360,8 +386,8 @@ for (const stopped of ['old', 'new'] as const)
       child.kill('SIGCONT');
       assert.equal(await leaving, CLIENTS);
       await settledOn(other.pid, clients);
-      assert.equal(await one.connections(), 0);
-      assert.equal(await other.connections(), CLIENTS);
+      await one.has(0);
+      await other.has(CLIENTS);
       for (const client of clients) await client.stop();
       for (const { errors, ended } of clients) assert.deepEqual({ errors, ended }, { errors: [], ended: 1005 });
       await Promise.all([one.close(), other.close()]);
