@@ -130,10 +130,12 @@ export class ServedWebSocket implements Connection {
   }
 
   async settled(): Promise<void> {
+    const isDue = this.#unanswered.left > 0;
     await turns(); // the program's queues
+    if (!isDue) return;
     for (let left = this.#unanswered.left; left > 0; left = this.#unanswered.left)
       await new Promise<void>((resolve) => this.#wait(() => this.#unanswered.none, resolve, left));
-    await turns(); // the program's timers that were due before: this process may be far behind with them
+    if (!this.#unanswered.none) await turns(); // the program's timers that were due before, if it is behind with them
   }
 
   state(): Json {
