@@ -82,10 +82,15 @@ export function promise(server: Server, at: string | number, onClose: () => void
   listenInPlace(server, typeof at === 'string' ? at : { ...anyAddress(), port: at }, onClose);
 }
 
-/** Whether a server has been promised, and not closed since. The promise ends: it can listen. */
-export function endPromise(server: Server): boolean {
+/** Whether a server was promised, and not closed since. */
+export function isPromised(server: Server): boolean {
   const handle = internals(server)._handle;
-  if (handle === null || !standIns.has(handle)) return false;
+  return handle !== null && standIns.has(handle);
+}
+
+/** The same, and the promise ends: it can listen. */
+export function endPromise(server: Server): boolean {
+  if (!isPromised(server)) return false;
   internals(server)._handle = null;
   return true;
 }

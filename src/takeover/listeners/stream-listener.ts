@@ -17,6 +17,7 @@ import {
   closeListening,
   duplicateOf,
   endPromise,
+  isPromised,
   listenAs,
   notePath,
   stopAccepting,
@@ -56,7 +57,7 @@ export class StreamListener implements Listener {
     this.#args = args;
     this.#wanted = wantedOfServer(args);
     this.#connected = new Connected(server, settings);
-    this.#promised = server.listening;
+    this.#promised = isPromised(server);
     server.once('close', () => {
       const { serving } = this;
       this.#state = 'closed';
