@@ -82,7 +82,7 @@ export function checked(result: number, syscall: string, detail?: { path?: strin
 
 /** The error for a datagram that is longer than its receiver accepts. */
 export function longDatagram(maxBytes: number): NodeJS.ErrnoException {
-  const advice = `The datagram has more than ${maxBytes} bytes, and stays in the queue: receive it with a larger maxBytes`;
+  const advice = `It has more than ${maxBytes} bytes, and stays in the queue. Receive it with a larger maxBytes`;
   return systemError(-constants.errno.EMSGSIZE, 'recvmsg', { advice });
 }
 
@@ -106,23 +106,24 @@ function addonError(message: string, cause?: unknown): FdPasserError {
 
 export function windows(): FdPasserError {
   return addonError(
-    'fdpasser does not run on Windows, whose sockets carry no descriptors. It runs on Linux (WSL 2 is one), macOS and ' +
-      "FreeBSD. On Windows, send(message, socket) of node:child_process passes TCP sockets and servers to Node's own " +
-      'children',
+    'fdpasser does not run on Windows, whose sockets carry no descriptors. It runs on Linux (WSL 2 is one), macOS ' +
+      "and FreeBSD. On Windows, send(message, socket) of node:child_process passes TCP sockets and servers to Node's " +
+      'own children',
   );
 }
 
 export function addonMissing(target: string): FdPasserError {
   return addonError(
-    `fdpasser has no native core for ${target}. "npx fdpasser build" compiles the C source that is in the package, with ` +
-      'the system\'s C compiler; in a clone, "npm run compile" does',
+    `fdpasser has no native core for ${target}. "npx fdpasser build" compiles the C source that is in the package, ` +
+      'with the system\'s C compiler; in a clone, "npm run compile" does',
   );
 }
 
 export function bundledAway(): FdPasserError {
   return addonError(
-    'fdpasser was bundled into another file, and its native core is not beside that. Mark "fdpasser" as external for the ' +
-      'bundler (esbuild: --external:fdpasser; webpack: externals; rollup: external), and ship node_modules/fdpasser with the program',
+    'fdpasser was bundled into another file, and its native core is not beside that. Mark "fdpasser" as external for ' +
+      'the bundler (esbuild: --external:fdpasser; webpack: externals; rollup: external), and ship ' +
+      'node_modules/fdpasser with the program',
   );
 }
 
@@ -198,8 +199,9 @@ export function plainData(bytes: number): FdPasserError {
 export function denied(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_DENIED',
-    "The peer sent a descriptor that this system's security policy (SELinux, AppArmor, …) keeps from this process, though " +
-      'there is room for it. Waiting does not help: change the policy, whose log names the file, or do not send it here',
+    "The peer sent a descriptor that this system's security policy (SELinux, AppArmor, …) keeps from this process, " +
+      'though there is room for it. Waiting does not help: change the policy, whose log names the file, or do not ' +
+      'send it here',
   );
 }
 
@@ -252,8 +254,8 @@ export function tooLarge(what: string, most: number, option: string): FdPasserEr
 export function noRequests(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_NO_REQUESTS',
-    'The peer takes no requests: it is an older fdpasser, or another program whose FDP1 has none. Use send() and receive(), ' +
-      'or bring the peer up to date',
+    'The peer takes no requests: it is an older fdpasser, or another program whose FDP1 has none. Use send() and ' +
+      'receive(), or bring the peer up to date',
   );
 }
 
@@ -284,8 +286,8 @@ export function notOpenNumber(errno: number, fd: number): NodeJS.ErrnoException 
 export function tooMuchUnread(bytes: number, most: number): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_TOO_LARGE',
-    `${bytes} bytes of the message's sockets were read already, and a message carries at most ${most}: consume them, or send ` +
-      'the sockets one by one',
+    `${bytes} bytes of the message's sockets were read already, and a message carries at most ${most}: consume them, ` +
+      'or send the sockets one by one',
   );
 }
 
@@ -329,13 +331,14 @@ export function managedElsewhere(value: object): FdPasserError {
   if (isOfAnotherCopy(value))
     return new FdPasserError(
       'ERR_FDPASSER_MANAGED',
-      'This OwnedFd belongs to another copy of fdpasser, and only that can close it: pass what its take() returns, or ' +
-        'send it with keepOpen. "npm ls fdpasser" shows how many copies there are',
+      'This OwnedFd belongs to another copy of fdpasser, and only that can close it: pass what its take() returns, ' +
+        'or send it with keepOpen. "npm ls fdpasser" shows how many copies there are',
     );
   return new FdPasserError(
     'ERR_FDPASSER_MANAGED',
     `The descriptor belongs to ${shown(value)}, which will close it by itself. Send it with keepOpen, and close the ` +
-      'object afterwards. A passer, stream or channel needs a descriptor of its own: that of an accepted connection, say',
+      'object afterwards. A passer, stream or channel needs a descriptor of its own: that of an accepted connection, ' +
+      'say',
   );
 }
 
@@ -358,8 +361,8 @@ export function queuedAlready(object: object): FdPasserError {
 export function departed(object: object): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_NOT_OWNED',
-    `The descriptor of ${shown(object)} has gone to another process, and this was written after its message had departed. ` +
-      'Write before it is sent, or there',
+    `The descriptor of ${shown(object)} has gone to another process, and this was written after its message had ` +
+      'departed. Write before it is sent, or there',
   );
 }
 
@@ -415,8 +418,8 @@ export function httpBusy(): FdPasserError {
 export function wrongKind(method: string, wanted: string, found: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_WRONG_KIND',
-    `${method}() is for ${wanted}, and this descriptor is ${found}. It is still yours: its kind and listening tell what ` +
-      'it is',
+    `${method}() is for ${wanted}, and this descriptor is ${found}. It is still yours: its kind and listening tell ` +
+      'what it is',
   );
 }
 
@@ -440,8 +443,8 @@ export function notAPair(): FdPasserError {
 export function sideChosen(method: string): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_NOT_A_PAIR',
-    `This passer has no peer any more: ${method}() closed one end and kept the other. Name peer in spawn's stdio before ` +
-      'that. A passer that is to have several children needs a pair for each',
+    `This passer has no peer any more: ${method}() closed one end and kept the other. Name peer in spawn's stdio ` +
+      'before that. A passer that is to have several children needs a pair for each',
   );
 }
 
@@ -449,8 +452,8 @@ export function sideChosen(method: string): FdPasserError {
 export function sideNotChosen(what: string): string {
   return (
     `${what} on an FdPasser that has both ends of a pair, and nothing is sent or received before a side is chosen: ` +
-    'call iAmParent() right after the child was started with peer, or iAmChild(). A spawned child has no pair: it calls ' +
-    'FdPasser.inherit()'
+    'call iAmParent() right after the child was started with peer, or iAmChild(). A spawned child has no pair: it ' +
+    'calls FdPasser.inherit()'
   );
 }
 
@@ -549,8 +552,9 @@ export function stepTimedOut(step: string, pid: number | undefined, milliseconds
     'ERR_FDPASSER_STEP_TIMEOUT',
     step,
     pid,
-    `${step}: ${processOf(pid)} did not do its part of the takeover within ${milliseconds} ms. Is it stopped, or busy? ` +
-      'stepTimeout and initTimeout say how long it may take; patience, in the new process, kills an old one that is stuck',
+    `${step}: ${processOf(pid)} did not do its part of the takeover within ${milliseconds} ms. Is it stopped, or ` +
+      'busy? stepTimeout and initTimeout say how long it may take; patience, in the new process, kills an old one ' +
+      'that is stuck',
   );
 }
 
@@ -560,8 +564,8 @@ export function takeoverPeerGone(step: string, pid: number | undefined, cause?: 
     'ERR_FDPASSER_GONE',
     step,
     pid,
-    `${step}: ${processOf(pid)} ended, or closed the connection, before the takeover was done${why}. Look at what it wrote ` +
-      'last; its allow may also refuse this user',
+    `${step}: ${processOf(pid)} ended, or closed the connection, before the takeover was done${why}. Look at what it ` +
+      'wrote last; its allow may also refuse this user',
     cause === undefined ? {} : { cause },
   );
 }

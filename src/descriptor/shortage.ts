@@ -78,17 +78,17 @@ export function warnFull(what: string, { least, most, free, limit }: Need & Part
   const have = free === undefined ? '' : `, and ${free} of the ${limit} here ${free === 1 ? 'is' : 'are'} free`;
   warn(
     'full',
-    `${what} waits in the kernel until the descriptor table of this process has room: it needs ${slots(least, most)}${have}. ` +
-      'Close descriptors, or raise the limit (ulimit -n)',
+    `${what} waits in the kernel until the descriptor table of this process has room: it needs ` +
+      `${slots(least, most)}${have}. Close descriptors, or raise the limit (ulimit -n)`,
   );
 }
 
 export function warnHopeless(what: string, { least, most, limit }: Shortage): void {
   warn(
     'hopeless',
-    `${what} waits in the kernel, and can never come: it needs ${slots(least, most)}, and this process may have ${limit} ` +
-      'descriptors in all, some of which the runtime has. Raise the limit (ulimit -n), or have the peer send fewer ' +
-      'descriptors in a message',
+    `${what} waits in the kernel, and can never come: it needs ${slots(least, most)}, and this process may have ` +
+      `${limit} descriptors in all, some of which the runtime has. Raise the limit (ulimit -n), or have the peer ` +
+      'send fewer descriptors in a message',
   );
 }
 

@@ -105,7 +105,7 @@ function standardStreams(given: SpawnOptions['stdio'], otherwise: 'pipe' | 'inhe
   return stdio;
 }
 
-/** The number, since Bun and Deno take no object with one. */
+/** The number, because Bun and Deno do not accept an object with an `fd`. */
 function lent(owned: OwnedFd): number {
   if (owned.closed) throw notOwned();
   return owned.fd;

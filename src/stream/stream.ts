@@ -25,7 +25,7 @@ import type { WireStats } from '../wire/counters.js';
 import { takeSocket } from '../wire/socket.js';
 import { StreamSession, type Written } from './session.js';
 
-/** What `'fds'` brings. */
+/** What the listeners of `'fds'` are given. */
 type Form = 'owned' | 'number';
 type Brought<F extends Form> = F extends 'number' ? number[] : OwnedFd[];
 
@@ -65,7 +65,7 @@ export interface FdStreamSpawnOptions<F extends Form = Form> extends SpawnOption
 
 const SPAWN: Names<FdStreamSpawnOptions> = { ...SPAWN_OPTIONS, stream: true };
 
-/** The methods of an emitter, for the event that a Duplex does not have. */
+/** The methods of an emitter with the types of `'fds'`, an event that a Duplex does not have. */
 interface FdsEvents<F extends Form> {
   on(event: 'fds', listener: (fds: Brought<F>) => void): this;
   once(event: 'fds', listener: (fds: Brought<F>) => void): this;
