@@ -216,7 +216,11 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
       const request = this.#session.prepare(value, fds, keepOpen, order, () => this.#session.checkAskable());
       this.#session.send(request);
       const abandon = (error: Error): void => this.#session.abandon(request, error);
-      if (timeout !== undefined) timer = setTimeout(() => abandon(noReplyWithin(timeout)), timeout);
+      const late = (): void => {
+        this.#session.look(); // a busy event loop calls timers before it receives what has been there for long
+        abandon(noReplyWithin(timeout!));
+      };
+      if (timeout !== undefined) timer = setTimeout(late, timeout);
       return abandon;
     });
   }

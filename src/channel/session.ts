@@ -73,7 +73,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.start(socket);
     this.#clock = new HelloClock(
       helloTimeout,
-      () => this.link!.receiveNow(),
+      () => this.look(),
       () => this.fail(noHello(helloTimeout)),
     );
     this.link!.send();
@@ -97,6 +97,11 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     this.checkSendable();
     const { peer } = this.#sender;
     if (peer !== undefined && !(peer.capabilities & REQUESTS)) throw noRequests();
+  }
+
+  /** Receives what is there, without waiting until the event loop tells. */
+  look(): void {
+    this.link!.receiveNow();
   }
 
   get codec(): Codec {

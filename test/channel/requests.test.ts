@@ -15,7 +15,9 @@ import {
   openDescriptors,
   until,
 } from '../support/descriptors.js';
+import { block } from '../support/block.js';
 import { encodeMessage } from '../support/frames.js';
+import { turns } from '../support/passing.js';
 import { test } from '../support/test.js';
 
 const CLOSED = { code: 'ERR_FDPASSER_CLOSED' };
@@ -476,6 +478,26 @@ test('a channel stops reading a peer that asks without reading when too much wai
   });
   await channel.close();
   await serving;
+});
+
+test('a reply that came in time is received, although the process looks for it only after the timeout', async () => {
+  const [channel, peer] = channelAndPeer<string>();
+  using _ = peer;
+  peer.hello();
+  await channel.send('first'); // the hello is heard: what follows departs at once
+  const timeout = 500;
+  const [early, missing] = ['early', 'missing'].map((value) => channel.request(value, [], { timeout }));
+  await turns();
+  assert.ok(peer.receive().includes('missing'));
+  const fd = anonymousFile();
+  peer.send(numbered(REPLY, 0, 'in time', 1), [fd]);
+  const refused = assert.rejects(missing!, TIMEOUT);
+  block(timeout + 10);
+  using reply = await early!;
+  assert.deepEqual([reply.value, identities(reply)], ['in time', [identity(fd)]]);
+  await refused;
+  closeSync(fd);
+  channel.destroy();
 });
 
 test('a timeout out of range is refused, and nothing is taken over', async () => {

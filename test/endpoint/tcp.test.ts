@@ -4,6 +4,8 @@ import { connect as netConnect, type Socket } from 'node:net';
 import { FdPasser, FdServer, OwnedFd, TcpServer, connect, listen, socketpair, type TcpConnection } from 'fdpasser';
 import { ended, message, startChild } from '../support/child.js';
 import { O_CLOEXEC, O_NONBLOCK, flagsOf, inFolder } from '../support/descriptors.js';
+import { block } from '../support/block.js';
+import { turns } from '../support/passing.js';
 import { test } from '../support/test.js';
 
 async function client(server: TcpServer): Promise<Socket> {
@@ -93,6 +95,18 @@ test('a peek ends at its timeout, at the end of the other side and when the conn
   await assert.rejects(waiting, { code: 'ERR_FDPASSER_CLOSED' });
   ending.close();
   await finish(silent!, over!);
+});
+
+test('a peek brings bytes that came in time, although the process looks for them only after the timeout', async () => {
+  using server = listen({ port: 0, host: '127.0.0.1' });
+  const socket = await client(server);
+  using connection = await server.accept();
+  const peeked = connection.peek(5, { timeout: 500 });
+  await turns();
+  socket.write('hello');
+  block(510);
+  assert.equal((await peeked).toString(), 'hello');
+  await finish(socket);
 });
 
 test('a TCP listener is adopted by another server, and its backlog keeps waiting', async () => {
