@@ -238,8 +238,8 @@ export function responseOf(socket: Socket): ServerResponse | undefined {
  */
 export function isBusyWithHttp(socket: Socket): boolean {
   const { parser, _httpMessage: message, server } = internals(socket);
-  if ((message ?? null) !== null || hasHttp2(socket)) return true;
-  if (parser === null || parser === undefined) return false;
+  if ((message ?? null) !== null) return true;
+  if (parser === null || parser === undefined) return hasHttp2(socket);
   const symbol = symbolOf(server, 'http.server.connections');
   const connections = symbol === undefined ? undefined : server?.[symbol];
   if (connections === undefined) return true;
@@ -379,13 +379,14 @@ export class Departure {
   }
 
   /** Ends the departure: another process has the descriptor. What was written here fails with this error. */
-  close(error: Error): void {
+  close(error: () => Error): void {
     this.#restore();
     // Otherwise destroy() would reset the other process's connection.
     (this.#stream as Partial<SocketInternals>).resetAndClosing = false;
     if (this.#asked.has('_destroy')) this.#do('_destroy');
-    else this.#stream.destroy('writableLength' in this.#stream && this.#stream.writableLength > 0 ? error : undefined);
-    for (const args of this.#asked.values()) (args.at(-1) as Callback)(error);
+    else
+      this.#stream.destroy('writableLength' in this.#stream && this.#stream.writableLength > 0 ? error() : undefined);
+    for (const args of this.#asked.values()) (args.at(-1) as Callback)(error());
   }
 
   #restore(): void {

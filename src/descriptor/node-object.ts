@@ -202,7 +202,7 @@ abstract class StreamObject<T extends Socket | ReadStream | WriteStream> extends
 
   protected dispose(): void {
     if (this.#departure === undefined) this.object.destroy();
-    else this.#departure.close(departed(this.object));
+    else this.#departure.close(() => departed(this.object));
   }
 }
 

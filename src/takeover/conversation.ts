@@ -51,8 +51,9 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     const left = new AbortController();
     try {
       return this.#understand(step, await this.#within(this.channel.receive({ signal: left.signal }), step, timeout));
-    } finally {
+    } catch (error) {
       left.abort();
+      throw error;
     }
   }
 

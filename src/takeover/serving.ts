@@ -496,9 +496,10 @@ export class Serving extends EventEmitter<ServingEvents> {
     const { name } = listener;
     const gone = new AbortController();
     successor.channel.once('close', () => gone.abort()); // nobody takes what is left
+    const over = aborted(signal);
     return carryOver(listener, AbortSignal.any([signal, gone.signal]), this.#alone, {
       send: ({ key, kind, state, fd }) =>
-        Promise.race([successor.carry({ type: 'live', name, key, kind, state }, fd), aborted(signal)]),
+        Promise.race([successor.carry({ type: 'live', name, key, kind, state }, fd), over]),
       release: ({ key }, late) => {
         for (const part of partsOf(late)) successor.say({ type: 'yours', name, key, ...part });
       },

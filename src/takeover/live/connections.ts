@@ -22,6 +22,9 @@ export interface LiveSettings {
 /** The arguments of an `'upgrade'`. */
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
 
+/** How many connections one turn of the event loop offers. */
+const AT_ONCE = 200;
+
 /** The connections of one server, which may move to another process. */
 export class LiveConnections {
   readonly #server: Server;
@@ -32,6 +35,8 @@ export class LiveConnections {
   readonly #arrivals = new Arrivals((arrival, late) => this.#goOn(arrival, late));
   readonly #pace = new Pace();
   #departures: Departures | undefined;
+  /** Those that departures have not been offered yet. */
+  readonly #waiting = new Set<Socket>();
   #dismissing = false;
   /** For a server of the program's own protocol. */
   carrier: Carrier | undefined;
@@ -54,7 +59,8 @@ export class LiveConnections {
    * their protocol.
    */
   moves(socket: Socket): boolean {
-    return this.#departures?.has(socket) === true;
+    if (this.#departures === undefined || this.#departures.over) return false;
+    return this.#departures.has(socket) || (this.#canMove && this.#waiting.has(socket));
   }
 
   /**
@@ -65,8 +71,8 @@ export class LiveConnections {
    * `alone` resolves when no other process hands connections over to this one any more.
    */
   leave(signal: AbortSignal, alone: Promise<void> = Promise.resolve()): AsyncGenerator<Carried, void> {
-    this.#departures = new Departures(alone);
-    for (const socket of new Set([...this.#sockets, ...this.#webSockets.keys()])) this.#offer(socket);
+    for (const socket of [...this.#sockets, ...this.#webSockets.keys()]) this.#waiting.add(socket);
+    this.#departures = new Departures(Promise.all([alone, this.#offerAll()]));
     return this.#departures.all(signal);
   }
 
@@ -140,7 +146,17 @@ export class LiveConnections {
     return webSocket;
   }
 
+  /** Some in each turn of the event loop, since others are to be answered meanwhile. */
+  async #offerAll(): Promise<void> {
+    let count = 0;
+    for (const socket of this.#waiting) {
+      if (count++ % AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+      this.#offer(socket);
+    }
+  }
+
   #offer(socket: Socket): void {
+    this.#waiting.delete(socket);
     const departures = this.#departures?.over === false ? this.#departures : undefined;
     const connection = departures && this.#connectionOf(socket);
     if (connection !== undefined) departures!.offer(connection);
@@ -151,9 +167,13 @@ export class LiveConnections {
     if (!this.moves(socket)) this.#webSockets.get(socket)?.dismiss();
   }
 
+  get #canMove(): boolean {
+    return runtime === 'node' && !('setSecureContext' in this.#server); // the latter: TLS
+  }
+
   /** Returns `undefined` when it cannot move. */
   #connectionOf(socket: Socket): Connection | undefined {
-    if (runtime !== 'node' || 'setSecureContext' in this.#server) return undefined; // the latter: TLS
+    if (!this.#canMove) return undefined;
     if (this.carrier !== undefined) return new ProgramConnection(socket, this.carrier);
     const webSocket = this.#webSockets.get(socket);
     if (webSocket !== undefined) return this.#settings.websocket ? webSocket : undefined;

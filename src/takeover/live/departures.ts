@@ -16,7 +16,7 @@ export class Departures {
   /** More may come from another process. */
   #alone = false;
 
-  constructor(alone: Promise<void>) {
+  constructor(alone: Promise<unknown>) {
     void alone.then(() => {
       this.#alone = true;
       this.#wake();
