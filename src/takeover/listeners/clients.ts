@@ -15,6 +15,8 @@ export class Clients {
   /** `tls.TLSSocket`s, over some of the sockets above. */
   readonly #secure = new Set<Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
+  /** The sessions that were asked to leave. */
+  readonly #asked = new WeakSet<ServerHttp2Session>();
   /** Which connections need not be asked to leave, because they move to another process. */
   #moves: ((socket: Socket) => boolean) | undefined;
   #whenGone: (() => void)[] = [];
@@ -27,7 +29,7 @@ export class Clients {
     server.prependListener('secureConnection', (socket: Socket) => this.#keep(this.#secure, socket));
     server.prependListener('session', (session: ServerHttp2Session) => {
       this.#keep(this.#sessions, session);
-      if (this.#moves !== undefined) goAway(session);
+      if (this.#moves !== undefined) this.#goAway(session);
     });
   }
 
@@ -46,7 +48,7 @@ export class Clients {
       const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
       if (response && !moves(socket)) response.shouldKeepAlive = false;
     }
-    for (const session of this.#sessions) goAway(session);
+    for (const session of this.#sessions) this.#goAway(session);
   }
 
   /** The clients stay after all. */
@@ -71,6 +73,11 @@ export class Clients {
   readonly #closeAfter = (request: IncomingMessage, response: ServerResponse | Http2ServerResponse): void => {
     if (!('stream' in response) && !this.#moves?.(request.socket)) response.shouldKeepAlive = false;
   };
+
+  #goAway(session: ServerHttp2Session): void {
+    if (!this.#asked.has(session)) goAway(session);
+    this.#asked.add(session);
+  }
 
   #keep<T extends Socket | ServerHttp2Session>(set: Set<T>, client: T): void {
     set.add(client);
