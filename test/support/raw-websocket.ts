@@ -55,7 +55,7 @@ export class RawWebSocket {
     await until(() => this.frames.some(({ opcode }) => opcode === 8));
     const { payload } = this.frames.find(({ opcode }) => opcode === 8)!;
     const code = Buffer.from(payload, 'latin1').readUInt16BE();
-    this.socket.write(frame(8, Buffer.from(payload.slice(0, 2), 'latin1')));
+    if (!this.socket.readableEnded) this.socket.write(frame(8, Buffer.from(payload.slice(0, 2), 'latin1')));
     if (!this.socket.readableEnded) await once(this.socket, 'end');
     this.socket.destroy();
     return code;

@@ -4,13 +4,27 @@ import { depart, NotNow, type Carried, type Connection } from './carried.js';
 /** How many are held still at once: with more, each would wait longer; with fewer, the successor would have to wait. */
 const WINDOW = 16;
 
+/** At first there is one place, because the code of the successor is not compiled yet; after so many moves, one more. */
+const CONNECTIONS_A_PLACE = 8;
+
+/** For how many milliseconds a connection may occupy a place before it can go: one whose client does not read may never. */
+const PATIENCE = 50;
+
+/** What a connection occupies while it is held still. */
+interface Place {
+  /** Does nothing when it is called again. */
+  free(): void;
+}
+
 /** Connections on their way to another process. */
 export class Departures {
   /** Connections that may still go. */
   readonly #left = new Map<Socket, Connection>();
   readonly #queue = new Set<Connection>();
   readonly #ready: Carried[] = [];
-  #places = WINDOW;
+  #places = 1;
+  #window = 1;
+  #taken = 0;
   #wake = (): void => {};
   #over = false;
   /** More may come from another process. */
@@ -79,40 +93,59 @@ export class Departures {
     for (const connection of this.#queue) {
       if (this.#places === 0) return;
       this.#queue.delete(connection);
-      this.#places--;
-      void this.#depart(connection);
+      void this.#depart(connection, this.#takePlace());
     }
   }
 
-  async #depart(connection: Connection): Promise<void> {
+  async #depart(connection: Connection, place: Place): Promise<void> {
+    const late = setTimeout(() => place.free(), PATIENCE);
     try {
       const carried = await depart(connection);
-      this.#ready.push(this.#placed(carried, connection));
+      this.#ready.push(this.#placed(carried, connection, place));
       if (this.#over) this.#stop();
     } catch (error) {
-      this.#freePlace();
+      place.free();
       if (isForNow(error as Error)) connection.whenIdle?.(() => this.#enqueue(connection));
       else this.#stays(connection);
     }
+    clearTimeout(late);
     this.#wake();
   }
 
-  /** A connection occupies a place until it is known which process has it. */
-  #placed(carried: Carried, { socket }: Connection): Carried {
+  /** A connection occupies a place until it is known which process has it, or until it is late. */
+  #placed(carried: Carried, { socket }: Connection, place: Place): Carried {
     const settle =
       <T>(how: () => T) =>
       (): T => {
         const settled = how();
         this.#gone(socket);
-        this.#freePlace();
+        place.free();
         return settled;
       };
-    return { ...carried, taken: settle(carried.taken), kept: settle(carried.kept) };
+    const taken = (): Promise<Buffer> => {
+      this.#widen();
+      return carried.taken();
+    };
+    return { ...carried, taken: settle(taken), kept: settle(carried.kept) };
   }
 
-  #freePlace(): void {
+  #takePlace(): Place {
+    let isFree = false;
+    this.#places--;
+    return {
+      free: () => {
+        if (isFree) return;
+        isFree = true;
+        this.#places++;
+        this.#start();
+      },
+    };
+  }
+
+  #widen(): void {
+    if (this.#window === WINDOW || ++this.#taken % CONNECTIONS_A_PLACE > 0) return;
+    this.#window++;
     this.#places++;
-    this.#start();
   }
 
   #stays(connection: Connection): void {

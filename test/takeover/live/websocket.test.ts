@@ -241,6 +241,11 @@ test('frames that come right behind the request, and while the WebSocket moves, 
   });
 });
 
+/** Bytes that the buffers of no connection hold. */
+const MORE_THAN_BUFFERS = 12 << 20;
+
+const MORE_THAN_MOVE_AT_ONCE = 17;
+
 const DEFLATE = 'permessage-deflate';
 const NO_CONTEXT = '; server_no_context_takeover; client_no_context_takeover';
 
@@ -403,6 +408,32 @@ test('a client that still waits for the rest of a message after the drain is ask
     await one.ask('dismiss all', 'dismissed');
     assert.equal(await client.closed(), 1012);
     assert.equal(await leaving, 0);
+    await Promise.all([one.close(), other.close()]);
+  });
+});
+
+test('WebSockets whose clients do not read keep no other from moving', async () => {
+  await withTwo('takeover/live-websocket', async (one, other) => {
+    const port = await one.port;
+    const long = frame(2, Buffer.alloc(MORE_THAN_BUFFERS));
+    const stuck = await Promise.all(
+      Array.from({ length: MORE_THAN_MOVE_AT_ONCE }, () => new RawWebSocket(port).open()),
+    );
+    for (const { socket } of stuck) {
+      socket.pause();
+      socket.write(long);
+    }
+    const reader = await new RawWebSocket(port).open();
+    await until(() => stuck.every(({ socket }) => socket.writableLength === 0));
+    const moved = one.leave();
+    const answers = new Set<string>();
+    await until(() => {
+      reader.socket.write(frame(1, 'who'));
+      for (const { payload } of reader.frames.splice(0)) answers.add(payload.split(':')[0]!);
+      return answers.has(String(other.pid));
+    }, 20_000);
+    for (const { socket } of [...stuck, reader]) socket.destroy();
+    await moved;
     await Promise.all([one.close(), other.close()]);
   });
 });
