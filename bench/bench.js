@@ -1,9 +1,12 @@
 /**
  * Measures the rows of rows.js in turn, and reports which targets are met. It writes docs/benchmarks.md.
  *
- * node bench/bench.js all, into docs/ node bench/bench.js --json the figures alone, on standard output node
- * bench/bench.js --only c-1,passer the rows that have, or begin with, these names; instructions are not counted unless
- * "instructions" is among them node bench/bench.js --quick few and short runs: whether it works, not how fast it is
+ *   node bench/bench.js                    all, into docs/
+ *   node bench/bench.js --json             the figures alone, on standard output
+ *   node bench/bench.js --only c-1,passer  the rows that have, or begin with, these names; instructions are not counted
+ *                                          unless "instructions" is among them
+ *   node bench/bench.js --only takeover    what replacing a server costs, into docs/benchmarks-takeover.md
+ *   node bench/bench.js --quick            few and short runs: whether it works, not how fast it is
  */
 import { parseArgs } from 'node:util';
 import { buildCeiling } from './build.js';
@@ -13,6 +16,9 @@ import { machine } from './machine.js';
 import { measure } from './measure.js';
 import { rows } from './rows.js';
 import { figuresTable, othersTable, targetsTable } from './tables.js';
+import { takeoverTables, writeTakeoverDocument } from './takeover/document.js';
+import { measureTakeover } from './takeover/measure.js';
+import { judgeTakeover } from './takeover/targets.js';
 import { judge } from './targets.js';
 import { installUsocket } from './usocket.js';
 
@@ -21,6 +27,7 @@ const { values: options } = parseArgs({
 });
 const whole = options.only === undefined && !options.quick;
 const rounds = options.quick ? 1 : 9;
+const takeoverRounds = options.quick ? 1 : 5;
 const progress = (text) => process.stderr.write(`${text}\n`);
 
 buildCeiling();
@@ -31,13 +38,22 @@ const figures = await measure(chosen, { rounds, share: options.quick ? 0.05 : 1,
 if (only?.includes('instructions') ?? whole)
   for (const { name } of chosen.filter(({ instructions }) => instructions !== undefined)) await addInstructions(name);
 const targets = judge(figures);
+const takeover = (only?.includes('takeover') ?? true) ? await measureAndJudgeTakeover() : undefined;
 
-if (options.json) console.log(JSON.stringify({ machine: machine(), rows: figures, targets }, undefined, 2));
+if (options.json) console.log(JSON.stringify({ machine: machine(), rows: figures, targets, takeover }, undefined, 2));
 else {
   const tables = [figuresTable(figures), othersTable(figures), targetsTable(targets)];
+  if (takeover !== undefined) tables.push(takeoverTables(takeover.figures, takeover.targets));
   console.log(tables.filter(Boolean).join('\n\n'));
   if (whole) await writeDocument(figures, targets, rounds);
+  if (takeover !== undefined && !options.quick)
+    await writeTakeoverDocument(takeover.figures, takeover.targets, takeoverRounds);
   if (options.quick) console.log('\nA quick run shows that all of this works. It says nothing about speed.');
+}
+
+async function measureAndJudgeTakeover() {
+  const figures = await measureTakeover({ rounds: takeoverRounds, quick: options.quick === true, progress });
+  return { figures, targets: judgeTakeover(figures) };
 }
 
 async function addInstructions(name) {

@@ -70,9 +70,10 @@ All but \`process.send\` pass \`/dev/null\`, which stays open at the sender.
 
 | command                                   |                                                            |
 | ----------------------------------------- | ---------------------------------------------------------- |
-| \`npm run bench\`                           | all; about six minutes on a machine that does nothing else |
+| \`npm run bench\`                           | all; about ten minutes on a machine that does nothing else |
 | \`npm run --silent bench -- --json\`        | the figures alone, on standard output; writes no document  |
 | \`npm run bench -- --only c-1,passer-1\`    | rows whose names are, or begin with, these                 |
+| \`npm run bench -- --only takeover\`       | the figures of [takeover](benchmarks-takeover.md)          |
 | \`npm run bench -- --quick\`                | checks that it works, not how fast it is                       |
 
 How much the ratios vary: in four runs one after the other,

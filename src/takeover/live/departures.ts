@@ -4,10 +4,10 @@ import { depart, NotNow, type Carried, type Connection } from './carried.js';
 /** How many are held still at once: with more, each would wait longer; with fewer, the successor would have to wait. */
 const WINDOW = 16;
 
-/** At first there is one place, because the code of the successor is not compiled yet; after so many moves, one more. */
+/** First there is one place, because the successor's code is not compiled yet; after so many moves, one more. */
 const CONNECTIONS_A_PLACE = 8;
 
-/** For how many milliseconds a connection may occupy a place before it can go: one whose client does not read may never. */
+/** How many milliseconds a connection has a place before it can go: one whose client does not read may never. */
 const PATIENCE = 50;
 
 /** What a connection occupies while it is held still. */
