@@ -52,6 +52,7 @@ test('of two processes that listen the first takes part, and the second is told 
   const second = await freePort();
   await using service = await Unmodified.start('', [process.execPath, two, `${second}`]);
   await service.says(new RegExp(`tcp:127\\.0\\.0\\.1:${second} will not be handed over: another process`));
+  await service.says(/the second listens/);
   const { pid } = service;
   const answer = await ask({ port: second });
   assert.match(answer, /^second \d+$/);

@@ -166,7 +166,7 @@ test('inspect reports what does not exist, and what it may not access', async ()
   for (const [target, says] of [
     ['999999999', /^fdpasser: There is no process 999999999\.\n$/],
     ['nowhere', /^fdpasser: ENOENT: .*nowhere'\.\n$/],
-    ['/etc/passwd', /^fdpasser: "\/etc\/passwd" is no socket\.\n$/],
+    ['/etc/passwd', /^fdpasser: "\/etc\/passwd" is not a socket\.\n$/],
     ['@fdpasser nobody', /^fdpasser: Nobody listens at "@fdpasser nobody"\.\n$/],
   ] as const) {
     const { code, stdout, stderr } = await command(['inspect', target]);
@@ -179,7 +179,7 @@ test('inspect reports what does not exist, and what it may not access', async ()
     stranger ${opener.child.pid}; stranger listener`);
   assert.match(
     stdout,
-    /^fdpasser: What process \d+ has open may be .*\n1\nunix-stream, listens, made by root \(0\).*\n {2}a process that may not .*\n0\n$/,
+    /^fdpasser: Only its own user and root may see what process \d+ has open\.\n1\nunix-stream, listens, made by root \(0\).*\n {2}a process that may not .*\n0\n$/,
   );
 });
 

@@ -113,13 +113,13 @@ test('where no core loads, the error has the reason of each', async () => {
 });
 
 for (const [what, compiler, says] of [
-  ['fails half way', 'printf half > "$output"; exit 1', /compiler failed; what it says stands above/],
+  ['fails half way', 'printf half > "$output"; exit 1', /compiler failed; see its messages above/],
   ['is killed half way', 'printf half > "$output"; kill -9 $$', /compiler was killed by SIGKILL/],
-  ['writes nothing', 'exit 0', /ended as if all were well, and wrote no file/],
+  ['writes nothing', 'exit 0', /reported success, but wrote no file/],
   [
     'writes what does not load',
     'printf half > "$output"',
-    /does not load, so what was there before stays: [^]*too short/,
+    /does not load, so the core that was there before stays: [^]*too short/,
   ],
   [
     'writes what kills',
@@ -177,8 +177,8 @@ test('an import while a core is compiled gets a whole core', async () => {
 });
 
 for (const [CC, says] of [
-  ['', /^CC is set in the environment, and empty/],
-  ['  ', /^CC is set in the environment, and empty/],
+  ['', /^CC is set in the environment, but empty/],
+  ['  ', /^CC is set in the environment, but empty/],
   ['false', /^false does not compile even an empty C program: it ended with 1/],
   ['sh -c "exit 3"', /^sh -c "exit 3" does not compile even an empty C program: /],
   ['nonesuch', /^There is no C compiler "nonesuch" here/],

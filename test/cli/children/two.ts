@@ -4,7 +4,11 @@ import { createServer } from 'node:http';
 
 const { PORT: first, SECOND: second } = process.env;
 const server = createServer((_, response) => response.end(`${second ? 'second' : 'first'} ${process.pid}`));
-server.listen(Number(second ?? first), '127.0.0.1', second === undefined ? startSecond : undefined);
+server.listen(Number(second ?? first), '127.0.0.1', second === undefined ? startSecond : report);
+
+function report(): void {
+  console.error('the second listens');
+}
 
 function startSecond(): void {
   const [script, port] = process.argv.slice(1);
