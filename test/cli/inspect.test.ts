@@ -159,6 +159,20 @@ test('inspect shows which process listens at a path, under any name of it, or at
   }
 });
 
+test('inspect tells a socket from one that another process bound under the same relative name', async () => {
+  needs('python3');
+  await using opener = new Opener();
+  await using other = new Opener();
+  await Promise.all([opener.told(), other.told()]);
+  for (const one of [opener, other]) {
+    const { sockets } = await one.inspect<{ sockets: { processes: { pid: number }[] }[] }>('listener');
+    assert.deepEqual(
+      sockets.map(({ processes }) => processes.map(({ pid }) => pid)),
+      [[one.child.pid]],
+    );
+  }
+});
+
 test('inspect reports what does not exist, and what it may not access', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();

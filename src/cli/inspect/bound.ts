@@ -23,10 +23,12 @@ export interface Bound {
 export function boundTo(path: string): Bound[] {
   const place = path.startsWith('@') ? undefined : placeOf(path);
   const details = unixDetails();
+  // A relative name says nothing where the place is known: another process may have bound it in another folder.
+  const isAt = (name: string | undefined, found: Place | undefined): boolean =>
+    place === undefined || found === undefined ? name === path : isSame(found, place);
   // Connections that a listener has accepted have its name, too.
   const sockets = [...socketsSeenBy(process.pid)].filter(
-    ([inode, { kind, listens, local }]) =>
-      (listens || kind === 'unix-dgram') && (local === path || isSame(details.get(inode)?.place, place)),
+    ([inode, { kind, listens, local }]) => (listens || kind === 'unix-dgram') && isAt(local, details.get(inode)?.place),
   );
   const holders = holdersOf(new Set(sockets.map(([inode]) => inode)));
   return sockets.map(([inode, socket]) => {
@@ -48,6 +50,6 @@ function placeOf(path: string): Place {
   return { dev: ((major << 20) | minor) >>> 0, ino: Number(BigInt.asUintN(32, BigInt(stat.ino))) };
 }
 
-function isSame(one: Place | undefined, other: Place | undefined): boolean {
-  return one !== undefined && one.dev === other?.dev && one.ino === other.ino;
+function isSame(one: Place, other: Place): boolean {
+  return one.dev === other.dev && one.ino === other.ino;
 }
