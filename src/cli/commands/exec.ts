@@ -64,7 +64,11 @@ export async function run(args: readonly string[]): Promise<number> {
   };
   const sockets = await openSockets(values.listen ?? []);
   const takesOver = sockets.length === 0;
-  if (takesOver && given.workers > 1) throw new Misuse('--workers needs --listen: one process takes over from one');
+  if (takesOver && given.workers > 1)
+    throw new Misuse(
+      '--workers needs --listen: one process takes over from one. For several of a program that listens by itself see ' +
+        'supervise() of fdpasser/workers, with register: true',
+    );
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-exec-'));
   try {
     const plan = { ...given, takesOver, notify: takesOver || values.notify, sockets, folder };
