@@ -247,7 +247,10 @@ test("exec keeps one pid for a service manager, reports its state, and passes th
 });
 
 for (const [args, says] of [
-  [['--workers', '2', '--', 'true'], /^fdpasser: --workers needs --listen: one process takes over from one\.\n/],
+  [
+    ['--workers', '2', '--', 'true'],
+    /^fdpasser: --workers needs --listen: one process takes over from one\. For several /,
+  ],
   [['--listen', '80'], /^fdpasser: CMD is missing: write it after --\.\n/],
   [['--listen', 'nothing', '--', 'true'], /^fdpasser: --listen nothing must be PORT, HOST:PORT, a path .*\n/],
   [['--listen', '99999', '--', 'true'], /^fdpasser: --listen 99999 must be /],
