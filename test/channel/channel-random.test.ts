@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import type { FdChannel } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { channels, TYPES } from '../support/channels.js';
 import { anonymousFile, identity } from '../support/descriptors.js';
 import { Random } from '../support/random.js';
-import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 interface Expected {
@@ -25,7 +25,7 @@ for (const type of TYPES)
     const random = new Random(seed);
     const fds = Array.from({ length: 32 }, anonymousFile);
     const identities = fds.map(identity);
-    for (let round = 0; round < amount(12, 4); round++) {
+    for (let round = 0; round < amount(12, 2); round++) {
       const highWaterMark = random.of([1, 1000, 65_536, 300_000, 1 << 22]);
       const [one, other] = channels<Buffer>({ type, codec: 'bytes', highWaterMark, maxFds: random.of([600, 2000]) });
       const exchange = async (from: FdChannel<Buffer>, to: FdChannel<Buffer>) => {

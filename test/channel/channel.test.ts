@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { FdChannel, listen, OwnedFd, socketpair, type Codec, type Message } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { channels, TYPES, type Type } from '../support/channels.js';
 import { ended, startChild } from '../support/child.js';
 import { anonymousFile, anonymousFileAbove, identity, inFolder } from '../support/descriptors.js';
@@ -39,6 +40,8 @@ async function throughChannels(value: unknown, codec: Codec, type: Type): Promis
   return message.value;
 }
 
+const COUNT = amount(5000, 1000);
+
 for (const type of TYPES) {
   test(`values arrive unchanged, over a ${type} socket`, async () => {
     for (const value of [undefined, null, 0, '', 'é😀\0', [], { a: [1, { b: null }] }])
@@ -52,12 +55,12 @@ for (const type of TYPES) {
     assert.deepEqual(await throughChannels(structured, 'structured', type), structured);
   });
 
-  test(`5,000 messages with 0 to 5 descriptors each arrive in order, both ways at once, over a ${type} socket`, async () => {
+  test(`${COUNT} messages with 0 to 5 descriptors each arrive in order, both ways at once, over a ${type} socket`, async () => {
     using files = new Files(16);
     const [one, other] = channels<number>({ type });
     const exchange = async (from: FdChannel<number>, to: FdChannel<number>) => {
       const sends: Promise<void>[] = [];
-      for (let i = 0; i < 5000; i++)
+      for (let i = 0; i < COUNT; i++)
         sends.push(
           from.send(
             i,
@@ -65,7 +68,7 @@ for (const type of TYPES) {
             { keepOpen: true, confirm: i % 10 === 0 },
           ),
         );
-      for (let i = 0; i < 5000; i++) {
+      for (let i = 0; i < COUNT; i++) {
         using message = await to.receive();
         assert.equal(message.value, i);
         assert.deepEqual(

@@ -22,6 +22,7 @@ import {
   type Frame,
   type Hello,
 } from '#dist/channel/frames.js';
+import { amount } from '../support/amount.js';
 import { encodeMessage as wholeFrames } from '../support/frames.js';
 import { test } from '../support/test.js';
 
@@ -122,7 +123,7 @@ test('a reader finds exactly what was written, however the bytes are cut', () =>
       const sent: Incoming[] = [{ type: 'hello', hello }, ...rest];
       assert.deepEqual(read(Buffer.concat(sent.map(encode)), lengths), sent);
     }),
-    { numRuns: 500 },
+    { numRuns: amount(500, 200) },
   );
 });
 
@@ -194,7 +195,7 @@ test('a reader finds messages within the limits or throws a FramingError, whatev
         }
       },
     ),
-    { numRuns: 5000 },
+    { numRuns: amount(5000, 1500) },
   );
   assert.ok(refused > 100 && accepted > 100, `${refused} refused and ${accepted} accepted of 5000`);
 });

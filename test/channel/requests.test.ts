@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { FdChannel, OwnedFd, socketpair, type Message } from 'fdpasser';
 import { encodeDeclined, REPLY, REQUEST } from '#dist/channel/frames.js';
+import { amount } from '../support/amount.js';
 import { channelAndPeer, channels, TYPES, type RawPeer } from '../support/channels.js';
 import { ended, message, startChild } from '../support/child.js';
 import {
@@ -74,8 +75,8 @@ for (const type of TYPES) {
     await Promise.all([one.close(), other.close()]);
   });
 
-  test(`1,000 requests in each direction, among messages and confirmations, get their own replies, over a ${type} socket`, async () => {
-    const COUNT = 1000;
+  test(`many requests in each direction, among messages and confirmations, get their own replies, over a ${type} socket`, async () => {
+    const COUNT = amount(1000, 200);
     const channelsOf = channels<number>({ type });
     const files = Array.from({ length: 7 }, anonymousFile);
     const of = files.map(identity);

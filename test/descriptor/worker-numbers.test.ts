@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { amount } from '../support/amount.js';
 import { ended, startChild } from '../support/child.js';
 import { inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
@@ -18,4 +19,4 @@ test('numbers of every origin, used in every way in a worker, are closed once, w
   useNumbers());
 
 test('numbers of every origin, used in every way, are closed once in workers that are terminated at any moment', () =>
-  useNumbers(`${randomInt(2 ** 31)}`, '12'));
+  useNumbers(`${randomInt(2 ** 31)}`, `${amount(12, 5)}`));

@@ -3,9 +3,9 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { FdPasser, socketpair } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { ended, startChild } from '../support/child.js';
 import { receiveAll, sendNew } from '../support/exchange.js';
-import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 function startWorker(task: string, fd?: number): Worker {
@@ -41,8 +41,8 @@ test('a worker with receives pending ends by itself once it closes its passers',
   orderlyEnd(startWorker('pending')));
 
 for (const [where, count, title] of [
-  ['main', amount(200, 30), 'in the main thread too'],
-  ['workers', amount(60, 10), 'in the workers alone'],
+  ['main', amount(200, 12), 'in the main thread too'],
+  ['workers', amount(60, 6), 'in the workers alone'],
 ] as const)
   test(`${count} workers terminated at any moment neither crash nor leak, with the addon loaded ${title}`, async () => {
     const seed = randomInt(2 ** 31);

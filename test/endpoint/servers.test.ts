@@ -3,12 +3,13 @@ import { on, once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { FdPasser } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { ended, startChild } from '../support/child.js';
 import { withChild } from '../support/connection.js';
 import { anonymousFile, inFolder } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
-const HANDOVERS = 50;
+const HANDOVERS = amount(50, 10);
 
 function greet(socket: Socket): void {
   socket.end('parent');
@@ -49,7 +50,7 @@ test('no connection is refused while a TCP server is handed back and forth', asy
   const server = createServer(greet).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };
-  const last = await handOver(server, String(port), 10_000);
+  const last = await handOver(server, String(port), amount(10_000, 1500));
   last.close();
   await once(last, 'close');
 });
@@ -60,7 +61,7 @@ test('no connection is refused while a Unix server is handed back and forth, and
     const server = createServer(greet).listen(path);
     await once(server, 'listening');
     const { ino } = statSync(path);
-    const last = await handOver(server, path, 6_000);
+    const last = await handOver(server, path, amount(6000, 1000));
     last.close();
     await once(last, 'close');
     assert.equal(statSync(path).ino, ino);

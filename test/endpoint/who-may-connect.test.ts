@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { lstatSync, statSync, writeFileSync } from 'node:fs';
 import { FdPasser, listen, type ListenOptions } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, identity, inFolder } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
@@ -73,7 +74,7 @@ test('listen never changes the mode of a file that replaces its socket', async (
       const { LD_PRELOAD: _, ...env } = process.env;
       const swapper = spawn('python3', ['-c', SWAPPER, path, victim], { env, stdio: ['pipe', 'ignore', 'inherit'] });
       const whenEnded = once(swapper, 'exit');
-      for (let i = 0, until = performance.now() + 3000; performance.now() < until; i++) {
+      for (let i = 0, until = performance.now() + amount(3000, 700); performance.now() < until; i++) {
         try {
           listen(path, { mode: 0o666 }).close();
         } catch {

@@ -3,9 +3,9 @@ import { FdChannel, FdPasser, FdStream, connect, socketpair } from 'fdpasser';
 import type { Report as Above } from './children/full-table-above.js';
 import type { Report as Kept } from './children/full-table-keep.js';
 import type { Report as Raced } from './children/full-table-race.js';
+import { amount } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
-import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 const ORDERLY = { code: 0, signal: null, stdout: '', stderr: '' };
@@ -76,8 +76,8 @@ for (const above of ['stream', 'channel'] as const)
 const CAN_LOSE = process.env['FDPASSER_PEEK'] === 'off';
 
 const RACES = [
-  { count: amount(100_000, 20_000), batch: 1, limit: 64 },
-  { count: amount(100_000, 20_000), batch: 16, limit: 64 },
+  { count: amount(100_000, 8000), batch: 1, limit: 64 },
+  { count: amount(100_000, 8000), batch: 16, limit: 64 },
   { count: amount(100_000, 20_000), batch: 253, limit: 300 },
 ];
 for (const { count, batch, limit } of RACES)

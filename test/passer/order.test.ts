@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { openSync, writeFileSync } from 'node:fs';
 import { FdPasser } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
 import { identity, inFolder } from '../support/descriptors.js';
 import { turns } from '../support/passing.js';
-import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
-const COUNT = amount(10_000, 2500);
+const COUNT = amount(10_000, 1000);
 /** How many are sent before each pause: fewer than the kernel queues, about as many, and far more. */
 const BURSTS = [1, 2, 17, 64, 100, 278, 1500];
 

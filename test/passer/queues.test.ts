@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { fstatSync, readFileSync } from 'node:fs';
 import { FdPasser, OwnedFd, socketpair } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { ended, message, startChild, startPython } from '../support/child.js';
 import { anonymousFile, identity, leftOpen, openDescriptors, until } from '../support/descriptors.js';
 import { TOO_MANY, connected, observed, pushFiles, receiveFiles, turns, unexpected } from '../support/passing.js';
@@ -137,7 +138,7 @@ test('callbacks can receive and send', async () => {
 // ---- callbacks that misbehave
 
 test('a callback that throws does not stop the others', async () => {
-  for (const batch of [1, 3, 253]) {
+  for (const batch of [3, 1, 253].slice(0, amount(3, 1))) {
     const child = startChild('passer/throwing', { args: [String(batch)] });
     const end = ended(child);
     const { calls, caught } = await message<{ calls: string[]; caught: string[] }>(child);

@@ -3,14 +3,14 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { FdStream, socketpair } from 'fdpasser';
 import type { Sunk } from './children/stream-sink.js';
+import { amount } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
 import { anonymousFile, identity } from '../support/descriptors.js';
-import { amount } from '../support/amount.js';
 import { test } from '../support/test.js';
 
 const MIB = 1 << 20;
 const SEGMENT = 65_536;
-const SIZE = amount(1024, 128) * MIB;
+const SIZE = amount(1024, 48) * MIB;
 const SEGMENTS = SIZE / SEGMENT;
 
 test(`a stream carries ${SIZE / MIB} MiB with a descriptor every 64 KiB to a process that reads in random sizes`, async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test as nodeTest } from 'node:test';
+import { inFull } from './amount.js';
 import { killDescendants } from './descendants.js';
 import { leftOpen, openDescriptors, until } from './descriptors.js';
 import { Missing } from './needs.js';
@@ -43,6 +44,14 @@ export function test(title: string, body: () => void | Promise<void>, skip: stri
   void over.finally(() => {
     if (--underWay === 0) afterwards = setTimeout(endAll, LIMIT_AFTERWARDS).unref();
   });
+}
+
+/**
+ * `test`, or where `isShown` does not hold what leaves a test out unless this run is in full. What it shows is shown then
+ * by a test beside it, of another case. The runner says how many were left out.
+ */
+export function partly(isShown: boolean): (title: string, body: () => void | Promise<void>) => void {
+  return (title, body) => test(title, body, isShown ? false : inFull);
 }
 
 async function withinLimit(body: () => void | Promise<void>): Promise<void> {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { barrier, listenFds, notify, store, unstore, watchdog } from 'fdpasser/systemd';
+import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
@@ -256,7 +257,9 @@ test('an invalid assignment, name or address is refused', async () => {
   delete process.env['NOTIFY_SOCKET'];
 });
 
-/** Kills the service five times while a client keeps connecting. Returns how many connections were refused. */
+const KILLS = amount(5, 2);
+
+/** Kills the service so often while a client keeps connecting. Returns how many connections were refused. */
 async function refusedWhileKilled(keep: 'keep' | 'forget'): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
@@ -264,13 +267,13 @@ async function refusedWhileKilled(keep: 'keep' | 'forget'): Promise<number> {
   probe.close();
   await once(probe, 'close');
   let refused = 0;
-  await managed({ task: 'serves', args: [String(port), keep], starts: 6 }, async (next) => {
+  await managed({ task: 'serves', args: [String(port), keep], starts: KILLS + 1 }, async (next) => {
     const until = async (told: string): Promise<void> => {
       for (;;) if ((await next()).told === told) return;
     };
     const pids = new Set<string>();
     await until('READY=1');
-    for (let kill = 0; kill < 5; kill++) {
+    for (let kill = 0; kill < KILLS; kill++) {
       const before = await ask(port);
       pids.add(before!);
       process.kill(Number(before), 'SIGKILL');
@@ -279,7 +282,7 @@ async function refusedWhileKilled(keep: 'keep' | 'forget'): Promise<number> {
         if ((await ask(port)) === undefined) refused++;
       }
     }
-    assert.equal(pids.size, 5);
+    assert.equal(pids.size, KILLS);
     process.kill(Number(await ask(port)), 'SIGKILL');
   });
   return refused;
@@ -300,7 +303,7 @@ function ask(port: number): Promise<string | undefined> {
   });
 }
 
-test('a service with its socket in the store refuses no connection when it is killed five times', async () => {
+test('a service with its socket in the store refuses no connection when it is killed again and again', async () => {
   assert.equal(await refusedWhileKilled('keep'), 0);
 });
 
