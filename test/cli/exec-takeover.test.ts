@@ -2,22 +2,24 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
+import { amount } from '../support/amount.js';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { until } from '../support/descriptors.js';
 import { app, STARTS, Unmodified, type Start } from '../support/unmodified.js';
 import { freePort } from '../support/connection.js';
 import { Load } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { partly, test } from '../support/test.js';
 
 for (const start of Object.keys(STARTS) as Start[])
-  test(`five replacements under load of an unmodified program, started by ${start}, fail no request`, async () => {
+  test(`replacements under load of an unmodified program, started by ${start}, fail no request`, async () => {
     await using service = await Unmodified.start('version 1', start);
     const { pid } = service.child;
+    const last = 1 + amount(5, start === 'node' ? 2 : 1);
     const load = new Load({ port: service.port });
     try {
       await load.answers(5);
-      for (let version = 2; version <= 6; version++) {
+      for (let version = 2; version <= last; version++) {
         const before = service.pid;
         service.behave(`version ${version}`);
         const { code, stdout, stderr } = await service.reload();
@@ -31,7 +33,7 @@ for (const start of Object.keys(STARTS) as Start[])
       await load.stop();
     }
     assert.deepEqual(load.errors, []);
-    assert.equal(load.pids.size, 6);
+    assert.equal(load.pids.size, last);
     assert.equal(service.child.pid, pid);
     assert.equal(service.child.exitCode, null);
   });
@@ -83,18 +85,28 @@ for (const [behaviour, start, why] of [
   ['mute', 'node', 'it was not up within 8 s'],
   ['mute', 'sh -c', 'it was not up within 8 s'],
 ] as const)
-  test(`a new version, started by ${start}, that is ${behaviour} is rolled back, and reload reports it`, async () => {
-    await using service = await Unmodified.start('good', start, ['--start-timeout', behaviour === 'mute' ? '8' : '60']);
-    const { pid } = service;
-    service.behave(behaviour);
-    const { code, stderr } = await service.reload();
-    assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: Rolled back: ${why}. ${pid} goes on serving.\n` });
-    assert.equal(await service.ask(), `good ${pid}`);
-    assert.equal(service.pid, pid);
-    service.behave('better');
-    assert.equal((await service.reload()).code, 0);
-    assert.match(await service.ask(), /^better /);
-  });
+  // In part, what fails to begin is tried in one way, and what never does in another.
+  partly(start === 'sh -c' || (start === 'node' && behaviour === 'broken'))(
+    `a new version, started by ${start}, that is ${behaviour} is rolled back, and reload reports it`,
+    async () => {
+      await using service = await Unmodified.start('good', start, [
+        '--start-timeout',
+        behaviour === 'mute' ? '8' : '60',
+      ]);
+      const { pid } = service;
+      service.behave(behaviour);
+      const { code, stderr } = await service.reload();
+      assert.deepEqual(
+        { code, stderr },
+        { code: 1, stderr: `fdpasser: Rolled back: ${why}. ${pid} goes on serving.\n` },
+      );
+      assert.equal(await service.ask(), `good ${pid}`);
+      assert.equal(service.pid, pid);
+      service.behave('better');
+      assert.equal((await service.reload()).code, 0);
+      assert.match(await service.ask(), /^better /);
+    },
+  );
 
 test('a program that crashes is started again', async () => {
   await using service = await Unmodified.start('good');
@@ -118,12 +130,13 @@ test('a program that crashes is started again', async () => {
 
 for (const start of Object.keys(STARTS) as Start[])
   test(`exec ends as its program ends, which is started by ${start}, gets the signals and leaves nothing behind`, async () => {
-    for (const [behaviour, path, signal, code] of [
+    const ends = [
       ['one', '/leave', undefined, 0],
       ['code', undefined, 'SIGTERM', 7],
       ['one', undefined, 'SIGTERM', 143],
       ['one', undefined, 'SIGINT', 130],
-    ] as const) {
+    ] as const;
+    for (const [behaviour, path, signal, code] of ends.slice(0, amount(ends.length, start === 'node' ? 3 : 1))) {
       await using service = await Unmodified.start(behaviour, start);
       const { pid } = service;
       const heard = once(service.child.stdout!, 'data');

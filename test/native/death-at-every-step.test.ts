@@ -220,28 +220,31 @@ for (const [way, [what, signal, action, run]] of WAYS.entries()) {
     // In part each wire is tried in one of the ways, and each way with some wires.
     const isShown = ALL || (way + number) % WAYS.length === 0;
     for (const role of ROLES)
-      partly(isShown)(`nothing is lost, doubled or wrongly confirmed when a peer that ${role.name} is ${what} any of its system calls: ${kind.name}`, () =>
-        withFaults(async (faults, env) => {
-          let at = 1;
-          let total = 0;
-          for (;;) {
-            const before = openDescriptors();
-            const untold = await inFolder((folder) =>
-              run({ kind, role, folder, faults, env, action, signal, at }),
-            ).catch((cause: unknown) => {
-              throw new Error(`${what} call ${at} (${faults.trace()[at - 1]})`, { cause });
-            });
-            faults.trace();
-            await until(() => leftOpen(before).length === 0).catch(() =>
-              assert.fail(`left open: ${leftOpen(before).join(', ')}`),
-            );
-            if (untold === undefined) break;
-            total += untold;
-            at += STRIDE;
-          }
-          assert.ok(at > 1, 'the victim made no call');
-          if (ALL)
-            console.log(`${kind.name}: ${role.name}, ${what} each of ${at - 1} calls, ${total} taken but not told`);
-        }));
+      partly(isShown)(
+        `nothing is lost, doubled or wrongly confirmed when a peer that ${role.name} is ${what} any of its system calls: ${kind.name}`,
+        () =>
+          withFaults(async (faults, env) => {
+            let at = 1;
+            let total = 0;
+            for (;;) {
+              const before = openDescriptors();
+              const untold = await inFolder((folder) =>
+                run({ kind, role, folder, faults, env, action, signal, at }),
+              ).catch((cause: unknown) => {
+                throw new Error(`${what} call ${at} (${faults.trace()[at - 1]})`, { cause });
+              });
+              faults.trace();
+              await until(() => leftOpen(before).length === 0).catch(() =>
+                assert.fail(`left open: ${leftOpen(before).join(', ')}`),
+              );
+              if (untold === undefined) break;
+              total += untold;
+              at += STRIDE;
+            }
+            assert.ok(at > 1, 'the victim made no call');
+            if (ALL)
+              console.log(`${kind.name}: ${role.name}, ${what} each of ${at - 1} calls, ${total} taken but not told`);
+          }),
+      );
   }
 }

@@ -1,9 +1,15 @@
 import { once } from 'node:events';
+import { amount } from './amount.js';
 import { until } from './descriptors.js';
 import { Random } from './random.js';
 import { WebSocket } from './ws.js';
 
-/** A client that sends one message after the other, four at a time, and has each echoed, with the pid of who echoes. */
+/** How many messages of a client wait for an answer at a time. */
+const AT_ONCE = amount(4, 2);
+/** How large a message is at most, in bytes. */
+const SIZES = [1, 130, 5000, 70_000, 200_000].slice(0, amount(5, 4));
+
+/** A client that sends one message after the other, some at a time, and has each echoed, with the pid of who echoes. */
 export class Echoed {
   readonly webSocket: InstanceType<typeof WebSocket>;
   answers = 0;
@@ -43,12 +49,12 @@ export class Echoed {
   }
 
   #fill(): void {
-    while (this.#waiting.length < 4 && !this.#stopped && this.ended === undefined) this.#send();
+    while (this.#waiting.length < AT_ONCE && !this.#stopped && this.ended === undefined) this.#send();
   }
 
   #send(): void {
     const random = this.#random;
-    const bytes = Buffer.alloc(random.below(random.of([1, 130, 5000, 70_000, 200_000])), random.below(256));
+    const bytes = Buffer.alloc(random.below(random.of(SIZES)), random.below(256));
     this.#waiting.push(bytes);
     if (!random.once(4)) this.webSocket.send(bytes);
     else {

@@ -2,7 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { TakeoverOptions } from 'fdpasser/takeover';
+import { amount } from './amount.js';
 import { ended, startChild, type Ended } from './child.js';
 import { freePort } from './connection.js';
 import { inFolder, until } from './descriptors.js';
@@ -144,6 +146,9 @@ export function ask(
   });
 }
 
+/** Between an answer and the next question, in milliseconds: in full none, and else what leaves time to other tests. */
+export const PAUSE = amount(0, 20);
+
 /** Keeps asking, each time over a new connection, until it is stopped. */
 export class Load {
   readonly pids = new Set<string>();
@@ -164,6 +169,7 @@ export class Load {
       } catch (error) {
         this.errors.push(error as NodeJS.ErrnoException);
       }
+      if (PAUSE > 0) await sleep(PAUSE);
     }
   }
 

@@ -2,18 +2,22 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { amount } from '../support/amount.js';
 import { until } from '../support/descriptors.js';
-import { ask, onSite } from '../support/takeover.js';
+import { ask, onSite, PAUSE } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const OPTIONS = { probation: 100 };
 
-test('of twenty processes that take over at once one succeeds, and the others are told its pid', () =>
+const MANY = amount(20, 6);
+
+test('of many processes that take over at once one succeeds, and the others are told its pid', () =>
   onSite(async ({ port, start, load }) => {
     const old = start({ options: OPTIONS });
     await old.tells('serving');
     const clients = load();
-    const all = Array.from({ length: 20 }, () => start({ options: { probation: 60_000 } }));
+    const all = Array.from({ length: MANY }, () => start({ options: { probation: 60_000 } }));
     await until(() => all.every((one) => one.told('serving') ?? one.told('failed')));
     const heirs = all.filter((one) => one.told('serving'));
     assert.equal(heirs.length, 1);
@@ -31,7 +35,7 @@ test('a version that breaks before it is ready changes nothing', () =>
     const old = start({ options: OPTIONS });
     await old.tells('serving');
     const clients = load();
-    for (let attempt = 0; attempt < 3; attempt++) assert.equal((await start({ breaks: true }).end).code, 1);
+    for (let attempt = 0; attempt < amount(3, 1); attempt++) assert.equal((await start({ breaks: true }).end).code, 1);
     assert.equal(await ask({ port }), `${old.pid}`);
     const heir = start({ options: OPTIONS });
     await heir.tells('serving');
@@ -103,7 +107,7 @@ test('a file that is not a socket at the control path stays there, and is report
     assert.equal((await server.tells('failed')).code, 'EADDRINUSE');
   }));
 
-test('keep-alive connections go through five upgrades without an error and without reconnecting', () =>
+test('keep-alive connections go through upgrades without an error and without reconnecting', () =>
   onSite(async ({ port, start }) => {
     let serving = start({ options: OPTIONS });
     await serving.tells('serving');
@@ -113,11 +117,14 @@ test('keep-alive connections go through five upgrades without an error and witho
     const errors: unknown[] = [];
     const stopped = new AbortController();
     const loops = Array.from({ length: 16 }, async () => {
-      while (!stopped.signal.aborted) await ask({ port }, '/', agent).catch((error: unknown) => errors.push(error));
+      while (!stopped.signal.aborted) {
+        await ask({ port }, '/', agent).catch((error: unknown) => errors.push(error));
+        if (PAUSE > 0) await sleep(PAUSE);
+      }
     });
     try {
       await until(() => sockets.size === 16);
-      for (let upgrade = 0; upgrade < 5; upgrade++) {
+      for (let upgrade = 0; upgrade < amount(5, 2); upgrade++) {
         const next = start({ options: OPTIONS });
         await next.tells('serving');
         await serving.tells('drained');

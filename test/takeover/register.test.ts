@@ -97,7 +97,8 @@ class Plain {
     writeFileSync(script, PROGRAMS[name]);
     const flags = register ? ['--import', REGISTER] : [];
     const args = [...flags, script, `${port}`, join(folder, 'path')];
-    const env = { ...process.env, ...more, FDPASSER_TAKEOVER: control };
+    const taken = { FDPASSER_TAKEOVER: control, FDPASSER_TAKEOVER_PROBATION: '500' };
+    const env = { ...process.env, ...taken, ...more };
     this.child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout!.on('data', (chunk: unknown) => (this.said += String(chunk)));
     this.end = ended(this.child);

@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
+import { amount } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
 import { inFolder, openDescriptors, until } from '../support/descriptors.js';
+import { PAUSE } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const file = (name: string): string => fileURLToPath(new URL(`children/${name}.js`, import.meta.url));
@@ -74,7 +77,7 @@ async function supervised(
 }
 
 test('workers answer with the address of the client, their arguments and their environment', async () => {
-  await supervised({ args: ['an argument'], env: { OWN: 'a value' } }, async (_, port) => {
+  await supervised({ count: 1, args: ['an argument'], env: { OWN: 'a value' } }, async (_, port) => {
     const { remoteAddress, arg, env } = await ask(port);
     assert.deepEqual({ remoteAddress, arg, env }, { remoteAddress: '127.0.0.1', arg: 'an argument', env: 'a value' });
   });
@@ -128,7 +131,7 @@ test('a connection is handed over when enough bytes were peeked at, or when the 
     return '';
   };
   const peek = { until: (first: Buffer) => first.includes('\r\n\r\n'), timeout: 300 };
-  await supervised({ pick, peek }, async (_, port) => {
+  await supervised({ count: 1, pick, peek }, async (_, port) => {
     const slow = connect(port, '127.0.0.1');
     slow.write('GET / HTTP/1.1\r\n');
     await once(slow, 'connect');
@@ -149,7 +152,7 @@ test('a pick that throws, or returns no string, is reported and loses no connect
     },
     () => 7 as unknown as string,
   ];
-  await supervised({ pick: () => picks.shift()!() }, async (workers, port) => {
+  await supervised({ count: 1, pick: () => picks.shift()!() }, async (workers, port) => {
     const errors: Error[] = [];
     workers.on('error', (error) => errors.push(error));
     await ask(port);
@@ -177,10 +180,12 @@ test('a reload replaces all workers under load, and no connection is refused', a
     const over = new AbortController();
     const answers: Answer[] = [];
     const asking = [1, 2, 3, 4].map(async () => {
-      while (!over.signal.aborted) answers.push(await ask(port));
+      while (!over.signal.aborted) {
+        answers.push(await ask(port));
+        if (PAUSE > 0) await sleep(PAUSE);
+      }
     });
-    await workers.reload();
-    await workers.reload();
+    for (let i = 0; i < amount(2, 1); i++) await workers.reload();
     over.abort();
     await Promise.all(asking);
     assert.ok(answers.length > 0);
@@ -195,10 +200,13 @@ test('a reload ends kept-alive connections by an answer that says so, and resets
     const over = new AbortController();
     const asking = Array.from({ length: 8 }, async () => {
       let reused = 0;
-      while (!over.signal.aborted) reused += Number(await askKept(port, agent));
+      while (!over.signal.aborted) {
+        reused += Number(await askKept(port, agent));
+        if (PAUSE > 0) await sleep(PAUSE);
+      }
       return reused;
     });
-    for (let i = 0; i < 3; i++) await workers.reload();
+    for (let i = 0; i < amount(3, 1); i++) await workers.reload();
     over.abort();
     for (const reused of await Promise.all(asking)) assert.ok(reused > 0);
     agent.destroy();
@@ -266,7 +274,7 @@ test('connections wait in the backlog while all workers are stopped, and are ser
   await supervised({ patience: 4000 }, async (workers, port) => {
     const before = openDescriptors().size;
     for (const { pid } of workers.list) process.kill(pid!, 'SIGSTOP');
-    const clients = Array.from({ length: 300 }, () => new Client(port));
+    const clients = Array.from({ length: amount(300, 200) }, () => new Client(port));
     await Promise.all(clients.map(({ socket }) => once(socket, 'connect')));
     await until(() => openDescriptors().size > before + clients.length);
     assert.ok(openDescriptors().size <= before + clients.length + 2 * 64 + 8);

@@ -1,7 +1,7 @@
 /** A server that takes its socket from LISTEN_FDS. The file `behaviour` in its folder says what it does. */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { listenFds, notify } from '#dist/systemd/index.js';
+import { listenFds, notify } from 'fdpasser/systemd';
 
 const behaviour = readFileSync('behaviour', 'utf8').trim();
 if (behaviour === 'broken') process.exit(9);

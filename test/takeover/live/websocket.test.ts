@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { amount } from '../../support/amount.js';
 import { whileStopped, withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
 import { Echoed, settledOn } from '../../support/echoed.js';
@@ -7,7 +8,7 @@ import { frame, RawWebSocket } from '../../support/raw-websocket.js';
 import { isStopped } from '../../support/takeover.js';
 import { test } from '../../support/test.js';
 
-const CLIENTS = 20;
+const CLIENTS = amount(20, 6);
 
 /** The end that the old process's program sees when a WebSocket has moved. */
 const MOVED = { ended: 1012, reason: 'moved to another process', pushed: 0 };
