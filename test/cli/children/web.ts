@@ -1,6 +1,7 @@
 /** A server that takes its socket from LISTEN_FDS. The file `behaviour` in its folder says what it does. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { listenFds, notify } from 'fdpasser/systemd';
 
 const behaviour = readFileSync('behaviour', 'utf8').trim();
@@ -12,6 +13,7 @@ const server = createServer((request, response) => {
   if (request.url === '/leave') process.exit(0);
   response.setHeader('connection', 'close').end(`${behaviour} ${process.pid}`);
 });
+if (behaviour === 'waiting') while (!existsSync('go')) await sleep(5);
 server.listen({ fd: [...listenFds().values()].flat()[0]!.take() }, () => {
   if (behaviour !== 'mute') void notify({ READY: 1 });
 });
