@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { amount } from '../../support/amount.js';
 import { HttpLoad, whileStopped, withTwo, type LiveProcess } from '../../support/live.js';
 import { until } from '../../support/descriptors.js';
 import { test } from '../../support/test.js';
 
-const CLIENTS = amount(32, 8);
+const CLIENTS = 32;
 
 /** Two processes, of which the first has so many keep-alive connections with requests on them. */
 async function underLoad(body: (one: LiveProcess, other: LiveProcess, load: HttpLoad) => Promise<void>): Promise<void> {
