@@ -47,8 +47,8 @@ export function test(title: string, body: () => void | Promise<void>, skip: stri
 }
 
 /**
- * `test`, or where `isShown` does not hold what leaves a test out unless this run is in full. What it shows is shown then
- * by a test beside it, of another case. The runner says how many were left out.
+ * `test`, or, if `isShown` is false, what leaves a test out unless this run is in full. A test beside it shows the same
+ * then in another case. The runner says how many were left out.
  */
 export function partly(isShown: boolean): (title: string, body: () => void | Promise<void>) => void {
   return (title, body) => test(title, body, isShown ? false : inFull);
