@@ -76,7 +76,11 @@ for (const [name, file] of Object.entries(PUBLIC)) {
  */
 const types = join(root, 'dist/types');
 rmSync(types, { recursive: true, force: true });
-for (const file of declarationsOf([...Object.values(PUBLIC), 'dist/takeover/register.js'])) {
+for (const file of declarationsOf([
+  ...Object.values(PUBLIC),
+  'dist/takeover/register.js',
+  'dist/workers/register.js',
+])) {
   const text = readFileSync(join(root, 'dist', file), 'utf8');
   write(join(types, file), text);
   write(join(commonjs, file), text.replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));
