@@ -313,10 +313,13 @@ static napi_value accept_many(napi_env env, napi_callback_info info) {
     return NULL;
   if ((size_t)most > room / sizeof(struct fdp_address))
     return result(env, -EINVAL);
+  /* Whoever is given one later can make it linger, between the question and the close: so it is closed as a peer's. */
+  fdp_origin origin = origin_of_accepted(listener);
+  if (fdp_is_crowded(origin))
+    return result(env, -ENOBUFS);
   int accepted = fdp_accept_many(listener, most, call.addon->batch->fd, (struct fdp_address *)into);
-  /* Whoever connects by TCP shares nothing with this process, and has put no descriptors into what is accepted. */
   if (accepted > 0)
-    own(call.addon, call.addon->batch->fd, accepted, 0);
+    own(call.addon, call.addon->batch->fd, accepted, origin);
   return result(env, accepted);
 }
 
