@@ -86,6 +86,8 @@ export class Member {
   #patience: NodeJS.Timeout | undefined;
   #settle: NodeJS.Timeout | undefined;
   #isSilent = false;
+  /** How often it has said what the supervisor waited for. */
+  #words = 0;
   #heir = NOBODY;
   /** Live connections that it does not have any more. */
   readonly #departed = new Arrivals((arrival, late) => this.#moves(arrival, late));
@@ -109,7 +111,7 @@ export class Member {
       child.once('exit', (code, signal) => resolve({ code, signal }));
       child.once('error', () => resolve({ code: null, signal: null }));
     });
-    this.#patience = setTimeout(() => this.kill(), settings.patience);
+    this.#patience = setTimeout(() => this.#late(), settings.patience);
     void this.#listen();
     void this.exited.then((exit) => this.#end(exit));
   }
@@ -303,10 +305,19 @@ export class Member {
   /** It owes a word from now on. */
   #await(): void {
     this.#moment = setTimeout(() => (this.#isSilent = true), MOMENT);
-    this.#patience = setTimeout(() => this.kill(), this.#settings.patience);
+    this.#patience = setTimeout(() => this.#late(), this.#settings.patience);
+  }
+
+  /** A busy event loop calls timers before it receives what has been there for long, so that is received first. */
+  #late(): void {
+    const words = this.#words;
+    setImmediate(() => {
+      if (words === this.#words) this.kill();
+    });
   }
 
   #heard(count: number): void {
+    this.#words++;
     this.#unconfirmed -= count;
     this.#isSilent = false;
     if (this.#unconfirmed === 0) this.#rest();
@@ -319,6 +330,7 @@ export class Member {
 
   /** The supervisor waits for nothing. */
   #rest(): void {
+    this.#words++;
     clearTimeout(this.#moment);
     clearTimeout(this.#patience);
   }

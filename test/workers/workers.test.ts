@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
 import { amount } from '../support/amount.js';
+import { block } from '../support/block.js';
 import { ended, message, startChild } from '../support/child.js';
 import { inFolder, openDescriptors, until } from '../support/descriptors.js';
 import { PAUSE } from '../support/takeover.js';
@@ -239,6 +240,23 @@ test('a worker that is never ready is killed after its patience', async () => {
   const [, exit] = (await once(workers, 'exit')) as [unknown, { signal: string }];
   assert.equal(exit.signal, 'SIGKILL');
   await workers.close();
+});
+
+test('a worker that took a connection in time is not killed by a supervisor whose event loop stood still', async () => {
+  let blocked = false;
+  const pick = (): string => {
+    if (!blocked) setImmediate(block, 3000); // when the connection is sent
+    blocked = true;
+    return 'any';
+  };
+  await supervised({ count: 1, patience: 2000, pick }, async (workers, port) => {
+    const exits: unknown[] = [];
+    workers.on('exit', (...exit) => void exits.push(exit));
+    const { pid } = await ask(port);
+    assert.ok(blocked);
+    assert.equal((await ask(port)).pid, pid);
+    assert.deepEqual(exits, []);
+  });
 });
 
 test('supervise refuses a file that does not exist, and invalid options', () => {
