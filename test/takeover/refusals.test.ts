@@ -65,7 +65,7 @@ test('a new process that aborts in its probation answers what it has accepted, a
 
 test('a client that sends garbage or nothing at the control path is let go, and the service goes on', () =>
   onSite(async ({ control, port, start }) => {
-    const old = start({ options: { stepTimeout: 300, ...OPTIONS } });
+    const old = start({ options: { stepTimeout: 1500, ...OPTIONS } });
     await old.tells('serving');
     const peers = Array.from({ length: 70 }, () => net.connect(control));
     const ends = peers.map(

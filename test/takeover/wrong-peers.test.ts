@@ -7,7 +7,7 @@ import { leaveOut, needs } from '../support/needs.js';
 import { ask, onSite, type ServerChild, type ServerConfig, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
-const STEP = 400;
+const STEP = 1500;
 const OPTIONS = { probation: 50, stepTimeout: STEP, initTimeout: STEP };
 const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 
