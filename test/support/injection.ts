@@ -360,8 +360,10 @@ export const TABLE: readonly Row[] = [
 /**
  * The core's calls without a row: one that undoes a failed call, one that asks whether a close might wait, those with
  * which a poller's thread begins and waits, and those that replace calls that a sandbox refuses or an old kernel lacks.
+ * Where streams are not peeked at, `recv` looks into TCP connections alone, and has no row.
  */
 export const NOT_INJECTED = [
+  'recv',
   'unlink',
   'lstat',
   'getsockname',
