@@ -8,9 +8,10 @@
  * names libraries to load before the guard: a sanitizer's. FAULTS_ALL is for scripts/test-faults.js, and LONG for what
  * takes long in full (test/support/amount.ts).
  */
+import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { build, compileTests, library, root } from './compile-tests.js';
 import { runFiles } from './run-files.js';
 
@@ -48,6 +49,16 @@ function isNamed(path, name) {
   return name.endsWith('/') ? path.startsWith(name) : `/${path}`.endsWith(`/${name}`);
 }
 
+/** The folder of the interpreter itself: a version manager's script would search for it at each start. */
+function pythons() {
+  try {
+    const program = 'import os, sys; print(os.path.dirname(sys.executable))';
+    return [execFileSync('python3', ['-c', program], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()];
+  } catch {
+    return [];
+  }
+}
+
 function place(path) {
   const index = FIRST.indexOf(path.slice(0, -'.test.js'.length));
   return index < 0 ? FIRST.length : index;
@@ -56,6 +67,7 @@ function place(path) {
 process.chdir(root);
 // Each Node process would read it at its start, for longer than all else that it does then, and no test needs it.
 delete process.env.NODE_EXTRA_CA_CERTS;
+process.env.PATH = [...pythons(), process.env.PATH].join(delimiter);
 process.env.LD_PRELOAD = [process.env.PRELOAD, library('close-guard')].filter(Boolean).join(':');
 // Twice as many as there are processors: most wait most of the time.
 const atOnce = Math.min(2 * availableParallelism(), 8);
