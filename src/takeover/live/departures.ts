@@ -21,6 +21,8 @@ export class Departures {
   /** Connections that may still go. */
   readonly #left = new Map<Socket, Connection>();
   readonly #queue = new Set<Connection>();
+  /** Connections that are tried now, and whether each was to be tried again meanwhile. */
+  readonly #tried = new Map<Connection, boolean>();
   readonly #ready: Carried[] = [];
   #places = 1;
   #window = 1;
@@ -85,8 +87,11 @@ export class Departures {
 
   #enqueue(connection: Connection): void {
     if (this.#over || this.#left.get(connection.socket) !== connection) return;
-    this.#queue.add(connection);
-    this.#start();
+    if (this.#tried.has(connection)) this.#tried.set(connection, true);
+    else {
+      this.#queue.add(connection);
+      this.#start();
+    }
   }
 
   #start(): void {
@@ -99,14 +104,19 @@ export class Departures {
 
   async #depart(connection: Connection, place: Place): Promise<void> {
     const late = setTimeout(() => place.free(), PATIENCE);
+    this.#tried.set(connection, false);
     try {
       const carried = await depart(connection);
       this.#ready.push(this.#placed(carried, connection, place));
       if (this.#over) this.#stop();
+      this.#tried.delete(connection);
     } catch (error) {
+      const again = this.#tried.get(connection);
+      this.#tried.delete(connection);
       place.free();
-      if (isForNow(error as Error)) connection.whenIdle?.(() => this.#enqueue(connection));
-      else this.#stays(connection);
+      if (!isForNow(error as Error)) this.#stays(connection);
+      else if (again) this.#enqueue(connection);
+      else connection.whenIdle?.(() => this.#enqueue(connection));
     }
     clearTimeout(late);
     this.#wake();
