@@ -17,6 +17,11 @@ const PUBLIC = {
   workers: 'dist/workers/index.js',
   takeover: 'dist/takeover/index.js',
 };
+/** What `node --import` loads. */
+const REGISTERS = {
+  'takeover-register': 'dist/takeover/register.js',
+  'workers-register': 'dist/workers/register.js',
+};
 
 rmSync(outdir, { recursive: true, force: true });
 buildSync({
@@ -24,8 +29,7 @@ buildSync({
   entryPoints: {
     ...PUBLIC,
     cli: 'dist/cli/cli.js',
-    'takeover-register': 'dist/takeover/register.js',
-    'workers-register': 'dist/workers/register.js',
+    ...REGISTERS,
   },
   outdir,
   bundle: true,
@@ -76,11 +80,7 @@ for (const [name, file] of Object.entries(PUBLIC)) {
  */
 const types = join(root, 'dist/types');
 rmSync(types, { recursive: true, force: true });
-for (const file of declarationsOf([
-  ...Object.values(PUBLIC),
-  'dist/takeover/register.js',
-  'dist/workers/register.js',
-])) {
+for (const file of declarationsOf(Object.values({ ...PUBLIC, ...REGISTERS }))) {
   const text = readFileSync(join(root, 'dist', file), 'utf8');
   write(join(types, file), text);
   write(join(commonjs, file), text.replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));
