@@ -35,7 +35,13 @@ process.once('SIGUSR1', () => {
   OwnedFd.closeAll(sockets);
   for (const server of servers) server.close();
 });
-for await (const connection of giving) await giveSockets(new FdStream(connection), sockets);
+for await (const connection of giving) {
+  try {
+    await giveSockets(new FdStream(connection), sockets);
+  } catch (error) {
+    console.error(`A client has gone: ${error.message}`); // HAProxy waits a second for each answer
+  }
+}
 
 /** The listening TCP sockets of the HAProxy whose stats socket is at `path`. */
 async function takeSockets(path) {

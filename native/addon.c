@@ -14,11 +14,18 @@
 
 struct watch;
 
+/* What JavaScript writes and reads by itself, because that takes less time than arguments do. */
+struct shared {
+  struct fdp_demand demand;
+  struct fdp_batch batch;
+};
+
 struct addon {
   napi_env env;
   napi_async_context context;
   napi_async_cleanup_hook_handle hook; /* used by the poller on libuv */
-  struct fdp_batch *batch;             /* inside an ArrayBuffer that the exports keep alive */
+  const struct fdp_demand *demand;     /* both inside an ArrayBuffer that the exports keep alive */
+  struct fdp_batch *batch;
   struct fdp_ledger ledger;
   const struct fdp_poller *poller;
   void *loop;
@@ -54,7 +61,7 @@ static int ok(napi_env env, napi_status status) {
   return 0;
 }
 
-enum { MOST_ARGUMENTS = 7 };
+enum { MOST_ARGUMENTS = 4 };
 
 struct call {
   struct addon *addon;
@@ -91,10 +98,8 @@ static napi_value result(napi_env env, int number) {
 /* Records that these numbers belong to this environment from now on, and came from `origin`. */
 static void own(struct addon *addon, const int32_t *fd, int count, fdp_origin origin) {
   fdp_ledger_take(&addon->ledger, fd, count);
-  for (int i = 0; i < count; i++) {
-    fdp_forget_origin(fd[i]); /* from an earlier use of the number, which something else has closed */
+  for (int i = 0; i < count; i++)
     fdp_set_origin(fd[i], origin);
-  }
 }
 
 /* Records the same of one descriptor, unless it is an errno. Returns it. */
@@ -135,6 +140,7 @@ static int owned(struct addon *addon, int fd) { return owned_from(addon, fd, 0);
 /* ---- transport -------------------------------------------------------------------------------------------------- */
 
 OF_INTEGER(socket_type_of, fd, fdp_socket_type(fd))
+OF_INTEGER(is_socket, fd, fdp_is_socket(fd))
 
 /* Attaches to a socket. What comes through it has a new origin, which stands for its peer. */
 static int attach_to(int fd) {
@@ -170,29 +176,19 @@ static napi_value send_batch(napi_env env, napi_callback_info info) {
   return result(env, fdp_send(socket, data, call.addon->batch, messages));
 }
 
-static napi_value receive_batch(napi_env env, napi_callback_info info) {
-  struct call call;
-  struct fdp_demand demand;
-  int32_t socket, stride;
-  uint8_t *data;
-  size_t length;
-  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &socket) ||
-      !bytes(env, call.argument[1], &data, &length) || !integer(env, call.argument[2], &stride) ||
-      !integer(env, call.argument[3], &demand.messages) || !integer(env, call.argument[4], &demand.descriptors) ||
-      !integer(env, call.argument[5], &demand.expected) || !integer(env, call.argument[6], &demand.room))
-    return NULL;
-  demand.stride = (uint32_t)stride;
-  struct fdp_batch *batch = call.addon->batch;
+static int receive_into(struct addon *addon, int socket, uint8_t *room) {
+  struct fdp_batch *batch = addon->batch;
   fdp_origin origin = fdp_origin_through(socket);
   if (fdp_is_crowded(origin))
-    return result(env, -ENOBUFS);
-  int received = fdp_receive(socket, data, &demand, batch), count = 0;
+    return -ENOBUFS;
+  int received = fdp_receive(socket, room, addon->demand, batch), count = 0;
   for (int i = 0; i < received; i++)
     count += batch->count[i];
-  own(call.addon, batch->fd, count, origin);
-  return result(env, received);
+  own(addon, batch->fd, count, origin);
+  return received;
 }
 
+OF_INTEGER_AND_BYTES(receive_batch, socket, room, length, ((void)length, receive_into(call.addon, socket, room)))
 OF_INTEGER_AND_BYTES(single, socket, data, length, fdp_single(socket, data, length))
 
 /* ---- endpoints -------------------------------------------------------------------------------------------------- */
@@ -302,14 +298,16 @@ OF_INTEGER_AND_BYTES(tcp_name, fd, into, room,
 
 static_assert(sizeof(struct fdp_address) == 50, "src/native/addon.ts has this number");
 
-/* Writes the connections to the batch, and their addresses to the bytes. */
+/* Writes the connections to the batch, and their addresses to the bytes. Only processes that are trusted get them, if
+ * `trusted` is not 0. */
 static napi_value accept_many(napi_env env, napi_callback_info info) {
   struct call call;
-  int32_t listener, most;
+  int32_t listener, most, trusted;
   uint8_t *into;
   size_t room;
   if (!open_call(env, info, &call) || !integer(env, call.argument[0], &listener) ||
-      !integer(env, call.argument[1], &most) || !bytes(env, call.argument[2], &into, &room))
+      !integer(env, call.argument[1], &most) || !bytes(env, call.argument[2], &into, &room) ||
+      !integer(env, call.argument[3], &trusted))
     return NULL;
   if ((size_t)most > room / sizeof(struct fdp_address))
     return result(env, -EINVAL);
@@ -319,7 +317,7 @@ static napi_value accept_many(napi_env env, napi_callback_info info) {
     return result(env, -ENOBUFS);
   int accepted = fdp_accept_many(listener, most, call.addon->batch->fd, (struct fdp_address *)into);
   if (accepted > 0)
-    own(call.addon, call.addon->batch->fd, accepted, origin);
+    own(call.addon, call.addon->batch->fd, accepted, trusted ? FDP_TRUSTED : origin);
   return result(env, accepted);
 }
 
@@ -334,19 +332,28 @@ static napi_value adopt(napi_env env, napi_callback_info info) {
     return NULL;
   int error = fdp_ledger_adopt(&call.addon->ledger, fd, (enum fdp_closer)closer);
   if (!error)
-    fdp_forget_origin(fd);
+    fdp_set_origin(fd, 0);
   return result(env, error);
 }
 
 static int release_from(struct addon *addon, int fd) {
   fdp_ledger_release(&addon->ledger, fd);
-  fdp_forget_origin(fd);
+  fdp_set_origin(fd, 0);
   return 0;
 }
 
 OF_INTEGER(release, fd, release_from(addon, fd))
 OF_INTEGER(hand_over, fd, (fdp_ledger_hand_over(&addon->ledger, fd), 0))
-OF_INTEGER(close_owned, fd, fdp_ledger_close(&addon->ledger, fd))
+/* Returns nothing if it succeeds, because to make a number takes as long as all else here. */
+static napi_value close_owned(napi_env env, napi_callback_info info) {
+  struct call call;
+  int32_t fd;
+  if (!open_call(env, info, &call) || !integer(env, call.argument[0], &fd))
+    return NULL;
+  int error = fdp_ledger_close(&call.addon->ledger, fd);
+  return error ? result(env, error) : NULL;
+}
+
 OF_INTEGER(close_alone, fd, fdp_ledger_close_alone(&addon->ledger, fd))
 OF_INTEGER(close_all, count, (fdp_ledger_close_all(&addon->ledger, addon->batch->fd, count), 0))
 OF_INTEGER(is_lent, fd, fdp_ledger_is_lent(fd))
@@ -656,11 +663,13 @@ static int export_batch(napi_env env, napi_value exports, struct addon *addon) {
   napi_value buffer;
   napi_ref forever;
   void *data;
-  if (!ok(env, napi_create_arraybuffer(env, sizeof *addon->batch, &data, &buffer)) ||
+  if (!ok(env, napi_create_arraybuffer(env, sizeof(struct shared), &data, &buffer)) ||
       !ok(env, napi_create_reference(env, buffer, 1, &forever)) ||
       !ok(env, napi_set_named_property(env, exports, "batch", buffer)))
     return 0;
-  addon->batch = data;
+  struct shared *shared = data;
+  addon->demand = &shared->demand;
+  addon->batch = &shared->batch;
   return 1;
 }
 
@@ -680,6 +689,7 @@ NAPI_MODULE_INIT() {
     napi_callback function;
   } functions[] = {
       {"socketType", socket_type_of},
+      {"isSocket", is_socket},
       {"attach", attach},
       {"detach", detach},
       {"send", send_batch},

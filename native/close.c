@@ -77,14 +77,17 @@ static int has_descriptors(int fd) {
 #endif
 }
 
+static int lingers(int fd) {
+  struct linger linger;
+  socklen_t length = sizeof linger;
+  return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff && linger.l_linger > 0;
+}
+
 /* Whether the last close of a socket may wait. SO_LINGER makes that of a connection wait until bytes are acknowledged
  * (socket(7)). That of a Unix socket is also the last close of the descriptors in it that nobody has received. */
 static int may_wait(int fd) {
-  struct linger linger;
-  socklen_t length = sizeof linger;
-  int domain = fdp_domain(fd);
-  if (domain != AF_UNIX)
-    return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff && linger.l_linger > 0;
+  if (fdp_domain(fd) != AF_UNIX)
+    return lingers(fd);
   /* Linux 5.10 does not count the descriptors in a backlog. */
   return fdp_listening(fd) ? is_readable(fd) : has_unread(fd) && has_descriptors(fd);
 }
@@ -134,9 +137,14 @@ static enum where by_cost(int fd, int foreign) {
  */
 static struct verdict judge(int fd) {
   fdp_origin from = fdp_origin_of(fd), through = fdp_origin_through(fd), lane = from;
+  if (from == FDP_TRUSTED) {
+    int waits = lingers(fd); /* an accepted TCP connection */
+    fdp_set_origin(fd, 0);
+    return (struct verdict){waits ? BY_A_THREAD : HERE, waits ? fdp_new_origin() : 0};
+  }
   enum where where = by_cost(fd, from || through);
   if (from || through)
-    fdp_forget_origin(fd);
+    fdp_set_origin(fd, 0);
   /* A connection waits in the lane of what came through it only if more of that is still in it. */
   if (where != HERE && through)
     lane = has_descriptors(fd) ? through : 0;
@@ -296,7 +304,7 @@ int fdp_close_alone(int fd) {
   fdp_origin through = fdp_origin_through(fd), origin = through ? through : fdp_new_origin();
   if (fdp_domain(fd) != AF_UNIX || !is_quickly_closed(fd, origin))
     return fdp_close(fd);
-  fdp_forget_origin(fd);
+  fdp_set_origin(fd, 0);
   return close_here(fd);
 }
 

@@ -89,7 +89,6 @@ int fdp_dup(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (copy < 0)
     return -errno;
-  fdp_forget_origin(copy);
   fdp_set_origin(copy, fdp_origin_of(fd));
   return copy;
 }

@@ -42,6 +42,9 @@ enum fdp_type { FDP_STREAM, FDP_SEQPACKET, FDP_DGRAM };
  * AF_UNIX. -EINVAL: it listens. */
 int fdp_socket_type(int socket);
 
+/* Returns 1 if fdp_socket_type may succeed, and 0 otherwise. It makes one system call. */
+int fdp_is_socket(int fd);
+
 /*
  * Makes such a socket ready for fdp_receive. This sets options that everyone who shares the socket sees: how MSG_PEEK
  * works, that bytes out of band come in line, and that the kernel adds no credentials or the like. Returns what
@@ -209,17 +212,19 @@ enum fdp_direction { FDP_READ = 1, FDP_WRITE = 2 };
  */
 typedef uint32_t fdp_origin;
 
+/* Not a peer, but processes that make no close wait between the question whether it lingers and the close. */
+#define FDP_TRUSTED ((fdp_origin)1)
+
 fdp_origin fdp_new_origin(void);
 fdp_origin fdp_origin_of(int fd);
+
+/* Notes the origin of a number that has just been opened, or with 0 that it is no longer ours. What was noted of an
+ * earlier use of the number is forgotten. fdp_close and its like do this themselves. */
 void fdp_set_origin(int fd, fdp_origin origin);
 
 /* The origin of what is received through a socket, or accepted from it. 0 if the socket has none. */
 fdp_origin fdp_origin_through(int socket);
 void fdp_set_origin_through(int socket, fdp_origin origin);
-
-/* Forgets the origin of a number that is no longer ours, or has just been opened. fdp_close and its like do this
- * themselves. */
-void fdp_forget_origin(int fd);
 
 /* Whether so many descriptors of that origin wait to be closed that nothing more should be received from it. */
 int fdp_is_crowded(fdp_origin origin);

@@ -46,7 +46,8 @@ void fdp_ledger_close_all(struct fdp_ledger *ledger, int32_t *fd, int count) {
 }
 
 void fdp_ledger_hand_over(struct fdp_ledger *ledger, int fd) {
-  ledger->identity = fdp_identity(fd);
+  if (fd >= 0)
+    ledger->identity = fdp_identity(fd);
   ledger->handed = fd;
 }
 

@@ -17,7 +17,7 @@ static struct noted *_Atomic rows[ROWS];
 
 /* The origin of what cannot be noted, because memory is short or the number is too high. It may have come from any
  * peer. */
-enum { ANYBODY = 1 };
+enum { ANYBODY = 2 };
 static _Atomic fdp_origin last = ANYBODY;
 
 fdp_origin fdp_new_origin(void) {
@@ -51,8 +51,10 @@ fdp_origin fdp_origin_of(int fd) {
 
 void fdp_set_origin(int fd, fdp_origin origin) {
   struct noted *noted = origin ? find_or_make(fd) : find(fd);
-  if (noted)
+  if (noted) {
     atomic_store_explicit(&noted->from, origin, memory_order_relaxed);
+    atomic_store_explicit(&noted->through, 0, memory_order_relaxed);
+  }
 }
 
 fdp_origin fdp_origin_through(int socket) {
@@ -64,9 +66,4 @@ void fdp_set_origin_through(int socket, fdp_origin origin) {
   struct noted *noted = origin ? find_or_make(socket) : find(socket);
   if (noted)
     atomic_store_explicit(&noted->through, origin, memory_order_relaxed);
-}
-
-void fdp_forget_origin(int fd) {
-  fdp_set_origin(fd, 0);
-  fdp_set_origin_through(fd, 0);
 }

@@ -2,10 +2,10 @@
  * Makes one file of each entry point in `dist/bundle/`, which loads faster than one file for each source. Code that
  * entry points share is in separate files, so that a program that imports several has one OwnedFd.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
+import { build, buildSync, transformSync } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const outdir = join(root, 'dist/bundle');
@@ -23,9 +23,24 @@ const REGISTERS = {
   'workers-register': 'dist/workers/register.js',
 };
 
+/**
+ * Makes whatever uses a part of the package import all of it. Otherwise the code would be split by who uses what, and
+ * a program would load six files instead of two. `fdpasser build` stays alone: it works where the core does not load.
+ */
+const whole = {
+  name: 'whole',
+  setup({ onLoad }) {
+    const index = JSON.stringify(join(root, PUBLIC.index));
+    const users =
+      /\/dist\/((systemd|takeover|workers)\/(index|register)|cli\/commands\/(exec|inspect|recv|reload|send))\.js$/;
+    onLoad({ filter: users }, ({ path }) => ({ contents: `import ${index};\n${readFileSync(path, 'utf8')}` }));
+  },
+};
+
 rmSync(outdir, { recursive: true, force: true });
-buildSync({
+await build({
   absWorkingDir: root,
+  plugins: [whole],
   entryPoints: {
     ...PUBLIC,
     cli: 'dist/cli/cli.js',
@@ -41,6 +56,10 @@ buildSync({
   target: 'node20.19',
   logLevel: 'warning',
 });
+for (const name of readdirSync(outdir)) {
+  const file = join(outdir, name);
+  writeFileSync(file, withoutComments(readFileSync(file, 'utf8')));
+}
 
 /*
  * Node and Bun can require an ES module, and do. Tools that cannot (Jest, or TypeScript under `module: node16`) get one
@@ -84,6 +103,11 @@ for (const file of declarationsOf(Object.values({ ...PUBLIC, ...REGISTERS }))) {
   const text = readFileSync(join(root, 'dist', file), 'utf8');
   write(join(types, file), text);
   write(join(commonjs, file), text.replaceAll(/^ *\/\*\*.*?\*\/\n/gms, ''));
+}
+
+/** The same code in lines that a stack trace can name. esbuild drops comments only with the white space. */
+function withoutComments(code) {
+  return transformSync(transformSync(code, { minifyWhitespace: true }).code).code;
 }
 
 /** The declaration files of these modules, and of all that they import, as paths in `dist/`. */

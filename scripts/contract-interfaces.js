@@ -28,6 +28,14 @@ export const INTERFACES = [
     only: ['-include', join(emulation, 'gvisor.h')],
     emulator: join(emulation, 'gvisor.c'),
   },
+  {
+    name: 'bsd44-shared',
+    transport: linux,
+    title: 'the same, while somebody who shares each socket asks for credentials between a peek and its receive',
+    flags: ['-DFDP_SHARED=1'],
+    only: ['-include', join(emulation, 'shared.h')],
+    emulator: join(emulation, 'shared.c'),
+  },
   { name: 'bsd44-no-peek', title: 'SCM_RIGHTS where the system cannot peek', transport: rights, flags: [] },
   {
     name: 'bsd44-hold',

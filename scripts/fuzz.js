@@ -1,6 +1,7 @@
 /**
  * Fuzzes the code that receives descriptors (test/fuzz/receive.c) under libFuzzer, AddressSanitizer and
- * UndefinedBehaviorSanitizer. It begins with the inputs in test/fuzz/corpus.txt: one on each line, in base64.
+ * UndefinedBehaviorSanitizer, while somebody shares the socket (test/contract/emulation/shared.h). It begins with the
+ * inputs in test/fuzz/corpus.txt: one on each line, in base64.
  *
  * npm run fuzz -- [--seconds S] [--keep]
  *
@@ -27,6 +28,8 @@ mkdirSync(found, { recursive: true });
 unpack();
 const flags = `-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow -Wconversion -Werror
   -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all`;
+const shared = join(root, 'test/contract/emulation/shared');
+const object = join(build, 'shared.o');
 const sources = [
   'test/fuzz/receive.c',
   'native/accept.c',
@@ -38,13 +41,10 @@ const sources = [
   'native/origin.c',
   ...TRANSPORTS.linux.files.map((name) => `native/transport/${name}.c`),
 ];
-execFileSync(
-  'clang',
-  [...flags.split(/\s+/), ...TRANSPORTS.linux.flags, '-o', program, ...sources.map((source) => join(root, source))],
-  {
-    stdio: 'inherit',
-  },
-);
+const clang = (...args) => execFileSync('clang', [...flags.split(/\s+/), ...args], { stdio: 'inherit' });
+clang('-c', '-o', object, `${shared}.c`);
+const core = sources.map((source) => join(root, source));
+clang(...TRANSPORTS.linux.flags, '-include', `${shared}.h`, '-o', program, object, ...core);
 
 const options = [`-max_len=${MOST_BYTES}`, '-len_control=10', `-artifact_prefix=${build}/`];
 const { status } = spawnSync(

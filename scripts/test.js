@@ -25,13 +25,17 @@ const ALONE = ['in-flight'];
 
 /** These take longest, so they begin first: the end of the run then waits for none of them. */
 const FIRST = [
+  'descriptor/to-connection',
+  'workers/sessions',
+  'workers/disturbed',
+  'cli/exec-workers',
+  'cli/exec-hardships',
   'cli/exec-takeover',
   'takeover/live/websocket',
   'cli/exec',
   'takeover/unmodified',
   'workers/workers',
   'native/death-at-every-step',
-  'descriptor/to-connection',
   'native/injected-errors',
   'takeover/old-one-fails',
   'takeover/new-one-fails',
@@ -69,8 +73,8 @@ process.chdir(root);
 delete process.env.NODE_EXTRA_CA_CERTS;
 process.env.PATH = [...pythons(), process.env.PATH].join(delimiter);
 process.env.LD_PRELOAD = [process.env.PRELOAD, library('close-guard')].filter(Boolean).join(':');
-// Twice as many as there are processors: most wait most of the time.
-const atOnce = Math.min(2 * availableParallelism(), 8);
+// More than there are processors: most wait most of the time.
+const atOnce = Math.min(3 * availableParallelism(), 8);
 await runFiles(files, {
   limit: LIMIT,
   grace: 10_000,

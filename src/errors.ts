@@ -474,7 +474,8 @@ export function notPeeked(milliseconds: number): FdPasserError {
 export function workerFailed(slot: number, { code, signal }: { code: number | null; signal: string | null }): Error {
   const byItself = code === null ? 'could not be started' : `ended with code ${code}`;
   const how = signal === null ? byItself : `was ended by ${signal}`;
-  return workerError(`Worker ${slot} ${how} before it was ready. Its standard error may say why`);
+  const advice = 'Its standard error may say why; a worker must call ready() within the patience of its supervisor';
+  return workerError(`Worker ${slot} ${how} before it was ready. ${advice}`);
 }
 
 export function workerEndsAgain(slot: number, wait: number): Error {
@@ -565,7 +566,7 @@ export function takeoverPeerGone(step: string, pid: number | undefined, cause?: 
     step,
     pid,
     `${step}: ${processOf(pid)} ended, or closed the connection, before the takeover was done${why}. Look at what it ` +
-      'wrote last; its allow may also refuse this user',
+      `wrote last${cause === undefined ? '; its allow may also refuse this user' : ''}`,
     cause === undefined ? {} : { cause },
   );
 }

@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 #ifndef __GLIBC__
 #include <sys/syscall.h>
@@ -166,6 +168,20 @@ void fdp_detach(int socket, int changed) {
 /* A message of so many bytes is never sent in part, even with the smallest buffer (unix_stream_sendmsg). */
 enum { WHOLE = 2048 };
 
+/* Whether a call stops at a message that it has sent in part. Before Linux 4.9 it went on (__sys_sendmmsg), and so do
+ * some that call themselves Linux, which send each message by itself. */
+static int stops_at_a_part(void) {
+  static atomic_int known; /* 1: it does; -1: it does not */
+  struct utsname name;
+  int major, minor, stops = atomic_load_explicit(&known, memory_order_relaxed);
+  if (stops == 0) {
+    int is_known = uname(&name) == 0 && sscanf(name.release, "%d.%d", &major, &minor) == 2;
+    stops = is_known && (major > 4 || (major == 4 && minor >= 9)) ? 1 : -1;
+    atomic_store_explicit(&known, stops, memory_order_relaxed);
+  }
+  return stops > 0;
+}
+
 int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int messages) {
   struct mmsghdr header[FDP_MAX_MESSAGES];
   struct iovec part[FDP_MAX_MESSAGES];
@@ -174,9 +190,7 @@ int fdp_send(int socket, const uint8_t *bytes, struct fdp_batch *batch, int mess
 
   memset(header, 0, (size_t)messages * sizeof *header);
   for (int i = 0; i < messages; i++) {
-    /* A message that may be sent in part is the last one of its call. Not every system that calls itself Linux stops
-     * there by itself. */
-    if (batch->size[i] > WHOLE)
+    if (batch->size[i] > WHOLE && !stops_at_a_part())
       messages = i + 1;
     part[i].iov_base = (void *)(uintptr_t)bytes;
     part[i].iov_len = (size_t)batch->size[i];
@@ -227,6 +241,71 @@ static int peek(int socket, struct reception *r, uint8_t *bytes, const struct fd
   return receive_all(socket, r->header, messages, MSG_PEEK | MSG_CMSG_CLOEXEC);
 }
 
+/* What consuming has brought so far. */
+struct intake {
+  /* Where the next byte belongs: to which of the messages that were peeked at, and where in it. */
+  int message;
+  size_t within;
+  int own;  /* whether descriptors came with the last message that is to be consumed */
+  int lost; /* whether anything is lost */
+};
+
+/* Moves bytes to where the peek has shown them. If it has shown others there, they are lost. */
+static void put(const struct reception *r, struct intake *in, const uint8_t *from, size_t length) {
+  while (length > 0) {
+    const struct iovec *part = &r->part[in->message];
+    size_t written = r->header[in->message].msg_len, piece = part->iov_len - in->within;
+    uint8_t *to = (uint8_t *)part->iov_base + in->within;
+    if (in->within < written && piece > written - in->within)
+      piece = written - in->within;
+    if (piece > length)
+      piece = length;
+    if (in->within < written) /* over bytes that were consumed and have been moved from here */
+      memmove(to, from, piece);
+    else if (memcmp(to, from, piece) != 0)
+      in->lost = 1;
+    from += piece;
+    length -= piece;
+    in->within += piece;
+    if (in->within == part->iov_len) {
+      in->message++;
+      in->within = 0;
+    }
+  }
+}
+
+/* Looks at what came beside bytes that are in their place. It belongs to the message in which they end, because nothing
+ * is joined with what stands behind descriptors. */
+static void note(int socket, const struct reception *r, struct msghdr *message, int last, int has_room,
+                 struct intake *in) {
+  int of = in->within > 0 || in->message == 0 ? in->message : in->message - 1;
+  int32_t fd[FDP_MAX_FDS];
+  struct fdp_unpacked got = fdp_unpack(message, fd);
+  if (got.count > 0 || (message->msg_flags & MSG_CTRUNC && (has_room || !got.others))) {
+    in->own |= of == last;
+    in->lost |= r->count[of] == 0;
+  }
+  fdp_close_lost(socket, fd, got.count);
+}
+
+/* Consumes the rest of the message in which the bytes end so far. */
+static void consume_rest(int socket, struct reception *r, int last, struct intake *in) {
+  uint8_t bytes[4096];
+  while (in->within > 0 && !in->lost) {
+    struct iovec part = {bytes, r->part[in->message].iov_len - in->within};
+    struct mmsghdr header = {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}};
+    if (part.iov_len > sizeof bytes)
+      part.iov_len = sizeof bytes;
+    set_control(&header, &r->first, sizeof r->first);
+    if (receive_all(socket, &header, 1, MSG_CMSG_CLOEXEC) < 1 || header.msg_len == 0) {
+      in->lost = 1;
+      return;
+    }
+    put(r, in, bytes, header.msg_len);
+    note(socket, r, &header.msg_hdr, last, 1, in);
+  }
+}
+
 /*
  * Consumes the first `messages` messages. For those in which the peek has shown descriptors there is no room for
  * control: so no slot is needed, and no reference leaks. For those in which it has shown none there is room, so that
@@ -238,11 +317,17 @@ static int peek(int socket, struct reception *r, uint8_t *bytes, const struct fd
  * last message can be such a one, so it is consumed with room for its descriptors. If none come, those that the peek
  * showed belong to the message behind and will come again: then `*behind` is set.
  *
+ * While somebody asks for credentials, a stream does not join what was sent with them and without them. So a receive
+ * may bring less than the peek, and the receives behind it begin too early. Then the bytes are moved to their place,
+ * and the message in which they end is consumed to its end: so all its descriptors are consumed, and none of the next
+ * message. If other bytes come than the peek has shown, a second reader has taken those.
+ *
  * Returns how many messages it took, or a negative errno. -EIO: something is lost.
  */
 static int consume(int socket, struct reception *r, const struct fdp_batch *batch, int messages, int filled,
                    int *behind) {
-  int last = messages - 1, lost = 0;
+  int last = messages - 1;
+  struct intake in = {0};
   memset(r->header, 0, (size_t)messages * sizeof *r->header);
   for (int i = 0; i < messages; i++) {
     r->part[i].iov_len = (size_t)batch->size[i];
@@ -258,20 +343,20 @@ static int consume(int socket, struct reception *r, const struct fdp_batch *batc
     return -errno;
   for (int i = 0; i < taken; i++) {
     struct msghdr *message = &r->header[i].msg_hdr;
-    if (message->msg_control) {
-      int32_t fd[FDP_MAX_FDS];
-      struct fdp_unpacked got = fdp_unpack(message, fd);
-      int truncated = message->msg_flags & MSG_CTRUNC && (i == last || !got.others);
-      if (r->count[i] == 0)
-        lost |= got.count > 0 || truncated;
-      else
-        *behind = got.count == 0 && !truncated;
-      fdp_close_lost(socket, fd, got.count);
-    }
-    /* If the lengths differ, a second reader may have taken what was peeked at here. */
-    lost |= r->header[i].msg_len != (unsigned)batch->size[i];
+    size_t length = r->header[i].msg_len;
+    if (in.message == i && length == r->part[i].iov_len)
+      in.message++; /* it is in its place */
+    else if (length > 0 && fdp_type_of(socket) == SOCK_STREAM)
+      put(r, &in, message->msg_iov->iov_base, length);
+    else
+      in.lost = 1;
+    in.lost |= message->msg_flags & MSG_TRUNC; /* a longer packet than the one that was peeked at */
+    if (message->msg_control)
+      note(socket, r, message, last, i == last, &in);
   }
-  return lost ? -EIO : taken;
+  consume_rest(socket, r, last, &in);
+  *behind = filled && r->count[last] > 0 && !in.own;
+  return in.lost ? -EIO : in.message;
 }
 
 static int has_free_slots(int enough) {

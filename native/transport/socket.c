@@ -11,6 +11,8 @@ int fdp_type_of(int socket) {
   return getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &length) ? -errno : type;
 }
 
+int fdp_is_socket(int fd) { return fdp_domain(fd) == AF_UNIX; }
+
 int fdp_socket_type(int socket) {
   int domain = fdp_domain(socket);
   if (domain < 0)

@@ -20,6 +20,8 @@ int fdp_socket_type(int stream) {
   return is < 0 ? -errno : is ? FDP_SEQPACKET : -ENOTSOCK;
 }
 
+int fdp_is_socket(int fd) { return isastream(fd) == 1; }
+
 /* Only this flag keeps the ioctls from blocking. */
 int fdp_attach(int stream) {
   int type = fdp_socket_type(stream);

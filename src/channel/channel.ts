@@ -1,20 +1,23 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { InspectOptions } from 'node:util';
-import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
+import { ABORTABLE, abortable, NO_OPTIONS, type Abortable } from '../common/abort.js';
 import { checkBoolean, checkInteger, checkOptions, pick, type Names } from '../common/arguments.js';
 import { INSPECT, inspected, type Inspect } from '../common/inspect.js';
 import { iterate } from '../common/iterate.js';
 import { given, type FdLike } from '../descriptor/fd-like.js';
+import { dropListenerTable } from '../descriptor/node-internals.js';
 import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
 import { inherited, SPAWN_OPTIONS, spawnWith, type SpawnOptions } from '../endpoint/spawn.js';
 import { noReplyWithin } from '../errors.js';
 import type { OnError } from '../wire/session.js';
 import { takeSocket } from '../wire/socket.js';
+import { LONGEST_DELAY } from '../common/timers.js';
 import { coderOf, type Codec, type Received, type Sent } from './codec.js';
 import type { Departing, Order } from './departing.js';
-import { CLOSES, CONFIRMS, REQUESTS } from './frames.js';
+import { CLOSES, CONFIRMS, REQUESTS, shared } from './frames.js';
 import type { Message } from './message.js';
+import type { Arrived } from './receiver.js';
 import { ChannelSession, type ChannelEvents, type Terms } from './session.js';
 import type { ChannelStats } from './stats.js';
 
@@ -84,8 +87,6 @@ export interface RequestOptions extends Abortable {
 const REQUEST: Names<RequestOptions> = { ...ABORTABLE, keepOpen: true, timeout: true };
 
 const MAX_UINT32 = 0xffff_ffff;
-/** The longest delay of a timer, in milliseconds. */
-const MAX_DELAY = 0x7fff_ffff;
 
 /**
  * Sends and receives messages with descriptors beside them, in order and in both directions, over an AF_UNIX stream or
@@ -112,6 +113,7 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   constructor(options: FdChannelOptions<C> & { fh: FdLike });
   constructor(first: FdLike | (FdChannelOptions<C> & { fh: FdLike }), second?: FdChannelOptions<C>) {
     super();
+    dropListenerTable(this);
     const { name, fh, options } = given<FdLike, FdChannelOptions<C>>(first, second, OPTIONS);
     const terms = termsOf(options);
     this.#session = takeSocket(
@@ -171,7 +173,7 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
    * caller's. With `confirm`, a rejection means that the peer ended without saying that it took the message. When the
    * message has begun to be sent, only `destroy()` or the end of the peer ends the wait for that.
    */
-  send(value: Sent<Send, C>, fds: readonly FdLike[] = [], options: ChannelSendOptions = {}): Promise<void> {
+  send(value: Sent<Send, C>, fds: readonly FdLike[] = [], options: ChannelSendOptions = NO_OPTIONS): Promise<void> {
     return abortable(options, SEND, (resolve, reject) => {
       const { keepOpen = false, confirm = false } = options;
       checkBoolean('options.confirm', confirm);
@@ -200,7 +202,7 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   ): Promise<Message<Received<Receive, C>, Sent<Send, C>>> {
     return abortable(options, REQUEST, (resolve, reject) => {
       const { keepOpen = false, timeout } = options;
-      if (timeout !== undefined) checkInteger('options.timeout', timeout, 1, MAX_DELAY);
+      if (timeout !== undefined) checkInteger('options.timeout', timeout, 1, LONGEST_DELAY);
       let timer: NodeJS.Timeout | undefined;
       const order: Order = {
         kind: 'request',
@@ -245,9 +247,8 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
    *
    * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (this loses no message), or the error that broke the channel.
    */
-  async receive(options: Abortable = {}): Promise<Message<Received<Receive, C>, Sent<Send, C>>> {
-    const { message } = await this.#session.receive(options);
-    return message as Message<Received<Receive, C>, Sent<Send, C>>;
+  receive(options: Abortable = NO_OPTIONS): Promise<Message<Received<Receive, C>, Sent<Send, C>>> {
+    return this.#session.receive(options, messageOf) as Promise<Message<Received<Receive, C>, Sent<Send, C>>>;
   }
 
   /**
@@ -295,17 +296,21 @@ export class FdChannel<Send = unknown, Receive = Send, C extends Codec = Codec> 
   }
 }
 
+function messageOf({ message }: Arrived<unknown>): Message {
+  return message;
+}
+
 function termsOf(options: FdChannelOptions): Terms {
   const { codec = 'json', maxFds = 1024, highWaterMark = 65_536, helloTimeout = 10_000, onError } = options;
   const coder = coderOf(codec);
   const { maxMessageBytes = coder.mostBytes } = options;
-  const hello = {
+  const hello = shared({
     codec: coder.id,
     capabilities: REQUESTS | CLOSES | CONFIRMS,
     maxMessageBytes: checkInteger('options.maxMessageBytes', maxMessageBytes, 1, MAX_UINT32),
     maxFds: checkInteger('options.maxFds', maxFds, 1, MAX_UINT32),
     window: checkInteger('options.highWaterMark', highWaterMark, 1, MAX_UINT32),
-  };
-  checkInteger('options.helloTimeout', helloTimeout, 1, MAX_DELAY);
+  });
+  checkInteger('options.helloTimeout', helloTimeout, 1, LONGEST_DELAY);
   return { coder, hello, helloTimeout, onError };
 }

@@ -16,6 +16,7 @@ import {
   UNREAD,
   UNREAD_BYTES,
   VERSION,
+  shared,
   windowSize,
   type Hello,
   type Unread,
@@ -84,12 +85,6 @@ class Pile {
     bytes.copy(this.#room, this.#length);
     this.#length = length;
   }
-
-  /** What `bytes` has returned before does not change. */
-  clear(): void {
-    this.#room = EMPTY;
-    this.#length = 0;
-  }
 }
 
 /** Puts frames together from bytes that may be cut anywhere. It keeps at most about two frames and the largest body. */
@@ -97,10 +92,9 @@ export class FrameReader {
   readonly #limits: { maxMessageBytes: number; maxFds: number };
   #greeted = false;
   /** The beginning of a frame that is not complete yet. */
-  readonly #rest = new Pile();
+  #rest: Pile | undefined;
   /** The body of a message that is not complete yet. */
-  readonly #body = new Pile();
-  #midMessage = false;
+  #body: Pile | undefined;
   #fds = 0;
   /** The flags of the last part that came. */
   #flags = 0;
@@ -111,18 +105,18 @@ export class FrameReader {
 
   /** Whether the bytes so far end in the middle of a frame or message. */
   get unfinished(): boolean {
-    return this.#rest.length > 0 || this.#midMessage;
+    return this.#rest !== undefined || this.#body !== undefined;
   }
 
   /** How many bytes are missing from the frame that has begun to come. */
   get missing(): number {
-    const rest = this.#rest.bytes;
+    const rest = this.#rest?.bytes ?? EMPTY;
     return rest.length < HEADER_BYTES ? 0 : HEADER_BYTES + rest.readUInt32LE(4) - rest.length;
   }
 
   /** The size and descriptors of the message that is not complete yet, as they count against the window. */
   get pending(): { size: number; fds: number; isReply: boolean } {
-    const size = this.#midMessage ? windowSize(this.#body.length) : 0;
+    const size = this.#body === undefined ? 0 : windowSize(this.#body.length);
     return { size, fds: this.#fds, isReply: (this.#flags & REPLY) !== 0 };
   }
 
@@ -131,19 +125,18 @@ export class FrameReader {
    * of them. Throws a `FramingError` at the first mistake. Then `found` has what was complete before it.
    */
   push(bytes: Buffer, found: Incoming[] = []): Incoming[] {
-    const continued = this.#rest.length > 0;
-    if (continued) this.#rest.append(bytes);
-    const all = continued ? this.#rest.bytes : bytes;
+    this.#rest?.append(bytes);
+    const all = this.#rest?.bytes ?? bytes;
     let at = 0;
     for (;;) {
-      const used = this.#greeted ? this.#frame(all.subarray(at), found) : this.#hello(all.subarray(at), found);
+      const used = this.#greeted ? this.#frame(all, at, found) : this.#hello(all, found);
       if (used === 0) break;
       at += used;
     }
     // If the bytes completed nothing, they stay where they are.
-    if (at > 0 || !continued) {
-      this.#rest.clear();
-      if (at < all.length) this.#rest.append(all.subarray(at));
+    if (at > 0 || this.#rest === undefined) {
+      this.#rest = undefined;
+      if (at < all.length) (this.#rest = new Pile()).append(all.subarray(at));
     }
     return found;
   }
@@ -155,24 +148,25 @@ export class FrameReader {
     if (bytes.length > 4 && bytes[4] !== VERSION)
       throw new FramingError(`it speaks version ${bytes[4]} of FDP1, and this side speaks version ${VERSION}`);
     if (bytes.length < HELLO_BYTES) return 0;
-    const hello = {
+    const hello = shared({
       codec: bytes.readUInt8(5),
       capabilities: bytes.readUInt16LE(6),
       maxMessageBytes: bytes.readUInt32LE(8),
       maxFds: bytes.readUInt32LE(12),
       window: bytes.readUInt32LE(16),
-    };
+    });
     this.#greeted = true;
     found.push({ type: 'hello', hello });
     return HELLO_BYTES;
   }
 
-  #frame(bytes: Buffer, found: Incoming[]): number {
-    if (bytes.length < HEADER_BYTES) return 0;
-    const type = bytes.readUInt8(0);
-    const flags = bytes.readUInt8(1);
-    const fds = bytes.readUInt16LE(2);
-    const length = bytes.readUInt32LE(4);
+  #frame(bytes: Buffer, at: number, found: Incoming[]): number {
+    const begin = at + HEADER_BYTES;
+    if (bytes.length < begin) return 0;
+    const type = bytes.readUInt8(at);
+    const flags = bytes.readUInt8(at + 1);
+    const fds = bytes.readUInt16LE(at + 2);
+    const length = bytes.readUInt32LE(at + 4);
     const name = WORDS[type];
     if (type !== PART && name === undefined) throw new FramingError(`it sent a frame of the unknown type ${type}`);
     if (flags & ~FLAGS) throw new FramingError(`it sent a frame with the unknown flags ${flags}`);
@@ -182,14 +176,13 @@ export class FrameReader {
     if (type !== PART && (length !== due || fds !== 0 || flags !== 0))
       throw new FramingError(`it sent a bad ${name} frame`);
     if (type === PART) this.#bound(length, fds, flags);
-    if (bytes.length < HEADER_BYTES + length) return 0;
+    if (bytes.length < begin + length) return 0;
 
-    const payload = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length);
-    if (type === TAKEN) found.push({ type: 'taken', count: payload.readUInt32LE(0) });
-    else if (type === DECLINED) found.push({ type: 'declined', number: payload.readUInt32LE(0) });
+    if (type === TAKEN) found.push({ type: 'taken', count: bytes.readUInt32LE(begin) });
+    else if (type === DECLINED) found.push({ type: 'declined', number: bytes.readUInt32LE(begin) });
     else if (type === CLOSING) found.push({ type: 'closing' });
     else if (type === CONFIRM) found.push({ type: 'confirm' });
-    else this.#part(payload, flags, fds, found);
+    else this.#part(bytes.subarray(begin, begin + length), flags, fds, found);
     return HEADER_BYTES + length;
   }
 
@@ -197,7 +190,7 @@ export class FrameReader {
     const { maxMessageBytes, maxFds } = this.#limits;
     if ((flags & ASKING) === ASKING) throw new FramingError('it sent a request that is a reply');
     const beside = (flags & UNREAD ? 4 + 8 * maxFds + UNREAD_BYTES : 0) + (flags & ASKING ? NUMBER_BYTES : 0);
-    if (this.#body.length + length > maxMessageBytes + beside) throw longMessage(maxMessageBytes);
+    if ((this.#body?.length ?? 0) + length > maxMessageBytes + beside) throw longMessage(maxMessageBytes);
     if (this.#fds + fds > maxFds)
       throw new FramingError(`it sent a message with more than ${maxFds} descriptors (maxFds)`);
   }
@@ -205,18 +198,16 @@ export class FrameReader {
   #part(payload: Buffer, flags: number, fds: number, found: Incoming[]): void {
     this.#fds += fds;
     this.#flags = flags;
-    if (this.#midMessage || flags & MORE) this.#body.append(payload);
+    if (flags & MORE) this.#body ??= new Pile();
+    this.#body?.append(payload);
     if (flags & MORE) {
       if (payload.length === 0 && fds === 0) throw new FramingError('it sent a part of a message with nothing in it');
-      this.#midMessage = true;
       return;
     }
-    const own = this.#midMessage;
-    const whole = decodeMessage(own ? this.#body.bytes : payload, own, this.#fds, flags);
+    const whole = decodeMessage(this.#body?.bytes ?? payload, this.#body !== undefined, this.#fds, flags);
     if (whole.body.value.length > this.#limits.maxMessageBytes) throw longMessage(this.#limits.maxMessageBytes);
     found.push(whole);
-    this.#body.clear();
-    this.#midMessage = false;
+    this.#body = undefined;
     this.#fds = 0;
     this.#flags = 0;
   }

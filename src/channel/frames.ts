@@ -46,6 +46,12 @@ export const CLOSES = 2;
  */
 export const CONFIRMS = 4;
 
+/**
+ * Bytes that one receive takes, unless a frame needs more. They are few, because a peer can put very many messages into
+ * a few bytes.
+ */
+export const SHORT = 8192;
+
 /** The hello, which each side sends first. */
 export interface Hello {
   codec: number;
@@ -57,6 +63,14 @@ export interface Hello {
   maxMessageBytes: number;
   maxFds: number;
   window: number;
+}
+
+let last: Hello | undefined;
+
+/** Returns the same object for hellos that say the same, because there may be very many channels. */
+export function shared(hello: Hello): Hello {
+  const same = last !== undefined && Object.entries(last).every(([key, value]) => hello[key as keyof Hello] === value);
+  return same ? last! : (last = hello);
 }
 
 /**

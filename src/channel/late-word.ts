@@ -1,16 +1,16 @@
 /** What has something to tell its peer that nobody waits for. */
 export interface Teller {
-  /** Tells it soon, unless that was done in the meantime. */
+  /** Tells what it had to tell when it called `tellLater`, unless that was done in the meantime. */
   tell(): void;
   /** Tells it before it returns, if that is possible. */
   tellNow(): void;
 }
 
 /**
- * Milliseconds after which a peer is told at the latest. Only a process that is killed within that time does not tell
- * it.
+ * Milliseconds after which those are asked to tell. So a peer is told within twice that time. Only a process that is
+ * killed within it does not tell.
  */
-const LATEST = 200;
+const LATER = 200;
 
 let tellers: Teller[] = [];
 let listens = false;
@@ -20,7 +20,7 @@ let listens = false;
  * the process alive.
  */
 export function tellLater(teller: Teller): void {
-  if (tellers.push(teller) === 1) setTimeout(tellAll, LATEST).unref();
+  if (tellers.push(teller) === 1) setTimeout(tellAll, LATER).unref();
   if (!listens) process.on('exit', tellAtExit);
   listens = true;
 }

@@ -1,11 +1,12 @@
-import { OwnedFd, ownReceived } from '../descriptor/owned-fd.js';
+import { watchForGarbage } from '../descriptor/garbage.js';
+import { OwnedFd, ownHeld } from '../descriptor/owned-fd.js';
 import { ownership } from '../descriptor/ownership.js';
 import { unreadable, type FdPasserError } from '../errors.js';
 import { addon, batch } from '../native/load.js';
 import type { Coder } from './codec.js';
 import type { Departing } from './departing.js';
 import { FrameReader, FramingError, type Body, type Incoming } from './frame-reader.js';
-import { FRAME_BYTES, FRAME_FDS, HEADER_BYTES, type Hello } from './frames.js';
+import { FRAME_BYTES, FRAME_FDS, HEADER_BYTES, SHORT, type Hello } from './frames.js';
 import { Message } from './message.js';
 import type { Question } from './question.js';
 import type { Weight } from './taken.js';
@@ -44,15 +45,14 @@ export interface Listener<T> {
 }
 
 /**
- * Bytes that one receive takes, unless a frame needs more. They are few, because a peer can put very many messages into
- * a few bytes.
- */
-const SHORT = 8192;
-/**
  * Room for one frame, or for whatever else one receive brings. What must last is copied, so all channels of a thread
  * share it.
  */
 export const ROOM = Buffer.allocUnsafeSlow(HEADER_BYTES + FRAME_BYTES);
+
+const NONE: number[] = [];
+/** So many numbers that were claimed are cut off. */
+const WORTH_CUTTING = 1024;
 
 /** The receiving half of a channel. It puts messages together, and checks that the peer keeps to its window. */
 export class Receiver<T> {
@@ -64,7 +64,9 @@ export class Receiver<T> {
   /** The most bytes of one receive. */
   stride: number;
   /** Descriptors that were received, but belong to no complete message yet. */
-  readonly #fds: number[] = [];
+  #fds: number[] = NONE;
+  /** How many of these were claimed by messages already. */
+  #claimed = 0;
   /**
    * How many messages came since the beginning, modulo 2^32, without replies: the ones that the peer is told of when
    * they are taken.
@@ -110,6 +112,7 @@ export class Receiver<T> {
   read(messages: number): void {
     for (let i = 0, next = 0; i < messages; i++) {
       const end = next + batch.count[i]!;
+      if (next < end && this.#fds === NONE) this.#fds = [];
       while (next < end) this.#fds.push(batch.fd[next++]!);
     }
     const found: Incoming[] = [];
@@ -122,7 +125,7 @@ export class Receiver<T> {
     if (!this.#packets) this.stride = Math.min(Math.max(this.#reader.missing, SHORT), ROOM.length);
     const { size, fds, isReply } = this.#reader.pending;
     if (size > 0 && !isReply) this.#checkWindow(size, fds);
-    const unclaimed = this.#fds.length - fds;
+    const unclaimed = this.#unclaimed() - fds;
     if (unclaimed > FRAME_FDS) throw new FramingError(`it sent ${unclaimed} descriptors with no message`);
   }
 
@@ -184,16 +187,28 @@ export class Receiver<T> {
       return;
     }
     const read = this.#read(body);
+    if (!(read instanceof Error)) for (const fd of read.fds) watchForGarbage(fd);
     this.#listener.replied(request, read instanceof Error ? read : new Message(read.value, read.fds));
   }
 
   #checkClaim({ fds }: Body): void {
-    if (this.#fds.length < fds) throw new FramingError(`a message of ${fds} descriptors came with ${this.#fds.length}`);
+    const unclaimed = this.#unclaimed();
+    if (unclaimed < fds) throw new FramingError(`a message of ${fds} descriptors came with ${unclaimed}`);
+  }
+
+  #unclaimed(): number {
+    return this.#fds.length - this.#claimed;
   }
 
   #claim({ fds }: Body): OwnedFd[] {
     this.received++;
-    return this.#fds.splice(0, fds).map(ownReceived);
+    const claimed: OwnedFd[] = [];
+    while (claimed.length < fds) claimed.push(ownHeld(this.#fds[this.#claimed++]!));
+    if (this.#unclaimed() === 0 || this.#claimed >= WORTH_CUTTING) {
+      this.#fds = this.#unclaimed() === 0 ? NONE : this.#fds.slice(this.#claimed);
+      this.#claimed = 0;
+    }
+    return claimed;
   }
 
   /**
@@ -223,6 +238,7 @@ export class Receiver<T> {
   /** Notes that somebody has taken this message, and with it those that count as taken with it. */
   taken(arrived: Arrived<T>): void {
     if (this.#last === arrived) this.#last = undefined;
+    for (const fd of arrived.message.fds) watchForGarbage(fd);
     this.#leaves(arrived);
     for (const weight of arrived.unreadable) this.#leaves(weight);
   }
@@ -243,6 +259,9 @@ export class Receiver<T> {
   /** Closes the descriptors that belong to no message. The rest of what came in the same receive is ignored. */
   close(): void {
     this.#closed = true;
-    for (const fd of this.#fds.splice(0)) addon.close(fd);
+    const unclaimed = this.#fds.slice(this.#claimed);
+    this.#fds = NONE;
+    this.#claimed = 0;
+    for (const fd of unclaimed) addon.close(fd);
   }
 }

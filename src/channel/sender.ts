@@ -42,12 +42,12 @@ export class Sender {
   #peer: Hello | undefined;
   /** How many messages were queued since the beginning. */
   #queued = 0;
-  readonly #queue = new Queue<Departing>();
+  #queue = Queue.none<Departing>();
   /**
    * Replies do not wait for the peer's window, because a requester takes its reply at once. Otherwise two ends that
    * only send requests could wait for each other.
    */
-  readonly #replies = new Queue<Departing>();
+  #replies = Queue.none<Departing>();
   /** The numbers of the peer's requests that nobody replies to. The peer must still be told. */
   #declined: number[] = NONE;
   /**
@@ -61,7 +61,7 @@ export class Sender {
    */
   #singly = 0;
   /** Messages that were sent, completely or in part, and that the peer's application has not taken yet. */
-  readonly #untaken = new Queue<Departing>();
+  #untaken = Queue.none<Departing>();
   #untakenBytes = 0;
   #untakenFds = 0;
   #unconfirmed = 0;
@@ -152,7 +152,7 @@ export class Sender {
   }
 
   #lineOf({ kind }: Departing): Queue<Departing> {
-    return kind === 'reply' ? this.#replies : this.#queue;
+    return kind === 'reply' ? (this.#replies = this.#replies.own()) : (this.#queue = this.#queue.own());
   }
 
   /** Makes the peer be told that the request with this number gets no reply. */
@@ -255,7 +255,7 @@ export class Sender {
       addMessage(draft, next);
       messages.push({ departing: next, at, end: draft.length });
       if (next.kind !== 'reply') {
-        this.#untaken.push(next);
+        (this.#untaken = this.#untaken.own()).push(next);
         this.#asked = false;
       }
       this.#account(next, 1);

@@ -1,6 +1,7 @@
 import { checkBoolean, checkOptions, invalidType, type Names } from '../common/arguments.js';
 import type { Custody } from '../descriptor/custody.js';
 import type { FdLike } from '../descriptor/fd-like.js';
+import { watchForGarbage } from '../descriptor/garbage.js';
 import { outgoingAll } from '../descriptor/outgoing.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import { closed, codecsDiffer, noHello, noReply, noRequests, protocolBroken, type FdPasserError } from '../errors.js';
@@ -44,7 +45,8 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   readonly #taken: Taken;
   readonly #sender: Sender;
   readonly #receiver: Receiver<T>;
-  readonly #clock: HelloClock;
+  /** Until the hello has come. */
+  #clock: HelloClock | undefined;
   /**
    * The state of this side. `'closing'`: `close` was called. `'heard'`: the peer was also told that this side takes no
    * more messages.
@@ -237,11 +239,16 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   greeted(hello: Hello): void {
-    this.#clock.stop();
+    this.#stopClock();
     if (hello.codec !== this.#coder.id) throw codecsDiffer(this.#coder.name, codecName(hello.codec));
     this.#taken.beAsked((hello.capabilities & CONFIRMS) !== 0);
     this.#sender.begin(hello);
     this.link!.send();
+  }
+
+  #stopClock(): void {
+    this.#clock?.stop();
+    this.#clock = undefined;
   }
 
   told(count: number): void {
@@ -331,16 +338,22 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   #countTaken(): void {
     this.#taken.count();
     if (this.#taken.due) this.link!.send();
-    else if (!this.#tellsLater) {
-      this.#tellsLater = true;
-      tellLater(this);
-    }
+    else if (!this.#tellsLater) this.#tellLater();
   }
 
+  #tellLater(): void {
+    this.#tellsLater = true;
+    this.#taken.promise();
+    tellLater(this);
+  }
+
+  /** What was taken since it promised may still go with the next message. */
   tell(): void {
     this.#tellsLater = false;
-    this.#taken.awaitAll();
-    this.link!.send();
+    if (this.#taken.overdue) {
+      this.#taken.awaitAll();
+      this.link!.send();
+    } else if (this.#taken.untold) this.#tellLater();
   }
 
   tellNow(): void {
@@ -349,16 +362,16 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
   }
 
   override exhausted(unheard: () => void): void {
-    this.#clock.standStill();
+    this.#clock?.standStill();
     super.exhausted(unheard);
   }
 
   override hopeless(): void {
-    this.#clock.goOn();
+    this.#clock?.goOn();
   }
 
   override resumed(): void {
-    this.#clock.goOn();
+    this.#clock?.goOn();
     super.resumed();
   }
 
@@ -410,6 +423,10 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
     for (const weight of arrived.unreadable) this.#handOut(weight);
   }
 
+  protected override outlives({ message }: Arrived<T>): void {
+    for (const fd of message.fds) watchForGarbage(fd);
+  }
+
   protected discard({ message }: Arrived<T>): void {
     OwnedFd.closeAll(message.fds);
   }
@@ -425,7 +442,7 @@ export class ChannelSession<T> extends Session<Arrived<T>> implements Listener<T
 
   protected override disconnect(): void {
     this.#theirs = 'gone';
-    this.#clock.stop();
+    this.#stopClock();
     super.disconnect();
     this.#receiver.close();
   }

@@ -20,6 +20,8 @@ export class Taken {
   /** How many messages were taken since the beginning, and how many of these the peer was told of. */
   #count = 0;
   #told = 0;
+  /** How many the peer will be told of after a while, whatever is sent until then. */
+  #promised = 0;
   /** The weight of the messages that were taken and not told. */
   #bytes = 0;
   #fds = 0;
@@ -58,6 +60,16 @@ export class Taken {
   /** Makes the peer be told at once of everything taken so far. */
   awaitAll(): void {
     this.#awaited = (this.#count + this.#handedOut) >>> 0;
+  }
+
+  /** Promises to tell the peer of everything that the application was given. */
+  promise(): void {
+    this.#promised = (this.#count + this.#handedOut) >>> 0;
+  }
+
+  /** Whether it was not told yet of what was promised. */
+  get overdue(): boolean {
+    return ((this.#promised - this.#told) | 0) > 0; // modulo 2^32
   }
 
   /**

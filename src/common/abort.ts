@@ -9,6 +9,9 @@ export interface Abortable {
 
 export const ABORTABLE: Names<Abortable> = { signal: true };
 
+/** What calls without options have. It need not be checked. */
+export const NO_OPTIONS: Readonly<Record<string, never>> = Object.freeze({});
+
 /** Throws if the value is no AbortSignal, or if it is aborted already. */
 export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal === undefined) return;
@@ -34,8 +37,11 @@ export function abortable<T, Options extends Abortable>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     try {
-      if (isSignal(options)) throw invalidType('options', 'an object with the signal', options);
-      const { signal } = checkOptions(options, names);
+      const signal = options === NO_OPTIONS ? undefined : signalIn(options, names);
+      if (signal === undefined) {
+        begin(resolve, reject);
+        return;
+      }
       checkSignal(signal);
       let settled = false;
       let stop = (): void => {
@@ -62,6 +68,11 @@ export function abortable<T, Options extends Abortable>(
       throw error;
     }
   });
+}
+
+function signalIn<Options extends Abortable>(options: Options, names: Names<Options>): AbortSignal | undefined {
+  if (isSignal(options)) throw invalidType('options', 'an object with the signal', options);
+  return checkOptions(options, names).signal;
 }
 
 /**

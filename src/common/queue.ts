@@ -17,6 +17,19 @@ const WORTH_KEEPING = 4096;
  * shifted out, but not removed from the middle.
  */
 export class Queue<T extends Queued, Bare extends object = never> {
+  /**
+   * One queue that all share as long as theirs are empty, because many objects never queue anything. Whoever adds to it
+   * first replaces it by what `own` returns.
+   */
+  static none<T extends Queued, Bare extends object = never>(): Queue<T, Bare> {
+    return nothing as unknown as Queue<T, Bare>;
+  }
+
+  /** This queue, or a new one instead of `none`. */
+  own(): Queue<T, Bare> {
+    return (this as unknown) === nothing ? new Queue() : this;
+  }
+
   /** Its length is a power of two, or 0 until something is added. */
   #ring: (T | Bare | undefined)[] = NONE;
   #mask = -1;
@@ -123,6 +136,8 @@ export class Queue<T extends Queued, Bare extends object = never> {
     this.#tail = tail;
   }
 }
+
+const nothing = new Queue();
 
 function emptyRing<T>(size: number): (T | undefined)[] {
   const ring: (T | undefined)[] = [];

@@ -46,7 +46,7 @@ function knownToFs(fd: number): boolean {
  * loan.
  */
 export function shut(fd: number, closer: Closer): number {
-  if (closer === OURS) return addon.close(fd);
+  if (closer === OURS) return addon.close(fd) ?? 0;
   // The last loan may end in another thread, which cannot take the number off this thread's list.
   if (addon.isLent(fd)) {
     leaving.add(fd);

@@ -26,6 +26,14 @@ export class Custody {
     if (this.unread !== undefined) throw unreadHere(this.unread.length);
   }
 
+  /**
+   * Says that something else refers to this as long as the socket is open, so that nobody need watch whether it is
+   * garbage-collected.
+   */
+  keep(): void {
+    ownership.keep(this.#owned);
+  }
+
   close(): void {
     this.#owned.close();
     ownership.endLoan(this.#owned);

@@ -1,6 +1,6 @@
 /** Closes the descriptor of an OwnedFd that is garbage-collected while it is open, and warns of that. */
 import { builtin } from '../common/lazy-modules.js';
-import type { Closer } from '../native/addon.js';
+import { OURS, type Closer } from '../native/addon.js';
 import { shut } from './closer.js';
 import type { OwnedFd } from './owned-fd.js';
 import { ownership } from './ownership.js';
@@ -13,7 +13,9 @@ interface Forgotten {
   origin?: string | undefined;
 }
 
-const registry = new FinalizationRegistry<Forgotten>((forgotten) => {
+/** It holds the number alone of a descriptor that is closed here, because there may be very many. */
+const registry = new FinalizationRegistry<Forgotten | number>((held) => {
+  const forgotten: Forgotten = typeof held === 'number' ? { fd: held, closer: OURS } : held;
   shut(forgotten.fd, forgotten.closer);
   slotFreed();
   if (untold.push(forgotten) === 1) setImmediate(warn);
@@ -33,10 +35,11 @@ function registerFresh(): void {
   const due = fresh;
   fresh = [];
   for (const owned of due) {
-    const descriptor: Forgotten | undefined = ownership.watch(owned);
-    if (descriptor === undefined) continue;
-    if (tracing) descriptor.origin = origins.get(owned);
-    registry.register(owned, descriptor, owned);
+    if (!ownership.watch(owned)) continue;
+    const fd = ownership.number(owned);
+    const closer = ownership.closer(owned);
+    const plain = closer === OURS && !tracing;
+    registry.register(owned, plain ? fd : { fd, closer, origin: origins.get(owned) }, owned);
   }
 }
 

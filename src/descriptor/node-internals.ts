@@ -1,15 +1,17 @@
 /**
- * Everything undocumented that this library uses of Node, as found in Node 20, 22 and 24.
+ * Everything undocumented that this library uses of Node, as found in Node 20, 22, 24 and 26.
  *
  * Nothing documented leads from a socket or server to its descriptor, keeps a socket from reading, or tells whether an
  * HTTP connection is between two requests. `child_process` passes sockets in the same way.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
+import type { EventEmitter } from 'node:events';
 import { closeSync, type ReadStream, type WriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Agent, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { builtin } from '../common/lazy-modules.js';
+import { runtime } from '../native/runtime.js';
 
 interface Handle {
   readonly fd?: number;
@@ -26,9 +28,15 @@ interface SocketInternals {
   /** The HTTP parser, and the request or response that is in progress. */
   readonly parser?: { socket?: unknown } | null;
   readonly _httpMessage?: object | null;
-  readonly server?: Record<symbol, { active(): object[] } | undefined> | null;
+  readonly server?: object | null;
   /** Whether `resetAndDestroy()` was called. */
   resetAndClosing?: boolean;
+}
+
+/** What an `http.Server` keeps of its connections: their parsers. */
+interface HttpConnections {
+  active(): object[];
+  idle(): { readonly socket: Socket }[];
 }
 
 const internals = (socket: Socket): SocketInternals => socket as unknown as SocketInternals;
@@ -43,6 +51,11 @@ export function handleOf(object: Socket | Server): { readonly fd?: number } | nu
  */
 export function handleNumber(object: Socket | Server): number {
   return handleOf(object)?.fd ?? -1;
+}
+
+/** Takes away the table of an emitter that has no listeners. Whatever needs it makes a new one. It takes 180 bytes. */
+export function dropListenerTable(emitter: EventEmitter): void {
+  if (runtime === 'node') (emitter as unknown as { _events: undefined })._events = undefined;
 }
 
 /** Makes writes return at once if the kernel has no room. */
@@ -157,11 +170,15 @@ export class Lookups {
   }
 }
 
-/**
- * Makes a socket read nothing from the kernel, whoever asks, and not act on the peer's end, until the returned function
- * is called. That function is given the bytes that were taken out in the meantime, and puts them back.
- */
-export function stopReading(socket: Socket): (unread: Buffer | undefined) => void {
+/** A socket that reads nothing from the kernel, whoever asks, and does not act on the peer's end. */
+export interface Stopped {
+  /** It reads again. It is given the bytes that were taken out in the meantime, and puts them back. */
+  goOn(unread: Buffer | undefined): void;
+  /** It will never read again. */
+  end(): void;
+}
+
+export function stopReading(socket: Socket): Stopped {
   const { _readableState: state } = internals(socket);
   const handle = internals(socket)._handle!;
   const { ended } = state;
@@ -169,18 +186,21 @@ export function stopReading(socket: Socket): (unread: Buffer | undefined) => voi
   handle.readStop();
   handle.reading = true;
   // http.Server calls these itself.
-  const restores = [
-    replace(handle, 'readStart', () => ((reading = true), 0)),
-    replace(handle, 'readStop', () => ((reading = false), 0)),
-  ];
+  const restore = replaceMethods(handle, [
+    ['readStart', () => ((reading = true), 0)],
+    ['readStop', () => ((reading = false), 0)],
+  ]);
   state.ended = false; // otherwise reading the last bytes would end the socket, and with it shut down the connection
-  return (unread) => {
-    for (const restore of restores) restore();
-    if (unread !== undefined) socket.unshift(unread);
-    handle.reading = reading || state.reading;
-    if (handle.reading) handle.readStart();
-    state.ended = ended;
-    if (ended) socket.read(0); // as net.Socket does when the peer ends
+  return {
+    goOn(unread) {
+      restore();
+      if (unread !== undefined) socket.unshift(unread);
+      handle.reading = reading || state.reading;
+      if (handle.reading) handle.readStart();
+      state.ended = ended;
+      if (ended) socket.read(0); // as net.Socket does when the peer ends
+    },
+    end: restore,
   };
 }
 
@@ -240,17 +260,33 @@ export function isBusyWithHttp(socket: Socket): boolean {
   const { parser, _httpMessage: message, server } = internals(socket);
   if ((message ?? null) !== null) return true;
   if (parser === null || parser === undefined) return hasHttp2(socket);
-  const symbol = symbolOf(server, 'http.server.connections');
-  const connections = symbol === undefined ? undefined : server?.[symbol];
+  const connections = connectionsOf(server);
   if (connections === undefined) return true;
   // A parser is active from the first byte of a message to the last one. It is also active before the very first byte.
   return !isUntouched(socket) && connections.active().includes(parser);
 }
 
-/** Looks at the value, because the property's name differs between versions of Node, and some give it none. */
+/**
+ * Closes the connections of an `http.Server` that are between two requests. Node's own function also closes those whose
+ * response is ended and still being sent and, from Node 26 on, those whose first request has not been read yet.
+ */
+export function closeIdle(server: Server): void {
+  for (const { socket } of connectionsOf(server)?.idle() ?? [])
+    if (!isUntouched(socket) && responseOf(socket) === undefined) socket.destroy();
+}
+
+function connectionsOf(server: object | null | undefined): HttpConnections | undefined {
+  const symbol = symbolOf(server, 'http.server.connections');
+  return symbol === undefined ? undefined : (server as Record<symbol, HttpConnections | undefined>)[symbol];
+}
+
+/**
+ * Looks at the values, because the session's key is a symbol with another description in each version of Node, or the
+ * string 'undefined'.
+ */
 function hasHttp2(socket: Socket): boolean {
-  return Reflect.ownKeys(socket).some((key) => {
-    const value: unknown = Object.getOwnPropertyDescriptor(socket, key)?.value;
+  return ['undefined', ...Object.getOwnPropertySymbols(socket)].some((key) => {
+    const value = (socket as unknown as Record<string | symbol, unknown>)[key];
     return typeof value === 'object' && value !== null && value.constructor?.name.endsWith('Http2Session');
   });
 }
@@ -350,7 +386,8 @@ export function leavePool(socket: Socket): () => void {
 }
 
 /** Node's names of the methods that do something to the descriptor. */
-type Doing = '_write' | '_writev' | '_final' | '_destroy';
+const DOING = ['_write', '_writev', '_final', '_destroy'] as const;
+type Doing = (typeof DOING)[number];
 type Callback = (error?: Error | null) => void;
 
 /**
@@ -360,15 +397,15 @@ type Callback = (error?: Error | null) => void;
  */
 export class Departure {
   readonly #stream: Socket | ReadStream | WriteStream;
-  readonly #restores: (() => void)[] = [];
+  readonly #restore: () => void;
   readonly #asked = new Map<Doing, unknown[]>();
 
   constructor(stream: Socket | ReadStream | WriteStream) {
     this.#stream = stream;
-    for (const name of ['_write', '_writev', '_final', '_destroy'] as const) {
-      const wait = (...args: unknown[]): void => void this.#asked.set(name, args);
-      if (typeof this.#methods[name] === 'function') this.#restores.push(replace(stream, name, wait));
-    }
+    const waits = DOING.filter((name) => typeof this.#methods[name] === 'function').map((name) => {
+      return [name, (...args: unknown[]): void => void this.#asked.set(name, args)] as const;
+    });
+    this.#restore = replaceMethods(this.#methods, waits);
   }
 
   /** Ends the departure: the stream works here again. */
@@ -387,10 +424,6 @@ export class Departure {
     else
       this.#stream.destroy('writableLength' in this.#stream && this.#stream.writableLength > 0 ? error() : undefined);
     for (const args of this.#asked.values()) (args.at(-1) as Callback)(error());
-  }
-
-  #restore(): void {
-    for (const restore of this.#restores) restore();
   }
 
   #do(name: Doing): void {
@@ -437,12 +470,32 @@ export function isClosedServer(server: Server): boolean {
   return handle === null && changes > 1;
 }
 
-/** Makes a handle that owns the number and does not read yet. */
-export function openHandle(fd: number): Handle {
+/** A class of handles. */
+type HandleClass = new (type: typeof SOCKET) => Handle & { open(fd: number): number; close(): void };
+
+/** The type of a handle that does not listen, `SOCKET` in Node. */
+const SOCKET = 0;
+
+/** Classes of handles by the kind of their descriptors, each known from the first one. */
+const handleClasses = new Map<string, HandleClass>();
+
+/** Makes a handle that owns the number of a connection of this kind, and does not read yet. */
+export function openHandle(fd: number, kind: 'tcp' | 'unix-stream'): Handle {
+  const known = handleClasses.get(kind);
+  if (known === undefined) return firstHandle(fd, kind);
+  const handle = new known(SOCKET);
+  if (handle.open(fd) === 0) return handle;
+  handle.close();
+  return firstHandle(fd, kind); // which throws Node's error
+}
+
+/** Only a socket makes one. That takes longer. */
+function firstHandle(fd: number, kind: string): Handle {
   const options = { fd, readable: true, writable: true, manualStart: true };
   const socket = new builtin.net.Socket(options) as unknown as { _handle: Handle | null };
   const handle = socket._handle!;
   socket._handle = null; // the handle is for another socket
+  handleClasses.set(kind, handle.constructor as HandleClass);
   return handle;
 }
 
@@ -453,7 +506,10 @@ export function openHandle(fd: number): Handle {
  */
 export function acceptHandle(server: Server, handle: Handle, begin: (socket: Socket) => boolean): Socket | undefined {
   acceptor ??= acceptorOfNode();
-  if (!server.listening) trackConnections(server);
+  if (!server.listening) {
+    trackConnections(server);
+    stayOpen(server);
+  }
   let accepted: Socket | undefined;
   const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
   const restore = replace(server, 'emit', (event: string, ...args: unknown[]) => {
@@ -489,6 +545,25 @@ function trackConnections(server: Server): void {
   track?.call(server);
 }
 
+const staysOpen = new WeakSet<Server>();
+
+/**
+ * Keeps a server that does not listen from emitting `'close'` each time that its last connection ends: whoever attaches
+ * to a server, as socket.io does, ends its own work then.
+ */
+function stayOpen(server: Server): void {
+  if (staysOpen.has(server)) return;
+  staysOpen.add(server);
+  const restores = [
+    replace(server, '_emitCloseIfDrained', () => {}),
+    replace(server, 'close', (...args: Parameters<Server['close']>) => {
+      for (const restore of restores) restore();
+      staysOpen.delete(server);
+      return server.close(...args);
+    }),
+  ];
+}
+
 interface HttpServer extends Server {
   readonly timeout?: number;
   readonly keepAliveTimeout?: number;
@@ -504,6 +579,9 @@ interface Parser {
 /** The methods that a parser calls for the parts of a message. */
 const PARSED = ['kOnMessageBegin', 'kOnHeaders', 'kOnHeadersComplete', 'kOnBody', 'kOnMessageComplete'] as const;
 
+const REQUEST = Buffer.from('GET / HTTP/1.1\r\n\r\n');
+const ignore = (): number => 0;
+
 /**
  * Makes an `http.Server` regard its new connection as one between two requests. It closes that with the idle ones, and
  * after `keepAliveTimeout`. For this the connection's parser must have seen a request, so it is given one that nobody
@@ -513,9 +591,12 @@ export function beginIdle(socket: Socket, server: HttpServer): void {
   const parser = internals(socket).parser as Parser | null | undefined;
   if (parser === null || parser === undefined) return;
   begunElsewhere.add(socket);
-  const restores = PARSED.map((name) => replace(parser as object, parser.constructor[name] as never, () => 0));
-  parser.execute(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
-  for (const restore of restores) restore();
+  const callbacks = parser as unknown as Record<number, unknown>;
+  const numbers = PARSED.map((name) => parser.constructor[name]);
+  const own = numbers.map((number) => callbacks[number]);
+  for (const number of numbers) callbacks[number] = ignore;
+  parser.execute(REQUEST);
+  for (const [i, number] of numbers.entries()) callbacks[number] = own[i];
   const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 1000 } = server;
   if (keepAliveTimeout <= 0) return;
   socket.setTimeout(keepAliveTimeout + keepAliveTimeoutBuffer);
@@ -607,8 +688,28 @@ export function closeUnwarned(fd: number): number {
   }
 }
 
+/**
+ * Replaces methods until the returned function is called, as `replace` does, for thousands of objects at a time. They
+ * stay own properties: to delete them would take long, and an object that is thrown away may live on for a while, with
+ * all that it refers to.
+ */
+function replaceMethods<T extends object>(object: T, methods: (readonly [keyof T, unknown])[]): () => void {
+  const before = methods.map(([name, value]) => {
+    const method = object[name];
+    Object.defineProperty(object, name, { value, writable: true, configurable: true });
+    return [name, method] as const;
+  });
+  return () => {
+    for (const [name, method] of before) object[name] = method;
+  };
+}
+
 /** Replaces a property of the object by an own one, until the returned function is called. */
-export function replace<T extends object>(object: T, name: keyof T | Doing | '_read', value: unknown): () => void {
+export function replace<T extends object>(
+  object: T,
+  name: keyof T | Doing | '_read' | '_emitCloseIfDrained',
+  value: unknown,
+): () => void {
   const own = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { value, writable: true, configurable: true });
   return () => {

@@ -28,6 +28,7 @@ import {
   stopReadingFile,
   stopReceiving,
   stopTimer,
+  type Stopped,
   takeBuffered,
   watchOpening,
 } from './node-internals.js';
@@ -139,17 +140,17 @@ const held = new WeakSet<object>();
 /** What sends borrow, how often, and what to do when the last loan ends. */
 const lent = new WeakMap<object, { count: number; whenOver: () => void }>();
 
-/** Calls `act` at the moment when a held object can be sent or refused. */
-export function whenReady<T>(node: NodeObject, act: () => T): Promise<T> {
+/** Calls `act` at the moment when a held object can be sent or refused. If that is now, returns what it returns. */
+export function whenReady<T>(node: NodeObject, act: () => T): T | Promise<T> {
+  const sender: Sender = { send() {} };
+  if (node.ready(sender)) return act();
   return new Promise((resolve, reject) => {
-    const sender: Sender = {
-      send() {
-        try {
-          if (node.ready(sender)) resolve(act());
-        } catch (error) {
-          reject(error);
-        }
-      },
+    sender.send = () => {
+      try {
+        if (node.ready(sender)) resolve(act());
+      } catch (error) {
+        reject(error);
+      }
     };
     sender.send();
   });
@@ -209,7 +210,7 @@ abstract class StreamObject<T extends Socket | ReadStream | WriteStream> extends
 /** A `net.Socket`, which may be a child's stdio. It is closed without shutdown(2). */
 class SocketObject extends StreamObject<Socket> {
   readonly #handle = handleOf(this.object);
-  #readOn: ((unread: Buffer | undefined) => void) | undefined;
+  #stopped: Stopped | undefined;
   #restores: (() => void)[] = [];
   #flowed = false;
   #unread: Buffer | undefined;
@@ -222,13 +223,13 @@ class SocketObject extends StreamObject<Socket> {
   override get refusal(): Error | undefined {
     if (super.refusal !== undefined) return super.refusal;
     if (isUsedByTls(this.object)) return tlsSocket();
-    const held = this.#readOn !== undefined; // then its agent no longer has it
+    const held = this.#stopped !== undefined; // then its agent no longer has it
     if (isBusyWithHttp(this.object) || (!held && isUsedByAgent(this.object))) return httpBusy();
     return holdsText(this.object) ? unreadText() : undefined;
   }
 
   override get unread(): Buffer | undefined {
-    if (this.#readOn !== undefined && this.object.readableLength > 0) {
+    if (this.#stopped !== undefined && this.object.readableLength > 0) {
       // This includes what was put back with unshift() since then.
       const before = takeBuffered(this.object);
       this.#unread = this.#unread === undefined ? before : Buffer.concat([before, this.#unread]);
@@ -251,18 +252,23 @@ class SocketObject extends StreamObject<Socket> {
     this.#restores = [leavePool(this.object), leaveServer(this.object), stopTimer(this.object)];
     this.#flowed = this.object.readableFlowing === true;
     if (this.#flowed) this.object.pause();
-    this.#readOn = stopReading(this.object);
+    this.#stopped = stopReading(this.object);
   }
 
   protected override goOn(): void {
     const { unread } = this;
     super.goOn();
     if (this.gone) return; // destroyed since it departed
-    this.#readOn?.(unread);
-    this.#readOn = undefined;
+    this.#stopped?.goOn(unread);
+    this.#stopped = undefined;
     this.#unread = undefined;
     if (this.#flowed) this.object.resume();
     for (const restore of this.#restores) restore();
+  }
+
+  protected override dispose(): void {
+    this.#stopped?.end();
+    super.dispose();
   }
 }
 

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { attempt } from '../common/attempt.js';
 import type { Queued } from '../common/queue.js';
 import { notOpen, notOpenNumber, ownedAlready, unreadBytes } from '../errors.js';
-import { addon } from '../native/load.js';
+import { addon, batch } from '../native/load.js';
 import { leaving } from './closer.js';
 import { numberIn, takeOver, type FdLike } from './fd-like.js';
 import { nodeObject, type NodeObject, type Sender } from './node-object.js';
@@ -129,6 +129,7 @@ function begin(
   whenSent: (() => void) | undefined,
   whenRefused: ((error: Error) => void) | undefined,
 ): Outgoing {
+  if (fh instanceof Parcel) return fh;
   if (fh instanceof OwnedFd) return new OutgoingOwned(fh, false, terms, whenSent, whenRefused);
   const node = nodeObject(fh);
   if (node !== undefined) return new OutgoingObject(node, terms, bare, whenSent, whenRefused);
@@ -162,6 +163,66 @@ export function outgoingAll(
     throw error;
   }
   return taken;
+}
+
+/**
+ * A number that this process passes on: it may be sent several times, and is closed when another process has confirmed
+ * it. It is lighter than an OwnedFd. No garbage collector watches it, so whoever has it must end it.
+ */
+export class Parcel implements Outgoing {
+  place = 0;
+
+  /** Owns the number, which has no OwnedFd. */
+  constructor(readonly fd: number) {}
+
+  get number(): number {
+    return this.fd;
+  }
+
+  get whenSent(): undefined {
+    return undefined;
+  }
+
+  get whenRefused(): undefined {
+    return undefined;
+  }
+
+  ready(): boolean {
+    return true;
+  }
+
+  get refusal(): undefined {
+    return undefined;
+  }
+
+  get gone(): boolean {
+    return false;
+  }
+
+  get unread(): undefined {
+    return undefined;
+  }
+
+  depart(): void {}
+  letGo(): void {}
+  unsent(): void {}
+  giveBack(): void {}
+
+  static closeAll(parcels: readonly Parcel[]): void {
+    for (let at = 0; at < parcels.length; at += batch.fd.length) {
+      const some = parcels.slice(at, at + batch.fd.length);
+      for (const [i, { fd }] of some.entries()) batch.fd[i] = fd;
+      addon.closeAll(some.length);
+    }
+    slotFreed();
+  }
+}
+
+/** Takes the number out of an OwnedFd for a parcel. Throws `ERR_FDPASSER_NOT_OWNED` or `ERR_FDPASSER_LENT`. */
+export function parcelNumber(owned: OwnedFd): number {
+  const fd = ownership.takable(owned);
+  ownership.forget(owned);
+  return fd;
 }
 
 /** An OwnedFd that is lent or given away. A number that is given away gets an OwnedFd until it is sent. */

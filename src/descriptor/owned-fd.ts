@@ -45,9 +45,10 @@ import {
 
 /**
  * `'given'`: a send or link has it, and may still give it back. `'given as a number'`: the same, but the caller gave a
- * number and gets a number back. `'closing'`: its owner has closed it, but a send still needs it.
+ * number and gets a number back. `'kept'`: a link has it, and closes it. `'closing'`: its owner has closed it, but a
+ * send still needs it.
  */
-type State = 'open' | 'given' | 'given as a number' | 'closing' | 'closed';
+type State = 'open' | 'given' | 'given as a number' | 'kept' | 'closing' | 'closed';
 
 const { EBADF, EEXIST } = constants.errno;
 
@@ -72,6 +73,8 @@ const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
  * close-on-exec.
  */
 const JUST_GIVEN: OwnedFdOptions = {};
+/** Marks the same for an OwnedFd that is not watched for garbage yet. */
+const UNWATCHED: OwnedFdOptions = {};
 
 /**
  * The one owner of one open descriptor.
@@ -98,13 +101,13 @@ export class OwnedFd {
    * there, and `ERR_FDPASSER_OWNED` if the number has an owner in this process. The number is then still yours.
    */
   constructor(fd: number, options: OwnedFdOptions = {}) {
-    if (options === JUST_GIVEN) this.#closer = OURS;
+    if (options === JUST_GIVEN || options === UNWATCHED) this.#closer = OURS;
     else {
       this.#closer = closerOf(validNumber('fd', fd));
       adopt(fd, this.#closer, options);
     }
     this.#fd = fd;
-    watchForGarbage(this);
+    if (options !== UNWATCHED) watchForGarbage(this);
   }
 
   /**
@@ -320,7 +323,7 @@ export class OwnedFd {
       shown['fd'] = this.#fd;
       shown['kind'] = kind < 0 ? 'not open any more' : kindOf(kind);
     }
-    shown['state'] = this.#state === 'given as a number' ? 'given' : this.#state;
+    shown['state'] = this.#state === 'given as a number' || this.#state === 'kept' ? 'given' : this.#state;
     if (this.#loans > 0) shown['loans'] = this.#loans;
     if (this.#unread !== undefined) shown['unread'] = this.#unread.length;
     return `OwnedFd ${inspect(shown, options)}`;
@@ -371,6 +374,9 @@ export class OwnedFd {
         leaving.add(fd);
         return fd;
       },
+      keep(owned) {
+        owned.#state = 'kept';
+      },
       setAlone(owned, alone) {
         owned.#alone = alone;
       },
@@ -411,9 +417,8 @@ export class OwnedFd {
         owned.#forget();
       },
       watch(owned) {
-        if (owned.#state === 'closed') return undefined;
-        owned.#registered = true;
-        return { fd: owned.#fd, closer: owned.#closer };
+        if (owned.#state === 'closed' || owned.#state === 'kept' || owned.#registered) return false;
+        return (owned.#registered = true);
       },
     };
     Object.assign(ownership, inside);
@@ -424,6 +429,15 @@ export class OwnedFd {
 export function ownReceived(fd: number): OwnedFd {
   noteNumber(fd);
   return new OwnedFd(fd, JUST_GIVEN);
+}
+
+/**
+ * Does the same for what holds the owner for others. Whoever lets go of it, or may itself be garbage, must call
+ * `watchForGarbage` before: to watch takes longer than all else, and most are closed soon after they are handed out.
+ */
+export function ownHeld(fd: number): OwnedFd {
+  noteNumber(fd);
+  return new OwnedFd(fd, UNWATCHED);
 }
 
 /** Does the same for a socket that was made here and that nobody else has. */
@@ -449,12 +463,16 @@ export interface Witness {
 }
 
 /**
- * Waits until a held object can depart, makes it depart, and returns a duplicate of its descriptor. Rejects if it
- * cannot be sent, or with what `last` throws, and gives the object back.
+ * Makes a held object depart, and returns a duplicate of its descriptor; or resolves with it when the object can depart
+ * only later. Throws, or rejects, if it cannot be sent, or with what `last` throws, and gives the object back.
  */
-export async function departing(node: NodeObject, witness: Witness = {}): Promise<OwnedFd> {
+export function departing(node: NodeObject, witness: Witness = {}): OwnedFd | Promise<OwnedFd> {
+  const stays = (error: unknown): never => {
+    node.giveBack();
+    throw error;
+  };
   try {
-    return await whenReady(node, () => {
+    const departed = whenReady(node, () => {
       const { refusal } = node;
       if (refusal !== undefined) throw refusal;
       witness.last?.();
@@ -464,9 +482,9 @@ export async function departing(node: NodeObject, witness: Witness = {}): Promis
       witness.departed?.();
       return copy;
     });
+    return departed instanceof Promise ? departed.catch(stays) : departed;
   } catch (error) {
-    node.giveBack();
-    throw error;
+    return stays(error);
   }
 }
 

@@ -18,6 +18,8 @@ export interface Ownership {
    * `asNumber` the caller knows only the number, and gets a number back.
    */
   give(owned: OwnedFd, asNumber: boolean): number;
+  /** Says that what it was given to will not be garbage-collected before it is closed. */
+  keep(owned: OwnedFd): void;
   /** Notes whether nobody else has it, so that closing it ends it. */
   setAlone(owned: OwnedFd, alone: boolean): void;
   /** Ends what `lend` or `give` began. */
@@ -34,11 +36,8 @@ export interface Ownership {
   takable(owned: OwnedFd): number;
   /** Takes the descriptor away from it without closing it. Something else owns that now. */
   forget(owned: OwnedFd): void;
-  /**
-   * Returns what is needed to close it after it was collected, or `undefined` if it is closed. From now on its end must
-   * call `unwatch`.
-   */
-  watch(owned: OwnedFd): { fd: number; closer: Closer } | undefined;
+  /** Notes that it is watched for garbage. Returns false if that is not needed any more, or was done. */
+  watch(owned: OwnedFd): boolean;
 }
 
 /** Filled in by the static block of the class. */

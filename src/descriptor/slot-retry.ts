@@ -12,6 +12,10 @@ export class SlotRetry implements SlotWaiter {
   readonly #again: () => void;
   #timer: NodeJS.Timeout | undefined;
   #full = false;
+  /** Whether it was found that there can never be as many free slots as are needed. */
+  hopeless = false;
+  /** When whoever retries next looks at what takes the slots. */
+  lookAgain = 0;
 
   constructor(again: () => void) {
     this.#again = again;

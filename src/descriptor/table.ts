@@ -10,7 +10,12 @@ const FIRST_GROWTH = 4096;
 /** Milliseconds until the first growth. */
 const SOON = 25;
 
+/** What the core answers if the table is as large as the limit allows. */
+const UNLIMITED = 0x7fff_ffff;
+
 let highest = 0;
+/** Slots that the table is known to have. It never shrinks. */
+let known = 0;
 let prepared = false;
 /** Whether no thread could be started to grow the table, so that a receive must grow it. */
 let cannotGrow = false;
@@ -40,7 +45,9 @@ export function prepareTable(): void {
  * stop the event loop for tens of milliseconds. If that is not all of them, ask again soon.
  */
 export function roomFor(wanted: number): number {
+  if (highest < known / GROWTH && highest + wanted < known) return wanted;
   const slots = addon.tableSlots();
+  if (slots < UNLIMITED) known = slots; // otherwise the limit can still be raised
   if (highest >= slots / GROWTH) growTable();
   return cannotGrow ? wanted : Math.min(wanted, slots - highest - 1);
 }

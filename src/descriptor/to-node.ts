@@ -121,7 +121,7 @@ export function connectionOf({ fd, kind, listening }: Nature, server: Server): R
     "The descriptor is still yours: a server's emit('connection') takes a socket",
   );
   if (isClosedServer(server)) throw closed('server', 'it takes no connection. The descriptor is still yours');
-  return openHandle(fd);
+  return openHandle(fd, kind);
 }
 
 export function serverOf({ fd, kind, listening }: Nature, listener?: (socket: Socket) => void): Server {

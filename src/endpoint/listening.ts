@@ -29,6 +29,29 @@ export class Accepter<T> extends Queued {
   }
 }
 
+/** Takes connections as they come, and gives them to trusted processes only, which will not make their close wait. */
+export class Feed<T> extends Queued {
+  constructor(
+    readonly deliver: (value: T) => void,
+    readonly fail: (error: Error) => void,
+    /** How many it takes now. */
+    readonly room: () => number,
+  ) {
+    super();
+  }
+
+  get most(): number {
+    return this.room();
+  }
+}
+
+export interface Feeding {
+  /** There may be room again. */
+  look(): void;
+  /** It takes nothing more. */
+  end(): void;
+}
+
 /**
  * A listening socket. It accepts while somebody waits for a connection. Other connections stay in the kernel's backlog,
  * as do all while this process has no slot for them.
@@ -38,17 +61,17 @@ export class Listening<T> {
   /** Its name in messages. */
   readonly #name: string;
   /**
-   * Makes one attempt to accept, for the one who has waited longest. Returns a negative errno if the system call
-   * failed.
+   * Makes one attempt to accept at most so many, for the one who has waited longest. Returns a negative errno if the
+   * system call failed, else how many were accepted.
    */
-  readonly #attempt: (listener: number, first: Accepter<T>) => number;
-  readonly #waiting = new Queue<Accepter<T>>();
+  readonly #attempt: (listener: number, most: number, isFeed: boolean) => number;
+  readonly #waiting = new Queue<Accepter<T> | Feed<T>>();
   #watch: Watch | undefined;
   #watching = false;
   readonly #retry = new SlotRetry(() => this.#accept());
 
   /** If it throws, the custody of the socket has not ended. */
-  constructor(name: string, socket: Custody, attempt: (listener: number, first: Accepter<T>) => number) {
+  constructor(name: string, socket: Custody, attempt: (listener: number, most: number, isFeed: boolean) => number) {
     this.#name = name;
     this.#attempt = attempt;
     const watch = addon.watch(socket.fd, (events) => this.#onEvents(events));
@@ -86,11 +109,25 @@ export class Listening<T> {
     };
   }
 
+  /** Gives connections to whoever has asked before, and then to `feed`. */
+  feed(feed: Feed<T>): Feeding {
+    this.checkOpen();
+    this.#waiting.push(feed);
+    this.#settle();
+    return {
+      look: () => this.#settle(),
+      end: () => {
+        if (this.#waiting.remove(feed)) this.#settle();
+      },
+    };
+  }
+
   /** Delivers to the one who has waited longest. Returns false if nobody waits any more. */
   deliver(value: T): boolean {
-    const accepter = this.#waiting.shift();
-    accepter?.deliver(value);
-    return accepter !== undefined;
+    const first = this.#waiting.first;
+    if (first instanceof Accepter) this.#waiting.shift();
+    first?.deliver(value);
+    return first !== undefined;
   }
 
   /** Fails the one who has waited longest. */
@@ -124,10 +161,14 @@ export class Listening<T> {
   #accept(): void {
     for (let round = 0; round < ROUNDS && !this.closed; round++) {
       const first = this.#waiting.first;
-      if (first === undefined) break;
-      const result = this.#attempt(ownership.number(this.socket), first);
+      const most = first?.most ?? 0;
+      if (most === 0) break;
+      const isFeed = first instanceof Feed;
+      const result = this.#attempt(ownership.number(this.socket), most, isFeed);
       if (result >= 0) this.#retry.room();
-      else if (result === -EAGAIN) break;
+      if (isFeed && result >= 0 && result < most) break; // the next turn of the event loop tells whether there are more
+      if (result >= 0) continue;
+      if (result === -EAGAIN) break;
       else if (result !== -ECONNABORTED) {
         this.#failed(result);
         break;
@@ -148,7 +189,7 @@ export class Listening<T> {
 
   #settle(): void {
     if (this.#watch === undefined) return;
-    const watching = this.#waiting.length > 0 && !this.#retry.waits;
+    const watching = (this.#waiting.first?.most ?? 0) > 0 && !this.#retry.waits;
     if (watching === this.#watching) return;
     // libuv aborts if it is told to watch what cannot be watched, and somebody else may have closed the socket.
     const result = watching ? addon.listening(ownership.number(this.socket)) : 1;

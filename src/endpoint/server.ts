@@ -10,7 +10,7 @@ import { checked, systemError } from '../errors.js';
 import { addon } from '../native/load.js';
 import { isAbstract, SUN_PATH } from './address.js';
 import { peerCredentials, type PeerCredentials } from './credentials.js';
-import { Accepter, Listening } from './listening.js';
+import { Accepter, Feed, Listening, type Feeding } from './listening.js';
 import { placeOf, type Place } from './path.js';
 
 export interface ServerOptions {
@@ -57,7 +57,7 @@ export class FdServer {
     this.#listening = new Listening(path, socket, (listener) => {
       const result = addon.accept(listener);
       if (result >= 0) this.#greet(ownMade(result));
-      return result;
+      return Math.min(result, 1);
     });
   }
 
@@ -108,6 +108,11 @@ export class FdServer {
       setImmediate(() => resolve(duplicate)); // so that the event loop turns even if somebody asks again and again
       return () => {}; // it cannot be cancelled any more
     });
+  }
+
+  /** @internal Gives connections to `take` as they come, while there is room. */
+  feed(room: () => number, take: (connection: OwnedFd) => void, fail: (error: Error) => void): Feeding {
+    return this.#listening.feed(new Feed(take, fail, room));
   }
 
   /**

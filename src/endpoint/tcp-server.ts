@@ -9,7 +9,7 @@ import { checked, systemError } from '../errors.js';
 import { ADDRESS_BYTES } from '../native/addon.js';
 import { kindOf } from '../native/kinds.js';
 import { addon, batch } from '../native/load.js';
-import { Accepter, Listening } from './listening.js';
+import { Accepter, Feed, Listening, type Feeding } from './listening.js';
 import { addressAt, type TcpAddress } from './tcp-address.js';
 import { TcpConnection } from './tcp-connection.js';
 
@@ -26,16 +26,17 @@ const addresses = Buffer.alloc(MOST * ADDRESS_BYTES);
  * connection only when asked to. The other connections wait in the kernel's backlog.
  */
 export class TcpServer {
-  readonly #listening: Listening<TcpConnection[]>;
+  readonly #listening: Listening<number>;
   readonly #address: TcpAddress;
 
   /** @internal If it throws, the custody of the socket has not ended. */
   constructor(socket: Custody) {
     checked(addon.tcpName(socket.fd, addresses), 'getsockname');
     this.#address = addressAt(addresses, 0);
-    this.#listening = new Listening(`${this.#address.address}:${this.#address.port}`, socket, (listener, { most }) => {
-      const accepted = addon.acceptMany(listener, most, addresses);
-      if (accepted > 0) this.#listening.deliver(connections(accepted));
+    const name = `${this.#address.address}:${this.#address.port}`;
+    this.#listening = new Listening(name, socket, (listener, most, isFeed) => {
+      const accepted = addon.acceptMany(listener, most, addresses, isFeed ? 1 : 0);
+      if (accepted > 0) this.#listening.deliver(accepted);
       return accepted;
     });
   }
@@ -87,8 +88,23 @@ export class TcpServer {
   acceptMany(most: number, options: Abortable = {}): Promise<TcpConnection[]> {
     return abortable(options, ABORTABLE, (resolve, reject) => {
       checkInteger('most', most, 1, MOST);
-      return this.#listening.wait(new Accepter(resolve, reject, most));
+      return this.#listening.wait(new Accepter((count) => resolve(connections(count)), reject, most));
     });
+  }
+
+  /**
+   * @internal Gives numbers to `take` as they come, while there is room. They get no OwnedFd: `take` owns them, and
+   * only trusted processes get them. The array and the addresses of the other ends are valid during the call.
+   */
+  feed(
+    room: () => number,
+    take: (fds: Int32Array, address: (index: number) => TcpAddress) => void,
+    fail: (error: Error) => void,
+  ): Feeding {
+    const deliver = (count: number): void => {
+      take(batch.fd.subarray(0, count), (index) => addressAt(addresses, index));
+    };
+    return this.#listening.feed(new Feed(deliver, fail, () => Math.min(room(), MOST)));
   }
 
   /** The connections as they come, until the server is closed. */

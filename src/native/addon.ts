@@ -6,25 +6,19 @@
  */
 export interface Addon {
   /**
-   * `struct fdp_batch`: the descriptors and sizes that one call takes or returns. Each thread has one, which is used by
-   * one call at a time.
+   * `struct fdp_demand`: the limits of a receive; and `struct fdp_batch`: the descriptors and sizes that one call takes
+   * or returns. Each thread has one of each, which are used by one call at a time.
    */
   readonly batch: ArrayBuffer;
 
   socketType(socket: number): number;
+  /** Returns 1 if `socketType` may succeed, and 0 otherwise. It makes one system call instead of three. */
+  isSocket(fd: number): number;
   /** Sets the options that receiving needs. Returns what `detach` needs to put them back. */
   attach(socket: number): number;
   detach(socket: number, attached: number): void;
   send(socket: number, bytes: Uint8Array, messages: number): number;
-  receive(
-    socket: number,
-    bytes: Uint8Array,
-    stride: number,
-    messages: number,
-    descriptors: number,
-    expected: number,
-    room: number,
-  ): number;
+  receive(socket: number, bytes: Uint8Array): number;
   pending(socket: number): number;
   hungUp(socket: number): number;
   single(socket: number, bytes: Uint8Array): number;
@@ -40,8 +34,11 @@ export interface Addon {
   tcpListen(address: Uint8Array, port: number, flags: number, backlog: number): number;
   /** Writes one `struct fdp_address` to the bytes. */
   tcpName(socket: number, into: Uint8Array): number;
-  /** Writes the connections to the descriptors of the batch, and their addresses to the bytes. */
-  acceptMany(listener: number, most: number, into: Uint8Array): number;
+  /**
+   * Writes the connections to the descriptors of the batch, and their addresses to the bytes. `trusted` is 1 if only
+   * processes get them that will not make their close wait, and otherwise 0.
+   */
+  acceptMany(listener: number, most: number, into: Uint8Array, trusted: 0 | 1): number;
   /** Copies the first bytes that wait to be read, and leaves them unread. */
   peekBytes(socket: number, into: Uint8Array): number;
   /** The path ends with a NUL. */
@@ -59,8 +56,11 @@ export interface Addon {
    * Says that an object of the runtime is about to own the number, and that `release` will follow. -1 takes that back.
    */
   handOver(fd: number): void;
-  /** Closes a descriptor and gives up its ownership. If it is lent, it is closed when the last loan ends. */
-  close(fd: number): number;
+  /**
+   * Closes a descriptor and gives up its ownership. If it is lent, it is closed when the last loan ends. Returns
+   * nothing if it succeeds.
+   */
+  close(fd: number): number | undefined;
   /**
    * Does the same for a socket that no other process and no duplicate shares. Its peer is told, or its name is free,
    * before this returns.

@@ -126,8 +126,8 @@ function beginning(file: string): Buffer {
   }
 }
 
-/** The C core. Each thread has its own instance. */
-export const addon: Addon = load();
+/** The C core. Each thread has its own instance. A copy, because V8 finds names in the original by hashing them. */
+export const addon: Addon = { ...load() };
 
 const deliver = (): void => addon.deliver();
 
@@ -140,7 +140,29 @@ const woken = runtime === 'deno' ? deliver : (): void => void setImmediate(deliv
 const started = addon.usePoller(choosePoller() === 'thread', woken);
 if (started < 0) throw pollerFailed(started);
 
-const ints = new Int32Array(addon.batch);
+/** How many integers `struct fdp_demand` has. */
+const DEMAND = 5;
+const demand = new Int32Array(addon.batch, 0, DEMAND);
+
+/** Receives within the limits of `struct fdp_demand`. */
+export function receive(
+  socket: number,
+  bytes: Uint8Array,
+  stride: number,
+  messages: number,
+  descriptors: number,
+  expected: number,
+  room: number,
+): number {
+  demand[0] = messages;
+  demand[1] = descriptors;
+  demand[2] = expected;
+  demand[3] = room;
+  demand[4] = stride;
+  return addon.receive(socket, bytes);
+}
+
+const ints = new Int32Array(addon.batch, 4 * DEMAND);
 
 /**
  * The fields of this thread's `struct fdp_batch`. Whoever calls the addon must fill them just before the call, and read

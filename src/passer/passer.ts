@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { InspectOptions } from 'node:util';
-import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
+import { ABORTABLE, abortable, NO_OPTIONS, type Abortable } from '../common/abort.js';
 import { viewOf } from '../common/bytes.js';
 import { given, type FdLike } from '../descriptor/fd-like.js';
+import { dropListenerTable } from '../descriptor/node-internals.js';
 import { outgoing } from '../descriptor/outgoing.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import { CONNECT_OPTIONS, connectWith, type ConnectOptions } from '../endpoint/connect.js';
@@ -126,6 +127,7 @@ export class FdPasser extends EventEmitter<SessionEvents> {
   constructor(options?: FdPasserOptions);
   constructor(first?: Ends | FdPasserOptions, second?: Omit<FdPasserOptions, 'fh'>) {
     super();
+    dropListenerTable(this);
     const { name, fh, options } = given<Ends, Omit<FdPasserOptions, 'fh'>>(first, second, OPTIONS);
     const { onError, dontSetNonblocking = false, batch: most = 1, payload } = options;
     checkBoolean('options.dontSetNonblocking', dontSetNonblocking);
@@ -264,8 +266,8 @@ export class FdPasser extends EventEmitter<SessionEvents> {
    * Rejects with `ERR_FDPASSER_CLOSED`, an `AbortError` (this loses no descriptor: the next `receive` gets it), or the
    * error that broke the passer.
    */
-  receive(options: Abortable = {}): Promise<OwnedFd> {
-    return this.#session.receive(options);
+  receive(options: Abortable = NO_OPTIONS): Promise<OwnedFd> {
+    return this.#session.receive(options, asItIs);
   }
 
   /**
@@ -331,6 +333,10 @@ export class FdPasser extends EventEmitter<SessionEvents> {
     if (pair === undefined) throw notAPair();
     return pair;
   }
+}
+
+function asItIs(fd: OwnedFd): OwnedFd {
+  return fd;
 }
 
 function isPair(name: string, fh: Ends): fh is readonly [FdLike, FdLike] {

@@ -25,7 +25,7 @@ export class PasserSession extends Session<OwnedFd> {
   readonly bytes: Uint8Array;
   /** The most descriptors in a message. */
   readonly #batch: number;
-  readonly #sends = new Queue<Outgoing, OwnedFd>();
+  #sends = Queue.none<Outgoing, OwnedFd>();
   /** The pair, if the passer was made from one. One of its ends becomes the socket. */
   pair: UndecidedPair | undefined;
   /** How many of the next descriptors are sent one by one, because the kernel refused a message with all of them. */
@@ -71,13 +71,14 @@ export class PasserSession extends Session<OwnedFd> {
       outgoing.giveBack();
       throw error;
     }
-    this.#sends.push(outgoing);
+    (this.#sends = this.#sends.own()).push(outgoing);
     this.#sendSoon();
   }
 
   /** Queues a lent descriptor if nobody is to be told the result. */
   enqueueLent(owned: OwnedFd): void {
-    this.#sends.pushBare(lend(owned));
+    const lent = lend(owned);
+    (this.#sends = this.#sends.own()).pushBare(lent);
     this.#sendSoon();
   }
 

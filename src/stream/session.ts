@@ -24,6 +24,12 @@ const SHORT = 8192;
 /** All streams of a thread receive into this room, one after the other. */
 let room = Buffer.allocUnsafeSlow(ROOM);
 
+/**
+ * Memory for chunks that are sent as one, unless a stream of this thread is using it. Making it anew takes longer than
+ * filling it.
+ */
+let spare: Buffer | undefined = Buffer.allocUnsafeSlow(ROOM);
+
 interface Arrived {
   bytes: Buffer;
   fds: OwnedFd[];
@@ -35,8 +41,8 @@ export type Written = (error?: Error | null) => void;
 export class StreamSession extends LinkOwner {
   readonly #stream: Duplex;
   readonly #numbers: boolean;
-  /** The write in progress, and the callback that ends it. */
-  #under: { shipment: Shipment; written: Written } | undefined;
+  /** The write in progress, the callback that ends it, and the memory that is spare again afterwards. */
+  #under: { shipment: Shipment; written: Written; memory: Buffer | undefined } | undefined;
   /** The descriptors of chunks that wait in the Duplex's own buffer. */
   #attached: Map<Uint8Array, Outgoing[]> | undefined;
 
@@ -91,8 +97,10 @@ export class StreamSession extends LinkOwner {
     }
     // The Duplex counted the bytes when they were written, so a difference shows that a buffer has changed.
     const gone = length !== this.#stream.writableLength || chunks.some(isGone);
-    const bytes = gone ? NO_BYTES : chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length);
-    this.#under = { shipment: new Shipment(bytes, marks), written };
+    const memory = chunks.length > 1 && length > 0 && length <= ROOM ? spare : undefined;
+    if (memory !== undefined) spare = undefined;
+    const bytes = gone ? NO_BYTES : chunks.length === 1 ? chunks[0]! : joined(chunks, length, memory);
+    this.#under = { shipment: new Shipment(bytes, marks), written, memory };
     if (gone) this.#stream.destroy(detached());
     else if (length > 0) this.link!.send();
     else {
@@ -130,10 +138,11 @@ export class StreamSession extends LinkOwner {
   }
 
   sent(messages: number, tail: number): void {
-    const { shipment, written } = this.#under!;
+    const { shipment, written, memory } = this.#under!;
     for (const fd of shipment.sent(messages, tail)) fd.letGo();
     if (!shipment.done) return;
     this.#under = undefined;
+    spare ??= memory;
     written();
   }
 
@@ -288,6 +297,14 @@ export class StreamSession extends LinkOwner {
       for (const fd of fds) attempt(() => fd.close());
     // Node calls the callbacks of the writes that wait behind this one, but not its own.
     if (this.#under !== undefined) process.nextTick(this.#under.written, error ?? closed('stream', 'it was destroyed'));
+    spare ??= this.#under?.memory;
     this.#under = undefined;
   }
+}
+
+/** The chunks as one, in this memory or in new memory. */
+function joined(chunks: Buffer[], length: number, memory: Buffer = Buffer.allocUnsafe(length)): Buffer {
+  let at = 0;
+  for (const chunk of chunks) at += chunk.copy(memory, at);
+  return memory.subarray(0, length);
 }

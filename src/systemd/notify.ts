@@ -2,6 +2,7 @@ import { ABORTABLE, abortable } from '../common/abort.js';
 import type { FdLike } from '../descriptor/fd-like.js';
 import { beside, deliver } from '../wire/datagram.js';
 import { socketpair } from '../endpoint/pair.js';
+import { afterReading, LONGEST_DELAY } from '../common/timers.js';
 import { checkInteger, checkOptions, invalidType, invalidValue, type Names } from '../common/arguments.js';
 import { badEnvironment, noBarrier } from '../errors.js';
 import { FdPasser } from '../passer/passer.js';
@@ -18,7 +19,6 @@ const BARRIER: Names<BarrierOptions> = { timeout: true };
 
 /** What sd_notify(3) allows in a name of the descriptor store. */
 const STORABLE = /^[\x20-\x39\x3b-\x7e]{1,255}$/;
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** The last datagram under way. Each waits for the one before, so that the manager takes them in order. */
 let last: Promise<unknown> = Promise.resolve();
@@ -63,9 +63,9 @@ export async function unstore(name: string): Promise<boolean> {
  */
 export async function barrier(options: BarrierOptions = {}): Promise<boolean> {
   const { timeout = 5000 } = checkOptions(options, BARRIER);
-  checkInteger('options.timeout', timeout, 1, LONGEST_TIMER);
+  checkInteger('options.timeout', timeout, 1, LONGEST_DELAY);
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), timeout);
+  const timer = setTimeout(() => afterReading(() => late.abort()), timeout);
   try {
     return await passed(late.signal);
   } catch (error) {
@@ -97,8 +97,16 @@ function checkName(name: string): void {
   if (!STORABLE.test(name)) throw invalidValue('name', '1 to 255 printable ASCII characters without a colon', name);
 }
 
-/** Rejects when the signal aborts, whether its turn has come or not. */
-export async function tell(state: NotifyState, fds: readonly FdLike[], signal?: AbortSignal): Promise<boolean> {
+/**
+ * Rejects when the signal aborts, whether its turn has come or not. `holds`: whether the process stays alive while the
+ * manager has no room.
+ */
+export async function tell(
+  state: NotifyState,
+  fds: readonly FdLike[],
+  signal?: AbortSignal,
+  holds = true,
+): Promise<boolean> {
   const text = Buffer.from(assignments(state));
   const path = address();
   if (path === undefined) return false;
@@ -107,7 +115,7 @@ export async function tell(state: NotifyState, fds: readonly FdLike[], signal?: 
     void before.then(resolve);
     return reject;
   });
-  const sent = deliver(path, text, beside(fds, 'keep'), signal, turn);
+  const sent = deliver(path, text, beside(fds, 'keep'), { signal, turn, holds });
   last = Promise.allSettled([before, sent]);
   await sent;
   return true;

@@ -14,30 +14,27 @@ export function watchdog(): Disposable {
   const pid = wholeNumber('WATCHDOG_PID', 1) ?? process.pid;
   if (microseconds === undefined || pid !== process.pid) return { [Symbol.dispose]() {} };
   let stop: AbortController;
-  let next: NodeJS.Timeout | undefined;
   let warned = false;
   const tellAgain = (): void => {
     stop = new AbortController();
     const { signal } = stop;
-    tell({ WATCHDOG: 1 }, [], signal).catch((error: Error) => {
+    tell({ WATCHDOG: 1 }, [], signal, false).catch((error: Error) => {
       if (warned || signal.aborted) return;
       warned = true;
       process.emitWarning(`The service manager cannot be told that this process is well: ${error.message}`);
     });
   };
   tellAgain();
-  // A message that waits for room in the manager's queue keeps the process alive. Between two messages it can end.
   const timer = setInterval(
     () => {
       stop.abort();
-      next = setTimeout(tellAgain, 1).unref();
+      tellAgain();
     },
     Math.max(2, microseconds / 2000),
   ).unref();
   return {
     [Symbol.dispose]() {
       clearInterval(timer);
-      clearTimeout(next);
       stop.abort();
     },
   };

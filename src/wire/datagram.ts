@@ -42,7 +42,7 @@ export async function sendDatagram(
   checkBoolean('options.keepOpen', keepOpen);
   const copy = Buffer.from(viewOf('bytes', bytes)); // the caller may change its bytes meanwhile
   checkSignal(signal);
-  await deliver(path, copy, beside(fds, keepOpen ? 'keep' : 'return'), signal);
+  await deliver(path, copy, beside(fds, keepOpen ? 'keep' : 'return'), { signal });
 }
 
 /** The descriptors that go with the bytes of one datagram. */
@@ -53,18 +53,25 @@ export function beside(fds: readonly FdLike[], terms: 'keep' | 'return'): Outgoi
   return outgoingAll(fds, terms, true);
 }
 
-/** Sends the datagram when `turn` has resolved, and then does with the descriptors what their terms say. */
+interface Delivery {
+  signal: AbortSignal | undefined;
+  /** It is sent when this has resolved. */
+  turn?: Promise<unknown>;
+  /** Whether the process stays alive while there is no room. Default true. */
+  holds?: boolean;
+}
+
+/** Sends the datagram, and then does with the descriptors what their terms say. */
 export async function deliver(
   path: string,
   bytes: Uint8Array,
   outgoing: Outgoing[],
-  signal: AbortSignal | undefined,
-  turn?: Promise<unknown>,
+  { signal, turn, holds = true }: Delivery,
 ): Promise<void> {
   try {
     await turn;
     const socket = await connect(fromEnvironment(path), { type: 'dgram', signal });
-    await transmit(socket, bytes, outgoing, signal);
+    await transmit(socket, new DatagramSession(bytes, outgoing, holds), signal);
   } catch (error) {
     for (const fd of outgoing) fd.unsent();
     throw error;
@@ -81,13 +88,13 @@ function fromEnvironment(path: string): string {
 }
 
 /** Sends one message over a link of its own, which is closed afterwards. */
-function transmit(socket: OwnedFd, bytes: Uint8Array, fds: Outgoing[], signal: AbortSignal | undefined): Promise<void> {
+function transmit(socket: OwnedFd, session: DatagramSession, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const session = new DatagramSession(bytes, fds, (error) => {
+    session.whenOver = (error) => {
       stop();
       if (error === undefined) resolve();
       else reject(error);
-    });
+    };
     try {
       takeSocket('socket', socket, { types: ['dgram'] }, (custody) => session.start(custody));
     } catch (error) {
@@ -102,13 +109,14 @@ function transmit(socket: OwnedFd, bytes: Uint8Array, fds: Outgoing[], signal: A
 class DatagramSession extends LinkOwner {
   readonly bytes: Uint8Array;
   readonly #fds: Outgoing[];
-  readonly #whenOver: (error?: Error) => void;
+  readonly #holds: boolean;
+  whenOver: (error?: Error) => void = () => {};
 
-  constructor(bytes: Uint8Array, fds: Outgoing[], whenOver: (error?: Error) => void) {
+  constructor(bytes: Uint8Array, fds: Outgoing[], holds: boolean) {
     super();
     this.bytes = bytes;
     this.#fds = fds;
-    this.#whenOver = whenOver;
+    this.#holds = holds;
   }
 
   override start(socket: Custody): void {
@@ -122,6 +130,10 @@ class DatagramSession extends LinkOwner {
 
   unsent(): boolean {
     return true;
+  }
+
+  override holds(): boolean {
+    return this.#holds;
   }
 
   fill(): number {
@@ -169,6 +181,6 @@ class DatagramSession extends LinkOwner {
 
   ended(error?: Error): void {
     this.link!.destroy();
-    this.#whenOver(error);
+    this.whenOver(error);
   }
 }

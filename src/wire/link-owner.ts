@@ -86,6 +86,11 @@ export abstract class LinkOwner {
     return this.wanted() > 0;
   }
 
+  /** Whether the process must stay alive until there is room for what is sent. */
+  holds(): boolean {
+    return true;
+  }
+
   /** The batch and the room hold this many messages. From now on the owner owns their descriptors. */
   abstract received(messages: number): void;
 

@@ -11,7 +11,8 @@ import { FIRST_PACE, nextPace, now, TURN } from './pace.js';
 import { checkSocket } from './socket.js';
 import { traces, type Source, type WaitEvent } from './trace.js';
 import { MAX_FDS, MAX_MESSAGES, READABLE, STOPPED, WRITABLE, type Watch } from '../native/addon.js';
-import { addon, batch } from '../native/load.js';
+import type { SocketType } from '../native/kinds.js';
+import { addon, batch, receive } from '../native/load.js';
 
 const { EACCES, EAGAIN, EBADF, ECONNRESET, EINVAL, EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN, EPERM, EPIPE } =
   constants.errno;
@@ -38,8 +39,7 @@ export class Link {
   readonly #fd: number;
   readonly #attached: number;
   readonly #owner: LinkOwner;
-  readonly #messages: number;
-  readonly #datagrams: boolean;
+  readonly #type: SocketType;
   #watch: Watch | undefined;
   #mask = 0;
   #alive = false;
@@ -58,14 +58,13 @@ export class Link {
   #receiving: 'open' | 'unasked' | 'waiting' | 'over' = 'open';
   /** Made when the link waits for the first time. */
   #retry: SlotRetry | undefined;
-  #hopeless = false;
-  #lookAgain = 0;
   /** The number of descriptors in the last message received. The next messages are likely to have as many. */
   #expected = 1;
   /** About how many descriptors one receive may bring. */
   #pace = FIRST_PACE;
 
-  readonly #counters = new Counters();
+  /** Made when there is something to count. */
+  #counters: Counters | undefined;
   /** The error that broke the connection. It is kept back until everything that was sent before has been received. */
   #fate: Error | undefined;
 
@@ -77,9 +76,7 @@ export class Link {
     this.#socket = socket;
     this.#fd = socket.fd;
     this.#owner = owner;
-    const type = checkSocket(this.#fd);
-    this.#messages = type === 'stream' ? MAX_MESSAGES : 1;
-    this.#datagrams = type === 'dgram';
+    this.#type = checkSocket(this.#fd);
     this.#attached = checked(addon.attach(this.#fd), 'setsockopt');
     const watch = addon.watch(this.#fd, (events) => this.#onEvents(events));
     if (typeof watch === 'number') {
@@ -87,6 +84,7 @@ export class Link {
       throw systemError(watch, 'epoll_ctl', { advice: 'Is the socket in use elsewhere?' });
     }
     this.#watch = watch;
+    socket.keep();
     prepareTable();
     this.#settle();
   }
@@ -138,7 +136,11 @@ export class Link {
 
   /** What it has carried. It can be read after the end too. */
   get carried(): WireStats {
-    return Object.assign({}, this.#counters);
+    return Object.assign({}, this.#counters ?? new Counters());
+  }
+
+  #count(): Counters {
+    return (this.#counters ??= new Counters());
   }
 
   /** Stops at once and closes the socket. The owner is not told. `error` is the reason, for the trace. */
@@ -158,11 +160,13 @@ export class Link {
   #onEvents(events: number): void {
     this.#spent = 0;
     if (events & STOPPED) this.#mask = 0;
+    // Nobody waits for the room that there is now.
+    const surplus = this.#sending === 'blocked' ? 0 : events & WRITABLE;
     try {
       if (events & WRITABLE && this.#sending === 'blocked') this.#flush();
       if (events & READABLE && (this.#receiving === 'open' || this.#receiving === 'unasked')) this.#take();
     } finally {
-      this.#settle();
+      this.#settle(surplus);
     }
   }
 
@@ -173,11 +177,12 @@ export class Link {
     this.#sending = 'idle';
     let more = true;
     const began = now();
+    let time = began;
     try {
-      do more = this.#sendSome();
-      while (more && this.#sending === 'idle' && this.#watch !== undefined && now() < began + TURN);
+      while (more && this.#sending === 'idle' && this.#watch !== undefined && time < began + TURN)
+        if ((more = this.#sendSome())) time = now();
     } finally {
-      this.#spent += now() - began;
+      this.#spent += time - began;
       // There is more to send, but this turn was long enough, or a callback threw.
       if (more && this.#sending === 'idle' && this.#watch !== undefined) this.#flushNextTurn();
       this.#settle();
@@ -203,7 +208,9 @@ export class Link {
     if (result > 0) {
       this.#backOff = FIRST_BACK_OFF;
       const tail = batch.tail[0]!;
-      this.#counters.sent(result, tail);
+      // The kernel has no room for the rest, or reports at the next call what is wrong with it. Writable comes then.
+      if (result < messages || tail < batch.size[result - 1]!) this.#blocked();
+      this.#count().sent(result, tail);
       const { send } = traces();
       if (send.on) send.tell({ ...this.#source(), ...sentInBatch(result, tail) });
       this.#owner.sent(result, tail);
@@ -214,8 +221,7 @@ export class Link {
   #sendFailed(errno: number): void {
     switch (errno) {
       case EAGAIN:
-        this.#sending = 'blocked';
-        this.#sendWaits('the peer has no room');
+        this.#blocked();
         return;
       case ETOOMANYREFS:
       case ENOBUFS:
@@ -239,8 +245,13 @@ export class Link {
     this.#cannotSend(linkError(-errno, 'sendmsg'), PEER_GONE.has(errno));
   }
 
+  #blocked(): void {
+    this.#sending = 'blocked';
+    this.#sendWaits('the peer has no room');
+  }
+
   #sendWaits(reason: WaitEvent['reason']): void {
-    this.#counters.sendWaits++;
+    this.#count().sendWaits++;
     const { wait } = traces();
     if (wait.on) wait.tell({ ...this.#source(), direction: 'send', reason });
   }
@@ -275,9 +286,10 @@ export class Link {
   }
 
   #takeForATurn(): void {
-    const end = now() + TURN;
-    do if (!this.#takeSome()) return;
-    while (this.#mayTakeMore() && now() < end);
+    const began = now();
+    let time: number | undefined = began;
+    do if ((time = this.#takeSome(time)) === undefined) return;
+    while (this.#mayTakeMore() && time < began + TURN);
     if (this.#mayTakeMore()) this.#rest();
   }
 
@@ -306,14 +318,13 @@ export class Link {
     else this.#nothingReceived(found);
   }
 
-  /** Returns whether there may be more to receive. */
-  #takeSome(): boolean {
-    const began = now();
+  /** Is given the time, and returns the time afterwards, or `undefined` if there is nothing more to receive. */
+  #takeSome(began: number): number | undefined {
     const wanted = this.#owner.wanted();
     const expected = this.#expected;
     const { room, stride } = this.#owner;
     let messages = Math.min(
-      this.#messages,
+      this.#type === 'stream' ? MAX_MESSAGES : 1,
       room.length / stride,
       Math.ceil(wanted / expected),
       Math.ceil(this.#pace / expected),
@@ -322,27 +333,28 @@ export class Link {
     const slots = roomFor(needed);
     if (slots < needed) messages = 1;
     const most = Math.min(wanted, MAX_MESSAGES * MAX_FDS);
-    const result = slots < 1 ? -EMFILE : addon.receive(this.#fd, room, stride, messages, most, expected, slots);
+    const result = slots < 1 ? -EMFILE : receive(this.#fd, room, stride, messages, most, expected, slots);
     if (result > 0) {
       this.#expected = Math.max(1, batch.count[result - 1]!);
       this.#notFull();
-      this.#counters.received(result);
-      const { receive } = traces();
-      if (receive.on) receive.tell({ ...this.#source(), ...receivedInBatch(result) });
+      this.#count().received(result);
+      const { receive: trace } = traces();
+      if (trace.on) trace.tell({ ...this.#source(), ...receivedInBatch(result) });
       this.#owner.received(result);
-      this.#pace = nextPace(this.#pace, now() - began, result === messages);
-      return true;
+      const ended = now();
+      this.#pace = nextPace(this.#pace, ended - began, result === messages);
+      return ended;
     }
     if (result === -ECONNRESET) {
       // The peer has ended without reading everything from here. What it had sent before can still be received.
       this.#fate ??= linkError(result, 'recvmsg');
-      return true;
+      return began;
     }
     if (result === -EMFILE && slots < MAX_FDS) {
       growTable();
       this.#waiting().after(GROWTH_CHECK);
     } else this.#nothingReceived(result);
-    return false;
+    return undefined;
   }
 
   #nothingReceived(result: number): void {
@@ -354,7 +366,7 @@ export class Link {
       case EAGAIN:
         this.#notFull();
         // Datagrams end if somebody who shares the socket shuts it down, but a receive does not report that.
-        if (this.#datagrams && this.#look() === 0) this.#endOfPeer();
+        if (this.#type === 'dgram' && this.#look() === 0) this.#endOfPeer();
         return;
       case EMFILE:
       case ENFILE:
@@ -374,34 +386,35 @@ export class Link {
   }
 
   #exhausted(): void {
-    const first = this.#waiting().full();
+    const retry = this.#waiting();
+    const first = retry.full();
     if (first) this.#receiveWaits('no free descriptor slot');
-    const shortage = this.#lookAtShortage();
+    const shortage = this.#lookAtShortage(retry);
     const what = `What was sent to a ${this.#owner.what}`;
     if (first) this.#owner.exhausted(() => shortage?.hopeless || warnFull(what, shortage ?? UNKNOWN));
-    if (!shortage?.hopeless || this.#hopeless) return;
-    this.#hopeless = true;
+    if (!shortage?.hopeless || retry.hopeless) return;
+    retry.hopeless = true;
     this.#owner.hopeless();
     warnHopeless(what, shortage);
   }
 
   #receiveWaits(reason: WaitEvent['reason']): void {
-    this.#counters.receiveWaits++;
+    this.#count().receiveWaits++;
     const { wait } = traces();
     if (wait.on) wait.tell({ ...this.#source(), direction: 'receive', reason });
   }
 
   /** Looks only every LOOK milliseconds, because that takes longer than a receive. */
-  #lookAtShortage(): Shortage | undefined {
+  #lookAtShortage(retry: SlotRetry): Shortage | undefined {
     const time = now();
-    if (time < this.#lookAgain) return undefined;
-    this.#lookAgain = time + LOOK;
+    if (time < retry.lookAgain) return undefined;
+    retry.lookAgain = time + LOOK;
     return shortageOf(this.#fd, this.#owner.room);
   }
 
   #notFull(): void {
     if (this.#retry?.room() !== true) return;
-    this.#hopeless = false;
+    this.#retry.hopeless = false;
     this.#owner.resumed();
   }
 
@@ -466,7 +479,7 @@ export class Link {
    * cannot be watched.
    */
   get #isSocket(): boolean {
-    return addon.socketType(this.#fd) >= 0;
+    return addon.isSocket(this.#fd) === 1;
   }
 
   #over(error: Error | undefined): void {
@@ -480,16 +493,20 @@ export class Link {
     return { source: this.#owner.emitter, what: this.#owner.what, socket: this.#fd };
   }
 
-  /** Updates from the state what is watched, and whether the link keeps the process alive. */
-  #settle(): void {
+  /**
+   * Updates from the state what is watched, and whether the link keeps the process alive. It goes on watching for room
+   * until that comes without need (`surplus`), because a sender that has filled the socket is likely to fill it again.
+   */
+  #settle(surplus = 0): void {
     if (this.#watch === undefined) return;
-    const mask = (this.#receiving === 'open' ? READABLE : 0) | (this.#sending === 'blocked' ? WRITABLE : 0);
+    const needed = (this.#receiving === 'open' ? READABLE : 0) | (this.#sending === 'blocked' ? WRITABLE : 0);
+    const mask = needed | (this.#mask & WRITABLE & ~surplus);
     if (mask !== this.#mask) {
       if (this.#isSocket && addon.watchFor(this.#watch, mask) >= 0) this.#mask = mask;
       else this.#overLater();
     }
     const awaits = this.#owner.awaits();
-    const alive = this.#sending === 'blocked' || (this.#receiving === 'open' && awaits);
+    const alive = (this.#sending === 'blocked' && this.#owner.holds()) || (this.#receiving === 'open' && awaits);
     if (alive !== this.#alive) {
       addon.keepAlive(this.#watch, alive);
       this.#alive = alive;

@@ -1,25 +1,32 @@
-import { ABORTABLE, abortable, type Abortable } from '../common/abort.js';
+import { ABORTABLE, abortable, NO_OPTIONS, type Abortable } from '../common/abort.js';
 import { attempt } from '../common/attempt.js';
 import { invalidType } from '../common/arguments.js';
 import { closed } from '../errors.js';
-import { Queue, Queued } from '../common/queue.js';
+import { Queue, type Queued } from '../common/queue.js';
 import { LinkOwner, type Emitter } from './link-owner.js';
 
 /** How many items at hand are handed out one by one in one turn of the event loop. */
 const MOST_IN_TURN = 64;
+/** So many places at the front of the stash that are empty already are cut off. */
+const WORTH_CUTTING = 1024;
+/** The stash of those that have nothing in theirs. */
+const NONE: never[] = [];
 
 export type OnError = (error: NodeJS.ErrnoException | undefined) => void;
 
-class Receiver<T> extends Queued {
+class Receiver<T> implements Queued {
+  place = 0;
+
   constructor(
     readonly deliver: (item: T) => void,
-    readonly fail?: (error: Error) => void,
+    readonly fail: (error: Error) => void,
     /** The most items that it takes at once. It takes those after the first out of the stash. */
     readonly most = 1,
-  ) {
-    super();
-  }
+  ) {}
 }
+
+/** Who waits for an item. A callback that takes one and is told no error waits itself. */
+type Waiting<T> = Receiver<T> | ((item: T) => void);
 
 /**
  * `'closing'`: `close` was called, and something is still to be sent. `'ending'`: the wire has ended, but nobody has
@@ -42,13 +49,12 @@ export abstract class Session<T> extends LinkOwner {
   #inOrder = false;
   #told = false;
   /** What `close` returns. It resolves whatever the application does with the `'close'` event. */
-  #whenClosed: Promise<void> | undefined;
-  #resolveClosed: (() => void) | undefined;
+  #whenClosed: { promise: Promise<void>; resolve: () => void } | undefined;
 
-  readonly #receivers = new Queue<Receiver<T>>();
+  #receivers = Queue.none<Receiver<T>, (item: T) => void>();
   /** The most items that they take together. */
   #asked = 0;
-  #stash: (T | undefined)[] = [];
+  #stash: (T | undefined)[] = NONE;
   /** How many items of the stash were handed out already. */
   #unstashed = 0;
   #delivering = false;
@@ -81,6 +87,9 @@ export abstract class Session<T> extends LinkOwner {
 
   /** Called with an item that is handed out. */
   protected taken(_item: T): void {}
+
+  /** Called with each item that is here when the wire has ended: from now on nothing but the application holds them. */
+  protected outlives(_item: T): void {}
 
   /** Called with an item that nobody will get. */
   protected abstract discard(item: T): void;
@@ -118,11 +127,23 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   ask(deliver: (item: T) => void): void {
-    this.#ask(new Receiver(deliver));
+    this.#checkAskable();
+    (this.#receivers = this.#receivers.own()).pushBare(deliver);
+    this.#asks(1);
   }
 
-  receive(options: Abortable): Promise<T> {
-    return abortable(options, ABORTABLE, (resolve, reject) => this.#abortable(new Receiver(resolve, reject), reject));
+  /** Resolves with what `of` makes of the next item. */
+  receive<R>(options: Abortable, of: (item: T) => R): Promise<R> {
+    if (options === NO_OPTIONS && this.#isAtHand()) return Promise.resolve(of(this.#take()));
+    return abortable(options, ABORTABLE, (resolve, reject) =>
+      this.#abortable(new Receiver((item) => resolve(of(item)), reject), reject),
+    );
+  }
+
+  /** Whether the next item may be taken at once. Now and then the event loop must turn first. */
+  #isAtHand(): boolean {
+    if (this.#state !== 'open' || this.#stashed() === 0 || this.#receivers.length > 0 || this.#delivering) return false;
+    return this.#mayHandOut();
   }
 
   /** Resolves with at least one item, and with the others that are here, up to `most`. */
@@ -137,17 +158,21 @@ export abstract class Session<T> extends LinkOwner {
     });
   }
 
-  #ask(receiver: Receiver<T>): void {
+  #checkAskable(): void {
     if (this.#state === 'closing' || this.#state === 'closed') throw this.#closed();
-    this.#receivers.push(receiver);
-    this.#asked += receiver.most;
+  }
+
+  #asks(most: number): void {
+    this.#asked += most;
     if (this.#delivering) return; // `deliver` finds it in its loop
     if (this.#stashed() > 0) this.#deliverSoon();
     this.asked();
   }
 
   #abortable(receiver: Receiver<T>, reject: (error: Error) => void): (error: Error) => void {
-    this.#ask(receiver);
+    this.#checkAskable();
+    (this.#receivers = this.#receivers.own()).push(receiver);
+    this.#asks(receiver.most);
     return (error) => {
       if (!this.#receivers.remove(receiver)) return;
       this.#asked -= receiver.most;
@@ -156,15 +181,16 @@ export abstract class Session<T> extends LinkOwner {
     };
   }
 
-  #nextReceiver(): Receiver<T> | undefined {
+  #nextReceiver(): Waiting<T> | undefined {
     const receiver = this.#receivers.shift();
-    this.#asked -= receiver?.most ?? 0;
+    if (receiver !== undefined) this.#asked -= typeof receiver === 'function' ? 1 : receiver.most;
     return receiver;
   }
 
   /** Adds a received item, which `deliver` will hand out. After `close` it is discarded. */
   protected put(item: T): void {
     if (this.#state === 'closing') attempt(() => this.discard(item));
+    else if (this.#stash === NONE) this.#stash = [item];
     else this.#stash.push(item);
   }
 
@@ -174,7 +200,8 @@ export abstract class Session<T> extends LinkOwner {
     try {
       while (this.#stashed() > 0 && this.#receivers.length > 0) {
         const receiver = this.#nextReceiver()!;
-        receiver.deliver(this.#take());
+        if (typeof receiver === 'function') receiver(this.#take());
+        else receiver.deliver(this.#take());
       }
     } finally {
       this.#delivering = false;
@@ -190,9 +217,13 @@ export abstract class Session<T> extends LinkOwner {
    * items here one by one in a loop.
    */
   #deliverSoon(): void {
-    if (this.#inTurn++ === 0) setImmediate(() => (this.#inTurn = 0));
-    if (this.#inTurn < MOST_IN_TURN) process.nextTick(() => this.deliver());
+    if (this.#mayHandOut()) process.nextTick(() => this.deliver());
     else setImmediate(() => this.deliver());
+  }
+
+  #mayHandOut(): boolean {
+    if (this.#inTurn++ === 0) setImmediate(() => (this.#inTurn = 0));
+    return this.#inTurn < MOST_IN_TURN;
   }
 
   // A method, because private getters are slow in V8.
@@ -209,7 +240,10 @@ export abstract class Session<T> extends LinkOwner {
   #unstash(): T {
     const item = this.#stash[this.#unstashed]!;
     this.#stash[this.#unstashed++] = undefined; // so that it can be garbage-collected
-    if (2 * this.#unstashed >= this.#stash.length) {
+    if (this.#unstashed === this.#stash.length) {
+      this.#stash = NONE;
+      this.#unstashed = 0;
+    } else if (this.#unstashed >= WORTH_CUTTING && 2 * this.#unstashed >= this.#stash.length) {
       this.#stash = this.#stash.slice(this.#unstashed);
       this.#unstashed = 0;
     }
@@ -221,7 +255,8 @@ export abstract class Session<T> extends LinkOwner {
   }
 
   #failReceivers(error: Error): void {
-    for (let next = this.#nextReceiver(); next; next = this.#nextReceiver()) next.fail?.(error);
+    for (let next = this.#nextReceiver(); next; next = this.#nextReceiver())
+      if (typeof next !== 'function') next.fail(error);
   }
 
   // ---- the end
@@ -273,7 +308,7 @@ export abstract class Session<T> extends LinkOwner {
     this.#reason = error?.message ?? 'the peer closed its end';
     this.#inOrder ||= error === undefined;
     this.dropAll(error ?? this.#closed());
-    if (this.#stashed() > 0) this.#state = 'ending';
+    if (this.#stashed() > 0) this.#end();
     else this.#shutDown(true);
   }
 
@@ -287,10 +322,15 @@ export abstract class Session<T> extends LinkOwner {
     }
     this.#failure = error;
     this.#reason = error.message;
-    this.#state = 'ending';
+    this.#end();
     this.disconnect();
     this.dropAll(error);
     this.#tell();
+  }
+
+  #end(): void {
+    this.#state = 'ending';
+    for (let i = this.#unstashed; i < this.#stash.length; i++) this.outlives(this.#stash[i]!);
   }
 
   /** Ends it at once, with an error. */
@@ -324,8 +364,8 @@ export abstract class Session<T> extends LinkOwner {
 
   /** Sends what is queued, closes, and then resolves. It resolves earlier if an error breaks the session. */
   close(): Promise<void> {
-    this.#whenClosed ??= new Promise((resolve) => (this.#resolveClosed = resolve));
-    if (this.#state === 'closed') this.#resolveClosed?.();
+    const whenClosed = (this.#whenClosed ??= deferred());
+    if (this.#state === 'closed') whenClosed.resolve();
     else if (this.#state === 'ending' || this.#sendFailure !== undefined) this.finish('close() was called');
     else if (this.#state === 'open') {
       this.#state = 'closing';
@@ -337,7 +377,7 @@ export abstract class Session<T> extends LinkOwner {
       this.closing();
       this.closeIfDone();
     }
-    return this.#whenClosed;
+    return whenClosed.promise;
   }
 
   /** Closes if `close` was called and nothing is to be sent any more. */
@@ -360,7 +400,7 @@ export abstract class Session<T> extends LinkOwner {
     // that whoever awaits a promise settled above finds the session closed.
     if (report) this.#tell();
     queueMicrotask(() => {
-      this.#resolveClosed?.();
+      this.#whenClosed?.resolve();
       this.emitter!.emit('close');
     });
   }
@@ -375,4 +415,10 @@ export abstract class Session<T> extends LinkOwner {
       if (error !== undefined && this.emitter!.listenerCount('error') > 0) this.emitter!.emit('error', error);
     });
   }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve!: () => void;
+  const promise = new Promise<void>((settle) => (resolve = settle));
+  return { promise, resolve };
 }

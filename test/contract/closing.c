@@ -79,6 +79,16 @@ static void goes_on_elsewhere(void) {
   UNTIL(threads() <= before + KEEPER);
 }
 
+static void trusts_none_to_linger(void) {
+  int other, before = usual_threads(), fd = lingering(&other);
+  fdp_set_origin(fd, FDP_TRUSTED);
+  EQUAL(fdp_close(fd), 0);
+  UNTIL(fdp_check(fd) == -EBADF);
+  EQUAL(fdp_origin_of(fd), 0);
+  EQUAL(close(other), 0);
+  UNTIL(threads() <= before + KEEPER);
+}
+
 static void goes_on_elsewhere_among_others(void) {
   int other, before = usual_threads(), file = new_file(), row[5];
   for (int i = 0; i < 5; i++)
@@ -326,7 +336,8 @@ static void waits_for_no_grace_period(void) {
 }
 
 static void frees_the_name_of_a_listener(void) {
-  const char name[] = "\0fdpasser contract";
+  char name[32] = ""; /* an abstract one, and of this process: others run the same test at the same time */
+  snprintf(name + 1, sizeof name - 1, "fdpasser %d", getpid());
   const enum fdp_type types[] = {FDP_STREAM, FDP_SEQPACKET, FDP_DGRAM};
   for (int t = 0; t < 3; t++) {
     int other, before = usual_threads(), fd = lingering(&other), again;
@@ -412,10 +423,11 @@ static double worked(void) {
 }
 
 static void a_pile_of_memory(void) {
-  enum { PAGES = 1 << 15, PAGE = 4096 }; /* 128 MiB */
+  enum { PAGES = 1 << 16, PAGE = 4096 }; /* 256 MiB */
   int fd[2];
   double time[2];
   const fdp_origin origin = fdp_new_origin();
+  EQUAL(fdp_close(from(origin, new_file())), 0); /* this starts the threads */
   for (int i = 0; i < 2; i++) {
     fd[i] = new_file();
     EQUAL(fallocate(fd[i], 0, 0, (off_t)PAGES * PAGE), 0);
@@ -457,7 +469,17 @@ static void no_thread_for_what_is_not_slow(void) {
 
 #endif
 
+static void forgets_whom_it_trusted(void) {
+  int fd = new_file();
+  fdp_set_origin(fd, FDP_TRUSTED);
+  EQUAL(fdp_origin_of(fd), FDP_TRUSTED);
+  EQUAL(fdp_close(fd), 0);
+  EQUAL(fdp_check(fd), -EBADF);
+  EQUAL(fdp_origin_of(fd), 0);
+}
+
 const struct test closing_tests[] = {
+    {"what trusted processes have is closed here, and the number is trusted no more", forgets_whom_it_trusted},
     {"where no thread can be started, a connection is closed without lingering", without_a_thread},
 #ifndef FDP_SYSV
     {"a socket in which no descriptor lies is closed without a thread, also when its peer has gone",
@@ -467,6 +489,7 @@ const struct test closing_tests[] = {
 
 const struct test slow_close_tests[] = {
     {"a close that lingers goes on elsewhere", goes_on_elsewhere},
+    {"so does one that trusted processes have", trusts_none_to_linger},
     {"of many that are closed at once, the one that lingers is closed elsewhere", goes_on_elsewhere_among_others},
 #if !defined(FDP_SYSV) && !FDP_HOLD
     {"nor does closing a socket wait for what lies unread in it, with bytes or without", does_not_wait_for_unread},

@@ -130,9 +130,9 @@ void join_child(pid_t pid) {
 }
 
 static const struct test *find(int index) {
-  const struct test *const groups[] = {transfer_tests, full_tests,     packet_tests,     hostile_tests,
-                                       option_tests,   endpoint_tests, descriptor_tests, hold_tests,
-                                       poller_tests,   closing_tests,  tcp_tests,        slow_close_tests};
+  const struct test *const groups[] = {transfer_tests, full_tests,     packet_tests,     hostile_tests, option_tests,
+                                       shared_tests,   endpoint_tests, descriptor_tests, hold_tests,    poller_tests,
+                                       closing_tests,  tcp_tests,      slow_close_tests};
   /* Under valgrind threads run in turn, and one that waits in close(2) keeps its turn. */
   size_t count = sizeof groups / sizeof *groups - (getenv("FDPASSER_VALGRIND") != NULL);
   for (size_t g = 0; g < count; g++)

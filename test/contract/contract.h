@@ -16,8 +16,8 @@ struct test {
 
 /* The last test has no title. */
 extern const struct test transfer_tests[], full_tests[], packet_tests[], hostile_tests[], option_tests[],
-    endpoint_tests[], descriptor_tests[], hold_tests[], poller_tests[], closing_tests[], slow_close_tests[],
-    tcp_tests[];
+    shared_tests[], endpoint_tests[], descriptor_tests[], hold_tests[], poller_tests[], closing_tests[],
+    slow_close_tests[], tcp_tests[];
 
 /* Unless the condition holds, ends the test and reports the place and the number. */
 #define CHECK(condition) check((condition) != 0, __FILE__, __LINE__, #condition)

@@ -227,6 +227,9 @@ static void not_a_socket(void) {
   EQUAL(fdp_attach(file), -ENOTSOCK);
   EQUAL(fdp_socket_type(file), -ENOTSOCK);
   EQUAL(fdp_socket_type(1000), -EBADF);
+  EQUAL(fdp_is_socket(file), 0);
+  EQUAL(fdp_is_socket(1000), 0);
+  EQUAL(fdp_is_socket(pair[0]), 1);
   CHECK(send_message(file, 1, &file, 1) < 0);
   CHECK(receive(file, 1, 1, 1) < 0);
   CHECK(send_message(1000, 1, &file, 1) < 0);

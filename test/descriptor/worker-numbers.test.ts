@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto';
 import { amount } from '../support/amount.js';
 import { ended, startChild } from '../support/child.js';
 import { inFolder } from '../support/descriptors.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 async function useNumbers(...args: string[]): Promise<void> {
   await inFolder(async (folder) => {
@@ -18,5 +18,7 @@ async function useNumbers(...args: string[]): Promise<void> {
 test('numbers of every origin, used in every way in a worker, are closed once, without a warning, when it ends', () =>
   useNumbers());
 
-test('numbers of every origin, used in every way, are closed once in workers that are terminated at any moment', () =>
-  useNumbers(`${randomInt(2 ** 31)}`, `${amount(12, 5)}`));
+testInFull(
+  'numbers of every origin, used in every way, are closed once in workers that are terminated at any moment',
+  () => useNumbers(`${randomInt(2 ** 31)}`, `${amount(12, 5)}`),
+);

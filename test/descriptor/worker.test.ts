@@ -41,8 +41,8 @@ test('a worker with receives pending ends by itself once it closes its passers',
   orderlyEnd(startWorker('pending')));
 
 for (const [where, count, title] of [
-  ['main', amount(200, 12), 'in the main thread too'],
-  ['workers', amount(60, 6), 'in the workers alone'],
+  ['main', amount(200, 6), 'in the main thread too'],
+  ['workers', amount(60, 3), 'in the workers alone'],
 ] as const)
   test(`${count} workers terminated at any moment neither crash nor leak, with the addon loaded ${title}`, async () => {
     const seed = randomInt(2 ** 31);

@@ -20,7 +20,7 @@ import { ended, message, startChild, type Ended } from '../support/child.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { withFaults } from '../support/faults.js';
 import type { Race } from '../support/race.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const { SIGSTOP } = constants.signals;
 const NOBODY = 65534;
@@ -158,7 +158,7 @@ test('a dead socket is replaced in a folder that may be written and searched but
   });
 });
 
-test('replacing one dead socket does not block replacing another, and a lock ends with its process', async () => {
+testInFull('replacing one dead socket does not block replacing another, and a lock ends with its process', async () => {
   await inFolder((folder) => {
     const path = `${folder}/socket`;
     deadSocket(path);

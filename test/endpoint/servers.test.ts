@@ -7,7 +7,7 @@ import { amount } from '../support/amount.js';
 import { ended, startChild } from '../support/child.js';
 import { withChild } from '../support/connection.js';
 import { anonymousFile, inFolder } from '../support/descriptors.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const HANDOVERS = amount(50, 10);
 
@@ -55,7 +55,7 @@ test('no connection is refused while a TCP server is handed back and forth', asy
   await once(last, 'close');
 });
 
-test('no connection is refused while a Unix server is handed back and forth, and its path stays', async () => {
+testInFull('no connection is refused while a Unix server is handed back and forth, and its path stays', async () => {
   await inFolder(async (folder) => {
     const path = `${folder}/socket`;
     const server = createServer(greet).listen(path);

@@ -6,6 +6,7 @@
  * scripts/fuzz.js builds and runs it.
  */
 #include "../../native/fdpasser.h"
+#include "../contract/emulation/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -140,6 +141,24 @@ static void peer_sends(int peer, struct input *input) {
   *message = (struct queued){model.sent, (size_t)sent, count, first};
   model.sent += (size_t)sent;
   model.tail++;
+}
+
+/* ---- somebody who shares the socket ------------------------------------------------------------------------------ */
+
+/* The next bit says whether credentials are asked for. Without it the kernel joins more. */
+static uint32_t asking;
+
+static void ask_or_not(int socket, int flags) {
+  int on = (int)(asking & 1);
+  (void)flags;
+  if (asking)
+    CHECK(!setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+  asking = asking >> 1 | asking << 31;
+}
+
+static void do_nothing(int socket, int flags) {
+  (void)socket;
+  (void)flags;
 }
 
 /* ---- what comes out --------------------------------------------------------------------------------------------- */
@@ -288,6 +307,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc;
   (void)argv;
+  shared_before = ask_or_not;
+  shared_after = do_nothing;
   make_kinds();
   limit_to(MOST_OPEN);
   return 0;
@@ -298,7 +319,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct input input = {data, data + size};
   int ends[2], before = count_open();
   memset(&model, 0, sizeof model);
-  model.type = (enum fdp_type)(byte(&input) % 3);
+  unsigned choice = byte(&input);
+  model.type = (enum fdp_type)(choice % 3);
+  asking = choice / 3 * 0x9e3779b1;
   CHECK(!fdp_pair(model.type, ends) && fdp_attach(ends[0]) >= 0);
   int free_from = lowest_free();
 
@@ -307,6 +330,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     case 0:
     case 1:
     case 2:
+      ask_or_not(ends[0], 0);
       peer_sends(ends[1], &input);
       break;
     case 3:

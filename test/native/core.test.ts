@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ended, type Ended } from '../support/child.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const name = `${process.platform}-${process.arch}`;
@@ -136,7 +136,7 @@ for (const [what, compiler, says] of [
     assert.deepEqual(await it.import(), LOADED);
   });
 
-test('a compiler that fails half way leaves nothing before the core of the package', async () => {
+testInFull('a compiler that fails half way leaves nothing before the core of the package', async () => {
   using it = new Package(prebuilt);
   assert.equal((await it.build('printf half > "$output"; exit 1')).code, 1);
   assert.throws(() => it.built, { code: 'ENOENT' });
@@ -156,7 +156,7 @@ for (const [key, value] of [
     assert.deepEqual(await it.import(), LOADED);
   });
 
-test('a build that fails leaves what another build made meanwhile', async () => {
+testInFull('a build that fails leaves what another build made meanwhile', async () => {
   using it = new Package(prebuilt);
   assert.equal(
     (await it.build('printf whole > "${output%/*}/fdpasser.node"; printf half > "$output"; exit 1')).code,
@@ -165,7 +165,7 @@ test('a build that fails leaves what another build made meanwhile', async () => 
   assert.deepEqual(it.built.toSorted(), [name, `${name}/fdpasser.node`]);
 });
 
-test('an import while a core is compiled gets a whole core', async () => {
+testInFull('an import while a core is compiled gets a whole core', async () => {
   using it = new Package(compiled);
   const building = it.build(
     `printf half > "$output"; while [ ! -e '${it.folder}/go' ]; do sleep 0.01; done; ${copiesGoodOne}`,

@@ -119,11 +119,13 @@ class Survivor {
         [],
         'confirmed, and never taken',
       );
-      assert.deepEqual(
-        told.filter((id) => !this.#resolved.includes(id)),
-        [],
-        'confirmed, and not heard',
-      );
+      // What asks for a confirmation may come a turn after its message where each is a packet.
+      if (kind.type === 'stream')
+        assert.deepEqual(
+          told.filter((id) => !this.#resolved.includes(id)),
+          [],
+          'confirmed, and not heard',
+        );
       assert.deepEqual(
         sent.filter((id) => !got.includes(id)),
         [],
@@ -217,8 +219,8 @@ const WAYS = [
 
 for (const [way, [what, signal, action, run]] of WAYS.entries()) {
   for (const [number, kind] of WIRES.filter(({ askedLate }) => !askedLate).entries()) {
-    // In part each wire is tried in one of the ways, and each way with some wires.
-    const isShown = ALL || (way + number) % WAYS.length === 0;
+    // In part each way is tried with one wire.
+    const isShown = ALL || way === number;
     for (const role of ROLES)
       partly(isShown)(
         `nothing is lost, doubled or wrongly confirmed when a peer that ${role.name} is ${what} any of its system calls: ${kind.name}`,
@@ -231,7 +233,8 @@ for (const [way, [what, signal, action, run]] of WAYS.entries()) {
               const untold = await inFolder((folder) =>
                 run({ kind, role, folder, faults, env, action, signal, at }),
               ).catch((cause: unknown) => {
-                throw new Error(`${what} call ${at} (${faults.trace()[at - 1]})`, { cause });
+                const why = cause instanceof Error ? cause.message : String(cause);
+                throw new Error(`${what} call ${at} (${faults.trace()[at - 1]}): ${why}`, { cause });
               });
               faults.trace();
               await until(() => leftOpen(before).length === 0).catch(() =>

@@ -5,7 +5,7 @@ import { inFull } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
 import { withFaults } from '../support/faults.js';
 import { LOOK, NOT_INJECTED, SEND, TABLE, TAKE, TELL, type Injection, type Outcome } from '../support/injection.js';
-import { test } from '../support/test.js';
+import { partly, test } from '../support/test.js';
 import { WIRES } from '../support/wires.js';
 
 /** `npm run test:faults` tries all; otherwise it is one wire of each class, and each error once. */
@@ -80,29 +80,32 @@ const tests = uses.flatMap((use): { use: string; call: string | undefined }[] =>
 );
 
 for (const { use, call: only } of tests) {
-  test(`a system call that fails has the stated outcome: ${[use, only].filter(Boolean).join(', ')}`, async () => {
-    const cases = casesOf(use, only);
-    // A process grows its table once.
-    const batches = use === GROWS ? cases.map((one) => [one]) : [cases];
-    const outcomes = await batches.reduce<Promise<Outcome[]>>(
-      async (before, batch) => [...(await before), ...(await inject(use, batch))],
-      Promise.resolve([]),
-    );
-    const wrong: Outcome[] = [];
-    for (const [i, one] of outcomes.entries()) {
-      const { call, errno, times, hits } = one;
-      const outcome = one.outcome.replace(/refuses \d/, 'refuses some');
-      const happened = one.first === 1 || hits > 0;
-      if (happened) injected++;
-      const right = happened ? cases[i]!.right : ['all arrives'];
-      if (!right.includes(outcome) || (happened && hits === 0)) wrong.push(one);
-      if (process.env.FAULTS_TABLE !== undefined && happened)
-        console.log(
-          `${use} | ${call} | ${errno} | ${times}${one.first === 1 ? '' : ` from call ${one.first}`} | ${outcome}`,
-        );
-    }
-    assert.deepEqual(wrong, []);
-  });
+  partly(use !== GROWS && !use.endsWith('asked late'))(
+    `a system call that fails has the stated outcome: ${[use, only].filter(Boolean).join(', ')}`,
+    async () => {
+      const cases = casesOf(use, only);
+      // A process grows its table once.
+      const batches = use === GROWS ? cases.map((one) => [one]) : [cases];
+      const outcomes = await batches.reduce<Promise<Outcome[]>>(
+        async (before, batch) => [...(await before), ...(await inject(use, batch))],
+        Promise.resolve([]),
+      );
+      const wrong: Outcome[] = [];
+      for (const [i, one] of outcomes.entries()) {
+        const { call, errno, times, hits } = one;
+        const outcome = one.outcome.replace(/refuses \d/, 'refuses some');
+        const happened = one.first === 1 || hits > 0;
+        if (happened) injected++;
+        const right = happened ? cases[i]!.right : ['all arrives'];
+        if (!right.includes(outcome) || (happened && hits === 0)) wrong.push(one);
+        if (process.env.FAULTS_TABLE !== undefined && happened)
+          console.log(
+            `${use} | ${call} | ${errno} | ${times}${one.first === 1 ? '' : ` from call ${one.first}`} | ${outcome}`,
+          );
+      }
+      assert.deepEqual(wrong, []);
+    },
+  );
 }
 
 test('the table has every function of the system that the core calls', () => {
@@ -158,4 +161,5 @@ const HARMLESS = new Set([
   'strstr',
   'sysconf',
   'umask',
+  'uname',
 ]);

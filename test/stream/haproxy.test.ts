@@ -70,7 +70,11 @@ test('Node takes the socket of a HAProxy and gives it to the next one, and no re
     writeFileSync(`${folder}/haproxy.cfg`, configuration(folder, port));
     const running: ChildProcess[] = [];
     const start = (command: string, args: string[], env: NodeJS.ProcessEnv): ChildProcess => {
-      const child = spawn(command, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'ignore'] });
+      const child = spawn(command, args, {
+        cwd: folder,
+        env,
+        stdio: ['ignore', 'pipe', command === 'haproxy' ? 'ignore' : 'inherit'],
+      });
       running.push(child);
       return child;
     };

@@ -5,7 +5,7 @@ import { FdStream, socketpair } from 'fdpasser';
 import type { Sunk } from './children/stream-sink.js';
 import { amount } from '../support/amount.js';
 import { ended, message, startChild } from '../support/child.js';
-import { anonymousFile, identity } from '../support/descriptors.js';
+import { anonymousFile, identity, until } from '../support/descriptors.js';
 import { test } from '../support/test.js';
 
 const MIB = 1 << 20;
@@ -46,4 +46,19 @@ test(`a stream carries ${SIZE / MIB} MiB with a descriptor every 64 KiB to a pro
   assert.equal(sunk.sha256, hash.digest('hex'));
   assert.deepEqual(sunk.ids, ids);
   assert.ok(sunk.at.every((at, i) => at <= i * SEGMENT));
+});
+
+test('several streams that wait for room with joined writes send each its own bytes', async () => {
+  const streams = Array.from({ length: 4 }, () => socketpair().map((end) => new FdStream(end)));
+  const written = streams.map(() => Array.from({ length: 400 }, () => randomBytes(randomInt(1, 4000))));
+  const writing = streams.map(async ([writer], k) => {
+    for (const chunk of written[k]!) if (!writer!.write(chunk)) await once(writer!, 'drain');
+    writer!.end();
+  });
+  await until(() => streams.every(([writer]) => writer!.stats().sendWaits > 0));
+  for (const [k, [, reader]] of streams.entries()) {
+    const read = (await reader!.toArray()) as Buffer[];
+    assert.ok(Buffer.concat(read).equals(Buffer.concat(written[k]!)));
+  }
+  await Promise.all(writing);
 });

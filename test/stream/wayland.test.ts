@@ -1,21 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
+import { listens } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
 
 const DISPLAY = 'wayland-fdpasser';
-
-/** Whether a socket is there and listens. The path exists a moment earlier. */
-function listens(path: string): boolean {
-  const SO_ACCEPTCON = '00010000'; // unix_seq_show in Linux's net/unix/af_unix.c
-  return readFileSync('/proc/net/unix', 'utf8')
-    .split('\n')
-    .some((line) => line.includes(` ${SO_ACCEPTCON} `) && line.endsWith(` ${path}`));
-}
 
 /** Runs `body` with a compositor that has an output without a screen. */
 async function withCompositor(body: (environment: NodeJS.ProcessEnv) => Promise<void>): Promise<void> {

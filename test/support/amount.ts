@@ -12,5 +12,8 @@ export function amount(all: number, part: number, whole = all): number {
   return IN_FULL ? all : part;
 }
 
+/** How long a supervisor waits for a stuck worker. A busy machine may keep a healthy one waiting for seconds. */
+export const PATIENCE = amount(20_000, 8000);
+
 /** Why a test is left out when somebody waits for it, and false in full. */
 export const inFull: string | false = IN_FULL ? false : 'needs a full run (CI=1 npm test)';

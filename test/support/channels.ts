@@ -1,7 +1,7 @@
 import { FdChannel, socketpair, type FdChannelOptions, type OwnedFd } from 'fdpasser';
 import { encodeHello, REQUESTS, type Hello } from '#dist/channel/frames.js';
 import { MAX_FDS } from '#dist/native/addon.js';
-import { addon, batch } from '#dist/native/load.js';
+import { addon, batch, receive } from '#dist/native/load.js';
 
 /** The types of sockets a channel works over. */
 export const TYPES = ['stream', 'seqpacket'] as const;
@@ -65,7 +65,7 @@ export class RawPeer {
 
   /** All bytes that have come so far on this socket. */
   receive(): Buffer {
-    while (addon.receive(this.#socket.fd, ROOM, ROOM.length, 1, 1, 1, MAX_FDS) > 0) {
+    while (receive(this.#socket.fd, ROOM, ROOM.length, 1, 1, 1, MAX_FDS) > 0) {
       this.#seen.push(Buffer.from(ROOM.subarray(0, batch.size[0])));
       for (let i = 0; i < batch.count[0]!; i++) this.fds.push(batch.fd[i]!);
     }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { FdPasser } from 'fdpasser';
 import { ended, startChild } from './child.js';
@@ -76,4 +77,12 @@ export async function freePort(): Promise<number> {
     await once(probe, 'close');
     return port;
   }
+}
+
+/** Whether a socket is there and listens. The path exists a moment earlier. */
+export function listens(path: string): boolean {
+  const SO_ACCEPTCON = '00010000'; // unix_seq_show in Linux's net/unix/af_unix.c
+  return readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .some((line) => line.includes(` ${SO_ACCEPTCON} `) && line.endsWith(` ${path}`));
 }

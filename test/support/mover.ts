@@ -2,10 +2,13 @@ import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 import { FdChannel } from '#dist/channel/channel.js';
 import type { Carrier } from '#dist/takeover/live/index.js';
+import { partsOf } from '#dist/takeover/live/carry-over.js';
 import { LiveConnections } from '#dist/takeover/live/index.js';
 import type { Json } from '#dist/takeover/live/carried.js';
 
-type Said = { type: 'live'; key: number; kind: string; state: Json } | { type: 'yours'; key: number; late: string };
+type Said =
+  | { type: 'live'; key: number; kind: string; state: Json }
+  | { type: 'yours'; key: number; late: string; more: boolean };
 
 /**
  * Makes this process move the live connections of a server to the process at the other end of descriptor 3, and go on
@@ -28,8 +31,7 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
         break; // it has died
       }
       moved++;
-      const late = (await taken()).toString('base64');
-      channel.send({ type: 'yours', key, late }).catch(() => {});
+      for (const part of partsOf(await taken())) channel.send({ type: 'yours', key, ...part }).catch(() => {});
     }
     process.send!({ moved });
   };
@@ -57,7 +59,7 @@ export async function serveAndMove(server: Server, carrier?: Carrier): Promise<v
   try {
     for await (const { value, fds } of channel)
       if (value.type === 'live') live.adopt(value.key, value.kind, fds[0]!, value.state);
-      else live.released(value.key, Buffer.from(value.late, 'base64'), false);
+      else live.released(value.key, Buffer.from(value.late, 'base64'), value.more);
   } catch (error) {
     process.send!({ broken: (error as Error).message }); // the other process has died: the server goes on
   }

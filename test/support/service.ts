@@ -33,11 +33,14 @@ export class Service {
   /** `GENERATION:PID` of each process that serves. */
   get status(): string[] {
     const file = this.folder.at('status');
-    return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : [];
+    return existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
   }
 
   async up(generation: number, workers = 1): Promise<void> {
-    await until(() => this.status.length === workers && this.status.every((line) => line.startsWith(`${generation}:`)));
+    await until(() => {
+      const { status } = this; // it may change from one look to the next
+      return status.length === workers && status.every((line) => line.startsWith(`${generation}:`));
+    });
   }
 
   reload(): Promise<Ended> {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
@@ -18,13 +19,15 @@ export interface ServerConfig {
   allow?: 'own' | 'all';
   /** It sends itself this signal at this step. */
   at?: { step: string; signal: NodeJS.Signals } | undefined;
+  /** It closes its servers at this step. */
+  closesAt?: string;
   /** It never sends READY. */
   never?: boolean;
   /** It ends before READY. */
   breaks?: boolean;
 }
 
-export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'exit';
+export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'exit' | 'close';
 
 export interface ServerReport {
   event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state';
@@ -144,6 +147,16 @@ export function ask(
     });
     request.on('error', reject);
   });
+}
+
+/** Has one more process take over from the one that serves, and ends the load. */
+export async function nextUpgradeWorks({ port, start }: Site, serving: ServerChild, clients: Load): Promise<void> {
+  const next = start({ options: { probation: 100 } });
+  await next.tells('serving');
+  await serving.tells('drained');
+  await clients.answers(5);
+  await clients.stop();
+  assert.equal(await ask({ port }), `${next.pid}`);
 }
 
 /** Between an answer and the next question, in milliseconds: in full none, and else what leaves time to other tests. */

@@ -54,6 +54,9 @@ export function partly(isShown: boolean): (title: string, body: () => void | Pro
   return (title, body) => test(title, body, isShown ? false : inFull);
 }
 
+/** A test that only a full run has, because of what it takes. Others show the rule; it shows one more case of it. */
+export const testInFull = partly(false);
+
 async function withinLimit(body: () => void | Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {

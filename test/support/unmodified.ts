@@ -38,7 +38,7 @@ export class Unmodified extends Service {
   ): Promise<Unmodified> {
     const service = new Unmodified(behaviour, await freePort(), start, options);
     try {
-      await until(() => service.status.length === 1 || service.child.exitCode !== null);
+      await until(() => service.status.length > 0 || service.child.exitCode !== null);
       assert.equal(service.child.exitCode, null, service.stderr);
       return service;
     } catch (error) {
@@ -47,9 +47,14 @@ export class Unmodified extends Service {
     }
   }
 
-  /** That serves. */
+  /** Those that serve. */
+  get pids(): number[] {
+    return this.status.map((line) => Number(line.split(':')[1]));
+  }
+
+  /** The first of them. */
   get pid(): number {
-    return Number(this.status[0]!.split(':')[1]);
+    return this.pids[0]!;
   }
 
   ask(path = '/'): Promise<string> {

@@ -14,6 +14,7 @@ export interface WebSocket extends EventEmitter<{
   error: [error: Error];
 }> {
   readonly readyState: number;
+  readonly bufferedAmount: number;
   send(data: Buffer | string, options?: { binary?: boolean; fin?: boolean; compress?: boolean }): void;
   ping(data?: string): void;
   pause(): void;

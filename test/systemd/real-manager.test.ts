@@ -13,6 +13,7 @@ import { test } from '../support/test.js';
 /** It starts programs in an environment of their own, without the sanitizers that the core is built with then. */
 const SANITIZED = process.env['PRELOAD'] === undefined ? false : 'the core is built with sanitizers';
 const SERVICE = fileURLToPath(new URL('children/service.js', import.meta.url));
+const REPLACED = fileURLToPath(new URL('children/replaced.js', import.meta.url));
 const WEB = fileURLToPath(new URL('../cli/children/web.js', import.meta.url));
 
 const always = (command: string, more = ''): string => `[Unit]
@@ -99,6 +100,38 @@ test(
     assert.equal(load.pids.size, 3);
     assert.equal(await systemd.property('web', 'MainPID'), main);
     assert.equal(await systemd.property('web', 'NRestarts'), '0');
+  },
+  SANITIZED,
+);
+
+test(
+  'the real systemd knows the main process of a service that is replaced by takeover, and starts none itself',
+  async () => {
+    using folder = new Folder();
+    const path = folder.at('web');
+    const service = always(
+      `${process.execPath} ${REPLACED} ${folder.at('control')} ${path}`,
+      'ExecReload=kill -HUP $MAINPID',
+    );
+    await using systemd = await Systemd.start({ 'web.service': service });
+    await systemd.systemctl('start', 'web');
+    const main = (): Promise<string> => systemd.property('web', 'MainPID');
+    const load = new Load({ socketPath: path });
+    for (let reload = 0; reload < 2; reload++) {
+      const before = await main();
+      await systemd.systemctl('reload', 'web');
+      while ((await main()) === before) await sleep(10);
+      await load.answers(5);
+      assert.ok(load.pids.has(await main()));
+    }
+    await load.stop();
+    assert.deepEqual(load.errors, []);
+    assert.equal(load.pids.size, 3);
+    assert.equal(await systemd.property('web', 'ActiveState'), 'active');
+    assert.equal(await systemd.property('web', 'NRestarts'), '0');
+    // It starts the one that is the main process by now.
+    await systemd.systemctl('kill', '--kill-who=main', '--signal=KILL', 'web');
+    while ((await systemd.property('web', 'NRestarts')) !== '1') await sleep(10);
   },
   SANITIZED,
 );

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { anonymousFile, closeAll, identity, inFolder } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const MANAGER = fileURLToPath(new URL('../../../test/python/manager.py', import.meta.url));
 const SERVICE = fileURLToPath(new URL('children/service.js', import.meta.url));
@@ -192,6 +193,17 @@ test('a barrier resolves when the manager has taken the messages before it', asy
   });
 });
 
+test('a barrier that the manager took in time resolves, although the process looks for it only after the timeout', () =>
+  inFolder((folder) =>
+    managed({ task: 'barrierWhileBusy', args: [join(folder, 'taken')] }, async (next) => {
+      assert.ok((await next()).started);
+      assert.equal((await next()).told, 'BARRIER=1');
+      writeFileSync(join(folder, 'taken'), '');
+      assert.deepEqual(await report(next), { barrier: true });
+      await endsWell(next);
+    }),
+  ));
+
 for (const [task, title] of [
   ['late', 'does not reach'],
   ['lateToTell', 'has no room for'],
@@ -307,6 +319,6 @@ test('a service with its socket in the store refuses no connection when it is ki
   assert.equal(await refusedWhileKilled('keep'), 0);
 });
 
-test('the same service without the store refuses connections', async () => {
+testInFull('the same service without the store refuses connections', async () => {
   assert.ok((await refusedWhileKilled('forget')) > 0);
 });

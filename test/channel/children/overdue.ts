@@ -23,13 +23,13 @@ while (sameEnd.trySend(Buffer.alloc(4096)) > 0); // the peer is raw, and takes t
 const [lent, asked] = [anonymousFile(), anonymousFile()];
 const beside = channel.send('beside', [lent], { keepOpen: true }).then(() => 'sent', codeOf);
 let outcome: string | undefined;
-void channel.request('overdue', [asked], { timeout: 50 }).catch((error: NodeJS.ErrnoException) => {
+void channel.request('overdue', [asked], { timeout: 500 }).catch((error: NodeJS.ErrnoException) => {
   outcome = codeOf(error);
 });
 await turns(); // both stand ready, and find no room
 
 const filler = fillTable();
-await sleep(100);
+await sleep(600);
 const early = outcome;
 closeSync(lent);
 for (const fd of filler) closeSync(fd);

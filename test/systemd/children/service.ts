@@ -1,5 +1,5 @@
 /** A service of `test/python/manager.py`: it does what its argument says. */
-import { fstatSync, readFileSync } from 'node:fs';
+import { existsSync, fstatSync, readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { OwnedFd } from 'fdpasser';
 import { barrier, listenFds, notify, store, unstore, watchdog } from 'fdpasser/systemd';
@@ -75,6 +75,16 @@ const tasks: Record<string, () => Promise<unknown>> = {
     await tell({ barrier: await barrier() });
   },
 
+  /** Its event loop is busy until the manager has answered, and until the timeout is over. */
+  async barrierWhileBusy() {
+    const timeout = 20;
+    const passed = barrier({ timeout }).catch((error: { code: unknown }) => error.code);
+    await new Promise((resolve) => setImmediate(resolve));
+    while (!existsSync(process.argv[3]!));
+    for (const end = Date.now() + 2 * timeout; Date.now() < end;);
+    await tell({ barrier: await passed });
+  },
+
   async late() {
     const code = await barrier({ timeout: 50 }).catch((error: { code: unknown }) => error.code);
     process.stdout.write(`${JSON.stringify({ code })}\n`);
@@ -86,10 +96,15 @@ const tasks: Record<string, () => Promise<unknown>> = {
     await tasks['late']!();
   },
 
-  /** Lets the process end though the manager's queue is full. */
+  /** Lets the process end though the manager's queue is full, and each turn of the event loop takes long. */
   async watchedAndFull() {
     await fillQueue();
     watchdog();
+    const works = (): void => {
+      for (const end = Date.now() + 3; Date.now() < end;);
+      setImmediate(works).unref();
+    };
+    works();
   },
 
   /** Stores its own descriptor, closes it before the store is done, and opens another file with its number. */
