@@ -13,6 +13,7 @@ import { FdServer } from '../endpoint/server.js';
 import { checked, systemError } from '../errors.js';
 import { typeNumber } from '../native/kinds.js';
 import { addon } from '../native/load.js';
+import { LONGEST_DELAY } from '../common/timers.js';
 import { Conversation } from './conversation.js';
 import { listenAs } from './listeners/node-listening.js';
 import { fromPredecessor, fromSuccessor, type FromPredecessor, type FromSuccessor } from './messages.js';
@@ -28,8 +29,6 @@ type Greet = (conversation: WithSuccessor) => Promise<void>;
 /** The longest message from one process to the other: it may name many listeners. */
 const MOST_BYTES = 1 << 20;
 const MOST_FDS = 4096;
-/** The longest time that a timer can wait. Each step has a timer of its own. */
-const MAX_DELAY = 0x7fff_ffff;
 /** How many connections are kept at a time that have not said what they want. Others wait in the backlog. */
 const MOST_SILENT = 64;
 const BACKLOG = 511;
@@ -51,7 +50,11 @@ export async function dial(path: string, { allow, stepTimeout }: Settings): Prom
       const advice = `Process ${peer.pid} of user ${peer.uid} serves there, and allow does not let it hand over`;
       throw systemError(-constants.errno.EACCES, 'connect', { path, advice });
     }
-    const channel = new FdChannel(socket, { maxMessageBytes: MOST_BYTES, maxFds: MOST_FDS, helloTimeout: MAX_DELAY });
+    const channel = new FdChannel(socket, {
+      maxMessageBytes: MOST_BYTES,
+      maxFds: MOST_FDS,
+      helloTimeout: LONGEST_DELAY, // each step has a timer of its own
+    });
     return new Conversation(channel, peer.pid, fromPredecessor);
   } catch (error) {
     socket.close();

@@ -1,3 +1,4 @@
+import { afterReading } from '../common/timers.js';
 import type { FdChannel } from '../channel/channel.js';
 import type { Message } from '../channel/message.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
@@ -30,9 +31,9 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
     this.channel.send(message).catch(() => {});
   }
 
-  /** Hands a live connection over. Resolves when the other process has it; rejects when it has not, and never will. */
-  carry(message: Out, fd: OwnedFd): Promise<void> {
-    return this.channel.send(message, [fd], { confirm: true });
+  /** Hands connections over. Resolves when the other process has all; rejects when it has none, and never will. */
+  carry(message: Out, fds: OwnedFd[]): Promise<void> {
+    return this.channel.send(message, fds, { confirm: true });
   }
 
   /**
@@ -48,11 +49,12 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
 
   /** Resolves with the next message, which must come within `timeout` milliseconds. */
   async hear(step: Step, timeout: number): Promise<Heard<In>> {
-    const left = new AbortController();
+    const left = timeout === Infinity ? undefined : new AbortController();
     try {
-      return this.#understand(step, await this.#within(this.channel.receive({ signal: left.signal }), step, timeout));
+      const next = this.channel.receive(left && { signal: left.signal });
+      return this.#understand(step, await this.#within(next, step, timeout));
     } catch (error) {
-      left.abort();
+      left?.abort();
       throw error;
     }
   }
@@ -112,11 +114,6 @@ export class Conversation<In extends FromPredecessor | FromSuccessor, Out extend
   #trace(direction: string, message: In | Out): void {
     trace('takeover: %s %s process %s', stepOf(message), direction, this.pid ?? '?');
   }
-}
-
-/** Calls back when the event loop has checked twice for what can be read. */
-function afterReading(callback: () => void): void {
-  setImmediate(() => setImmediate(callback));
 }
 
 function stepOf(message: { type: string }): Step {

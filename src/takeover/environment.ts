@@ -9,11 +9,19 @@ export const VARIABLE = 'FDPASSER_TAKEOVER';
 export const TAKEN = 'FDPASSER_TAKEOVER_TAKEN';
 /** A path: of all processes that have this variable, who binds a socket there takes part. */
 const CLAIM = 'FDPASSER_TAKEOVER_CLAIM';
+/** A path: the keeper of the process that takes part listens there. */
+const KEEPER = 'FDPASSER_TAKEOVER_KEEPER';
 /** Its `probation`, in milliseconds. */
 const PROBATION = 'FDPASSER_TAKEOVER_PROBATION';
 
 /** All of it, for what is not to take part. */
-export const NONE = { [VARIABLE]: undefined, [TAKEN]: undefined, [CLAIM]: undefined, [PROBATION]: undefined };
+export const NONE = {
+  [VARIABLE]: undefined,
+  [TAKEN]: undefined,
+  [CLAIM]: undefined,
+  [KEEPER]: undefined,
+  [PROBATION]: undefined,
+};
 
 export function optionsGiven(): TakeoverOptions {
   const { [PROBATION]: probation } = process.env;
@@ -22,6 +30,10 @@ export function optionsGiven(): TakeoverOptions {
 
 export function claimGiven(): string | undefined {
   return process.env[CLAIM] || undefined;
+}
+
+export function keeperGiven(): string | undefined {
+  return process.env[KEEPER] || undefined;
 }
 
 /** The control path that `fdpasser exec` has given, if this process is the first that asks for it. */

@@ -16,6 +16,13 @@ export interface Entry {
   endpoint: Endpoint;
 }
 
+/** A connection in a LIVE. No other of its listener has its `key`. `kind` and `state` are of src/takeover/live. */
+export interface LiveEntry {
+  key: number;
+  kind: string;
+  state: Json;
+}
+
 export type FromSuccessor =
   | { type: 'hello'; version: number; pid: number }
   | { type: 'ready' }
@@ -33,13 +40,12 @@ export type FromPredecessor =
   | { type: 'rollback'; reason: string }
   /** Carries the listener of the control path. `drainTimeout`: milliseconds until BYE at the latest. */
   | { type: 'confirmed'; drainTimeout: number }
-  /**
-   * With a connection that was accepted by the listener of that name, and `key` of no other there; `kind` and `state`
-   * are of src/takeover/live.
-   */
-  | { type: 'live'; name: string; key: number; kind: string; state: Json }
-  /** That connection is the other process's. `late`: bytes for its client, in base64; the last unless `more`. */
-  | { type: 'yours'; name: string; key: number; late: string; more: boolean }
+  /** With connections that the listener of that name has accepted, each at the place of its descriptor. */
+  | { type: 'live'; name: string; connections: LiveEntry[] }
+  /** What the old process wrote to the client of one of them since, in base64. */
+  | { type: 'late'; name: string; key: number; bytes: string }
+  /** Those connections are the other process's. */
+  | { type: 'yours'; name: string; keys: number[] }
   | { type: 'bye' };
 
 /** The name of a message in errors and documents. */
@@ -80,11 +86,15 @@ export function fromPredecessor(value: unknown): FromPredecessor | undefined {
     case 'confirmed':
       return isNumber(value.drainTimeout) ? (value as FromPredecessor) : undefined;
     case 'live':
-      return isString(value.name) && isNumber(value.key) && isString(value.kind) && 'state' in value
+      return isString(value.name) && Array.isArray(value.connections) && value.connections.every(isLiveEntry)
+        ? (value as FromPredecessor)
+        : undefined;
+    case 'late':
+      return isString(value.name) && isNumber(value.key) && isString(value.bytes)
         ? (value as FromPredecessor)
         : undefined;
     case 'yours':
-      return isString(value.name) && isNumber(value.key) && isString(value.late) && typeof value.more === 'boolean'
+      return isString(value.name) && Array.isArray(value.keys) && value.keys.every(isNumber)
         ? (value as FromPredecessor)
         : undefined;
     case 'commit':
@@ -107,6 +117,10 @@ function isEndpoint(value: unknown): boolean {
   if (value.kind === 'unix')
     return typeof value.path === 'string' && ['undefined', 'string'].includes(typeof value.file);
   return (value.kind === 'tcp' || value.kind === 'udp') && typeof value.address === 'string' && isNumber(value.port);
+}
+
+function isLiveEntry(value: unknown): boolean {
+  return isRecord(value) && isNumber(value.key) && isString(value.kind) && 'state' in value;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -7,6 +7,7 @@ import {
   type Settled,
 } from '../common/arguments.js';
 import type { PeerCredentials } from '../endpoint/credentials.js';
+import { LONGEST_DELAY } from '../common/timers.js';
 
 /** What moves to the successor beside the listeners. */
 export interface LiveOptions {
@@ -62,9 +63,6 @@ export interface Settings {
   readonly patience: number | undefined;
 }
 
-/** The longest time that a timer of Node can wait. */
-const MAX_DELAY = 0x7fff_ffff;
-
 export function settingsOf(options: TakeoverOptions): Settings {
   const {
     allow,
@@ -77,12 +75,12 @@ export function settingsOf(options: TakeoverOptions): Settings {
   const { live = true, patience } = options;
   return {
     allow,
-    probation: probation === Infinity ? Infinity : checkInteger('options.probation', probation, 0, MAX_DELAY),
-    stepTimeout: checkInteger('options.stepTimeout', stepTimeout, 1, MAX_DELAY),
-    initTimeout: checkInteger('options.initTimeout', initTimeout, 1, MAX_DELAY),
-    drainTimeout: checkInteger('options.drainTimeout', drainTimeout, 0, MAX_DELAY),
+    probation: probation === Infinity ? Infinity : checkInteger('options.probation', probation, 0, LONGEST_DELAY),
+    stepTimeout: checkInteger('options.stepTimeout', stepTimeout, 1, LONGEST_DELAY),
+    initTimeout: checkInteger('options.initTimeout', initTimeout, 1, LONGEST_DELAY),
+    drainTimeout: checkInteger('options.drainTimeout', drainTimeout, 0, LONGEST_DELAY),
     live: liveOf(live),
-    patience: patience === undefined ? undefined : checkInteger('options.patience', patience, 1, MAX_DELAY),
+    patience: patience === undefined ? undefined : checkInteger('options.patience', patience, 1, LONGEST_DELAY),
   };
 }
 

@@ -8,11 +8,14 @@ import type { Socket as DatagramSocket } from 'node:dgram';
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
+import { LONGEST_DELAY } from '../common/timers.js';
 import { claims } from './claim.js';
 import { endAsTold } from './end-as-told.js';
-import { claimGiven, endClaimOfExec, optionsGiven, TAKEN, VARIABLE } from './environment.js';
+import { claimGiven, endClaimOfExec, keeperGiven, optionsGiven, TAKEN, VARIABLE } from './environment.js';
+import { Keeper } from './keeper.js';
 import { bindAs } from './listeners/datagram-listener.js';
 import { endPromise, listenAs, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
+import { StreamListener } from './listeners/stream-listener.js';
 import { nameOf, wantedOfDatagrams, wantedOfServer, type Wanted } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
@@ -20,6 +23,9 @@ import { takeover } from './takeover.js';
 const claim = claimGiven();
 /** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
 const SETTLE = 1000;
+
+/** The keeper decides how long a successor may take, and how long this process can come back. */
+const KEPT = { probation: Infinity, initTimeout: LONGEST_DELAY };
 
 /** A server that was asked to listen. */
 interface Asked {
@@ -31,10 +37,12 @@ interface Asked {
 class Registration {
   readonly #path: string;
   readonly #asked: Asked[] = [];
+  readonly #added = new WeakMap<Server, StreamListener>();
   /** Whether this process takes part. It is not known before it listens, if another process may be the first. */
   #takesPart: boolean | undefined;
   #begun = false;
   #serving: Serving | undefined;
+  #getsReady = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
@@ -43,15 +51,19 @@ class Registration {
 
   /** Returns `false` when this does not take part. */
   listen(wanted: Wanted, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
+    if (server instanceof builtin.net.Server) this.#added.get(server)?.endIfClosed();
     const name = nameOf(wanted);
+    if (name === undefined) warnOfAnyPort(wanted, server);
     if (
       name === undefined ||
       (server instanceof builtin.net.Server && server.listening) ||
       isOfThisProcess(name) ||
       this.#serving?.has(name) ||
+      this.#serving?.state === 'draining' ||
       this.#asked.some((asked) => asked.name === name)
     )
       return false;
+    if (this.#serving?.state === 'rolledback') this.#forget();
     this.#takesPart ??= claim === undefined || claims(claim);
     if (!this.#takesPart) {
       process.emitWarning(`${name} will not be handed over: another process of this program takes part, by ${claim}`);
@@ -61,7 +73,7 @@ class Registration {
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
     if (server instanceof builtin.net.Server) this.#promise(asked, server, wanted);
-    if (this.#serving === undefined) {
+    if (this.#serving === undefined || this.#serving.state === 'ready') {
       this.#asked.push(asked);
       this.#begin();
     } else this.#add(this.#serving, asked);
@@ -76,42 +88,75 @@ class Registration {
       const index = this.#asked.indexOf(asked);
       if (index >= 0) this.#asked.splice(index, 1);
     });
+    server.once('close', () => process.nextTick(() => this.#withdrawIfIdle())); // when all have heard of it
   }
 
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    takeover(this.#path, optionsGiven()).then(
-      (serving) => this.#take(serving),
-      (error: Error) => this.#fail(error),
-    );
+    this.#takeover().catch((error: Error) => this.#fail(error));
   }
 
-  #take(serving: Serving): void {
+  async #takeover(): Promise<void> {
+    const keeperPath = keeperGiven();
+    const keeper = keeperPath === undefined ? undefined : await Keeper.at(keeperPath);
+    const options = keeper === undefined ? optionsGiven() : KEPT;
+    this.#take(await takeover(this.#path, options), keeper);
+  }
+
+  #take(serving: Serving, keeper: Keeper | undefined): void {
     this.#serving = serving;
-    serving.keepListeners();
+    serving.keepBy(keeper);
+    serving.servesUnmodified(() => this.#withdrawIfIdle());
     serving.on('handover', endClaimOfExec);
     serving.on('drained', endAsTold);
     serving.on('rolledback', (error) => {
       process.stderr.write(`${error.message}\n`);
       process.exit(1);
     });
+    serving.on('serving', () => {
+      this.#getsReady = false;
+      this.#addAll(serving);
+    });
+    this.#addAll(serving);
+  }
+
+  #addAll(serving: Serving): void {
     for (const asked of this.#asked.splice(0)) this.#add(serving, asked);
+    this.#withdrawIfIdle();
+  }
+
+  /** Every server was closed before it served: this process takes no part, unless it listens again. */
+  #withdrawIfIdle(): void {
+    const serving = this.#serving;
+    if (serving?.isIdle !== true) return;
+    this.#forget();
+    serving.removeAllListeners('rolledback');
+    serving.abort(new Error('its servers were closed before they served')).catch(() => {});
+  }
+
+  #forget(): void {
+    clearTimeout(this.#timer);
+    this.#getsReady = false;
+    this.#serving = undefined;
+    this.#begun = false;
   }
 
   #add(serving: Serving, { name, server, args }: Asked): void {
     try {
-      serving.add(name, server, args);
+      const listener = serving.add(name, server, args);
+      if (listener instanceof StreamListener) this.#added.set(server as Server, listener);
     } catch (error) {
       fail(server, error as Error);
       return;
     }
-    if (serving.state !== 'initializing') return;
+    if (serving.state !== 'initializing' || this.#getsReady) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ready(serving), serving.wantsMore() ? SETTLE : 0);
   }
 
   #ready(serving: Serving): void {
+    this.#getsReady = true;
     serving.ready().catch(() => {}); // 'rolledback' reports it
   }
 
@@ -126,10 +171,24 @@ function fail(server: Server | DatagramSocket, error: Error): void {
   server.emit('error', error);
 }
 
+let warned = false;
+
+/** Clients would look for it: those of a datagram socket do not. */
+function warnOfAnyPort(wanted: Wanted, server: Server | DatagramSocket): void {
+  if (warned || claim === undefined || wanted.kind !== 'nameless' || !wanted.anyPort) return;
+  if (!(server instanceof builtin.net.Server)) return;
+  warned = true;
+  process.emitWarning('A server listens at any free port: this process alone has it, and it will not be handed over');
+}
+
 /** Whether this is a path whose file name has this pid in it. tsx listens at such a path. No successor asks for it. */
 function isOfThisProcess(name: string): boolean {
   const words = basename(name).split(/[^\dA-Za-z]+/);
   return name.startsWith('unix:') && words.includes(`${process.pid}`);
+}
+
+function isV6(socket: DatagramSocket): boolean {
+  return (socket as unknown as { type: string }).type === 'udp6';
 }
 
 /** The control path, if this process is to take part; it is this process's alone from now on. */
@@ -152,7 +211,7 @@ if (path !== undefined) {
     return this;
   });
   const bind = function (this: DatagramSocket, ...args: unknown[]): DatagramSocket {
-    if (!registration.listen(wantedOfDatagrams(args), this, args)) bindAs(this, ...args);
+    if (!registration.listen(wantedOfDatagrams(args, isV6(this)), this, args)) bindAs(this, ...args);
     return this;
   };
   replaceMethod(builtin.dgram.Socket.prototype, 'bind', bind);

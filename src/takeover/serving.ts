@@ -8,12 +8,13 @@ import { OwnedFd } from '../descriptor/owned-fd.js';
 import { takeoverBusy, wrongState } from '../errors.js';
 import { Control, type WithSuccessor } from './control.js';
 import { DatagramListener } from './listeners/datagram-listener.js';
+import { Refusal, type Keeper } from './keeper.js';
 import type { Inherited, Listener } from './listeners/listener.js';
-import { endPromise } from './listeners/node-listening.js';
 import { StreamListener } from './listeners/stream-listener.js';
-import type { Json } from './live/carried.js';
+import { NOTHING, type Json } from './live/carried.js';
 import { carryOver, partsOf } from './live/carry-over.js';
 import type { Carrier } from './live/index.js';
+import { Turns } from './live/turns.js';
 import { tellReady, tellReloading, tellStopping } from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
@@ -65,6 +66,11 @@ export type ListenArguments = readonly unknown[];
  */
 const CONTROL_RETRY = 20;
 
+const LISTENS = new Set<ServingState>(['initializing', 'probation', 'serving', 'handing-over']);
+
+/** How many live connections one message carries at most. */
+const AT_ONCE = 16;
+
 /**
  * This process's part in serving at a control path. It has taken over, or is the first, and later hands over itself.
  */
@@ -83,7 +89,11 @@ export class Serving extends EventEmitter<ServingEvents> {
   readonly #alone: Promise<void>;
   #whenAlone: () => void = () => {};
   #closesListeners = true;
+  #unbound: (() => void) | undefined;
+  #keeper: Keeper | undefined;
   readonly #carriers = new Map<string, Carrier>();
+  /** For connections that go on here. */
+  readonly #turns = new Turns();
   /** Why this process does not serve. */
   #failure: Error | undefined;
   #probation: NodeJS.Timeout | undefined;
@@ -110,8 +120,13 @@ export class Serving extends EventEmitter<ServingEvents> {
         orphaned: () => this.#orphaned(),
         rolledBack: (error) => void this.#leave(error),
         live: (message, fds) => this.#adoptLive(message, fds),
-        yours: ({ name, key, late, more }) =>
-          attempt(() => this.#listenerFor(name).ownLive(key, Buffer.from(late, 'base64'), more)),
+        late: ({ name, key, bytes }) => this.#ownLive(name, key, Buffer.from(bytes, 'base64'), true),
+        yours: async ({ name, keys }) => {
+          for (const key of keys) {
+            if (this.#turns.over) await this.#turns.next();
+            this.#ownLive(name, key, NOTHING, false);
+          }
+        },
         over: () => this.#isAlone(),
       });
   }
@@ -130,9 +145,23 @@ export class Serving extends EventEmitter<ServingEvents> {
     return [...this.#inherited.keys()].some((name) => !this.#listeners.has(name));
   }
 
-  /** @internal The program itself closes its servers when they have drained. */
-  keepListeners(): void {
+  /** @internal Whether it does not serve yet, and has nothing to serve. */
+  get isIdle(): boolean {
+    return this.#listeners.size === 0 && (this.#state === 'initializing' || this.#state === 'ready');
+  }
+
+  /**
+   * @internal The program knows nothing of this. It closes its servers itself when they have drained, and one that
+   * cannot listen gets an `'error'`: `unbound` is called after that, and `ready()` goes on without it.
+   */
+  servesUnmodified(unbound: () => void): void {
     this.#closesListeners = false;
+    this.#unbound = unbound;
+  }
+
+  /** @internal From now on listeners are shared by this keeper, who decides when this process serves. */
+  keepBy(keeper: Keeper | undefined): void {
+    this.#keeper = keeper;
   }
 
   /** @internal */
@@ -154,15 +183,14 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /** @internal */
-  add(name: string, server: Server | DatagramSocket, args: ListenArguments): Listener {
+  add(name: string, server: Server | DatagramSocket, args: ListenArguments): StreamListener | DatagramListener {
     this.#checkListens();
     const listener = this.#listenerOf(name, server, args);
     this.#note(listener);
     if (this.#state !== 'initializing')
       this.#serve([listener]).catch((error: Error) => {
         this.#listeners.delete(name);
-        if (server instanceof builtin.net.Server) endPromise(server);
-        server.emit('error', error);
+        listener.fail(error);
       });
     return listener;
   }
@@ -172,7 +200,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#checkListens();
     this.#note(listener);
     try {
-      if (this.#state === 'initializing') await listener.bind(this.#claim(listener));
+      if (this.#state === 'initializing') await this.#bind(listener);
       else await this.#serve([listener]);
     } catch (error) {
       this.#listeners.delete(listener.name);
@@ -181,7 +209,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   #checkListens(): void {
-    if (!['initializing', 'probation', 'serving'].includes(this.#state)) throw wrongState('listen()', this.#state);
+    if (!LISTENS.has(this.#state)) throw wrongState('listen()', this.#state);
   }
 
   #note(listener: Listener): void {
@@ -190,12 +218,20 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#listeners.set(listener.name, listener);
   }
 
-  #listenerOf(name: string, server: Server | DatagramSocket, args: ListenArguments): Listener {
+  #listenerOf(name: string, server: Server | DatagramSocket, args: ListenArguments): StreamListener | DatagramListener {
     const closed = (): void => this.closed(name);
     if (server instanceof builtin.dgram.Socket) return new DatagramListener(name, server, args, closed);
     if (server instanceof builtin.net.Server)
-      return new StreamListener(name, server, args, this.#settings.live, closed);
-    throw invalidType('server', 'a net.Server, one that is made of it, or a dgram.Socket', server);
+      return new StreamListener(name, server, args, this.#settings.live, {
+        closed,
+        // The old process can serve again, at once.
+        stopped: (listener) => this.#state === 'probation' && listener.endIfClosed(),
+      });
+    throw invalidType(
+      'server',
+      'a net.Server, one derived from it such as that of http.createServer(), or a dgram.Socket',
+      server,
+    );
   }
 
   /**
@@ -206,11 +242,14 @@ export class Serving extends EventEmitter<ServingEvents> {
   async ready(): Promise<this> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#state !== 'initializing') throw wrongState('ready()', this.#state);
-    const listeners = [...this.#listeners.values()];
+    const listeners: Listener[] = [];
     try {
-      for (const listener of listeners) await listener.bind(this.#claim(listener));
+      for (const listener of this.#listeners.values()) if (await this.#isBound(listener)) listeners.push(listener);
+      if (this.#failure !== undefined) throw this.#failure;
       this.#state = 'ready';
+      await this.#keeper?.ready();
       await this.#succession?.ready();
+      if (this.#failure !== undefined) throw this.#failure; // abort() was called meanwhile
       await Promise.all(listeners.map((listener) => listener.serve()));
     } catch (error) {
       await this.#giveUp(error as Error);
@@ -272,13 +311,31 @@ export class Serving extends EventEmitter<ServingEvents> {
   /** What the predecessor has for a listener, if it fits what the listener wants. */
   #claim(listener: Listener): Inherited | undefined {
     const inherited = this.#inherited.get(listener.name);
-    if (inherited === undefined || !listener.accepts(inherited.endpoint)) return undefined;
+    if (inherited?.endpoint === undefined || !listener.accepts(inherited.endpoint)) return undefined;
     this.#inherited.delete(listener.name);
     return inherited;
   }
 
+  #bind(listener: Listener): Promise<void> {
+    const inherited = this.#claim(listener);
+    return this.#keeper?.bind(listener, inherited) ?? listener.bind(inherited);
+  }
+
+  async #isBound(listener: Listener): Promise<boolean> {
+    try {
+      await this.#bind(listener);
+      return true;
+    } catch (error) {
+      if (this.#unbound === undefined || listener.fail === undefined) throw error;
+      this.#listeners.delete(listener.name);
+      listener.fail(error as Error);
+      this.#unbound();
+      return false;
+    }
+  }
+
   async #serve(listeners: readonly Listener[]): Promise<void> {
-    for (const listener of listeners) await listener.bind(this.#claim(listener));
+    for (const listener of listeners) await this.#bind(listener);
     await Promise.all(listeners.map((listener) => listener.serve()));
     if (this.#state === 'serving') this.#control ??= this.#listenForSuccessors();
   }
@@ -288,13 +345,22 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#succession?.serving();
     const { probation } = this.#settings;
     if (this.#state === 'serving') {
-      this.#dropUnclaimed();
+      this.#keepForGood();
       tellReady();
     } else if (probation !== Infinity) {
       this.#probation = setTimeout(() => void this.confirm().catch(() => {}), probation).unref();
     }
     trace('takeover: process %d serves', process.pid);
     this.emit('serving');
+    this.#keeper
+      ?.serving()
+      .then(
+        () => this.confirm(),
+        // Without a predecessor it serves already.
+        (error: Error) =>
+          error instanceof Refusal && this.#state === 'serving' ? this.#giveUp(error) : this.abort(error),
+      )
+      .catch(() => {}); // the takeover has ended otherwise
   }
 
   #confirmed(control: OwnedFd): void {
@@ -308,17 +374,20 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#servesForGood();
   }
 
-  /** A connection of the predecessor goes on here. */
-  #adoptLive({ name, key, kind, state }: Live, fds: OwnedFd[]): void {
-    const [fd, ...others] = fds;
-    OwnedFd.closeAll(others);
-    try {
-      if (fd === undefined) throw invalidValue('fds', 'a connection', fds);
-      this.#listenerFor(name).adoptLive(key, kind, fd, state);
-    } catch (error) {
-      fd?.close();
-      process.emitWarning(error as Error);
+  /** Connections of the predecessor go on here. */
+  #adoptLive({ name, connections }: Live, fds: OwnedFd[]): void {
+    for (const [index, { key, kind, state }] of connections.entries()) {
+      try {
+        this.#listenerFor(name).adoptLive(key, kind, fds[index]!, state);
+      } catch (error) {
+        fds[index]!.close();
+        process.emitWarning(error as Error);
+      }
     }
+  }
+
+  #ownLive(name: string, key: number, late: Buffer, more: boolean): void {
+    attempt(() => this.#listenerFor(name).ownLive(key, late, more));
   }
 
   #listenerFor(name: string): Listener {
@@ -355,8 +424,13 @@ export class Serving extends EventEmitter<ServingEvents> {
       this.#state = 'serving';
       tellReady();
     }
-    this.#dropUnclaimed();
+    this.#keepForGood();
     for (const confirming of this.#confirming.splice(0)) confirming.resolve();
+  }
+
+  #keepForGood(): void {
+    this.#dropUnclaimed();
+    for (const listener of this.#listeners.values()) listener.keepForGood?.();
   }
 
   #dropUnclaimed(): void {
@@ -447,7 +521,11 @@ export class Serving extends EventEmitter<ServingEvents> {
     }
     this.#state = 'draining';
     this.#control!.close();
-    for (const listener of this.#listeners.values()) listener.release();
+    for (const listener of this.#listeners.values()) {
+      listener.pause(); // one that the successor does not have
+      listener.release();
+    }
+    this.#keeper?.leave();
     this.emit('handover', { pid: successor.pid! });
     await this.#letGo((signal) => this.#carryAll(successor, live, signal));
     await successor.deliver({ type: 'bye' }, [], this.#settings.stepTimeout).catch(() => {});
@@ -465,7 +543,14 @@ export class Serving extends EventEmitter<ServingEvents> {
       inventory: () => {
         const transferable = [...this.#listeners.values()].filter((listener) => listener.transferable);
         const listeners = transferable.map(({ name, endpoint }) => ({ name, endpoint }));
-        return { listeners, sockets: transferable.map((listener) => listener.duplicate()) };
+        const sockets: OwnedFd[] = [];
+        try {
+          for (const listener of transferable) sockets.push(listener.duplicate());
+        } catch (error) {
+          OwnedFd.closeAll(sockets);
+          throw error;
+        }
+        return { listeners, sockets };
       },
       pause: () => {
         this.#state = 'handing-over';
@@ -498,10 +583,17 @@ export class Serving extends EventEmitter<ServingEvents> {
     successor.channel.once('close', () => gone.abort()); // nobody takes what is left
     const over = aborted(signal);
     return carryOver(listener, AbortSignal.any([signal, gone.signal]), this.#alone, {
-      send: ({ key, kind, state, fd }) =>
-        Promise.race([successor.carry({ type: 'live', name, key, kind, state }, fd), over]),
-      release: ({ key }, late) => {
-        for (const part of partsOf(late)) successor.say({ type: 'yours', name, key, ...part });
+      most: AT_ONCE,
+      send: (batch) => {
+        const connections = batch.map(({ key, kind, state }) => ({ key, kind, state }));
+        const fds = batch.map(({ fd }) => fd);
+        return Promise.race([successor.carry({ type: 'live', name, connections }, fds), over]);
+      },
+      release: (batch) => {
+        for (const { key, late } of batch)
+          if (late.length > 0)
+            for (const { late: bytes } of partsOf(late)) successor.say({ type: 'late', name, key, bytes });
+        successor.say({ type: 'yours', name, keys: batch.map(({ key }) => key) });
       },
     });
   }
@@ -543,13 +635,22 @@ export class Serving extends EventEmitter<ServingEvents> {
   /** @internal The program has closed it by itself. When that was the last, nobody can take over from here. */
   closed(name: string): void {
     this.#listeners.delete(name);
+    this.#keeper?.drop(name);
+    setImmediate(() => this.#stopIfIdle()); // its 'close' may listen again
+  }
+
+  #stopIfIdle(): void {
     if (this.#listeners.size > 0 || !['serving', 'probation', 'handing-over'].includes(this.#state)) return;
     this.#control?.close();
     this.#control = undefined;
+    if (this.#state === 'probation') {
+      this.#state = 'rolledback'; // the old one serves on
+      this.#keeper?.leave();
+    }
     this.#succession?.end();
     this.#successor?.end();
     this.#endPast();
-    setImmediate(() => this.#listeners.size === 0 && tellStopping()); // unless its 'close' listens again
+    tellStopping();
   }
 }
 

@@ -1,3 +1,4 @@
+import { afterReading } from '../common/timers.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import { takenBack, takeoverBusy, takeoverProtocol } from '../errors.js';
 import { dial, isServed, type WithPredecessor } from './control.js';
@@ -8,6 +9,7 @@ import { trace } from './trace.js';
 
 type Manifest = Extract<FromPredecessor, { type: 'manifest' }>;
 export type Live = Extract<FromPredecessor, { type: 'live' }>;
+type Late = Extract<FromPredecessor, { type: 'late' }>;
 type Yours = Extract<FromPredecessor, { type: 'yours' }>;
 
 /** Milliseconds from one dialling to the next, while a process is going or coming. */
@@ -40,6 +42,7 @@ async function greet(path: string, predecessor: WithPredecessor, settings: Setti
       return new Succession(path, predecessor, message, fds, settings);
     OwnedFd.closeAll(fds);
     if (message.type === 'busy') throw takeoverBusy(path, message.pid ?? undefined);
+    if (message.type === 'rollback') throw takenBack('MANIFEST', predecessor.pid, message.reason);
     const why = message.type === 'refused' ? message.reason : `it said ${message.type.toUpperCase()}`;
     throw takeoverProtocol('MANIFEST', predecessor.pid, why);
   } finally {
@@ -50,7 +53,7 @@ async function greet(path: string, predecessor: WithPredecessor, settings: Setti
 /** Kills the other process after `patience` milliseconds, unless `stop` is called before. */
 function impatient(predecessor: WithPredecessor, patience: number | undefined): { stop(): void } {
   if (patience === undefined) return { stop() {} };
-  const timer = setTimeout(() => setImmediate(() => setImmediate(() => kill(predecessor))), patience);
+  const timer = setTimeout(() => afterReading(() => kill(predecessor)), patience);
   let stopped = false;
   function kill({ pid }: WithPredecessor): void {
     if (stopped || pid === undefined || pid <= 1 || pid === process.pid) return; // 0: in another pid namespace
@@ -79,9 +82,12 @@ export interface Heir {
   orphaned(): void;
   /** The old one serves again: this process leaves. */
   rolledBack(error: Error): void;
+  /** There are as many descriptors as connections. */
   live(message: Live, fds: OwnedFd[]): void;
-  /** One of those belongs to this process. */
-  yours(message: Yours): void;
+  /** The old process wrote this to one of those. */
+  late(message: Late): void;
+  /** Some of those belong to this process. Resolves when they go on here. */
+  yours(message: Yours): Promise<void>;
   /** The old one has nothing more to hand over, or has died while it drained. */
   over(): void;
 }
@@ -163,11 +169,12 @@ export class Succession {
       for (;;) {
         const { message, fds } = await this.#predecessor.hear(this.#due, Infinity);
         this.#patience.stop();
-        if (message.type === 'live') heir.live(message, fds);
+        if (message.type === 'live' && message.connections.length === fds.length) heir.live(message, fds);
         else if (message.type === 'confirmed' && fds.length === 1) this.#confirmed(heir, message.drainTimeout, fds[0]!);
         else {
           OwnedFd.closeAll(fds);
-          if (message.type === 'yours') heir.yours(message);
+          if (message.type === 'yours') await heir.yours(message);
+          else if (message.type === 'late') heir.late(message);
           else if (message.type === 'commit') this.#commit?.resolve();
           else if (message.type === 'rollback') return await this.#rolledBack(heir, message.reason);
           else if (message.type === 'bye') return this.#over(heir);

@@ -13,10 +13,10 @@ const PAUSE = 20;
  * Begins to take over from the process that serves at this control path, or serves there as the first. `path` is that
  * of a Unix socket, in a folder that only those who may replace the server can write to.
  *
- * Rejects with `ERR_FDPASSER_BUSY` when another process already takes over; with `ERR_FDPASSER_STEP_TIMEOUT` or
- * `ERR_FDPASSER_GONE` when the process that serves there does not answer, or ends; with `EACCES` when another user
- * serves there; with `ERR_FDPASSER_CLUSTER`, `ERR_FDPASSER_RUNTIME` or an argument error. The old process then serves
- * as before.
+ * Rejects with `ERR_FDPASSER_BUSY` when another process already takes over; with `ERR_FDPASSER_ROLLED_BACK` when the
+ * process that serves there cannot hand over; with `ERR_FDPASSER_STEP_TIMEOUT` or `ERR_FDPASSER_GONE` when it does not
+ * answer, or ends; with `EACCES` when another user serves there; with `ERR_FDPASSER_CLUSTER`, `ERR_FDPASSER_RUNTIME` or
+ * an argument error. The old process then serves as before.
  */
 export async function takeover(path: string, options: TakeoverOptions = {}): Promise<Serving> {
   address(path, 'bind');

@@ -9,7 +9,7 @@ import { ended, startChild, type Ended } from '../support/child.js';
 import { freePort } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { RawWebSocket } from '../support/raw-websocket.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 import { WebSocket } from '../support/ws.js';
 
 /** That of `children/hanging.ts`. Milliseconds. */
@@ -96,7 +96,7 @@ test('what still hangs after drainTimeout is ended as its protocol does, and the
     assert.equal(heir.child.exitCode, null);
   }));
 
-test('a process that closes its servers alone never ends while those clients hang', () =>
+testInFull('a process that closes its servers alone never ends while those clients hang', () =>
   withHanging(async (start, [web, second]) => {
     const old = await start();
     const response = await endlessResponse(web);
@@ -107,4 +107,5 @@ test('a process that closes its servers alone never ends while those clients han
     assert.equal(old.child.exitCode ?? old.child.signalCode, null);
     response.destroy();
     stream.session.destroy();
-  }));
+  }),
+);

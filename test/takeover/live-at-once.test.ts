@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { until } from '../support/descriptors.js';
 import { Echoed, settledOn } from '../support/echoed.js';
 import { ask, onSite, type ServerChild, type ServerConfig, type Site } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { testInFull } from '../support/test.js';
 
 const OPTIONS = { probation: 50 };
 const CLIENTS = 20;
@@ -29,22 +29,25 @@ async function withClients(
   });
 }
 
-test('WebSockets that come to a process which hands over already go on to the next, and no client reconnects', () =>
-  withClients({ at: { step: 'after LIVE', signal: 'SIGSTOP' } }, async ({ start }, old, clients) => {
-    const heir = start();
-    await heir.tells('serving');
-    await old.stopsOrEnds();
-    const next = start();
-    await next.tells('serving');
-    await heir.tells('handover');
-    old.kill('SIGCONT');
-    await settledOn(next.pid, clients);
-    for (const { ended } of clients) assert.equal(ended, undefined);
-    assert.equal((await old.end).code, 0);
-    assert.equal((await heir.end).code, 0);
-  }));
+testInFull(
+  'WebSockets that come to a process which hands over already go on to the next, and no client reconnects',
+  () =>
+    withClients({ at: { step: 'after LIVE', signal: 'SIGSTOP' } }, async ({ start }, old, clients) => {
+      const heir = start();
+      await heir.tells('serving');
+      await old.stopsOrEnds();
+      const next = start();
+      await next.tells('serving');
+      await heir.tells('handover');
+      old.kill('SIGCONT');
+      await settledOn(next.pid, clients);
+      for (const { ended } of clients) assert.equal(ended, undefined);
+      assert.equal((await old.end).code, 0);
+      assert.equal((await heir.end).code, 0);
+    }),
+);
 
-test('a process whose successor is stopped ends in time, and those on their way go on when it is woken', () =>
+testInFull('a process whose successor is stopped ends in time, and those on their way go on when it is woken', () =>
   withClients({ options: { ...OPTIONS, drainTimeout: 500 } }, async ({ port, start }, old, clients) => {
     const heir = start({ at: { step: 'at LIVE', signal: 'SIGSTOP' } });
     await heir.stopsOrEnds();
@@ -56,4 +59,5 @@ test('a process whose successor is stopped ends in time, and those on their way 
     await settledOn(heir.pid, moved);
     for (const { ended } of clients) assert.ok(ended === undefined || ended === 1012 || ended === 1006, String(ended));
     assert.equal(await ask({ port }), `${heir.pid}`);
-  }));
+  }),
+);

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { amount } from '../support/amount.js';
 import { until } from '../support/descriptors.js';
-import { ask, onSite, type ServerChild } from '../support/takeover.js';
+import { ask, nextUpgradeWorks, onSite, type ServerChild } from '../support/takeover.js';
 import { partly } from '../support/test.js';
+
+/** How long the old process waits for a new one that is stopped. */
+const STEP = amount(4000, 1500);
 
 /** Every step of the new process, before and after it. */
 const STEPS = [
@@ -56,8 +60,9 @@ for (const [index, step] of STEPS.entries()) {
   partly(index % 6 === 1)(
     `a new process stopped ${step} and woken leaves one that serves, and the next upgrade works`,
     () =>
-      onSite(async ({ port, start, load }) => {
-        const options = { probation: 100, stepTimeout: 1500, initTimeout: 1500 };
+      onSite(async (site) => {
+        const { port, start, load } = site;
+        const options = { probation: 100, stepTimeout: STEP, initTimeout: STEP };
         const old = start({ options });
         await old.tells('serving');
         const clients = load();
@@ -74,12 +79,7 @@ for (const [index, step] of STEPS.entries()) {
         await clients.answers(5);
         assert.equal(await ask({ port }), `${before.pid}`);
         if (!waits) await old.end;
-        const next = start({ options });
-        await next.tells('serving');
-        await before.tells('drained');
-        await clients.answers(5);
-        await clients.stop();
-        assert.equal(await ask({ port }), `${next.pid}`);
+        await nextUpgradeWorks(site, before, clients);
         assert.deepEqual(clients.errors, []);
         assert.equal((await before.end).code, 0);
       }),

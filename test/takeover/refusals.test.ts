@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { amount } from '../support/amount.js';
 import { until } from '../support/descriptors.js';
-import { ask, onSite, PAUSE } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { needs } from '../support/needs.js';
+import { ask, onSite, PAUSE, type ServerConfig } from '../support/takeover.js';
+import { test, testInFull } from '../support/test.js';
 
 const OPTIONS = { probation: 100 };
 
@@ -44,6 +47,38 @@ test('a version that breaks before it is ready changes nothing', () =>
     assert.deepEqual(clients.errors, []);
   }));
 
+/** Of a process, and the limit below which so many numbers are free. */
+function descriptorsOf(pid: number, free: number): { count: number; limit: number } {
+  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let limit = 0;
+  for (let left = free; left > 0; limit++) if (!open.has(limit)) left--;
+  return { count: open.size, limit };
+}
+
+test('an old process without descriptors to hand over says so, has as many as before, and hands over later', () =>
+  onSite(async ({ folder, port, start }) => {
+    needs('prlimit');
+    const paths = ['a', 'b', 'c', 'd'].map((name) => join(folder, name));
+    const listeners: ServerConfig['listeners'] = paths.map((path) => ({ name: path, kind: 'http', options: { path } }));
+    listeners.push({ name: 'web', kind: 'http', options: { port, host: '127.0.0.1' } });
+    const old = start({ options: OPTIONS, listeners });
+    await old.tells('serving');
+    const numbers = (limit: number): unknown => execFileSync('prlimit', [`--pid=${old.pid}`, `--nofile=${limit}:`]);
+    const { count, limit } = descriptorsOf(old.pid, 3); // that of the conversation, and two for listeners
+    numbers(limit);
+    const { code, step, message } = await start({ options: OPTIONS, listeners }).tells('failed');
+    assert.deepEqual([code, step], ['ERR_FDPASSER_ROLLED_BACK', 'MANIFEST']);
+    assert.match(message!, /EMFILE/);
+    assert.equal(await old.tells('rollback').then(({ message: why }) => why?.includes('EMFILE')), true);
+    // V8 collects garbage when a process has been idle for 8 s, and that would close what was forgotten.
+    await until(() => descriptorsOf(old.pid, 3).count <= count, 5000);
+    numbers(1000);
+    const heir = start({ options: OPTIONS, listeners });
+    await heir.tells('serving');
+    await old.tells('drained');
+    assert.equal(await ask({ port }), `${heir.pid}`);
+  }));
+
 test('a new process that aborts in its probation answers what it has accepted, and the old one serves again', () =>
   onSite(async ({ port, start, load }) => {
     const old = start();
@@ -63,9 +98,9 @@ test('a new process that aborts in its probation answers what it has accepted, a
     assert.deepEqual(clients.errors, []);
   }));
 
-test('a client that sends garbage or nothing at the control path is let go, and the service goes on', () =>
+testInFull('a client that sends garbage or nothing at the control path is let go, and the service goes on', () =>
   onSite(async ({ control, port, start }) => {
-    const old = start({ options: { stepTimeout: 1500, ...OPTIONS } });
+    const old = start({ options: { stepTimeout: 4000, ...OPTIONS } });
     await old.tells('serving');
     const peers = Array.from({ length: 70 }, () => net.connect(control));
     const ends = peers.map(
@@ -84,6 +119,57 @@ test('a client that sends garbage or nothing at the control path is let go, and 
     const heir = start({ options: OPTIONS });
     await heir.tells('serving');
     assert.equal((await old.end).code, 0);
+  }),
+);
+
+test('a new process that closes its server in its probation, while it has a client, is taken back', () =>
+  onSite(async ({ port, start }) => {
+    const old = start({ options: OPTIONS });
+    await old.tells('serving');
+    const heir = start({ options: { probation: 1000 } });
+    await heir.tells('serving');
+    const client = net.connect(port, '127.0.0.1'); // so that the server does not emit 'close'
+    client.write('GET / HTTP/1.1\r\n');
+    assert.equal(await ask({ port }), `${heir.pid}`); // it has been accepted
+    heir.command('close');
+    await old.tells('rollback');
+    assert.equal(await ask({ port }), `${old.pid}`);
+    client.write('Host: here\r\nConnection: close\r\n\r\n');
+    assert.match((await client.toArray()).join(''), / 200 OK\r\n/);
+    assert.equal((await heir.end).code, 0);
+  }));
+
+test('a new process that closes its server in its probation leaves its path to the old one', () =>
+  onSite(async ({ folder, start }) => {
+    const path = join(folder, 'web');
+    const listeners: ServerConfig['listeners'] = [{ name: 'web', kind: 'http', options: { path } }];
+    const old = start({ options: OPTIONS, listeners });
+    await old.tells('serving');
+    const heir = start({ options: { probation: 60_000 }, listeners });
+    await heir.tells('serving');
+    heir.command('close');
+    await old.tells('rollback');
+    assert.equal(await ask({ socketPath: path }), `${old.pid}`);
+    assert.equal((await heir.end).code, 0);
+    old.command('close');
+    assert.equal((await old.end).code, 0);
+    assert.ok(!existsSync(path));
+  }));
+
+test('a server that is closed in the probation of a successor that dies refuses its clients, and keeps none waiting', () =>
+  onSite(async ({ port, start }) => {
+    const old = start({ options: OPTIONS, closesAt: 'at SERVING' });
+    await old.tells('serving');
+    const client = net.connect(port, '127.0.0.1'); // so that the server does not emit 'close'
+    client.write('GET / HTTP/1.1\r\n');
+    await ask({ port }); // it has been accepted
+    const heir = start({ options: OPTIONS, at: { step: 'before CONFIRM', signal: 'SIGKILL' } });
+    await heir.end;
+    await old.tells('rollback');
+    await assert.rejects(ask({ port }), { code: 'ECONNREFUSED' });
+    client.write('Host: here\r\nConnection: close\r\n\r\n');
+    assert.match((await client.toArray()).join(''), / 200 OK\r\n/);
+    assert.equal((await old.end).code, 0);
   }));
 
 test('an old process that is stopped is killed after patience, and no connection is refused', () =>
@@ -91,7 +177,7 @@ test('an old process that is stopped is killed after patience, and no connection
     const old = start({ at: { step: 'at READY', signal: 'SIGSTOP' } });
     await old.tells('serving');
     const clients = load();
-    const heir = start({ options: { patience: 300, ...OPTIONS } });
+    const heir = start({ options: { patience: 1500, ...OPTIONS } });
     await heir.tells('serving');
     assert.equal((await old.end).signal, 'SIGKILL');
     await clients.answers(5);
@@ -107,7 +193,7 @@ test('a file that is not a socket at the control path stays there, and is report
     assert.equal((await server.tells('failed')).code, 'EADDRINUSE');
   }));
 
-test('keep-alive connections go through upgrades without an error and without reconnecting', () =>
+testInFull('keep-alive connections go through upgrades without an error and without reconnecting', () =>
   onSite(async ({ port, start }) => {
     let serving = start({ options: OPTIONS });
     await serving.tells('serving');
@@ -137,4 +223,5 @@ test('keep-alive connections go through upgrades without an error and without re
     }
     assert.deepEqual(errors, []);
     assert.equal(sockets.size, 16);
-  }));
+  }),
+);

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { Agent, createServer } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ended, type Ended } from '../support/child.js';
 import { freePort } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { ask, onSite, type Site } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const REGISTER = fileURLToPath(new URL('../../../dist/bundle/takeover-register.js', import.meta.url));
 
@@ -24,9 +26,26 @@ const second = createServer(answer);
 createServer(answer).listen({ port: Number(process.argv[2]), host: '127.0.0.1' }, () => console.log('listens'));
 setTimeout(() => second.listen(process.argv[3]), 100); // later, and at a path
 `,
+  'removes-its-path.cjs': `const http = require('node:http');
+const [port, path] = process.argv.slice(2);
+const answer = (request, response) => response.end(String(process.pid));
+http.createServer(answer).listen(Number(port), '127.0.0.1', () => {
+  require('node:fs').rmSync(path, { force: true });
+  http.createServer(answer).listen(path, () => console.log('listens'));
+});
+`,
   'handles-sigterm.cjs': `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
 server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
 process.on('SIGTERM', () => server.close((error) => process.exit(error ? 9 : 5)));
+`,
+  'only-closes.cjs': `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
+server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
+process.once('SIGTERM', () => {
+  server.close();
+  process.exitCode = 6;
+  const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout');
+  console.log(timers.length, 'timers,', process.listenerCount('SIGTERM'), 'handlers');
+});
 `,
   'starts-itself.cjs': `const answer = (request, response) => response.end(String(process.pid));
 const server = require('node:http').createServer(answer);
@@ -72,6 +91,52 @@ try {
   said.push(error.code);
 }
 closed.close((error) => (ended = error ?? 'closed'));
+`,
+  'tries-another.cjs': `const http = require('node:http');
+const { SECOND, LATER } = process.env;
+const server = http.createServer((request, response) => response.end(String(process.pid)));
+const next = () => {
+  if (LATER) server.close(); // as Node's documentation does it
+  server.listen(SECOND, '127.0.0.1');
+};
+server.on('error', ({ code }) => {
+  console.log(code, server.listenerCount('connection'));
+  if (LATER) setTimeout(next, LATER);
+  else next();
+});
+server.on('listening', () => console.log('listens', server.address().port, server.listenerCount('close')));
+server.listen(process.argv[2], '127.0.0.1');
+`,
+  'listens-on-demand.cjs': `const http = require('node:http');
+const answer = (request, response) => {
+  if (request.url !== '/listen') return response.end(String(process.pid));
+  const second = http.createServer(answer);
+  second.listen(process.env.SECOND, '127.0.0.1', () => response.end('listens at ' + second.address().port));
+  second.on('error', ({ code }) => response.end(code));
+};
+http.createServer({ keepAliveTimeout: 60000 }, answer).listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
+`,
+  'multicast.cjs': `const socket = require('node:dgram').createSocket('udp4');
+const ONE = ['239.7.7.7', '127.0.0.1'];
+const OF = ['127.0.0.1', '232.7.7.7', '127.0.0.1'];
+socket.on('message', (bytes, { port, address }) => socket.send(process.pid + ' ' + bytes, port, address));
+socket.on('listening', () => {
+  socket.addMembership(...ONE);
+  socket.addSourceSpecificMembership(...OF);
+  console.log('listens');
+});
+process.once('SIGTERM', () => {
+  socket.dropMembership(...ONE);
+  socket.dropSourceSpecificMembership(...OF);
+  socket.close();
+});
+socket.bind(process.argv[2]);
+`,
+  'closes.cjs': `const server = require('node:http').createServer();
+const closes = (error) => console.log(error?.code ?? 'closed', 'listens not');
+server.listen(process.argv[3]);
+if (process.env.WHEN === 'at once') server.close(closes);
+else setTimeout(() => server.close(closes), Number(process.env.WHEN));
 `,
   'cluster.cjs': `const cluster = require('node:cluster');
 if (cluster.isPrimary) cluster.fork();
@@ -142,12 +207,13 @@ async function replaced(site: Site, name: keyof typeof PROGRAMS, body: (old: Pla
   }
 }
 
-test('an unmodified CommonJS program is replaced without an error, and ends with 0', () =>
+testInFull('an unmodified CommonJS program is replaced without an error, and ends with 0', () =>
   onSite((site) =>
     replaced(site, 'app.cjs', async (old) => {
       assert.deepEqual(await old.end, { code: 0, signal: null, stdout: 'listens\n', stderr: '' });
     }),
-  ));
+  ),
+);
 
 test('an unmodified ESM program is replaced with its second server, which listens later at a path', () =>
   onSite((site) =>
@@ -157,10 +223,27 @@ test('an unmodified ESM program is replaced with its second server, which listen
     }),
   ));
 
+testInFull('a program that removes its path before it listens there is found at the path after a replacement', () =>
+  onSite((site) =>
+    replaced(site, 'removes-its-path.cjs', async (old, heir) => {
+      assert.equal((await old.end).code, 0);
+      assert.equal(await ask({ socketPath: join(site.folder, 'path') }), heir.pid);
+    }),
+  ),
+);
+
 test("a drained program ends by its own handler of SIGTERM, in which its server's close() succeeds", () =>
   onSite((site) =>
     replaced(site, 'handles-sigterm.cjs', async (old) => {
       assert.equal((await old.end).code, 5);
+    }),
+  ));
+
+test('a drained program that only closes its server at SIGTERM ends with that', () =>
+  onSite((site) =>
+    replaced(site, 'only-closes.cjs', async (old) => {
+      const { code, stdout } = await old.end;
+      assert.deepEqual({ code, stdout }, { code: 6, stdout: 'listens\n0 timers, 0 handlers\n' });
     }),
   ));
 
@@ -239,6 +322,114 @@ test('a program finds the address of its server when Node has it, and can close 
     assert.equal(first.said, alone.said);
     assert.equal(heir.said, alone.said);
     await Promise.all([first.kill(), heir.kill()]);
+  }));
+
+test('a program that closes its only server before it has served ends as without register, and the old one serves', () =>
+  onSite(async (site) => {
+    const plain = new Plain(site, 'closes.cjs', false, { WHEN: 'at once' });
+    assert.deepEqual(await plain.end, { code: 0, signal: null, stdout: 'closed listens not\n', stderr: '' });
+    const first = new Plain(site, 'closes.cjs', true, { WHEN: 'at once' });
+    assert.deepEqual(await first.end, await plain.end);
+    await replaced(site, 'app.mjs', async (old, serves) => {
+      await old.end; // until then there is another successor
+      // It would be ready after a second, because it does not ask for the port.
+      for (const WHEN of ['at once', '1', '10', '300']) {
+        const { end } = new Plain(site, 'closes.cjs', true, { WHEN });
+        assert.deepEqual(await end, await plain.end);
+        assert.equal(await ask({ port: site.port }), serves.pid);
+        assert.equal(await ask({ socketPath: join(site.folder, 'path') }), serves.pid);
+      }
+    });
+  }));
+
+for (const LATER of ['', '300'])
+  test(`a program whose port is in use listens at another ${LATER ? 'later' : 'at once'}, and takes over there`, () =>
+    onSite(async (site) => {
+      const second = await freePort();
+      const other = createServer().listen(site.port, '127.0.0.1');
+      await once(other, 'listening');
+      const env = { SECOND: `${second}`, LATER };
+      const started: Plain[] = [];
+      const begin = async (register = true): Promise<Plain> => {
+        const program = new Plain(site, 'tries-another.cjs', register, env);
+        started.push(program);
+        await program.listens();
+        return program;
+      };
+      try {
+        const alone = await begin(false);
+        assert.match(alone.said, new RegExp(`^EADDRINUSE \\d+\nlistens ${second} \\d+\n$`));
+        await alone.kill();
+        const first = await begin();
+        const clients = site.load({ port: second });
+        await clients.answers(5);
+        const heir = await begin();
+        await clients.answers(5);
+        assert.equal(await ask({ port: second }), heir.pid);
+        assert.equal((await first.end).code, 0);
+        for (const { said } of [first, heir])
+          assert.match(said, new RegExp(`^EADDRINUSE 1\nlistens ${second} \\d+\n$`));
+        await clients.stop();
+        assert.deepEqual(clients.errors, []);
+      } finally {
+        await Promise.all(started.map((program) => program.kill()));
+        other.close();
+      }
+    }));
+
+test('a program can listen at more while its successor is in its probation', () =>
+  onSite(async (site) => {
+    const second = await freePort();
+    const env = { SECOND: `${second}`, FDPASSER_TAKEOVER_PROBATION: '60000' };
+    const old = new Plain(site, 'listens-on-demand.cjs', true, env);
+    await old.listens();
+    const agent = new Agent({ keepAlive: true });
+    assert.equal(await ask({ port: site.port }, '/', agent), old.pid);
+    const heir = new Plain(site, 'listens-on-demand.cjs', true, env);
+    try {
+      await heir.listens();
+      assert.equal(await ask({ port: site.port }), heir.pid);
+      assert.equal(await ask({ port: site.port }, '/listen', agent), `listens at ${second}`);
+      assert.equal(await ask({ port: second }), old.pid);
+      await heir.kill();
+      assert.equal(await ask({ port: site.port }), old.pid);
+      assert.equal(await ask({ port: second }), old.pid);
+      const next = new Plain(site, 'app.cjs');
+      await next.listens();
+      assert.equal((await old.end).code, 0);
+      await assert.rejects(ask({ port: second }), /ECONNREFUSED/);
+      await next.kill();
+    } finally {
+      agent.destroy();
+      await Promise.all([old.kill(), heir.kill()]);
+    }
+  }));
+
+test('a program stays in the groups of multicast that its predecessor has joined, and leaves', () =>
+  onSite(async (site) => {
+    const client = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(client, 'listening');
+    client.setMulticastInterface('127.0.0.1');
+    const answerTo = async (group: string): Promise<string> => {
+      client.send(group, site.port, group);
+      const [bytes] = (await once(client, 'message')) as [Buffer];
+      return bytes.toString();
+    };
+    const started: Plain[] = [];
+    try {
+      for (let version = 0; version < 3; version++) {
+        const before = started.at(-1);
+        const program = new Plain(site, 'multicast.cjs');
+        started.push(program);
+        await program.listens();
+        const end = await before?.end;
+        assert.deepEqual(end, before && { code: 0, signal: null, stdout: 'listens\n', stderr: '' });
+        for (const group of ['239.7.7.7', '232.7.7.7']) assert.equal(await answerTo(group), `${program.pid} ${group}`);
+      }
+    } finally {
+      client.close();
+      await Promise.all(started.map((program) => program.kill()));
+    }
   }));
 
 test('a worker of node:cluster is refused', () =>

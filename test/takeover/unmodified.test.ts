@@ -9,7 +9,7 @@ import { freePort } from '../support/connection.js';
 import { Crowd, type CrowdOptions } from '../support/crowd.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { withPrograms, type Program } from '../support/programs.js';
-import { partly, test } from '../support/test.js';
+import { partly, test, testInFull } from '../support/test.js';
 import { WebSocket } from '../support/ws.js';
 
 const KEEP_ALIVE = amount(16, 4, 64);
@@ -117,7 +117,7 @@ const PROGRAMS: [string, number][] = [
 ];
 
 for (const [program, upgrades] of PROGRAMS) {
-  partly(program === 'express.mjs' || program === 'fastify.cjs')(
+  partly(program === 'express.mjs')(
     `clients of an unmodified ${program} with ws notice none of its upgrades`,
     async () => {
       const seen = await upgraded({ program }, upgrades);
@@ -135,7 +135,7 @@ for (const [program, upgrades] of PROGRAMS) {
     });
 }
 
-test('clients of a Unix path notice none of the upgrades', async () => {
+testInFull('clients of a Unix path notice none of the upgrades', async () => {
   const seen = await upgraded({ program: 'http.mjs', atPath: true }, amount(2, 1, 100));
   assert.deepEqual(seen.errors, []);
   assert.equal(seen.asked, 0);
@@ -158,35 +158,38 @@ test('clients of https are asked to connect again, each by its next response, an
   assertAsked(seen, KEEP_ALIVE + WEB_SOCKETS, upgrades);
 });
 
-test('a WebSocket over TLS that is written to while its program is replaced gets the rest, and then the code 1012', () =>
-  inFolder((folder) =>
-    withPrograms(async (start) => {
-      const where = { host: '127.0.0.1', port: await freePort() };
-      const options = { where, control: join(folder, 'control') };
-      const old = start('https.cjs', options);
-      await old.says('listens');
-      const webSocket = new WebSocket(`wss://127.0.0.1:${where.port}`, {
-        perMessageDeflate: false,
-        rejectUnauthorized: false,
-      });
-      const [[{ socket }]] = (await Promise.all([once(webSocket, 'upgrade'), once(webSocket, 'open')])) as [
-        [IncomingMessage],
-        unknown,
-      ];
-      let echoed = 0;
-      webSocket.on('message', (data) => (echoed = Math.max(echoed, data.length)));
-      webSocket.send(Buffer.alloc(MORE_THAN_BUFFERS));
-      await until(() => socket.bytesRead > 1 << 16);
-      webSocket.pause();
-      await start('https.cjs', options).says('listens');
-      webSocket.resume();
-      const [code] = (await once(webSocket, 'close')) as [number];
-      assert.equal(code, 1012);
-      assert.equal(echoed, MORE_THAN_BUFFERS + 'echo '.length);
-      const { signal, stderr } = await old.drained();
-      assert.deepEqual([signal, stderr], [null, '']);
-    }),
-  ));
+testInFull(
+  'a WebSocket over TLS that is written to while its program is replaced gets the rest, and then the code 1012',
+  () =>
+    inFolder((folder) =>
+      withPrograms(async (start) => {
+        const where = { host: '127.0.0.1', port: await freePort() };
+        const options = { where, control: join(folder, 'control') };
+        const old = start('https.cjs', options);
+        await old.says('listens');
+        const webSocket = new WebSocket(`wss://127.0.0.1:${where.port}`, {
+          perMessageDeflate: false,
+          rejectUnauthorized: false,
+        });
+        const [[{ socket }]] = (await Promise.all([once(webSocket, 'upgrade'), once(webSocket, 'open')])) as [
+          [IncomingMessage],
+          unknown,
+        ];
+        let echoed = 0;
+        webSocket.on('message', (data) => (echoed = Math.max(echoed, data.length)));
+        webSocket.send(Buffer.alloc(MORE_THAN_BUFFERS));
+        await until(() => socket.bytesRead > 1 << 16);
+        webSocket.pause();
+        await start('https.cjs', options).says('listens');
+        webSocket.resume();
+        const [code] = (await once(webSocket, 'close')) as [number];
+        assert.equal(code, 1012);
+        assert.equal(echoed, MORE_THAN_BUFFERS + 'echo '.length);
+        const { signal, stderr } = await old.drained();
+        assert.deepEqual([signal, stderr], [null, '']);
+      }),
+    ),
+);
 
 test('clients of http2 are asked to connect again, and see errors only of requests that may be sent again', async () => {
   const upgrades = amount(2, 1, 100);
@@ -209,6 +212,6 @@ const CONTROLS: [string, Scene][] = [
 ];
 
 for (const [what, scene] of CONTROLS)
-  partly(what === 'https')(`clients of ${what} notice that a program closes it and is started again`, async () => {
+  testInFull(`clients of ${what} notice that a program closes it and is started again`, async () => {
     assertSaw(await restarted(scene), 'ask');
   });

@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
 import net from 'node:net';
 import { FdChannel, OwnedFd, socketpair, type Message } from 'fdpasser';
+import { amount } from '../support/amount.js';
 import { leaveOut, needs } from '../support/needs.js';
 import { ask, onSite, type ServerChild, type ServerConfig, type Site } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
-const STEP = 1500;
+const STEP = amount(4000, 1500);
 const OPTIONS = { probation: 50, stepTimeout: STEP, initTimeout: STEP };
 const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 
@@ -114,7 +115,7 @@ const WRONG: Record<string, (channel: Channel) => unknown> = {
   'says too much': (channel) => assert.rejects(channel.send({ ...HELLO, more: 'x'.repeat(64 << 20) })),
 };
 
-test('a peer that breaks the rules before MANIFEST is ended within stepTimeout, and gets nothing', () =>
+testInFull('a peer that breaks the rules before MANIFEST is ended within stepTimeout, and gets nothing', () =>
   undisturbed({}, async ({ control }, old) => {
     for (const [what, act] of Object.entries(WRONG)) {
       const channel: Channel = await FdChannel.connect(control);
@@ -125,7 +126,8 @@ test('a peer that breaks the rules before MANIFEST is ended within stepTimeout, 
       await closed;
     }
     assert.equal(old.told('rollback'), undefined);
-  }));
+  }),
+);
 
 /** What a peer does that was given the listeners. */
 const LATE: Record<string, [act: (channel: Channel) => unknown, code: string]> = {
@@ -136,7 +138,7 @@ const LATE: Record<string, [act: (channel: Channel) => unknown, code: string]> =
   'goes without a word': [(channel) => channel.destroy(), 'ERR_FDPASSER_GONE'],
 };
 
-test('a peer that breaks the rules after MANIFEST makes the old process say ROLLBACK and serve on', () =>
+testInFull('a peer that breaks the rules after MANIFEST makes the old process say ROLLBACK and serve on', () =>
   undisturbed({}, async ({ control }, old) => {
     for (const [what, [act, code]] of Object.entries(LATE)) {
       old.reports.length = 0;
@@ -151,9 +153,10 @@ test('a peer that breaks the rules after MANIFEST makes the old process say ROLL
       assert.equal(heard, 'rollback', what);
       channel.destroy();
     }
-  }));
+  }),
+);
 
-test('descriptors that a new process sends are closed', () =>
+testInFull('descriptors that a new process sends are closed', () =>
   undisturbed({}, async ({ control }) => {
     const [here, there] = socketpair();
     const channel: Channel = await FdChannel.connect(control, { maxFds: 8 });
@@ -161,9 +164,10 @@ test('descriptors that a new process sends are closed', () =>
     assert.equal(await next(channel), 'manifest');
     await once(here.toSocket().resume(), 'end');
     channel.destroy();
-  }));
+  }),
+);
 
-test('a new process serves on when the old one breaks the rules after CONFIRMED', () =>
+testInFull('a new process serves on when the old one breaks the rules after CONFIRMED', () =>
   onSite(async ({ control, port, start }) => {
     const server = net.createServer({ pauseOnConnect: true }).listen(control);
     await once(server, 'listening');
@@ -185,7 +189,8 @@ test('a new process serves on when the old one breaks the rules after CONFIRMED'
     const last = start({ options: OPTIONS });
     await last.tells('serving');
     assert.equal((await heir.end).code, 0);
-  }));
+  }),
+);
 
 /** What listens at a control path and is no server of takeover, and how who dials it fails. */
 const SERVERS: Record<string, [serve: (socket: net.Socket) => void, code: string]> = {

@@ -23,15 +23,26 @@ export class Clients {
 
   constructor(server: Server) {
     this.#server = server;
-    server.prependListener('connection', (socket: Socket) => {
-      this.#keep(this.#sockets, socket);
-    });
-    server.prependListener('secureConnection', (socket: Socket) => this.#keep(this.#secure, socket));
-    server.prependListener('session', (session: ServerHttp2Session) => {
-      this.#keep(this.#sessions, session);
-      if (this.#moves !== undefined) this.#goAway(session);
-    });
+    server.prependListener('connection', this.#connected);
+    server.prependListener('secureConnection', this.#secured);
+    server.prependListener('session', this.#begun);
   }
+
+  /** The server has closed, and may listen again. */
+  close(): void {
+    this.#server.removeListener('connection', this.#connected);
+    this.#server.removeListener('secureConnection', this.#secured);
+    this.#server.removeListener('session', this.#begun);
+  }
+
+  readonly #connected = (socket: Socket): void => this.#keep(this.#sockets, socket);
+
+  readonly #secured = (socket: Socket): void => this.#keep(this.#secure, socket);
+
+  readonly #begun = (session: ServerHttp2Session): void => {
+    this.#keep(this.#sessions, session);
+    if (this.#moves !== undefined) this.#goAway(session);
+  };
 
   /**
    * From now on each response closes its connection, unless the connection moves, and each session of HTTP/2 takes no

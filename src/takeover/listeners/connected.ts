@@ -3,19 +3,28 @@ import type { OwnedFd } from '../../descriptor/owned-fd.js';
 import type { Json } from '../live/carried.js';
 import { LiveConnections, type Carried, type Carrier, type LiveSettings } from '../live/index.js';
 import { Clients } from './clients.js';
+import { onceClosed } from './node-listening.js';
 
 /** Those who are connected to one server: they move to another process, or are asked to leave. */
 export class Connected {
   readonly #settings: LiveSettings;
   readonly #live: LiveConnections;
   readonly #clients: Clients;
+  readonly #stopHearing: () => void;
 
   /** Knows those who connect from now on. */
   constructor(server: Server, settings: LiveSettings) {
     this.#settings = settings;
     this.#live = new LiveConnections(server, settings);
     this.#clients = new Clients(server);
-    server.once('close', () => this.#live.close());
+    this.#stopHearing = onceClosed(server, () => this.leave());
+  }
+
+  /** Knows nobody any more. */
+  leave(): void {
+    this.#stopHearing();
+    this.#live.close();
+    this.#clients.close();
   }
 
   /** Whether it can go on with live connections of another process. */

@@ -9,6 +9,7 @@ import { addon } from '../../native/load.js';
 import type { Carried } from '../live/index.js';
 import type { Endpoint } from '../messages.js';
 import type { Inherited, Listener } from './listener.js';
+import { keepMemberships, mayJoinAgain } from './multicast.js';
 import { fits, wantedOfDatagrams, type Wanted } from './wanted.js';
 
 type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
@@ -29,6 +30,7 @@ export class DatagramListener implements Listener {
   readonly #socket: Socket;
   readonly #args: readonly unknown[];
   readonly #wanted: Wanted;
+  readonly #closed: () => void;
   #state: State = 'unbound';
   #inherited: OwnedFd | undefined;
   #receiveOn: (() => void) | undefined;
@@ -39,11 +41,12 @@ export class DatagramListener implements Listener {
     this.#socket = socket;
     this.#args = args;
     this.#wanted = wantedOfDatagrams(args);
-    socket.once('close', () => {
+    this.#closed = () => {
       this.#state = 'closed';
       this.#inherited?.close();
       closed();
-    });
+    };
+    socket.prependOnceListener('close', this.#closed);
   }
 
   get transferable(): boolean {
@@ -69,8 +72,18 @@ export class DatagramListener implements Listener {
     this.#state = 'bound';
   }
 
+  fail(error: Error): void {
+    this.#socket.removeListener('close', this.#closed);
+    if (this.#socket.listenerCount('error') === 0) this.#socket.emit('error', error); // others have heard of it
+  }
+
+  share(): OwnedFd {
+    return this.duplicate();
+  }
+
   async serve(): Promise<void> {
     if (this.#inherited !== undefined) {
+      mayJoinAgain(this.#socket);
       const listening = once(this.#socket, 'listening'); // first: the event may be emitted at once
       bindAs(this.#socket, { fd: this.#inherited.take(), exclusive: true });
       await listening;
@@ -102,6 +115,7 @@ export class DatagramListener implements Listener {
   }
 
   release(): void {
+    keepMemberships(this.#socket);
     if (this.#state !== 'closed') this.#state = 'released';
   }
 

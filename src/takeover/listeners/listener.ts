@@ -6,7 +6,8 @@ import type { Endpoint } from '../messages.js';
 /** What a predecessor handed over under a name. */
 export interface Inherited {
   socket: OwnedFd;
-  endpoint: Endpoint;
+  /** Undefined for what a keeper hands out, who also removes the path. */
+  endpoint?: Endpoint;
 }
 
 /**
@@ -25,6 +26,10 @@ export interface Listener {
   accepts(endpoint: Endpoint): boolean;
   /** Takes or binds the socket to listen on, and does not accept yet. */
   bind(inherited: Inherited | undefined): Promise<void>;
+  /** Tells the program that this could not be bound: it may listen elsewhere. Throws if it does not handle that. */
+  fail?(error: Error): void;
+  /** Returns another descriptor of what it has bound, for a keeper, who also removes the path. */
+  share(): OwnedFd;
   /** Accepts from now on. */
   serve(): Promise<void>;
   /** Returns another descriptor, for a successor. */
@@ -33,6 +38,8 @@ export interface Listener {
   pause(): void;
   /** Accepts again. */
   resume(): void;
+  /** No predecessor comes back: the address belongs to this process. */
+  keepForGood?(): void;
   /** A successor has it for good: the address no longer belongs to this process. */
   release(): void;
   /** Whether it can take live connections of a predecessor. */

@@ -11,7 +11,7 @@ import { addon } from '../../native/load.js';
 
 interface ListeningHandle {
   readonly fd: number;
-  close(): void;
+  close(...args: unknown[]): void;
   ref(): void;
   unref(): void;
   getsockname?(into: object): number;
@@ -49,6 +49,35 @@ export function replaceMethod(prototype: object, name: string, method: (...args:
 /** Stops listening, and leaves idle connections of an `http.Server` alone, which its own `close()` would cut. */
 export function closeListening(server: Server): void {
   Reflect.apply(close, server, []);
+}
+
+/**
+ * Calls back when the server has closed, before others hear of it: they may listen again. A `'close'` that is due
+ * already does not count: the server listens again since. Returns what ends this.
+ */
+export function onceClosed(server: Server, callback: () => void): () => void {
+  let over = false;
+  process.nextTick(() => {
+    if (!over) server.prependOnceListener('close', callback);
+  });
+  return () => {
+    over = true;
+    server.removeListener('close', callback);
+  };
+}
+
+/**
+ * Calls back when the program has stopped the server from listening. The server emits 'close' only when nobody is
+ * connected any more.
+ */
+export function onceStopped(server: Server, callback: () => void): void {
+  const handle = internals(server)._handle;
+  if (handle === null) return; // it cannot listen, and emits 'error' soon
+  const close = handle.close.bind(handle);
+  handle.close = (...args) => {
+    process.nextTick(callback);
+    close(...args);
+  };
 }
 
 /** Another descriptor of what the server listens on. */

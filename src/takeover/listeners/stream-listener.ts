@@ -20,6 +20,8 @@ import {
   isPromised,
   listenAs,
   notePath,
+  onceClosed,
+  onceStopped,
   stopAccepting,
 } from './node-listening.js';
 import { fits, wantedOfServer, type Wanted } from './wanted.js';
@@ -29,6 +31,13 @@ import { fits, wantedOfServer, type Wanted } from './wanted.js';
  * has it.
  */
 type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
+
+/** What a listener tells of its server. */
+interface Heard {
+  closed(): void;
+  /** The program has closed it, and clients may still be connected. */
+  stopped(listener: StreamListener): void;
+}
 
 /** Node's default. */
 const BACKLOG = 511;
@@ -41,6 +50,10 @@ export class StreamListener implements Listener {
   readonly #args: readonly unknown[];
   readonly #wanted: Wanted;
   readonly #connected: Connected;
+  readonly #hearClose: () => void;
+  readonly #stopHearing: () => void;
+  /** Whether the server is closed, or was never bound. */
+  #forgotten = false;
   /** It counts as listening already. */
   readonly #promised: boolean;
   #state: State = 'unbound';
@@ -48,23 +61,37 @@ export class StreamListener implements Listener {
   #socket: OwnedFd | undefined;
   /** The path, while this process is the one to remove it. */
   #place: Place | undefined;
+  /** The same, when this process serves for good: until then it is the predecessor's. */
+  #inheritedPlace: Place | undefined;
   #file: string | undefined;
 
+  /** Called when the server does not listen any more, although clients may still be connected. */
+  readonly #stopped: () => void;
+
   /** `args` are those of `server.listen()`, without a callback. */
-  constructor(name: string, server: Server, args: readonly unknown[], settings: LiveSettings, closed: () => void) {
+  constructor(name: string, server: Server, args: readonly unknown[], settings: LiveSettings, heard: Heard) {
     this.name = name;
     this.#server = server;
     this.#args = args;
     this.#wanted = wantedOfServer(args);
     this.#connected = new Connected(server, settings);
     this.#promised = isPromised(server);
-    server.once('close', () => {
+    this.#hearClose = () => {
       const { serving } = this;
+      this.#forget();
       this.#state = 'closed';
       this.#socket?.close();
       if (serving) this.#leavePath();
-      closed();
-    });
+      heard.closed();
+    };
+    this.#stopped = () => heard.stopped(this);
+    this.#stopHearing = onceClosed(server, this.#hearClose);
+  }
+
+  /** Hears that the program has closed the server, if so, before the server emits 'close'. */
+  endIfClosed(): void {
+    const { serving } = this;
+    if (!this.#forgotten && !this.#server.listening && (serving || this.#state === 'closed')) this.#hearClose();
   }
 
   get transferable(): boolean {
@@ -84,8 +111,11 @@ export class StreamListener implements Listener {
     return { kind: 'tcp', address, port };
   }
 
+  /** A path that the program has removed does not lead to the listener of the predecessor any more. */
   accepts(endpoint: Endpoint): boolean {
-    return fits(endpoint, this.#wanted);
+    const isRemoved =
+      endpoint.kind === 'unix' && endpoint.file !== undefined && fileAt(endpoint.path) !== endpoint.file;
+    return !isRemoved && fits(endpoint, this.#wanted);
   }
 
   async bind(inherited: Inherited | undefined): Promise<void> {
@@ -112,21 +142,45 @@ export class StreamListener implements Listener {
 
   #inherit({ socket, endpoint }: Inherited): void {
     this.#socket = socket;
-    if (endpoint.kind !== 'unix' || isAbstract(endpoint.path)) return;
+    if (endpoint?.kind !== 'unix' || isAbstract(endpoint.path)) return;
     this.#file = endpoint.file;
     const stats = lstatSync(endpoint.path, { bigint: true, throwIfNoEntry: false });
     if (stats !== undefined && endpoint.file === `${stats.dev}:${stats.ino}`)
-      this.#place = new Place(endpoint.path, stats);
+      this.#inheritedPlace = new Place(endpoint.path, stats);
+  }
+
+  keepForGood(): void {
+    this.#place ??= this.#inheritedPlace;
+  }
+
+  fail(error: Error): void {
+    this.#closed();
+    this.#forget();
+    endPromise(this.#server);
+    this.#server.emit('error', error);
+  }
+
+  share(): OwnedFd {
+    this.#place = undefined;
+    this.#file = undefined;
+    return this.duplicate();
   }
 
   async serve(): Promise<void> {
     if (this.#promised && !endPromise(this.#server)) return this.#closed();
     const listening = once(this.#server, 'listening');
     this.serveNow();
+    onceStopped(this.#server, this.#stopped);
     await listening;
   }
 
-  /** By the program, before it listened: it counted as listening. */
+  #forget(): void {
+    this.#forgotten = true;
+    this.#stopHearing();
+    this.#connected.leave();
+  }
+
+  /** Before it listened. */
   #closed(): void {
     this.#state = 'closed';
     this.#socket?.close();
@@ -151,12 +205,16 @@ export class StreamListener implements Listener {
     return this.#socket?.dup() ?? duplicateOf(this.#server);
   }
 
+  /** The program may have closed the server already, and hear that only when its connections have ended. */
   pause(): void {
-    if (this.#state !== 'serving') return;
+    if (this.#state !== 'serving' || !this.#server.listening) return;
     this.#socket = duplicateOf(this.#server);
     this.#state = 'paused';
     stopAccepting(this.#server, () => {
-      if (this.#state === 'paused') this.#state = 'closed';
+      if (this.#state !== 'paused') return;
+      this.#state = 'closed';
+      this.#socket!.close(); // clients would wait there for nobody, if the successor ended
+      this.#socket = undefined;
     });
   }
 

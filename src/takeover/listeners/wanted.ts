@@ -4,12 +4,12 @@ import { builtin } from '../../common/lazy-modules.js';
 
 /** What a program asks a listener to listen on. */
 export type Wanted =
-  | { kind: 'tcp' | 'udp'; host: string | undefined; port: number }
+  | { kind: 'tcp' | 'udp'; host: string | undefined; port: number; isV6?: boolean }
   | { kind: 'unix'; path: string }
   /** Something without a name: a descriptor, a handle, any free port. It is never inherited. */
-  | { kind: 'nameless' };
+  | { kind: 'nameless'; anyPort: boolean };
 
-const NAMELESS: Wanted = { kind: 'nameless' };
+const NAMELESS: Wanted = { kind: 'nameless', anyPort: false };
 
 /** From the arguments of `server.listen()`. */
 export function wantedOfServer(args: readonly unknown[]): Wanted {
@@ -24,9 +24,13 @@ export function wantedOfServer(args: readonly unknown[]): Wanted {
   return wantedPort('tcp', first, typeof second === 'string' ? second : undefined);
 }
 
-/** From the arguments of a datagram socket's `bind()`. */
-export function wantedOfDatagrams(args: readonly unknown[]): Wanted {
-  const [first, second] = args;
+/** From the arguments of a datagram socket's `bind()`. Two of both families may have one port. */
+export function wantedOfDatagrams(args: readonly unknown[], isV6 = false): Wanted {
+  const wanted = wantedAnyFamily(args);
+  return isV6 && wanted.kind === 'udp' ? { ...wanted, isV6 } : wanted;
+}
+
+function wantedAnyFamily([first, second]: readonly unknown[]): Wanted {
   if (typeof first === 'object' && first !== null) {
     const { port, address, fd } = first as { port?: unknown; address?: unknown; fd?: unknown };
     return fd === undefined ? wantedPort('udp', port, address) : NAMELESS;
@@ -40,14 +44,16 @@ function wantedPath(path: string): Wanted {
 
 function wantedPort(kind: 'tcp' | 'udp', port: unknown, host: unknown): Wanted {
   const number = typeof port === 'string' && port.trim() !== '' ? Number(port) : port;
-  if (typeof number !== 'number' || !Number.isInteger(number) || number <= 0) return NAMELESS;
+  if (number === 0 || number === undefined || number === null) return { kind: 'nameless', anyPort: true };
+  if (typeof number !== 'number' || !Number.isInteger(number) || number < 0) return NAMELESS;
   return { kind, port: number, host: typeof host === 'string' && host !== '' ? host : undefined };
 }
 
 /** Its name, the same in each version of a program. `undefined` for what is not inherited. */
 export function nameOf(wanted: Wanted): string | undefined {
   if (wanted.kind === 'nameless') return undefined;
-  return wanted.kind === 'unix' ? `unix:${wanted.path}` : `${wanted.kind}:${wanted.host ?? '*'}:${wanted.port}`;
+  if (wanted.kind === 'unix') return `unix:${wanted.path}`;
+  return `${wanted.kind}${wanted.isV6 === true ? '6' : ''}:${wanted.host ?? '*'}:${wanted.port}`;
 }
 
 const ANY = new Set(['::', '0.0.0.0']);

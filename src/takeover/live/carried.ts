@@ -14,10 +14,10 @@ export interface Carried {
   /** With what was read here and not consumed as its `unread`. A send of it closes it. */
   readonly fd: OwnedFd;
   /**
-   * The other process has it: its object ends here. Resolves with what was written to it here after it had departed:
-   * the other process sends that first, and does nothing with the connection before.
+   * The other process has it: its object ends here. Returns what was written to it here after it had departed, or
+   * resolves with it: the other process sends that first, and does nothing with the connection before.
    */
-  readonly taken: () => Promise<Buffer>;
+  readonly taken: () => Buffer | Promise<Buffer>;
   /** The other process does not have it, and never will: its object goes on working. */
   readonly kept: () => void;
 }
@@ -40,8 +40,8 @@ export interface Connection {
   whenIdle?(callback: () => void): void;
   /** It cannot move. */
   stays?(): void;
-  /** It has moved: the object ends. Resolves with what was written to it since it departed. */
-  leave(node: NodeObject): Promise<Buffer>;
+  /** It has moved: the object ends. Returns what was written to it since it departed, or resolves with it. */
+  leave(node: NodeObject): Buffer | Promise<Buffer>;
   /** It has not moved: the object goes on working. */
   stay(node: NodeObject): void;
 }
@@ -56,21 +56,35 @@ let count = 0;
 /** Nothing was written since. */
 export const NOTHING = Buffer.alloc(0);
 
-/** Makes a connection depart. Rejects with the reason why it stays; it is then as before. */
-export async function depart(connection: Connection): Promise<Carried> {
+/**
+ * Makes a connection depart, at once or when it can. Throws, or rejects with, the reason why it stays; it is then as
+ * before.
+ */
+export function depart(connection: Connection): Carried | Promise<Carried> {
   const node = nodeObject(connection.socket)!;
   node.hold();
-  await connection.settled?.();
+  const settled = connection.settled?.();
+  return settled === undefined ? departHeld(connection, node) : settled.then(() => departHeld(connection, node));
+}
+
+function departHeld(connection: Connection, node: NodeObject): Carried | Promise<Carried> {
   let state: Json = null;
   let again: Buffer | undefined;
-  const fd = await departing(node, {
+  const left = departing(node, {
     last() {
       state = connection.state();
       again = connection.again?.();
     },
     departed: () => connection.departed?.(),
   });
-  if (again !== undefined) setUnread(fd, Buffer.concat([again, fd.unread ?? Buffer.alloc(0)]));
+  const carried = (fd: OwnedFd): Carried => {
+    if (again !== undefined) setUnread(fd, Buffer.concat([again, fd.unread ?? NOTHING]));
+    return carriedBy(connection, node, state, fd);
+  };
+  return left instanceof Promise ? left.then(carried) : carried(left);
+}
+
+function carriedBy(connection: Connection, node: NodeObject, state: Json, fd: OwnedFd): Carried {
   return {
     key: ++count,
     kind: connection.kind,

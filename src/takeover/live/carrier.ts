@@ -36,7 +36,7 @@ export class ProgramConnection implements Connection {
     return value;
   }
 
-  async leave(node: NodeObject): Promise<Buffer> {
+  leave(node: NodeObject): Buffer {
     node.close();
     return NOTHING;
   }

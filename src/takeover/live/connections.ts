@@ -11,6 +11,7 @@ import { Departures } from './departures.js';
 import { adoptHttp, HttpConnection } from './http.js';
 import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
 import { Pace } from './pace.js';
+import { Turns } from './turns.js';
 import { ServedWebSocket } from './websocket.js';
 
 /** What moves, where possible. */
@@ -21,9 +22,6 @@ export interface LiveSettings {
 
 /** The arguments of an `'upgrade'`. */
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
-
-/** How many connections one turn of the event loop offers. */
-const AT_ONCE = 200;
 
 /** The connections of one server, which may move to another process. */
 export class LiveConnections {
@@ -38,6 +36,7 @@ export class LiveConnections {
   /** Those that departures have not been offered yet. */
   readonly #waiting = new Set<Socket>();
   #dismissing = false;
+  readonly #unfollow: () => void;
   /** For a server of the program's own protocol. */
   carrier: Carrier | undefined;
 
@@ -46,12 +45,16 @@ export class LiveConnections {
     this.#server = server;
     this.#settings = settings;
     const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
-    replace(server, 'emit', (event: string, ...args: unknown[]) => {
+    const followed = (event: string, ...args: unknown[]): boolean => {
       if (event === 'connection') this.#keep(args[0] as Socket);
       else if (event === 'upgrade') this.#upgraded(args as UpgradeArguments);
       else if (this.#departures !== undefined && ANSWERED.has(event)) this.#answering(args[1] as ServerResponse);
       return emit(event, ...args);
-    });
+    };
+    const restore = replace(server, 'emit', followed);
+    this.#unfollow = () => {
+      if ((server as { emit: unknown }).emit === followed) restore();
+    };
   }
 
   /**
@@ -113,9 +116,10 @@ export class LiveConnections {
     this.#arrivals.releaseAll();
   }
 
-  /** The server has closed. */
+  /** The server has closed, and may listen again. */
   close(): void {
     this.#arrivals.close();
+    this.#unfollow();
   }
 
   // ---- what there is
@@ -146,11 +150,10 @@ export class LiveConnections {
     return webSocket;
   }
 
-  /** Some in each turn of the event loop, since others are to be answered meanwhile. */
   async #offerAll(): Promise<void> {
-    let count = 0;
+    const turns = new Turns();
     for (const socket of this.#waiting) {
-      if (count++ % AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (turns.over) await turns.next();
       this.#offer(socket);
     }
   }

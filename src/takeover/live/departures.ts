@@ -2,18 +2,26 @@ import type { Socket } from 'node:net';
 import { depart, NotNow, type Carried, type Connection } from './carried.js';
 
 /** How many are held still at once: with more, each would wait longer; with fewer, the successor would have to wait. */
-const WINDOW = 16;
+const WINDOW = 32;
 
-/** First there is one place, because the successor's code is not compiled yet; after so many moves, one more. */
+/**
+ * The successor's code is not compiled yet: its first answers take long, and clients would wait for each other there.
+ * So there is one place at first, and one more after so many moves.
+ */
 const CONNECTIONS_A_PLACE = 8;
+
+/** As long as there are fewer places, each rests after a move. */
+const FEW = 8;
+/** Milliseconds. */
+const REST = 10;
 
 /** How many milliseconds a connection has a place before it can go: one whose client does not read may never. */
 const PATIENCE = 50;
 
 /** What a connection occupies while it is held still. */
 interface Place {
-  /** Does nothing when it is called again. */
-  free(): void;
+  /** For another connection, now or after a rest. Does nothing when it is called again. */
+  free(rests?: boolean): void;
 }
 
 /** Connections on their way to another process. */
@@ -25,6 +33,7 @@ export class Departures {
   readonly #tried = new Map<Connection, boolean>();
   readonly #ready: Carried[] = [];
   #places = 1;
+  #starting = false;
   #window = 1;
   #taken = 0;
   #wake = (): void => {};
@@ -95,61 +104,91 @@ export class Departures {
   }
 
   #start(): void {
-    for (const connection of this.#queue) {
-      if (this.#places === 0) return;
-      this.#queue.delete(connection);
-      void this.#depart(connection, this.#takePlace());
+    if (this.#starting) return; // the loop below goes on with those
+    this.#starting = true;
+    try {
+      for (const connection of this.#queue) {
+        if (this.#places === 0) return;
+        this.#queue.delete(connection);
+        this.#try(connection, this.#takePlace());
+      }
+    } finally {
+      this.#starting = false;
     }
   }
 
-  async #depart(connection: Connection, place: Place): Promise<void> {
+  #try(connection: Connection, place: Place): void {
+    try {
+      const carried = depart(connection);
+      if (carried instanceof Promise) void this.#await(carried, connection, place);
+      else this.#departed(carried, connection, place);
+    } catch (error) {
+      this.#refused(error as Error, false, connection, place);
+    }
+  }
+
+  async #await(leaving: Promise<Carried>, connection: Connection, place: Place): Promise<void> {
     const late = setTimeout(() => place.free(), PATIENCE);
     this.#tried.set(connection, false);
     try {
-      const carried = await depart(connection);
-      this.#ready.push(this.#placed(carried, connection, place));
-      if (this.#over) this.#stop();
+      const carried = await leaving;
       this.#tried.delete(connection);
+      this.#departed(carried, connection, place);
     } catch (error) {
-      const again = this.#tried.get(connection);
+      const again = this.#tried.get(connection)!;
       this.#tried.delete(connection);
-      place.free();
-      if (!isForNow(error as Error)) this.#stays(connection);
-      else if (again) this.#enqueue(connection);
-      else connection.whenIdle?.(() => this.#enqueue(connection));
+      this.#refused(error as Error, again, connection, place);
     }
     clearTimeout(late);
+  }
+
+  #departed(carried: Carried, connection: Connection, place: Place): void {
+    this.#ready.push(this.#placed(carried, connection, place));
+    if (this.#over) this.#stop();
+    this.#wake();
+  }
+
+  #refused(error: Error, again: boolean, connection: Connection, place: Place): void {
+    place.free();
+    if (!isForNow(error)) this.#stays(connection);
+    else if (again) this.#enqueue(connection);
+    else connection.whenIdle?.(() => this.#enqueue(connection));
     this.#wake();
   }
 
   /** A connection occupies a place until it is known which process has it, or until it is late. */
   #placed(carried: Carried, { socket }: Connection, place: Place): Carried {
-    const settle =
-      <T>(how: () => T) =>
-      (): T => {
-        const settled = how();
-        this.#gone(socket);
-        place.free();
-        return settled;
-      };
-    const taken = (): Promise<Buffer> => {
+    const taken = (): Buffer | Promise<Buffer> => {
       this.#widen();
-      return carried.taken();
+      const late = carried.taken();
+      this.#gone(socket);
+      place.free(this.#window < FEW);
+      return late;
     };
-    return { ...carried, taken: settle(taken), kept: settle(carried.kept) };
+    const kept = (): void => {
+      carried.kept();
+      this.#gone(socket);
+      place.free();
+    };
+    return { ...carried, taken, kept };
   }
 
   #takePlace(): Place {
     let isFree = false;
     this.#places--;
     return {
-      free: () => {
+      free: (rests = false) => {
         if (isFree) return;
         isFree = true;
-        this.#places++;
-        this.#start();
+        if (rests) setTimeout(() => this.#addPlace(), REST);
+        else this.#addPlace();
       },
     };
+  }
+
+  #addPlace(): void {
+    this.#places++;
+    this.#start();
   }
 
   #widen(): void {

@@ -35,7 +35,7 @@ export class HttpConnection implements Connection {
     response.req.once('close', () => this.#wake());
   }
 
-  async leave(node: NodeObject): Promise<Buffer> {
+  leave(node: NodeObject): Buffer {
     node.close();
     return NOTHING;
   }

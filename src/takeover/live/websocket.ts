@@ -18,6 +18,9 @@ const FAREWELL = 20;
 /** How long it is waited for the end of a frame, or for a moment in which all is answered. Milliseconds. */
 const PATIENCE = 1000;
 
+/** With so many bytes written while it is under way, its program has to wait. */
+const MOST_LATE = 1 << 16;
+
 /** The longest head of a response. */
 const MOST_HEAD = 1 << 16;
 
@@ -74,6 +77,9 @@ export class ServedWebSocket implements Connection {
   /** What the program has written since the WebSocket departed. */
   #late: Buffer[] = [];
   readonly #lateFrames = new Frames(false);
+  /** Calls the program back, whose writing waits until it is known which process has the WebSocket. */
+  #writeOn: Callback = () => {};
+  #hasLeft = false;
   readonly #write: Writing['_write'];
   /**
    * Whether what the program has written is still on its way. A TLS socket aborts the process when it gets more then.
@@ -167,12 +173,15 @@ export class ServedWebSocket implements Connection {
   }
 
   departed(): void {
+    let length = 0;
     const keep = (chunks: Chunk[], callback: Callback): void => {
       for (const bytes of chunks.map(bytesOf)) {
         this.#late.push(bytes);
         this.#lateFrames.push(bytes);
+        length += bytes.length;
       }
-      callback();
+      if (length < MOST_LATE || this.#hasLeft) callback();
+      else this.#writeOn = callback; // like a client that does not read
       this.#changed();
     };
     this.#restores = [
@@ -183,22 +192,31 @@ export class ServedWebSocket implements Connection {
     ];
   }
 
-  async leave(node: NodeObject): Promise<Buffer> {
-    const late = await this.#farewell();
-    setImmediate(() => setImmediate(() => node.close())); // when the program has heard of it
-    return late;
+  leave(node: NodeObject): Buffer | Promise<Buffer> {
+    this.#hasLeft = true;
+    this.#letWrite();
+    const farewell = this.#farewell();
+    const end = (): void => void setImmediate(() => setImmediate(() => node.close()));
+    if (farewell instanceof Promise) void farewell.finally(end);
+    else end(); // when the program has heard of it
+    return farewell;
   }
 
-  /** Returns what the program has written, up to the end of a message, until it knows that this one has moved. */
-  async #farewell(): Promise<Buffer> {
+  /** What the program has written, up to the end of a message, until it knows that this one has moved. */
+  #farewell(): Buffer | Promise<Buffer> {
     const frames = this.#lateFrames;
     if (frames.closing) return Buffer.concat(this.#late); // it has ended it by itself
-    // As its client would end it; in the middle of a frame it cannot be told.
-    if (this.#in.between) {
-      this.#emit('data', closeFrame(RESTART, MOVED, 'client'));
-      if (!frames.closing) await new Promise<void>((resolve) => this.#wait(() => frames.closing, resolve, FAREWELL));
-    }
-    return Buffer.concat(this.#late).subarray(0, frames.whole);
+    const late = (): Buffer => Buffer.concat(this.#late).subarray(0, frames.whole);
+    if (!this.#in.between) return late(); // in the middle of a frame it cannot be told
+    this.#emit('data', closeFrame(RESTART, MOVED, 'client')); // as its client would end it
+    if (frames.closing) return late();
+    return new Promise((resolve) =>
+      this.#wait(
+        () => frames.closing,
+        () => resolve(late()),
+        FAREWELL,
+      ),
+    );
   }
 
   stay(node: NodeObject): void {
@@ -207,6 +225,13 @@ export class ServedWebSocket implements Connection {
       this.#pass([{ chunk: bytes, encoding: 'buffer' }], () => this.#send(bytes));
     this.#changed();
     node.giveBack();
+    this.#letWrite();
+  }
+
+  #letWrite(): void {
+    const writeOn = this.#writeOn;
+    this.#writeOn = () => {};
+    writeOn();
   }
 
   #obstacle(): Error | undefined {

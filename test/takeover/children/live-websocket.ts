@@ -1,7 +1,8 @@
 /**
  * A server of the package ws, as its manual has it, and what `serveAndMove` says. It echoes, with its pid before;
- * "push" has it send numbers until the end, "half" a message that it does not end; "hold" is echoed when its parent
- * says so. In the environment: DEFLATE, an option of ws; SLOW: after how many milliseconds it answers.
+ * "push" has it send numbers until the end, "flood" long ones, each when those before have left it; "half" a message
+ * that it does not end; "hold" is echoed when its parent says so. In the environment: DEFLATE, an option of ws; SLOW:
+ * after how many milliseconds it answers.
  */
 import { createServer } from 'node:http';
 import { OwnedFd } from 'fdpasser';
@@ -16,13 +17,16 @@ const OPEN = 1;
 let refuses = false;
 const webSockets = new WebSocketServer({ server, perMessageDeflate, verifyClient: () => !refuses });
 let answer = (): void => {};
+/** How many long messages were sent. */
+let flooded = 0;
 process.on('message', (message) => {
   if (message === 'refuse') {
     refuses = true;
     process.send!({ refusing: true });
   } else if (message === 'detach') {
     for (const { _socket: socket } of webSockets.clients) void OwnedFd.detach(socket);
-  } else if (message === 'answer') {
+  } else if (message === 'flooded') process.send!({ flooded });
+  else if (message === 'answer') {
     answer();
     process.send!({ answered: true });
   }
@@ -41,6 +45,15 @@ webSockets.on('connection', (webSocket, request) => {
       pushing = setInterval(() => {
         if (webSocket.readyState === OPEN) webSocket.send(String(pushed++));
       }, 1);
+      return;
+    }
+    if (data.toString() === 'flood') {
+      const flood = (): void => {
+        if (webSocket.readyState !== OPEN) return;
+        if (webSocket.bufferedAmount === 0) webSocket.send(String(flooded++).padEnd(20_000));
+        setImmediate(flood);
+      };
+      flood();
       return;
     }
     const echo = (): void =>

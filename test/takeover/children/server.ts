@@ -9,6 +9,9 @@ import { WebSocketServer } from '../../support/ws.js';
 
 /** A server that takes over, or is the first. It tells its parent what happens, and ends by itself. */
 const config = JSON.parse(process.argv[2]!) as ServerConfig;
+const servers: (net.Server | dgram.Socket)[] = [];
+const closeServers = (): void => servers.forEach((server) => server.close());
+if (config.closesAt !== undefined) actAt(config.closesAt, closeServers);
 if (config.at !== undefined) actAt(config.at.step, () => process.kill(process.pid, config.at!.signal));
 
 function report(value: ServerReport): void {
@@ -84,7 +87,9 @@ try {
   });
   serving.on('drained', () => report({ event: 'drained' }));
   for (const { name, kind, options } of config.listeners) {
-    serving.listen(name, serverOf(kind), options);
+    const server = serverOf(kind);
+    servers.push(server);
+    serving.listen(name, server, options);
     if (kind === 'counter') serving.carry(name, carrier);
   }
   process.on('message', (command: ServerCommand) => {
@@ -99,6 +104,7 @@ try {
     if (command === 'upgrade to nothing') settle(serving.upgrade({ args: ['--eval', 'process.exit(3)'] }));
     if (command === 'state') report({ event: 'state', message: serving.state });
     if (command === 'exit') process.exit(7);
+    if (command === 'close') closeServers();
   });
   process.channel?.unref();
   report({ event: 'met', ...(serving.predecessor && { pid: serving.predecessor.pid }) });

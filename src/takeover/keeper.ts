@@ -1,0 +1,86 @@
+import { FdChannel } from '../channel/channel.js';
+import type { Message } from '../channel/message.js';
+import { OwnedFd } from '../descriptor/owned-fd.js';
+import type { Inherited, Listener } from './listeners/listener.js';
+
+/** What a process asks its keeper. Only `keep` and `drop` have no reply. */
+export type ToKeeper =
+  /** The reply brings the listener of that name, or asks this process to bind it. Then `keep` or `drop` follows. */
+  | { ask: 'listener'; name: string }
+  /** With the listener, which this process has bound. */
+  | { ask: 'keep'; name: string }
+  /** This process does not use it any more. */
+  | { ask: 'drop'; name: string }
+  /** Whether it may serve. */
+  | { ask: 'ready' }
+  /** It serves. Whether it may do so for good. */
+  | { ask: 'serving' };
+
+export type FromKeeper = { refused?: string };
+
+/** The keeper does not let this process serve. */
+export class Refusal extends Error {}
+
+/**
+ * `fdpasser exec`, for a process that it has started. It keeps the listeners, so that several processes share them and
+ * they outlive each. It decides when the processes of one version begin to serve, and whether they go on.
+ */
+export class Keeper {
+  readonly #channel: FdChannel<ToKeeper, FromKeeper>;
+
+  private constructor(channel: FdChannel<ToKeeper, FromKeeper>) {
+    this.#channel = channel;
+    channel.on('error', () => {}); // each request rejects
+  }
+
+  static async at(path: string): Promise<Keeper> {
+    return new Keeper(await FdChannel.connect<ToKeeper, FromKeeper>(path));
+  }
+
+  /** Binds a listener, or shares it with who has. Without a keeper, it takes what it inherits. */
+  async bind(listener: Listener, inherited: Inherited | undefined): Promise<void> {
+    const { name } = listener;
+    let kept: Message<FromKeeper>;
+    try {
+      kept = await this.#channel.request({ ask: 'listener', name });
+    } catch {
+      return listener.bind(inherited);
+    }
+    inherited?.socket.close();
+    const [socket] = kept.fds;
+    if (socket !== undefined) return listener.bind({ socket });
+    try {
+      await listener.bind(undefined);
+    } catch (error) {
+      this.drop(name);
+      throw error;
+    }
+    const shared = listener.share();
+    this.#channel.send({ ask: 'keep', name }, [shared]).catch(() => OwnedFd.closeAll([shared]));
+  }
+
+  /** This process does not use it any more. */
+  drop(name: string): void {
+    this.#channel.send({ ask: 'drop', name }).catch(() => {}); // the keeper has gone
+  }
+
+  /** Resolves when this process may serve. */
+  ready(): Promise<void> {
+    return this.#ask({ ask: 'ready' });
+  }
+
+  /** Resolves when this process is to serve for good. */
+  serving(): Promise<void> {
+    return this.#ask({ ask: 'serving' });
+  }
+
+  /** This process takes no part any more. */
+  leave(): void {
+    this.#channel.close().catch(() => {});
+  }
+
+  async #ask(question: ToKeeper): Promise<void> {
+    const { value } = await this.#channel.request(question);
+    if (value.refused !== undefined) throw new Refusal(value.refused);
+  }
+}
