@@ -28,7 +28,7 @@ export function placeOf(at: string | TcpListenOptions | GivenSocket, options: Li
   if (typeof at !== 'object' || at === null) throw invalidType('options', 'an object, or a path', at);
   if ('fd' in at) {
     const { fd } = checkOptions(at, GIVEN);
-    return { wanted: { kind: 'nameless' }, bind: () => serverOf(fd) };
+    return { wanted: { kind: 'nameless', anyPort: false }, bind: () => serverOf(fd) };
   }
   return { wanted: wantedOfServer([at]), bind: () => listen(at) };
 }

@@ -6,14 +6,26 @@ import type { Settings } from './options.js';
 const FIRST_WAIT = 2;
 const LONGEST_WAIT = 50;
 
-/** The first bytes of a connection, as soon as there are enough. After the time limit: those that have come, if any. */
+/**
+ * The first bytes of a connection, as soon as there are enough. After the time limit: those that have come, if any; the
+ * same when `until` throws, of which `failed` hears.
+ */
 export async function firstBytes(
   connection: TcpConnection,
   { bytes, until, timeout }: NonNullable<Settings['peek']>,
+  failed: (error: Error) => void,
 ): Promise<Buffer> {
+  const enough = (first: Buffer): boolean => {
+    try {
+      return first.length === 0 || first.length === bytes || until(first);
+    } catch (error) {
+      failed(error as Error);
+      return true;
+    }
+  };
   const deadline = performance.now() + timeout;
   let first = await connection.peek(bytes, { timeout }).catch(noneInTime);
-  for (let wait = FIRST_WAIT; first.length > 0 && first.length < bytes && !until(first);) {
+  for (let wait = FIRST_WAIT; !enough(first);) {
     const left = deadline - performance.now();
     if (left <= 0) break;
     // No event reports more bytes: the socket has been readable all along.

@@ -1,21 +1,22 @@
+import { ownMade } from '../descriptor/owned-fd.js';
+import type { Feeding } from '../endpoint/listening.js';
 import type { FdServer } from '../endpoint/server.js';
-import type { TcpConnection } from '../endpoint/tcp-connection.js';
+import type { TcpAddress } from '../endpoint/tcp-address.js';
+import { TcpConnection } from '../endpoint/tcp-connection.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { firstBytes } from './first-bytes.js';
-import type { Held } from './member.js';
+import { Held } from './held.js';
 import type { Settings } from './options.js';
 
 /** What takes connections from listeners. */
 export interface Taker {
-  /** Resolves with how many it takes now, when that is not 0. */
-  room(listener: string, signal: AbortSignal): Promise<number>;
+  /** How many it takes now. */
+  room(listener: string): number;
   take(connections: readonly Held[]): void;
   changed(): void;
   failed(error: Error): void;
 }
 
-/** Connections of one call of the core. */
-const MOST = 64;
 /** The most connections that are peeked at and have not sent enough yet. Others wait in the backlog. */
 const MOST_SILENT = 4096;
 
@@ -26,24 +27,24 @@ export class Intake {
   readonly server: FdServer | TcpServer;
   readonly #taker: Taker;
   readonly #peek: Settings['peek'];
+  readonly #tellsAddress: boolean;
   /** While it accepts. */
-  #accepting: AbortController | undefined;
+  #feeding: Feeding | undefined;
   /** It does not listen any more. */
   #ended = false;
   #closed = false;
   readonly #looking = new Set<TcpConnection>();
-  #seen: (() => void) | undefined;
-  #over: Promise<void> = Promise.resolve();
 
-  constructor(server: FdServer | TcpServer, taker: Taker, peek: Settings['peek']) {
+  constructor(server: FdServer | TcpServer, taker: Taker, { peek, pick }: Settings) {
     this.server = server;
     this.#taker = taker;
     this.#peek = peek;
+    this.#tellsAddress = typeof pick === 'function';
     this.name = this.server instanceof TcpServer ? nameOf(this.server) : this.server.path;
   }
 
   get accepts(): boolean {
-    return this.#accepting !== undefined;
+    return this.#feeding !== undefined;
   }
 
   /** Connections that were accepted, and whose first bytes are waited for. */
@@ -53,76 +54,70 @@ export class Intake {
 
   /** Accepts from now on. */
   accept(): void {
-    if (this.#accepting !== undefined || this.#ended) return;
-    this.#accepting = new AbortController();
-    this.#over = this.#run(this.#accepting.signal);
+    if (!this.#ended) this.#feeding ??= this.#feed();
   }
 
-  /** Accepts no more: what comes waits in the backlog. Resolves when what was accepted before has been handed on. */
-  pause(): Promise<void> {
-    this.#accepting?.abort();
-    this.#accepting = undefined;
-    return this.#over;
+  /** There may be room again. */
+  look(): void {
+    this.#feeding?.look();
+  }
+
+  /** Accepts no more: what comes waits in the backlog. */
+  pause(): void {
+    this.#feeding?.end();
+    this.#feeding = undefined;
   }
 
   /** Another process has the listening socket: it stays, and so does its path. */
   release(): void {
-    void this.pause();
+    this.pause();
     if (!this.#ended) this.server.detach().close();
     this.#ended = true;
   }
 
   /** Accepts no more. What waits in the backlog is refused by the system, and what has sent nothing yet is closed. */
-  close(): Promise<void> {
-    const paused = this.pause();
+  close(): void {
+    this.pause();
     this.#ended = this.#closed = true;
     this.server.close();
     for (const connection of this.#looking) connection.close();
-    return paused;
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        const room = await this.#taker.room(this.name, signal);
-        if (this.#looking.size >= MOST_SILENT) await new Promise<void>((resolve) => (this.#seen = resolve));
-        await this.#accept(Math.min(room, MOST), signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#taker.failed(error as Error);
-        return;
-      }
-    }
+  #feed(): Feeding {
+    const room = (): number => (this.#looking.size < MOST_SILENT ? this.#taker.room(this.name) : 0);
+    const fail = (error: Error): void => {
+      this.#feeding = undefined;
+      this.#taker.failed(error);
+    };
+    const { server } = this;
+    return server instanceof TcpServer
+      ? server.feed(room, (fds, address) => this.#take(fds, address), fail)
+      : server.feed(room, (fd) => this.#taker.take([new Held(fd, this.name)]), fail);
   }
 
-  async #accept(most: number, signal: AbortSignal): Promise<void> {
-    if (!(this.server instanceof TcpServer)) {
-      const fd = await this.server.accept({ signal });
-      this.#taker.take([{ fd, listener: this.name, address: '', first: undefined }]);
-      return;
+  #take(fds: Int32Array, address: (index: number) => TcpAddress): void {
+    const accepted: Held[] = [];
+    const looked: TcpConnection[] = [];
+    for (const [index, fd] of fds.entries()) {
+      if (this.#peek !== undefined) looked.push(new TcpConnection(ownMade(fd), address(index)));
+      else accepted.push(new Held(fd, this.name, this.#tellsAddress ? address(index).address : ''));
     }
-    const connections = await this.server.acceptMany(most, { signal });
-    if (this.#peek === undefined) this.#taker.take(connections.map((connection) => this.#held(connection)));
-    else for (const connection of connections) void this.#lookAt(connection, this.#peek);
+    for (const connection of looked) void this.#lookAt(connection, this.#peek!);
+    this.#taker.take(accepted);
   }
 
   async #lookAt(connection: TcpConnection, peek: NonNullable<Settings['peek']>): Promise<void> {
     this.#looking.add(connection);
     try {
-      const first = await firstBytes(connection, peek);
-      if (!this.#closed) this.#taker.take([this.#held(connection, first)]);
+      const first = await firstBytes(connection, peek, (error) => this.#taker.failed(error));
+      if (!this.#closed) this.#taker.take([new Held(connection.fd, this.name, connection.remote.address, first)]);
     } catch (error) {
       connection.close(); // its client has gone, or the intake is closed
       if (!isOver(error)) this.#taker.failed(error as Error);
     } finally {
       this.#looking.delete(connection);
-      this.#seen?.();
       this.#taker.changed();
     }
-  }
-
-  #held({ fd, remote }: TcpConnection, first?: Buffer): Held {
-    return { fd, listener: this.name, address: remote.address, first };
   }
 }
 

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { FdChannel } from '../channel/channel.js';
+import { afterReading } from '../common/timers.js';
 import { attempt } from '../common/attempt.js';
 import { builtin } from '../common/lazy-modules.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
@@ -8,20 +9,11 @@ import { NONE } from '../takeover/environment.js';
 import { Arrivals, type Arrival } from '../takeover/live/arrivals.js';
 import type { Json } from '../takeover/live/carried.js';
 import { partsOf } from '../takeover/live/carry-over.js';
+import { Held } from './held.js';
 import { VARIABLE, type FromWorker, type Listened, type Live, type Moved, type NotListened } from './messages.js';
 import type { ToWorker, Yours } from './messages.js';
 import type { Settings } from './options.js';
 import type { Shared } from './shared.js';
-
-/** A connection that the supervisor owns until a worker has confirmed it. */
-export interface Held {
-  readonly fd: OwnedFd;
-  readonly listener: string;
-  readonly address: string;
-  readonly first: Buffer | undefined;
-  /** What `pick` returned; null: nothing that counts. */
-  key?: string | null;
-}
 
 /** How a worker process ended. */
 export interface Exit {
@@ -40,7 +32,7 @@ export interface MemberEvents {
   /** It does not serve this listener, and gives a connection back. */
   back(listener: string, fd: OwnedFd): void;
   /** The system refuses to send it. */
-  refused(fd: OwnedFd, error: Error): void;
+  refused(connection: Held, error: Error): void;
   /** It has ended, and all that it had not confirmed is back. */
   gone(exit: Exit): void;
 }
@@ -77,13 +69,16 @@ export class Member {
   /** The listeners whose connections it takes, where its program says that. */
   readonly #listeners: Set<string> | undefined;
   #missing: string[];
+  /** It takes connections while it retires. */
+  #stays = false;
   #unconfirmed = 0;
   #confirmed = 0;
   #ended = 0;
   #busy: number | undefined;
-  /** Runs while the supervisor waits for a message of the worker. */
+  /** The supervisor waits for a message of the worker. The timers run on when it does not: setting them takes long. */
+  #owes = true;
   #moment: NodeJS.Timeout | undefined;
-  #patience: NodeJS.Timeout | undefined;
+  readonly #patience: NodeJS.Timeout;
   #settle: NodeJS.Timeout | undefined;
   #isSilent = false;
   /** How often it has said what the supervisor waited for. */
@@ -141,7 +136,16 @@ export class Member {
 
   /** Whether it takes connections of that listener. */
   serves(listener: string): boolean {
-    return this.#state === 'ready' && (this.#listeners === undefined || this.#listeners.has(listener));
+    return this.#state === 'ready' && this.#listens(listener);
+  }
+
+  /** The same, if one was picked by its pid. */
+  stillServes(listener: string): boolean {
+    return this.serves(listener) || (this.#state === 'retiring' && this.#stays && this.#listens(listener));
+  }
+
+  #listens(listener: string): boolean {
+    return this.#listeners === undefined || this.#listeners.has(listener);
   }
 
   /** Counts a connection that it is about to be given. */
@@ -153,25 +157,29 @@ export class Member {
    * Hands over what it was told to expect, all of one listener. Resolves with what the worker has not taken: it has
    * ended then.
    */
-  async give(listener: string, hand: readonly Held[]): Promise<readonly Held[]> {
-    try {
-      await this.#channel.send(
-        { what: 'connections', listener },
-        hand.map(({ fd }) => fd),
-        { confirm: true },
-      );
-    } catch (error) {
-      if (!REFUSALS.has((error as NodeJS.ErrnoException).code ?? '')) {
-        await this.#lost(hand.length);
-        return hand;
-      }
-      if (hand.length > 1) return (await Promise.all(hand.map((each) => this.give(listener, [each])))).flat();
-      this.#heard(1);
-      this.#events.refused(hand[0]!.fd, error as Error);
-      return [];
-    }
+  give(listener: string, hand: readonly Held[]): Promise<readonly Held[]> {
+    const sent = this.#channel.send({ what: 'connections', listener }, hand, { keepOpen: true, confirm: true });
+    return sent.then(
+      () => this.#confirm(hand),
+      (error: Error) => this.#refuse(listener, hand, error),
+    );
+  }
+
+  #confirm(hand: readonly Held[]): readonly Held[] {
+    Held.closeAll(hand);
     this.#confirmed += hand.length;
     this.#heard(hand.length);
+    return [];
+  }
+
+  async #refuse(listener: string, hand: readonly Held[], error: Error): Promise<readonly Held[]> {
+    if (!REFUSALS.has((error as NodeJS.ErrnoException).code ?? '')) {
+      await this.#lost(hand.length);
+      return hand;
+    }
+    if (hand.length > 1) return (await Promise.all(hand.map((each) => this.give(listener, [each])))).flat();
+    this.#heard(1);
+    this.#events.refused(hand[0]!, error);
     return [];
   }
 
@@ -228,6 +236,7 @@ export class Member {
       for await (const message of this.#channel) {
         const said = message.value as FromWorker;
         if (said.what === 'listen') void this.#reply(said.at, (reply) => message.reply(reply as never));
+        else if (said.what === 'leave') void this.#dismiss((reply) => message.reply(reply as never));
         else this.#hear(said, message.fds);
       }
     } catch {
@@ -236,9 +245,10 @@ export class Member {
     if (this.#state !== 'retiring') this.kill();
   }
 
-  #hear(message: Exclude<FromWorker, { what: 'listen' }>, [fd]: readonly OwnedFd[]): void {
+  #hear(message: Exclude<FromWorker, { what: 'listen' | 'leave' }>, [fd]: readonly OwnedFd[]): void {
     switch (message.what) {
       case 'ready':
+        this.#stays = message.stays === true;
         this.#ready();
         break;
       case 'ended':
@@ -246,6 +256,11 @@ export class Member {
         break;
       case 'busy':
         this.#busy = message.load;
+        break;
+      case 'full':
+        // It is given nothing more, and not killed: that would end the connections that fill it.
+        this.#words++;
+        this.#patience.refresh();
         break;
       case 'unlisten':
         this.#listeners?.delete(message.listener);
@@ -281,6 +296,12 @@ export class Member {
     }
   }
 
+  /** It gets no connection after the reply. */
+  async #dismiss(reply: (value: null) => Promise<void>): Promise<void> {
+    this.#stays = false;
+    await reply(null).catch(() => {}); // it is gone
+  }
+
   /** It is nobody's until the worker says that it is done with it, or has ended. */
   #depart({ key, listener, kind, state }: Live, fd: OwnedFd): void {
     try {
@@ -304,15 +325,22 @@ export class Member {
 
   /** It owes a word from now on. */
   #await(): void {
-    this.#moment = setTimeout(() => (this.#isSilent = true), MOMENT);
-    this.#patience = setTimeout(() => this.#late(), this.#settings.patience);
+    this.#owes = true;
+    this.#moment ??= setTimeout(() => this.#stall(), MOMENT);
+    this.#moment.refresh();
+    this.#patience.refresh();
   }
 
-  /** A busy event loop calls timers before it receives what has been there for long, so that is received first. */
+  #stall(): void {
+    if (!this.#owes) return;
+    this.#isSilent = true;
+    this.#events.changed();
+  }
+
   #late(): void {
     const words = this.#words;
-    setImmediate(() => {
-      if (words === this.#words) this.kill();
+    afterReading(() => {
+      if (this.#owes && words === this.#words) this.kill();
     });
   }
 
@@ -322,8 +350,8 @@ export class Member {
     this.#isSilent = false;
     if (this.#unconfirmed === 0) this.#rest();
     else {
-      this.#moment?.refresh();
-      this.#patience?.refresh();
+      this.#moment!.refresh();
+      this.#patience.refresh();
     }
     this.#events.changed();
   }
@@ -331,14 +359,13 @@ export class Member {
   /** The supervisor waits for nothing. */
   #rest(): void {
     this.#words++;
-    clearTimeout(this.#moment);
-    clearTimeout(this.#patience);
+    this.#owes = false;
   }
 
   #end(exit: Exit): void {
     this.#state = 'gone';
     this.#rest();
-    clearTimeout(this.#settle);
+    for (const timer of [this.#moment, this.#patience, this.#settle]) clearTimeout(timer);
     this.#channel.destroy();
     this.#departed.releaseAll();
     this.#events.gone(exit);

@@ -47,11 +47,16 @@ export type ToWorker =
 
 /** What a worker says. */
 export type FromWorker =
-  | { what: 'ready' }
+  /** `stays`: while it retires it takes connections that are picked by its pid. */
+  | { what: 'ready'; stays?: boolean }
+  /** A request, while it retires: it wants no more of those. The reply comes when no more are under way. */
+  | { what: 'leave' }
   /** How many of its connections have ended, in all. */
   | { what: 'ended'; count: number }
   /** How busy it is, by its own word. */
   | { what: 'busy'; load: number }
+  /** It has no free slot for what it was given, and says so again and again. */
+  | { what: 'full' }
   /** A request: its program has called `listen()`. The reply is a `Listened` or a `NotListened`. */
   | { what: 'listen'; at: Shared }
   /** Its program has closed the server of that listener. */

@@ -29,10 +29,12 @@ export interface SuperviseOptions {
   /** The number of workers. Default: the number of processors that this process may use. */
   count?: number | undefined;
   /**
-   * Which worker gets a connection: the least busy, one after the other, or by a string. The same string goes to the
-   * same worker, as long as that takes connections. When a worker goes, only its strings move. Default `'busy'`.
+   * Which worker gets a connection: the least busy, one after the other, or by a string or a number. The same string
+   * goes to the same worker, as long as that takes connections. When a worker goes, only its strings move. A number is
+   * the pid of a worker, also of one that retires and still takes connections; for any other number the least busy gets
+   * it. Default `'busy'`.
    */
-  pick?: 'busy' | 'turn' | ((connection: Picked) => string) | undefined;
+  pick?: 'busy' | 'turn' | ((connection: Picked) => string | number) | undefined;
   /**
    * Peek at the first bytes of a TCP connection before it is handed over: up to `bytes` (default 1024), until `until`
    * returns true (default: at the first bytes), for at most `timeout` milliseconds (default 5000).

@@ -81,7 +81,11 @@ export class SharedListener implements Listener {
   async #bind(inherited: Inherited | undefined): Promise<Intake> {
     if (inherited === undefined) return this.#begin(await this.#place.bind());
     const { socket, endpoint } = inherited;
-    return this.#begin(endpoint.kind === 'tcp' ? TcpServer.from(socket) : FdServer.from(socket, { ownsPath: true }));
+    return this.#begin(endpoint?.kind === 'tcp' ? TcpServer.from(socket) : FdServer.from(socket, { ownsPath: true }));
+  }
+
+  share(): OwnedFd {
+    return this.duplicate();
   }
 
   async serve(): Promise<void> {
@@ -93,7 +97,7 @@ export class SharedListener implements Listener {
   }
 
   pause(): void {
-    void this.#intake?.pause();
+    this.#intake?.pause();
   }
 
   resume(): void {
@@ -141,7 +145,7 @@ export class SharedListener implements Listener {
   /** One that a worker does not have any more. */
   offer(slot: number, { listener, kind, state, fd, late }: Moved): void {
     const told = { slot, kind, state, ...(listener !== undefined && { listener }) };
-    const taken = async (): Promise<Buffer> => late;
+    const taken = (): Buffer => late;
     this.#leaving!.push({ key: ++this.#offered, kind: KIND, state: told, fd, taken, kept: () => fd.close() });
     this.#wake();
   }
@@ -179,6 +183,6 @@ export class SharedListener implements Listener {
 
   close(): void {
     this.#arrivals.close();
-    void this.#intake?.close();
+    this.#intake?.close();
   }
 }

@@ -23,12 +23,11 @@ export function sharedOf(args: readonly unknown[]): Shared | undefined {
   if (OWN.some((name) => name in options) || options['exclusive'] === true || options['reusePort'] === true)
     return undefined;
   const wanted = wantedOfServer([options]);
-  const { backlog, ipv6Only, readableAll, writableAll, host, port } = options;
+  const { backlog, ipv6Only, readableAll, writableAll, host } = options;
   const rest = defined({ backlog, ipv6Only, readableAll, writableAll }) as Shared;
   if (wanted.kind === 'unix') return { ...rest, path: wanted.path };
   if (wanted.kind === 'tcp' && wanted.port > 65_535) return undefined;
-  const isAny = wanted.kind === 'nameless' && [undefined, null, 0, '0'].includes(port as undefined) && !options['path'];
-  if (wanted.kind !== 'tcp' && !isAny) return undefined;
+  if (wanted.kind !== 'tcp' && !(wanted.kind === 'nameless' && wanted.anyPort)) return undefined;
   return { ...rest, port: wanted.kind === 'tcp' ? wanted.port : 0, ...(typeof host === 'string' && host && { host }) };
 }
 

@@ -53,13 +53,16 @@ export class Slot {
 
   /**
    * Starts a successor, which takes the place when it is ready. When it fails this rejects, and the old worker serves
-   * on.
+   * on. Resolves when the slot is removed meanwhile. Rejects when no process could be started.
    */
   async replace(): Promise<void> {
     await this.#next?.over.catch(() => {}); // of a worker that is already starting
     if (this.#removed) return;
+    const started = this.#start();
     clearTimeout(this.#timer);
-    await this.#start();
+    await started.catch((error: Error) => {
+      if (!this.#removed) throw error;
+    });
   }
 
   /** Resolves when somebody serves here. Rejects when the one who is to has ended. */
@@ -133,7 +136,7 @@ export class Slot {
     } else if (this.#current === member) {
       this.#current = undefined;
       if (performance.now() - this.#readySince > LONG_LIFE) this.#failures = 0;
-    }
+    } else return; // it was replaced
     this.#beginLater();
   }
 

@@ -3,12 +3,14 @@ import type { AddressInfo } from 'node:net';
 import { invalidReturn } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { closed } from '../errors.js';
+import { refuseIn } from '../native/runtime.js';
 import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { placeOf, sharedPlace, type GivenSocket, type Place } from './bind.js';
 import { Intake, type Taker } from './intake.js';
-import type { Exit, Held, Heir, Member } from './member.js';
+import { Held } from './held.js';
+import type { Exit, Heir, Member } from './member.js';
 import type { Listened, Moved } from './messages.js';
 import { checkCount, settingsOf, type Settings, type SuperviseOptions } from './options.js';
 import { leastBusy, sameFor } from './pick.js';
@@ -49,6 +51,8 @@ const IN_HAND = 64;
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #settings: Settings;
   readonly #slots: Slot[] = [];
+  /** All that have not ended, by pid. */
+  readonly #members = new Map<number | undefined, Member>();
   readonly #intakes = new Set<Intake>();
   /** Those that programs in workers have asked for, by what they asked for. */
   readonly #shared = new Map<string, Promise<Intake>>();
@@ -57,6 +61,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #inHand = 0;
   /** Those of `#inHand` that no worker can be given now. */
   #waiting: Held[] = [];
+  /** Live connections that no worker could go on with yet. */
+  #orphans: Moved[] = [];
   readonly #changes = new Set<() => void>();
   #reloading: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -136,10 +142,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #close(): Promise<void> {
-    const ended = [...this.#intakes].map((intake) => intake.close());
+    for (const intake of this.#intakes) intake.close();
     this.#succession?.close();
-    this.#changed(); // whoever waits for room waits no more
-    await Promise.all(ended);
     await this.#endAll();
   }
 
@@ -159,7 +163,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   /** Whether something that was accepted here can still be handed over. */
   get #isAtWork(): boolean {
     const looking = [...this.#intakes].some((intake) => intake.looking > 0);
-    return (looking || this.#inHand > 0) && this.#slots.some(({ members }) => members.length > 0);
+    return (
+      (looking || this.#inHand > 0 || this.#orphans.length > 0) && this.#slots.some(({ members }) => members.length > 0)
+    );
   }
 
   #checkOpen(): void {
@@ -170,7 +176,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   async #open(place: Place): Promise<Intake> {
     const begin = (server: Intake['server']): Intake => {
-      const intake = new Intake(server, this.#taker, this.#settings.peek);
+      const intake = new Intake(server, this.#taker, this.#settings);
       this.#intakes.add(intake);
       return intake;
     };
@@ -178,13 +184,13 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const bound = place.bind();
     const intake = begin(bound instanceof Promise ? await bound : bound);
     if (this.#closing === undefined) intake.accept();
-    else void intake.close();
+    else intake.close();
     return intake;
   }
 
   get #taker(): Taker {
     return {
-      room: (listener, signal) => this.#room(listener, signal),
+      room: (listener) => this.#room(listener),
       take: (connections) => {
         this.#inHand += connections.length;
         this.#deal(connections);
@@ -208,7 +214,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return { listener: intake.name, address: addressOf(intake) as AddressInfo | string };
   }
 
-  /** Nobody's program serves it any more: it is closed, as Node would have done. */
+  /** When nobody's program serves it any more, it is closed, as Node would have done. */
   #closeUnserved(listener: string): void {
     if (this.#slots.some(({ members }) => members.some((member) => member.serves(listener)))) return;
     for (const [key, opened] of this.#shared)
@@ -224,7 +230,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#shared.delete(key);
     this.#intakes.delete(intake);
     this.#succession?.closed(intake);
-    void intake.close();
+    intake.close();
   }
 
   // ---- workers
@@ -233,21 +239,25 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     while (this.#slots.length < count)
       this.#slots.push(
         new Slot(this.#slots.length, this.#settings, {
-          started: (member) => queueMicrotask(() => this.emit('worker', stateOf(member))),
+          started: (member) => {
+            this.#members.set(member.pid, member);
+            queueMicrotask(() => this.emit('worker', stateOf(member)));
+          },
           ready: (member) => {
             this.emit('worker', stateOf(member));
             this.#changed();
           },
           changed: () => this.#changed(),
           listen: (at) => this.#listenFor(at),
-          unlisten: (listener) => this.#closeUnserved(listener),
+          unlisten: (listener) => setImmediate(() => this.#closeUnserved(listener)), // it may listen again at once
           back: (listener, fd) => this.#takeBack(listener, fd),
-          refused: (fd, error) => {
-            fd.close();
+          refused: (connection, error) => {
+            Held.closeAll([connection]);
             this.#tell(error);
           },
           orphaned: (moved) => this.#adoptAnywhere(moved),
           gone: (member, exit) => {
+            this.#members.delete(member.pid);
             this.emit('exit', stateOf(member), exit);
             this.#changed();
           },
@@ -258,15 +268,18 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #takeBack(listener: string, fd: OwnedFd): void {
     this.#inHand++;
-    this.#deal([{ fd, listener, address: '', first: undefined, key: null }]);
+    const connection = new Held(fd, listener);
+    connection.key = null;
+    this.#deal([connection]);
   }
 
   /** The worker of the slot does not take connections any more. */
   #adoptAnywhere(moved: Moved): void {
     const slot = this.#slots.find(({ current }) => current?.state === 'ready');
     if (this.#heir !== undefined) this.#heir.take(moved, 0);
-    else if (slot === undefined) moved.fd.close();
-    else void slot.adopt(moved);
+    else if (slot !== undefined) void slot.adopt(moved);
+    else if (this.#isOver) moved.fd.close();
+    else this.#orphans.push(moved);
   }
 
   // ---- connections
@@ -292,7 +305,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #keep(connection: Held): void {
     if (this.#isOver) {
       this.#inHand--;
-      connection.fd.close();
+      Held.closeAll([connection]);
     } else this.#waiting.push(connection);
   }
 
@@ -312,29 +325,39 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return this.#slots.map(({ current }) => current).filter((member) => member?.serves(listener) === true) as Member[];
   }
 
+  /** Those of them that can be given one more now. */
+  #able(listener: string): Member[] {
+    const able: Member[] = [];
+    for (const { current } of this.#slots)
+      if (current?.serves(listener) === true && current.hasRoom && !current.isSilent) able.push(current);
+    return able;
+  }
+
   /** Who gets it, if anybody can be given it now. */
   #memberFor(connection: Held): Member | undefined {
-    const serving = this.#serving(connection.listener);
     const key = this.#keyOf(connection);
-    if (key !== undefined && key !== null) {
-      // Whoever confirms will soon have room: the connection waits for the right one.
-      const picked = serving.filter((member) => member.hasRoom || !member.isSilent);
-      const member = picked.length > 0 ? sameFor(key, picked) : undefined;
-      return member?.hasRoom === true ? member : undefined;
+    if (typeof key === 'number') {
+      const member = this.#members.get(key);
+      if (member?.stillServes(connection.listener) === true && canWait(member)) return withRoom(member);
     }
-    const able = serving.filter((member) => member.hasRoom && !member.isSilent);
+    if (typeof key === 'string') {
+      const picked = this.#serving(connection.listener).filter(canWait);
+      return picked.length > 0 ? withRoom(sameFor(key, picked)) : undefined;
+    }
+    const able = this.#able(connection.listener);
     if (able.length === 0) return undefined;
     return this.#settings.pick === 'turn' ? able[this.#turn++ % able.length] : leastBusy(able);
   }
 
   /** What `pick` returns, asked for once; null when it does not count. */
-  #keyOf(connection: Held): string | null | undefined {
+  #keyOf(connection: Held): Held['key'] {
     const { pick } = this.#settings;
     if (typeof pick !== 'function' || connection.key !== undefined) return connection.key;
     const { listener, address, first } = connection;
     try {
       const key: unknown = pick({ address, listener, ...(first === undefined ? {} : { first }) });
-      if (typeof key !== 'string') throw invalidReturn('options.pick', 'a string', key);
+      if (typeof key !== 'string' && typeof key !== 'number')
+        throw invalidReturn('options.pick', 'a string or a number', key);
       connection.key = key;
     } catch (error) {
       connection.key = null;
@@ -343,13 +366,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return connection.key;
   }
 
-  async #room(listener: string, signal: AbortSignal): Promise<number> {
-    for (;;) {
-      signal.throwIfAborted();
-      const room = IN_HAND * this.#slots.length - this.#inHand;
-      if (room > 0 && this.#serving(listener).some((member) => member.hasRoom && !member.isSilent)) return room;
-      await this.#change();
-    }
+  /** How many connections may be accepted there now. */
+  #room(listener: string): number {
+    if (this.#able(listener).length === 0) return 0;
+    return Math.max(0, IN_HAND * this.#slots.length - this.#inHand);
   }
 
   /** Resolves when something changes about the workers, or about the connections in hand. */
@@ -359,9 +379,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #changed(): void {
     if (this.#waiting.length > 0) this.#deal(this.#waiting.splice(0));
+    for (const moved of this.#orphans.splice(0)) this.#adoptAnywhere(moved);
     const waiting = [...this.#changes];
     this.#changes.clear();
     for (const resolve of waiting) resolve();
+    for (const intake of this.#intakes) intake.look();
   }
 
   /** A takeover has failed: another process serves, or none. */
@@ -379,9 +401,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 /**
  * Starts workers, and returns what hands them connections. `file` is a module that calls `worker()`, or with `register`
  * any program; a relative one begins at the working directory. Throws `ENOENT` when it is not there, and argument
- * errors.
+ * errors, and `ERR_FDPASSER_RUNTIME` outside Node.
  */
 export function supervise(file: string | URL, options: SuperviseOptions = {}): Supervisor {
+  refuseIn(['bun', 'deno'], 'supervise()', 'Their servers take no connection of another process: run it on Node');
   return new Supervisor(file, options);
 }
 
@@ -391,6 +414,15 @@ function stateOf({ slot, pid, state, load }: Member): WorkerState {
 
 function addressOf({ server }: Intake): TcpAddress | string {
   return server instanceof TcpServer ? server.address() : server.path;
+}
+
+/** Whether a connection that was picked for it waits for it: one that confirms will soon have room. */
+function canWait(member: Member): boolean {
+  return member.hasRoom || !member.isSilent;
+}
+
+function withRoom(member: Member): Member | undefined {
+  return member.hasRoom ? member : undefined;
 }
 
 function byListener(hand: readonly Held[]): Iterable<[string, readonly Held[]]> {

@@ -1,7 +1,9 @@
 import type { Server, Socket } from 'node:net';
 import { FdChannel } from '../channel/channel.js';
 import { checkInteger, checkOptions, invalidType, type Names } from '../common/arguments.js';
+import { closeIdle } from '../descriptor/node-internals.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
+import { warnFull } from '../descriptor/shortage.js';
 import { notAWorker, servesNothing } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
 import { listenInPlace } from '../takeover/listeners/node-listening.js';
@@ -22,22 +24,32 @@ export interface ServeOptions {
    * Only connections of this listener, by its name: an address with its port, or a path. Default: all other listeners.
    */
   listener?: string | undefined;
+  /**
+   * Called when this worker retires, as soon as no connection is idle: within about 5 seconds. Until the promise that
+   * it returns settles, the worker goes on taking connections that `pick` gives to its pid, and connections of HTTP do
+   * not move to its successor.
+   */
+  retire?: (() => Promise<void>) | undefined;
 }
 
-const SERVE: Names<ServeOptions> = { listener: true };
+const SERVE: Names<ServeOptions> = { listener: true, retire: true };
 
 /** A server, and who is connected to it. */
 interface Served {
   readonly server: Server;
   readonly connected: Connected;
+  readonly retire: ServeOptions['retire'];
 }
 
 /** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
 const GRACE = 5000;
 /** Milliseconds from one check for idle connections to the next, after that. */
 const PAUSE = 100;
-/** What moves to whoever replaces this worker. */
-const LIVE = { http: true, websocket: true };
+
+/** Milliseconds for which the supervisor is not told that connections have ended: each message would wake it. */
+const SOON = 10;
+/** Milliseconds from one word that there is no free slot to the next. */
+const FULL = 100;
 
 /** This process, as a worker of its supervisor. */
 export class Worker {
@@ -53,8 +65,13 @@ export class Worker {
   #open = 0;
   #ended = 0;
   #telling = false;
+  /** While this process has no slot for a connection. */
+  #full: NodeJS.Timeout | undefined;
+  #isReady = false;
   #state: 'serving' | 'retiring' | 'leaving' = 'serving';
   #idle: NodeJS.Timeout | undefined;
+  /** Called when no connection is idle that was open when it began to retire. */
+  #quiet = (): void => {};
   #whenDone = (): void => {};
 
   /** @internal */
@@ -62,7 +79,12 @@ export class Worker {
     this.slot = slot;
     this.#channel = channel;
     channel.on('error', () => {}); // the supervisor has gone: #run ends
-    channel.once('close', () => this.#gone.abort());
+    channel.once('close', () => {
+      this.#gone.abort();
+      clearInterval(this.#full);
+    });
+    channel.on('exhausted', () => this.#isFull());
+    channel.on('resumed', () => clearInterval(this.#full));
     void this.#run();
   }
 
@@ -71,18 +93,21 @@ export class Worker {
    * listen. Throws `ERR_INVALID_ARG_TYPE`.
    */
   serve(server: Server, options: ServeOptions = {}): this {
-    const { listener } = checkOptions(options, SERVE);
+    const { listener, retire } = checkOptions(options, SERVE);
     if (typeof server?.getConnections !== 'function') throw invalidType('server', 'a server of node:net', server);
     if (listener !== undefined && typeof listener !== 'string')
       throw invalidType('options.listener', 'a string', listener);
-    this.#serve(server, listener);
+    if (retire !== undefined && typeof retire !== 'function') throw invalidType('options.retire', 'a function', retire);
+    this.#serve(server, listener, retire);
+    if (this.#isReady) this.ready();
     return this;
   }
 
   /** Takes connections from now on. Throws `ERR_FDPASSER_WORKER` when no server was given to `serve`. */
   ready(): void {
     if (this.#served.size === 0) throw servesNothing();
-    this.#send({ what: 'ready' });
+    this.#isReady = true;
+    this.#send({ what: 'ready', stays: this.#stays });
   }
 
   /** Says how busy this worker is, for `pick: 'busy'`: an integer >= 0, used instead of its open connections. */
@@ -129,28 +154,30 @@ export class Worker {
     server.emit('listening');
   }
 
-  #serve(server: Server, listener: string | undefined): void {
+  #serve(server: Server, listener: string | undefined, retire?: ServeOptions['retire']): void {
     const same = [...this.#served.values()].find((served) => served.server === server);
-    this.#served.set(listener, same ?? { server, connected: new Connected(server, LIVE) });
+    const live = { http: retire === undefined, websocket: true };
+    this.#served.set(listener, same ?? { server, connected: new Connected(server, live), retire });
   }
 
   async #run(): Promise<void> {
-    let live: string[] | boolean = false;
     try {
       for await (const { value, fds } of this.#channel) {
         const message = value as ToWorker;
-        if (message.what === 'retire') {
-          ({ live } = message);
-          break;
-        }
-        if (message.what === 'live') this.#adopt(message, fds);
+        if (message.what === 'retire') void this.#retire(message.live);
+        else if (message.what === 'live') this.#adopt(message, fds);
         else if (message.what === 'yours') this.#own(message);
         else for (const fd of fds) this.#take(message.listener, fd);
       }
     } catch {
       // The supervisor has died. The connections here are served to their end.
     }
-    await this.#retire(live);
+    if (this.#state === 'serving') await this.#retire(false);
+  }
+
+  /** Whether it takes connections while it retires. */
+  get #stays(): boolean {
+    return [...this.#served.values()].some(({ retire }) => retire !== undefined);
   }
 
   #servedFor(listener: string | undefined): Served | undefined {
@@ -214,13 +241,23 @@ export class Worker {
   #over(): void {
     this.#open--;
     this.#ended++;
+    if (this.#open === 0) this.#quiet();
     this.#leaveIfDone();
     if (this.#telling) return;
     this.#telling = true;
-    setImmediate(() => {
+    setTimeout(() => {
       this.#telling = false;
       this.#send({ what: 'ended', count: this.#ended });
-    });
+    }, SOON);
+  }
+
+  /** The supervisor waits, because this process has not got stuck. */
+  #isFull(): void {
+    warnFull('A connection of this worker', { least: 1, most: 1 });
+    clearInterval(this.#full);
+    const tell = (): void => this.#tell({ what: 'full' });
+    this.#full = setInterval(tell, FULL).unref();
+    tell();
   }
 
   #send(message: FromWorker): void {
@@ -244,22 +281,44 @@ export class Worker {
     const moving = all.map(([listener, { connected }]) => {
       if (live !== true && !(live && listener !== undefined && live.includes(listener))) return Promise.resolve();
       return carryOver(connected, this.#gone.signal, Promise.resolve(), {
-        send: ({ key, kind, state, fd }) =>
-          this.#channel.send({ what: 'live', key, listener, kind, state }, [fd], { confirm: true }),
-        release: ({ key }, late) => {
-          for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+        most: 1,
+        send: async (batch) => {
+          for (const { key, kind, state, fd } of batch)
+            await this.#channel.send({ what: 'live', key, listener, kind, state }, [fd], { confirm: true });
+        },
+        release: (batch) => {
+          for (const { key, late } of batch)
+            for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
         },
       });
     });
     for (const [, { connected }] of all) connected.drain();
     this.#idle = setTimeout(() => this.#closeIdle(), GRACE);
+    if (this.#stays) await this.#stay(all.map(([, served]) => served));
     await Promise.all(moving);
     this.#state = 'leaving';
     this.#leaveIfDone();
   }
 
+  /**
+   * Takes connections until these have settled, or the supervisor has gone. They begin when no connection of before is
+   * idle: a client could send a request there that is for another worker.
+   */
+  async #stay(all: readonly Served[]): Promise<void> {
+    const { signal } = this.#gone;
+    const gone = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+    const quiet = new Promise<void>((resolve) => (this.#quiet = resolve));
+    if (!signal.aborted && this.#open > 0) await Promise.race([gone, quiet]);
+    const settled = all.map(async ({ retire }) => retire?.());
+    for (const each of settled)
+      each.catch((error: unknown) => process.emitWarning(error instanceof Error ? error : String(error)));
+    if (!signal.aborted) await Promise.race([gone, Promise.allSettled(settled)]);
+    await this.#channel.request({ what: 'leave' }).catch(() => {}); // the supervisor has gone
+  }
+
   #closeIdle(): void {
     for (const { server } of this.#served.values()) closeIdle(server);
+    this.#quiet();
     this.#idle = setTimeout(() => this.#closeIdle(), PAUSE);
   }
 
@@ -273,10 +332,6 @@ export class Worker {
     clearTimeout(this.#idle);
     void this.#end();
   }
-}
-
-function closeIdle(server: Server): void {
-  if ('closeIdleConnections' in server) (server as { closeIdleConnections(): void }).closeIdleConnections();
 }
 
 let own: Worker | undefined;

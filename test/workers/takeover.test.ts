@@ -6,43 +6,46 @@ import { Crowd } from '../support/crowd.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
 import { ask } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const TAKEOVERS = amount(4, 1);
 const KEEP_ALIVE = amount(16, 4);
 const WEB_SOCKETS = amount(10, 3);
 
-test('clients notice nothing when a supervisor is replaced, its workers with an unmodified program included', () =>
-  inFolder(async (folder) => {
-    const where = { host: '127.0.0.1', port: await freePort() };
-    const plan = unmodified('express.mjs', where);
-    plan.options.takeover = { path: join(folder, 'control'), probation: 200 };
-    let old = new SupervisorProcess(plan);
-    await old.ready(2);
-    const crowd = new Crowd({ where, keepAlive: KEEP_ALIVE, webSockets: WEB_SOCKETS, bodies: true });
-    const stdouts: string[] = [];
-    try {
-      await crowd.begins();
-      for (let i = 0; i < TAKEOVERS; i++) {
-        const heir = new SupervisorProcess(plan);
-        await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
-        assert.deepEqual(heir.events('error'), []);
-        const { code, stdout, stderr } = await old.end;
-        assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-        stdouts.push(stdout);
-        old = heir;
-        await crowd.goesOn();
+testInFull(
+  'clients notice nothing when a supervisor is replaced, its workers with an unmodified program included',
+  () =>
+    inFolder(async (folder) => {
+      const where = { host: '127.0.0.1', port: await freePort() };
+      const plan = unmodified('express.mjs', where);
+      plan.options.takeover = { path: join(folder, 'control'), probation: 200 };
+      let old = new SupervisorProcess(plan);
+      await old.ready(2);
+      const crowd = new Crowd({ where, keepAlive: KEEP_ALIVE, webSockets: WEB_SOCKETS, bodies: true });
+      const stdouts: string[] = [];
+      try {
+        await crowd.begins();
+        for (let i = 0; i < TAKEOVERS; i++) {
+          const heir = new SupervisorProcess(plan);
+          await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+          assert.deepEqual(heir.events('error'), []);
+          const { code, stdout, stderr } = await old.end;
+          assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+          stdouts.push(stdout);
+          old = heir;
+          await crowd.goesOn();
+        }
+      } finally {
+        await crowd.stop();
+        if (stdouts.length < TAKEOVERS) await old[Symbol.asyncDispose]();
       }
-    } finally {
-      await crowd.stop();
-      if (stdouts.length < TAKEOVERS) await old[Symbol.asyncDispose]();
-    }
-    const { errors, asked, connections } = crowd;
-    assert.deepEqual({ errors, asked, connections }, { errors: [], asked: 0, connections: KEEP_ALIVE + WEB_SOCKETS });
-    for (const stdout of stdouts) checkMoved(stdout, WEB_SOCKETS, crowd);
-    const { code, stderr } = await old.close();
-    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-  }));
+      const { errors, asked, connections } = crowd;
+      assert.deepEqual({ errors, asked, connections }, { errors: [], asked: 0, connections: KEEP_ALIVE + WEB_SOCKETS });
+      for (const stdout of stdouts) checkMoved(stdout, WEB_SOCKETS, crowd);
+      const { code, stderr } = await old.close();
+      assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+    }),
+);
 
 test('a supervisor whose workers do not get ready takes nothing over, and the old one serves on', () =>
   inFolder(async (folder) => {

@@ -6,12 +6,13 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
-import { amount } from '../support/amount.js';
+import { amount, PATIENCE } from '../support/amount.js';
 import { block } from '../support/block.js';
 import { ended, message, startChild } from '../support/child.js';
-import { inFolder, openDescriptors, until } from '../support/descriptors.js';
+import { closeAll, inFolder, openDescriptors, until } from '../support/descriptors.js';
+import { fillTable } from '../support/fill-table.js';
 import { PAUSE } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const file = (name: string): string => fileURLToPath(new URL(`children/${name}.js`, import.meta.url));
 
@@ -28,6 +29,7 @@ class Client {
   readonly socket: Socket;
   readonly answer: Promise<Answer>;
   #text = '';
+  #error: NodeJS.ErrnoException | undefined;
 
   constructor(port: number, path = '/') {
     this.socket = connect(port, '127.0.0.1');
@@ -38,11 +40,11 @@ class Client {
       this.socket.once('close', () => {
         const body = this.#text.split('\r\n\r\n')[1];
         if (body) resolve(JSON.parse(body) as Answer);
-        else reject(new Error('the connection ended without an answer'));
+        else reject(new Error(`the connection ended without an answer: ${this.#error?.code}, '${this.#text}'`));
       });
     });
     this.answer.catch(() => {});
-    this.socket.on('error', () => {});
+    this.socket.on('error', (error) => (this.#error = error));
     this.socket.write(`GET ${path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n`);
   }
 }
@@ -107,26 +109,39 @@ test('the worker that says it is least busy gets a connection', async () => {
 
 const pathOf = ({ first }: { first?: Buffer }): string => /GET (\S+)/.exec(first!.toString())![1]!;
 
-test('the same string gets the same worker while others come and go, and only the strings of a gone worker move', async () => {
-  await supervised({ count: 3, pick: pathOf, peek: {} }, async (workers, port) => {
-    const paths = Array.from({ length: 30 }, (_, i) => `/${i}`);
-    const all = async (): Promise<number[]> => Promise.all(paths.map(async (path) => (await ask(port, path)).slot));
-    const before = await all();
-    assert.equal(new Set(before).size, 3);
-    assert.deepEqual(await all(), before);
-    await workers.reload();
-    assert.deepEqual(await all(), before);
-    workers.scale(2);
-    const after = await all();
-    assert.deepEqual(
-      after.filter((_, i) => before[i] !== 2),
-      before.filter((slot) => slot !== 2),
-    );
-    assert.ok(after.every((slot) => slot < 2));
-    workers.scale(3);
-    await allReady(workers, 3);
-    assert.deepEqual(await all(), before);
-  });
+testInFull(
+  'the same string gets the same worker while others come and go, and only the strings of a gone worker move',
+  async () => {
+    await supervised({ count: 3, pick: pathOf, peek: {} }, async (workers, port) => {
+      const paths = Array.from({ length: 30 }, (_, i) => `/${i}`);
+      const all = async (): Promise<number[]> => Promise.all(paths.map(async (path) => (await ask(port, path)).slot));
+      const before = await all();
+      assert.equal(new Set(before).size, 3);
+      assert.deepEqual(await all(), before);
+      await workers.reload();
+      assert.deepEqual(await all(), before);
+      workers.scale(2);
+      const after = await all();
+      assert.deepEqual(
+        after.filter((_, i) => before[i] !== 2),
+        before.filter((slot) => slot !== 2),
+      );
+      assert.ok(after.every((slot) => slot < 2));
+      workers.scale(3);
+      await allReady(workers, 3);
+      assert.deepEqual(await all(), before);
+    });
+  },
+);
+
+test('a number gets the worker of that pid, and any other number the least busy one', async () => {
+  await supervised(
+    { count: 3, pick: ({ first }) => Number(pathOf({ first: first! }).slice(1)), peek: {} },
+    async (workers, port) => {
+      for (const { pid } of workers.list) assert.equal((await ask(port, `/${pid}`)).pid, pid);
+      for (const path of ['/1', '/none']) await ask(port, path);
+    },
+  );
 });
 
 test('a connection is handed over when enough bytes were peeked at, or when the time for the peek is over', async () => {
@@ -150,12 +165,31 @@ test('a connection is handed over when enough bytes were peeked at, or when the 
   });
 });
 
-test('a pick that throws, or returns no string, is reported and loses no connection', async () => {
+test('an until that throws is reported, and the connection is handed over', async () => {
+  const errors: string[] = [];
+  const seen: string[] = [];
+  const options: SuperviseOptions = {
+    count: 1,
+    pick: ({ first }) => `${seen.push(first!.toString().slice(0, 3))}`,
+    peek: {
+      until: () => {
+        throw new Error(`no until, ${seen.length}`);
+      },
+    },
+  };
+  await supervised(options, async (workers, port) => {
+    workers.on('error', ({ message: text }) => errors.push(text));
+    await ask(port);
+    assert.deepEqual({ errors, seen }, { errors: ['no until, 0'], seen: ['GET'] });
+  });
+});
+
+test('a pick that throws, or returns neither a string nor a number, is reported and loses no connection', async () => {
   const picks = [
     () => {
       throw new Error('no pick');
     },
-    () => 7 as unknown as string,
+    () => true as unknown as string,
   ];
   await supervised({ count: 1, pick: () => picks.shift()!() }, async (workers, port) => {
     const errors: Error[] = [];
@@ -179,7 +213,7 @@ test('a worker that dies is replaced, and clients of other workers do not notice
   });
 });
 
-test('a reload replaces all workers under load, and no connection is refused', async () => {
+testInFull('a reload replaces all workers under load, and no connection is refused', async () => {
   await supervised({}, async (workers, port) => {
     const before = new Set(workers.list.map(({ pid }) => pid));
     const over = new AbortController();
@@ -199,7 +233,7 @@ test('a reload replaces all workers under load, and no connection is refused', a
   });
 });
 
-test('a reload ends kept-alive connections by an answer that says so, and resets no request', async () => {
+testInFull('a reload ends kept-alive connections by an answer that says so, and resets no request', async () => {
   await supervised({}, async (workers, port) => {
     const agent = new Agent({ keepAlive: true });
     const over = new AbortController();
@@ -215,6 +249,51 @@ test('a reload ends kept-alive connections by an answer that says so, and resets
     over.abort();
     for (const reused of await Promise.all(asking)) assert.ok(reused > 0);
     agent.destroy();
+  });
+});
+
+test('a live connection waits while its worker retires and no other one is ready', async () => {
+  await supervised({ count: 1 }, async (workers, port) => {
+    const before = workers.list[0]!.pid;
+    const agent = new Agent({ keepAlive: true });
+    await askKept(port, agent);
+    workers.on('worker', function kill({ pid, state }) {
+      if (state !== 'ready') return;
+      process.kill(pid!, 'SIGKILL');
+      workers.off('worker', kill);
+    });
+    await workers.reload();
+    await until(() => workers.list.some(({ pid, state }) => pid !== before && state === 'ready'));
+    assert.equal(await askKept(port, agent), true);
+    agent.destroy();
+  });
+});
+
+test('a server that is given to a ready worker may stay, too', async () => {
+  let chosen = 0;
+  await supervised({ name: 'staying', count: 1, pick: () => chosen, args: ['late'] }, async (workers, port) => {
+    chosen = workers.list[0]!.pid!;
+    await ask(port);
+    await workers.reload();
+    for (const path of ['/', '/leave']) assert.equal((await ask(port, path)).pid, chosen);
+    chosen = workers.list[0]!.pid!;
+    await ask(port, '/leave');
+  });
+});
+
+testInFull('a worker that stays while it retires waits for the first request of a connection', async () => {
+  let chosen = 0;
+  await supervised({ name: 'staying', count: 1, pick: () => chosen }, async (workers, port) => {
+    chosen = workers.list[0]!.pid!;
+    await workers.reload();
+    assert.equal((await ask(port)).pid, chosen);
+    await sleep(5500); // it closes idle connections now, again and again
+    const client = connect(port, '127.0.0.1');
+    await sleep(500);
+    client.end('GET /leave HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n');
+    assert.match((await client.toArray()).join(''), new RegExp(`"pid":${chosen}`));
+    chosen = workers.list[0]!.pid!;
+    await ask(port, '/leave');
   });
 });
 
@@ -239,6 +318,43 @@ test('a worker that keeps ending is started after longer waits, and this is repo
   assert.deepEqual(waits, [100, 200, 400]);
 });
 
+test('the end of a worker that was replaced starts no other one', async () => {
+  await supervised({ name: 'staying', count: 1, retire: 60_000 }, async (workers) => {
+    const waits: string[] = [];
+    workers.on('error', ({ message: text }) => void waits.push(/(\d+) ms/.exec(text)![1]!));
+    const old = workers.list[0]!.pid!;
+    const end = async (pid: number): Promise<void> => {
+      const exit = once(workers, 'exit');
+      process.kill(pid, 'SIGKILL');
+      await exit;
+    };
+    await workers.reload();
+    for (let i = 0; i < 4; i++) {
+      await allReady(workers, 1);
+      await end(workers.list[0]!.pid!);
+    }
+    await end(old); // while the slot waits
+    assert.deepEqual(waits, ['100', '200', '400']);
+    await allReady(workers, 1);
+    await end(workers.list[0]!.pid!);
+  });
+});
+
+test('a reload that finds no room for a worker rejects, and one is started when there is room', async () => {
+  const workers = supervise(file('broken'), { count: 1 });
+  const errors: Error[] = [];
+  workers.on('error', (error) => errors.push(error));
+  await until(() => errors.length === 2); // the next one is started in 200 ms
+  const filled = fillTable();
+  try {
+    await assert.rejects(workers.reload(), { code: 'EMFILE' });
+  } finally {
+    closeAll(filled);
+  }
+  await once(workers, 'exit');
+  await workers.close();
+});
+
 test('a worker that is never ready is killed after its patience', async () => {
   const workers = supervise(file('never'), { count: 1, patience: 500 });
   const [, exit] = (await once(workers, 'exit')) as [unknown, { signal: string }];
@@ -246,22 +362,25 @@ test('a worker that is never ready is killed after its patience', async () => {
   await workers.close();
 });
 
-test('a worker that took a connection in time is not killed by a supervisor whose event loop stood still', async () => {
-  let blocked = false;
-  const pick = (): string => {
-    if (!blocked) setImmediate(block, 3000); // when the connection is sent
-    blocked = true;
-    return 'any';
-  };
-  await supervised({ count: 1, patience: 2000, pick }, async (workers, port) => {
-    const exits: unknown[] = [];
-    workers.on('exit', (...exit) => void exits.push(exit));
-    const { pid } = await ask(port);
-    assert.ok(blocked);
-    assert.equal((await ask(port)).pid, pid);
-    assert.deepEqual(exits, []);
-  });
-});
+testInFull(
+  'a worker that took a connection in time is not killed by a supervisor whose event loop stood still',
+  async () => {
+    let blocked = false;
+    const pick = (): string => {
+      if (!blocked) setImmediate(block, 9000); // when the connection is sent
+      blocked = true;
+      return 'any';
+    };
+    await supervised({ count: 1, patience: 8000, pick }, async (workers, port) => {
+      const exits: unknown[] = [];
+      workers.on('exit', (...exit) => void exits.push(exit));
+      const { pid } = await ask(port);
+      assert.ok(blocked);
+      assert.equal((await ask(port)).pid, pid);
+      assert.deepEqual(exits, []);
+    });
+  },
+);
 
 test('supervise refuses a file that does not exist, and invalid options', () => {
   assert.throws(() => supervise('no/such/file.js'), { code: 'ENOENT' });
@@ -282,6 +401,29 @@ test('workers serve a Unix path as they do a port', async () => {
   });
 });
 
+for (const [by, key] of [
+  ['a string', () => 'any'],
+  ['its pid', (pid: number) => pid],
+] as const)
+  test(`connections that are picked for a stopped worker by ${by} wait for it, and past 64 go to others`, async () => {
+    let chosen = 0;
+    await supervised({ patience: 60_000, pick: () => key(chosen) }, async (workers, port) => {
+      const { pid } = await ask(port);
+      chosen = pid;
+      process.kill(pid, 'SIGSTOP');
+      const pids: number[] = [];
+      const clients = Array.from({ length: 100 }, async () => void pids.push((await ask(port)).pid));
+      await until(() => pids.length === 36);
+      assert.ok(pids.every((other) => other !== pid));
+      process.kill(pid, 'SIGCONT');
+      await Promise.all(clients);
+      assert.equal(pids.filter((each) => each === pid).length, 64);
+      await until(() => workers.list.every(({ load }) => load === 0)); // they have been confirmed
+      assert.equal((await ask(port)).pid, pid);
+      assert.equal(workers.list.length, 2);
+    });
+  });
+
 test('workers end when their supervisor is killed', async () => {
   const child = startChild('workers/supervisor');
   const end = ended(child);
@@ -292,15 +434,33 @@ test('workers end when their supervisor is killed', async () => {
   await until(() => pids.every((pid) => !isRunning(pid)));
 });
 
-test('connections wait in the backlog while all workers are stopped, and are served when these are killed', async () => {
-  await supervised({ patience: 4000 }, async (workers, port) => {
-    const before = openDescriptors().size;
-    for (const { pid } of workers.list) process.kill(pid!, 'SIGSTOP');
-    const clients = Array.from({ length: amount(300, 200) }, () => new Client(port));
-    await Promise.all(clients.map(({ socket }) => once(socket, 'connect')));
-    await until(() => openDescriptors().size > before + clients.length);
-    assert.ok(openDescriptors().size <= before + clients.length + 2 * 64 + 8);
-    await Promise.all(clients.map(({ answer }) => answer));
+testInFull(
+  'connections wait in the backlog while all workers are stopped, and are served when these are killed',
+  async () => {
+    await supervised({ patience: PATIENCE }, async (workers, port) => {
+      const before = openDescriptors().size;
+      for (const { pid } of workers.list) process.kill(pid!, 'SIGSTOP');
+      const clients = Array.from({ length: amount(300, 200) }, () => new Client(port));
+      await Promise.all(clients.map(({ socket }) => once(socket, 'connect')));
+      await until(() => openDescriptors().size > before + clients.length);
+      assert.ok(openDescriptors().size <= before + clients.length + 2 * 64 + 8);
+      await Promise.all(clients.map(({ answer }) => answer));
+    });
+  },
+);
+
+test('a worker without a free slot is not killed, and takes connections when it has slots again', async () => {
+  const patience = amount(8000, 2000); // a busy machine starts it in some seconds
+  await supervised({ count: 1, patience }, async (workers, port) => {
+    const exits: unknown[] = [];
+    workers.on('exit', (...exit) => void exits.push(exit));
+    const { pid } = await ask(port, '/fill');
+    // The first one may have the slot of the connection that has just ended.
+    const waiting = Array.from({ length: 8 }, () => ask(port));
+    await sleep(patience + 2000);
+    assert.deepEqual(exits, []);
+    process.kill(pid, 'SIGUSR2');
+    for (const answer of await Promise.all(waiting)) assert.equal(answer.pid, pid);
   });
 });
 
@@ -327,7 +487,7 @@ async function strand(port: number, [stopped, killed]: number[]): Promise<Client
 }
 
 test('no client is lost when one worker is stopped and another killed while 40 clients connect', async () => {
-  await supervised({ count: 3, patience: 4000, pick: 'turn' }, async (workers, port) => {
+  await supervised({ count: 3, patience: PATIENCE, pick: 'turn' }, async (workers, port) => {
     const clients = await strand(
       port,
       workers.list.map(({ pid }) => pid!),

@@ -1,11 +1,14 @@
 /** A worker with an HTTP server that answers with its identity. */
 import { createServer } from 'node:http';
 import { worker } from 'fdpasser/workers';
+import { closeAll } from '../../support/descriptors.js';
+import { fillTable } from '../../support/fill-table.js';
 
 const server = createServer((request, response) => {
   if (request.url === '/die') process.exit(9);
   if (request.url === '/block') for (;;);
   if (request.url === '/busy') own.busy(1000);
+  if (request.url === '/fill') process.once('SIGUSR2', closeAll.bind(null, fillTable()));
   const { remoteAddress } = request.socket;
   const answer = { pid: process.pid, slot: own.slot, remoteAddress, arg: process.argv[2], env: process.env['OWN'] };
   response.end(JSON.stringify(answer));

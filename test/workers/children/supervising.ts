@@ -7,14 +7,20 @@ export interface Supervising {
   listen?: { port: number; host: string };
   /** `pick`: by this expression in the first bytes, else by address. */
   sticky?: string;
+  /** `pick`: by the pid that this expression finds in the first bytes. */
+  byPid?: string;
 }
 
 export type Command = 'reload' | 'close' | 'list' | { scale: number };
 
-const { file, options, listen, sticky } = JSON.parse(process.argv[2]!) as Supervising;
+const { file, options, listen, sticky, byPid } = JSON.parse(process.argv[2]!) as Supervising;
 if (sticky !== undefined) {
   const expression = new RegExp(sticky, 'i');
   options.pick = ({ first, address }) => expression.exec(first!.toString('latin1'))?.[1] ?? address;
+}
+if (byPid !== undefined) {
+  const expression = new RegExp(byPid, 'i');
+  options.pick = ({ first }) => Number(expression.exec(first!.toString('latin1'))?.[1]);
 }
 const workers = supervise(file, options);
 const tell = (said: object): void => void process.send!(said);
