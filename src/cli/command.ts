@@ -31,6 +31,11 @@ export function checkProgram([name]: readonly string[]): void {
   if (name === '') throw new Misuse('CMD must not be empty');
 }
 
+/** No word of a program may stand before `--`. */
+export function checkBeforeProgram([word]: readonly string[]): void {
+  if (word !== undefined) throw new Misuse(`"${word}" stands before --. The program and its arguments come after it`);
+}
+
 /** The only positional argument; `what` names it. */
 export function onlyOne(positionals: readonly string[], what: string): string {
   if (positionals.length === 0) throw new Misuse(`${what} is missing`);

@@ -35,6 +35,12 @@ export function exitCode(code: number | null, signal: NodeJS.Signals | null): nu
   return code ?? 128 + constants.signals[signal!];
 }
 
+/** With the name of the signal that it stands for. */
+export function named(code: number): string {
+  const [name] = Object.entries(constants.signals).find(([, number]) => number === code - 128) ?? [];
+  return name === undefined ? `${code}` : `${code} (${name})`;
+}
+
 /** Reports that a program could not be started, and returns the exit code for that. */
 export function notStarted(name: string, error: NodeJS.ErrnoException): number {
   console.error(`fdpasser: "${name}" cannot be run: ${error.code === 'ENOENT' ? 'it is not found' : error.message}.`);

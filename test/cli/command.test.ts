@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { command, Folder } from '../support/command.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const NAMES = readdirSync(fileURLToPath(new URL('../../../src/cli/commands', import.meta.url)))
   .map((file) => file.replace(/\.ts$/, ''))
@@ -32,6 +32,8 @@ for (const [args, says] of [
   [['reload', '@'], /^fdpasser: PATH must be a path or @NAME; it is "@"\./],
   [['send', '--timeout', '1e3', 'path', '-0'], /^fdpasser: --timeout must be a number of seconds up to 2147483; /],
   [['recv', 'path', '--', ''], /^fdpasser: CMD must not be empty\./],
+  [['exec', '--control', 'path', 'node', 'app.js'], /^fdpasser: "node" stands before --\. The program /],
+  [['recv', 'path', 'cat'], /^fdpasser: "cat" stands before --\. The program /],
   [['exec', '--', ''], /^fdpasser: CMD must not be empty\./],
   ...NAMES.map((name) => [
     [name, '--nonesuch'],
@@ -44,7 +46,7 @@ for (const [args, says] of [
     assert.match(stderr, says);
   });
 
-test('what cannot be written fails the command, and what nobody reads does not', async () => {
+testInFull('what cannot be written fails the command, and what nobody reads does not', async () => {
   using folder = new Folder();
   for (const args of ['--help', 'send --help', 'inspect $$'])
     assert.deepEqual(await folder.shell(`fdpasser ${args} > /dev/full; echo "ended with $?"`), {

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { ask, Load } from '../support/takeover.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 import { app, Unmodified } from '../support/unmodified.js';
 
 const launcher = fileURLToPath(new URL('children/launcher.js', import.meta.url));
@@ -22,23 +22,26 @@ test('a program that dies and that its launcher starts again takes part in its p
   assert.equal(await service.ask(), `two ${service.pid}`);
 });
 
-test('a launcher that would start the replaced program again is told to end, and takes nothing back', async () => {
-  await using service = await Unmodified.start('one', launched);
-  const load = new Load({ port: service.port });
-  service.behave('two');
-  const { code, stdout } = await service.reload();
-  assert.equal(code, 0);
-  assert.match(stdout, /^\d+ serves, and \d+ drains\.\n\d+ has ended\.\n$/);
-  assert.equal(await service.ask(), `two ${service.pid}`);
-  await load.stop();
-  assert.deepEqual(load.errors, []);
-  assert.equal(load.pids.size, 2);
-  service.child.kill('SIGTERM');
-  assert.equal((await service.end).code, 0, service.stderr);
-  assert.doesNotMatch(service.stderr, /killed/);
-});
+testInFull(
+  'a launcher that would start the replaced program again is told to end, and takes nothing back',
+  async () => {
+    await using service = await Unmodified.start('one', launched);
+    const load = new Load({ port: service.port });
+    service.behave('two');
+    const { code, stdout } = await service.reload();
+    assert.equal(code, 0);
+    assert.match(stdout, /^\d+ serves, and \d+ drains\.\n\d+ has ended\.\n$/);
+    assert.equal(await service.ask(), `two ${service.pid}`);
+    await load.stop();
+    assert.deepEqual(load.errors, []);
+    assert.equal(load.pids.size, 2);
+    service.child.kill('SIGTERM');
+    assert.equal((await service.end).code, 0, service.stderr);
+    assert.doesNotMatch(service.stderr, /killed/);
+  },
+);
 
-test('what stands between and outlives the program is ended, and the program started again', async () => {
+testInFull('what stands between and outlives the program is ended, and the program started again', async () => {
   const idle = ['sh', '-c', `'${process.execPath}' '${app}'; exec sleep 1000`];
   await using service = await Unmodified.start('one', idle, ['--start-timeout', '2']);
   const { pid } = service;
@@ -48,7 +51,7 @@ test('what stands between and outlives the program is ended, and the program sta
   assert.equal(await service.ask(), `one ${service.pid}`);
 });
 
-test('of two processes that listen the first takes part, and the second is told that it does not', async () => {
+testInFull('of two processes that listen the first takes part, and the second is told that it does not', async () => {
   const second = await freePort();
   await using service = await Unmodified.start('', [process.execPath, two, `${second}`]);
   await service.says(new RegExp(`tcp:127\\.0\\.0\\.1:${second} will not be handed over: another process`));

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Folder, command } from '../support/command.js';
 import { leaveOut, needs } from '../support/needs.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 const SERVER = fileURLToPath(new URL('../../../test/python/hanging-fs.py', import.meta.url));
 
@@ -126,7 +126,7 @@ test('inspect shows the kind of each descriptor of a process, the addresses of s
   assert.deepEqual([remote, state, unread], [`127.0.0.1:${ports['out']}`, 'established', 3]);
 });
 
-test('inspect without --json writes no control character that another user has put into a name', async () => {
+testInFull('inspect without --json writes no control character that another user has put into a name', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();
@@ -159,7 +159,7 @@ test('inspect shows which process listens at a path, under any name of it, or at
   }
 });
 
-test('inspect tells a socket from one that another process bound under the same relative name', async () => {
+testInFull('inspect tells a socket from one that another process bound under the same relative name', async () => {
   needs('python3');
   await using opener = new Opener();
   await using other = new Opener();
@@ -173,7 +173,7 @@ test('inspect tells a socket from one that another process bound under the same 
   }
 });
 
-test('inspect reports what does not exist, and what it may not access', async () => {
+testInFull('inspect reports what does not exist, and what it may not access', async () => {
   needs('python3', 'setpriv');
   await using opener = new Opener();
   await opener.told();

@@ -6,9 +6,10 @@ import { FdChannel } from '#dist/index.js';
 import { amount } from '../support/amount.js';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
+import { listens } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
-import { test } from '../support/test.js';
+import { test, testInFull } from '../support/test.js';
 
 /** The output of a script of bash in a new folder. */
 async function output(script: string): Promise<string> {
@@ -41,7 +42,7 @@ test("a descriptor of the shell keeps the shell's position, and a file that is o
   assert.equal(await output(passingOn('lines')), 'first\nsecond\n');
 });
 
-test("recv ends with its program's exit code, and with 125 to 127 when it could not run one", async () => {
+testInFull("recv ends with its program's exit code, and with 125 to 127 when it could not run one", async () => {
   for (const [program, code] of [
     ['true', 0],
     [`sh -c 'exit 7'`, 7],
@@ -75,7 +76,7 @@ test('send reports a descriptor that the shell did not give, even if Node itself
     assert.ok(told[fd - 3]!.startsWith(`fdpasser: The shell gave no descriptor ${fd}.`), told[fd - 3]);
 });
 
-test('of two sends at the same time one reports that it was taken, and the other that it was not', async () => {
+testInFull('of two sends at the same time one reports that it was taken, and the other that it was not', async () => {
   const told = await output(`
     fdpasser recv socket -- cat {} &
     for name in one two; do
@@ -90,7 +91,7 @@ test('recv passes over a connection that brings no descriptor, or another protoc
   using folder = new Folder();
   const child = folder.start(['recv', folder.at('socket'), '--', 'cat', '{}']);
   const end = ended(child);
-  await until(() => existsSync(folder.at('socket')));
+  await until(() => listens(folder.at('socket')));
   for (const bytes of ['', 'GET / HTTP/1.1\r\n\r\n']) {
     const client = connectNode(folder.at('socket'));
     client
@@ -115,7 +116,7 @@ test('a signal while recv waits removes the path and ends it, and a signal for i
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     const child = folder.start(['recv', folder.at('socket'), '--', 'true']);
     const end = ended(child);
-    await until(() => existsSync(folder.at('socket')));
+    await until(() => listens(folder.at('socket')));
     child.kill(signal);
     assert.deepEqual(await end, { code: null, signal, stdout: '', stderr: '' });
     assert.ok(!existsSync(folder.at('socket')));
@@ -146,7 +147,7 @@ test(
   process.getuid?.() === 0 ? false : 'only root can be another user',
 );
 
-test('send does not wait for the writer of a fifo, and whoever gets it waits for what comes', async () => {
+testInFull('send does not wait for the writer of a fifo, and whoever gets it waits for what comes', async () => {
   using folder = new Folder();
   const { stdout } = await folder.shell(`
     mkfifo fifo

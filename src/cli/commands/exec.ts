@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { checkProgram, milliseconds, Misuse, splitProgram } from '../command.js';
-import { serveControl } from '../exec/control.js';
+import { checkBeforeProgram, checkProgram, milliseconds, Misuse, splitProgram } from '../command.js';
+import { Control } from '../exec/control.js';
+import { Listeners } from '../exec/listeners.js';
 import { openSockets } from '../exec/sockets.js';
 import { StatusFile } from '../exec/status-file.js';
 import { Supervisor } from '../exec/supervisor.js';
@@ -18,12 +19,13 @@ old one, which ends when the new one is up. If the new one does not get up, it i
 of exec stays the same.
 
 CMD is an unmodified Node program, or npm or a shell that starts one: the new one takes over what the old one listens
-on. With --listen it may be in any language, and gets its sockets as descriptors 3, 4 and so on, with LISTEN_FDS,
-LISTEN_PID and LISTEN_FDNAMES as systemd sets them (sd_listen_fds(3), or listenFds of fdpasser/systemd).
+on, and several share it. With --listen it may be in any language, and gets its sockets as descriptors 3, 4 and so on,
+with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES as systemd sets them (sd_listen_fds(3), or listenFds of
+fdpasser/systemd).
 
   --listen [NAME=]ADDRESS   PORT, HOST:PORT, a path with a /, or an abstract @NAME; may be repeated. Sockets that a
                             service manager passed come first
-  --workers N               with --listen: the number of processes over the same sockets. Default 1
+  --workers N               the number of processes, which share what they listen on. Default 1
   --control PATH            the socket that "fdpasser reload PATH" connects to
   --status-file FILE        a file with a line GENERATION:PID for each process that serves
   --notify                  with --listen: a program is up only when it sends READY=1 (sd_notify(3))
@@ -53,7 +55,8 @@ const OPTIONS = {
 
 export async function run(args: readonly string[]): Promise<number> {
   const { own, program } = splitProgram(args);
-  const { values } = parseArgs({ args: own, options: OPTIONS });
+  const { values, positionals } = parseArgs({ args: own, options: OPTIONS, allowPositionals: true });
+  checkBeforeProgram(positionals);
   checkProgram(program);
   const given = {
     program,
@@ -64,17 +67,14 @@ export async function run(args: readonly string[]): Promise<number> {
   };
   const sockets = await openSockets(values.listen ?? []);
   const takesOver = sockets.length === 0;
-  if (takesOver && given.workers > 1)
-    throw new Misuse(
-      '--workers needs --listen: one process takes over from one. For several of a program that listens by itself see ' +
-        'supervise() of fdpasser/workers, with register: true',
-    );
+  const listeners = new Listeners();
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-exec-'));
   try {
-    const plan = { ...given, takesOver, notify: takesOver || values.notify, sockets, folder };
+    const plan = { ...given, takesOver, notify: values.notify && !takesOver, sockets, listeners, folder };
     return await supervise(plan, values.control, new StatusFile(values['status-file']));
   } finally {
     for (const { held } of sockets) held.close();
+    listeners.close();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -90,7 +90,7 @@ async function supervise(plan: Plan, control: string | undefined, status: Status
   for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => supervisor.signal(signal));
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const)
     process.on(signal, () => supervisor.end(isFromTerminal(signal) ? undefined : signal));
-  const server = control === undefined ? undefined : serveControl(control, supervisor);
+  const server = control === undefined ? undefined : new Control(control, supervisor);
   try {
     return await supervisor.run();
   } finally {

@@ -1,6 +1,14 @@
 import { parseArgs } from 'node:util';
 import { FdChannel, listen, OwnedFd, type FdServer } from '../../index.js';
-import { checkProgram, Failure, milliseconds, onlyOne, socketPath, splitProgram } from '../command.js';
+import {
+  checkBeforeProgram,
+  checkProgram,
+  Failure,
+  milliseconds,
+  onlyOne,
+  socketPath,
+  splitProgram,
+} from '../command.js';
 import { Interrupt } from '../interrupt.js';
 import { PROGRAM_FAILURE, runProgram } from '../program.js';
 
@@ -29,6 +37,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const { own, program } = splitProgram(args);
   const options = { timeout: { type: 'string' } } as const;
   const { values, positionals } = parseArgs({ args: own, options, allowPositionals: true });
+  checkBeforeProgram(positionals.slice(1));
   const path = onlyOne(positionals, 'PATH');
   checkProgram(program);
   const fds = await receive(path, milliseconds('timeout', values.timeout));

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { attempt } from '../../common/attempt.js';
 
 /** A process and all its descendants. On systems other than Linux: the process alone. */
 export function familyOf(pid: number): number[] {
@@ -12,7 +13,9 @@ export function familyOf(pid: number): number[] {
 /** See /proc/pid/stat in proc(5). */
 function parentsOfAll(): Map<number, number> {
   const parents = new Map<number, number>();
-  for (const name of readdirSync('/proc')) {
+  const names: string[] = [];
+  attempt(() => names.push(...readdirSync('/proc'))); // no descriptor may be left for it
+  for (const name of names) {
     if (!/^\d+$/.test(name)) continue;
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'latin1');

@@ -1,11 +1,18 @@
 import { Failure } from '../command.js';
-import { PROGRAM_FAILURE } from '../program.js';
+import { named, PROGRAM_FAILURE } from '../program.js';
 import { notify, type NotifyState } from '../../systemd/index.js';
 import type { StatusFile } from './status-file.js';
 import { Worker, type Plan } from './worker.js';
 
 /** Reports progress to whoever asked for the replacement. */
 export type Tell = (text: string) => void;
+
+/** Why the program cannot be replaced. */
+const NOT_NOW = {
+  starting: 'The program is not up yet, so it cannot be replaced',
+  replacing: 'Another replacement is under way',
+  ending: 'exec is ending, and the program with it',
+};
 
 /** The longest pause before a program that keeps crashing is started again, in milliseconds. */
 const LONGEST_PAUSE = 60_000;
@@ -26,9 +33,10 @@ export class Supervisor {
   #current: Worker[] = [];
   /** All workers that run. */
   readonly #running = new Set<Worker>();
-  /** How many workers crashed since one got up. */
+  /** How many workers crashed since all had been up for a while. */
   #crashes = 0;
   #restart: NodeJS.Timeout | undefined;
+  #calm: NodeJS.Timeout | undefined;
   /** The exit code of the first that ended, except those that were given up or replaced. */
   #code: number | undefined;
   #over!: (code: number) => void;
@@ -47,7 +55,7 @@ export class Supervisor {
       await this.#startGeneration();
       this.#settle();
     } catch (error) {
-      say(`The program was not started: ${(error as Error).message}`);
+      say(`The program did not get up: ${(error as Error).message}`);
       this.end();
     }
     return this.#ended;
@@ -56,7 +64,7 @@ export class Supervisor {
   /** Replaces the program because of a signal. If a replacement is under way, another follows it. */
   reload(): void {
     if (this.#state === 'replacing') this.#again = true;
-    else this.replace(say).catch((error: Error) => say(error.message));
+    else this.replace(say).catch(() => {}); // it was said
   }
 
   /**
@@ -64,7 +72,16 @@ export class Supervisor {
    * ended. Rejects with a `Failure` when the new one does not get up: the old one then goes on.
    */
   async replace(tell: Tell): Promise<void> {
-    if (this.#state !== 'serving') throw new Failure(`The program is ${this.#state} already`);
+    try {
+      await this.#replace(tell);
+    } catch (error) {
+      say((error as Error).message);
+      throw error;
+    }
+  }
+
+  async #replace(tell: Tell): Promise<void> {
+    if (this.#state !== 'serving') throw new Failure(NOT_NOW[this.#state]);
     this.#state = 'replacing';
     tellManager({ RELOADING: 1 });
     let old: Worker[];
@@ -72,11 +89,14 @@ export class Supervisor {
       old = await this.#startGeneration();
     } catch (error) {
       await Promise.all(this.#current.map((worker) => worker.staysOrEnds()));
-      throw new Failure(`Rolled back: ${(error as Error).message}. ${named(this.#current)} goes on serving`);
+      throw new Failure(`Rolled back: ${(error as Error).message}. ${these(this.#current, 'goes', 'go')} on serving`);
     } finally {
       this.#settle();
     }
-    tell(`${named(this.#current)} serves, and ${named(old)} ${this.#plan.takesOver ? 'drains' : 'is told to end'}`);
+    const leave = this.#plan.takesOver
+      ? these(old, 'drains', 'drain')
+      : these(old, 'is told to end', 'are told to end');
+    tell(`${these(this.#current, 'serves', 'serve')}, and ${leave}`);
     await this.#drain(old, tell);
   }
 
@@ -105,6 +125,7 @@ export class Supervisor {
     if (this.#state === 'ending') return;
     this.#state = 'serving';
     tellManager({ READY: 1 });
+    this.#settleLater();
     if (this.#current.length < this.#plan.workers) this.#refillLater();
     if (!this.#again) return;
     this.#again = false;
@@ -115,35 +136,91 @@ export class Supervisor {
     let left = old.length;
     await Promise.all(
       old.map(async (worker) => {
-        await worker.leave();
+        await worker.ended;
         left--;
-        tell(`${worker.pid} has ended${left === 0 ? '' : `; ${left} of ${old.length} are left`}`);
+        tell(
+          `${worker.pid} has ended${left === 0 ? '' : `; ${left} of ${old.length} ${left === 1 ? 'is' : 'are'} left`}`,
+        );
       }),
     );
   }
 
+  /** Ends those that are not ready yet: they serve nobody, and have the places of new ones. Others are soon up. */
+  async #makeRoom(): Promise<void> {
+    if (!this.#plan.takesOver) return; // without a takeover no place must be free
+    for (const worker of this.#current) if (!worker.goes) worker.signal('SIGKILL');
+    await Promise.allSettled(this.#current.map(({ up }) => up));
+  }
+
   /**
-   * Resolves with the workers that it replaces, when all of the new ones are up. If one does not get up, all of them
-   * are ended.
+   * Resolves with the workers that it replaces, when all of the new ones are up. If one does not prove that it serves,
+   * all of them are ended. One that does not get up after that has crashed.
    */
   async #startGeneration(): Promise<Worker[]> {
-    const workers = Array.from({ length: this.#plan.workers }, () => this.#start());
+    await this.#makeRoom();
+    this.#checkNotEnding();
+    const workers: Worker[] = [];
     try {
-      await Promise.all(workers.map(({ up }) => up));
-      if (this.#state === 'ending') throw new Failure('a signal ended it');
+      for (const slot of this.#slots) workers.push(this.#start(slot));
+      await this.#prove(workers);
+      this.#checkNotEnding();
     } catch (error) {
-      await Promise.all(workers.map((worker) => worker.stop(this.#plan.stopTimeout, 'SIGTERM')));
+      await Promise.all(workers.map((worker) => this.#giveUp(worker, error as Error)));
       throw error;
     }
     const old = this.#current;
     this.#current = workers;
     this.#generation++;
+    await Promise.all(workers.map((worker) => this.#confirm(worker)));
+    this.#checkNotEnding();
     this.#gotUp();
     return old;
   }
 
-  #start(): Worker {
-    const worker = new Worker(this.#plan, `${++this.#started}`, () => this.#moved(worker));
+  /**
+   * Lets one that has proved that it serves do so for good: who had its place must end. Resolves when that is so, or it
+   * has crashed.
+   */
+  async #confirm(worker: Worker): Promise<void> {
+    worker.confirm();
+    try {
+      await worker.up;
+    } catch {
+      worker.signal('SIGKILL'); // if it has not ended already
+      await worker.ended;
+      return;
+    }
+    for (const other of this.#running)
+      if (other !== worker && other.slot === worker.slot && !other.isToldToEnd) void other.leave();
+  }
+
+  #checkNotEnding(): void {
+    if (this.#state === 'ending') throw new Failure('a signal ended it');
+  }
+
+  /** None serves before all are ready. */
+  async #prove(workers: readonly Worker[]): Promise<void> {
+    await Promise.all(workers.map(({ ready }) => ready));
+    for (const worker of workers) worker.go();
+    await Promise.all(workers.map(({ proved }) => proved));
+    const lost = workers.find((worker) => !this.#running.has(worker));
+    if (lost !== undefined) throw new Failure(`it ended with ${named(await lost.ended)} before all were up`);
+  }
+
+  #giveUp(worker: Worker, why: Error): Promise<void> {
+    return this.#generation === 0 ? worker.stop(this.#plan.stopTimeout, 'SIGTERM') : worker.giveUp(why);
+  }
+
+  get #serving(): Worker[] {
+    return this.#current.filter(({ isUp }) => isUp);
+  }
+
+  get #slots(): number[] {
+    return Array.from({ length: this.#plan.workers }, (_, slot) => slot);
+  }
+
+  #start(slot: number): Worker {
+    const worker = new Worker(this.#plan, slot, `${++this.#started}`, () => this.#moved(worker));
     this.#running.add(worker);
     void worker.ended.then((code) => this.#onEnd(worker, code));
     return worker;
@@ -172,8 +249,15 @@ export class Supervisor {
   }
 
   #crashed(worker: Worker, code: number): void {
-    say(`${worker.pid} ended with ${code}`);
+    say(`${worker.pid} ended with ${named(code)}`);
     this.#code = undefined;
+    this.#writeStatus();
+    this.#startLater();
+  }
+
+  /** After a longer pause each time, until all have been up for a while. */
+  #startLater(): void {
+    clearTimeout(this.#calm);
     this.#crashes++;
     if (this.#state === 'serving') this.#refillLater();
   }
@@ -189,32 +273,56 @@ export class Supervisor {
   }
 
   #refill(): void {
-    while (this.#current.length < this.#plan.workers) {
-      const worker = this.#start();
-      this.#current.push(worker);
-      worker.up.then(
-        () => this.#gotUp(),
-        () => worker.signal('SIGKILL'), // if it has not ended already; this counts as a crash
-      );
+    const taken = new Set(this.#current.map(({ slot }) => slot));
+    for (const slot of this.#slots) if (!taken.has(slot)) this.#startAgain(slot);
+  }
+
+  #startAgain(slot: number): void {
+    let worker: Worker;
+    try {
+      worker = this.#start(slot);
+    } catch (error) {
+      say(`The program was not started: ${(error as Error).message}`);
+      this.#startLater();
+      return;
     }
+    this.#current.push(worker);
+    this.#prove([worker]).then(
+      async () => {
+        await this.#confirm(worker);
+        if (!worker.isUp) return;
+        this.#gotUp();
+        this.#settleLater();
+      },
+      () => worker.signal('SIGKILL'), // if it has not ended already; this counts as a crash
+    );
   }
 
   #gotUp(): void {
-    this.#crashes = 0;
     this.#writeStatus();
-    say(`${named(this.#current)} serves, generation ${this.#generation}`);
+    say(`${these(this.#serving, 'serves', 'serve')}, generation ${this.#generation}`);
+  }
+
+  #settleLater(): void {
+    clearTimeout(this.#calm);
+    this.#calm = setTimeout(() => this.#settled(), this.#plan.interval).unref();
+  }
+
+  /**
+   * If all are up, none crashes any more. Closes what the program before had asked for, or one that was given up, and
+   * this one has not.
+   */
+  #settled(): void {
+    const serving = this.#serving;
+    if (this.#state !== 'serving' || serving.length < this.#plan.workers) return;
+    this.#crashes = 0;
+    this.#plan.listeners.closeUnused((user) => serving.some((worker) => worker.has(user)));
   }
 
   /** A failure to write it is no reason to stop serving. */
   #writeStatus(): void {
-    try {
-      this.#status.write(
-        this.#generation,
-        this.#current.map(({ pid }) => pid),
-      );
-    } catch (error) {
-      say(`The status file was not written: ${(error as Error).message}`);
-    }
+    const pids = this.#serving.map(({ pid }) => pid);
+    this.#status.write(this.#generation, pids, ({ message }) => say(`The status file was not written yet: ${message}`));
   }
 
   #overIfNoneRuns(): void {
@@ -222,8 +330,10 @@ export class Supervisor {
   }
 }
 
-function named(workers: readonly Worker[]): string {
-  return workers.length === 0 ? 'nobody' : workers.map(({ pid }) => pid).join(', ');
+/** The pids, and what one of them does, or several do. */
+function these(workers: readonly Worker[], does: string, several: string): string {
+  const pids = workers.length === 0 ? 'nobody' : workers.map(({ pid }) => pid).join(', ');
+  return `${pids} ${workers.length > 1 ? several : does}`;
 }
 
 function say(text: string): void {

@@ -1,11 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { attempt } from '../../common/attempt.js';
 import { Failure } from '../command.js';
-import { exitCode, notStarted } from '../program.js';
+import { exitCode, named, notStarted } from '../program.js';
 import { endClaims } from '../../takeover/claim.js';
+import { Desk } from './desk.js';
 import { familyOf } from './family.js';
 import { launch } from './launch.js';
+import type { Listeners, User } from './listeners.js';
 import { NotifySocket } from './notify-socket.js';
 import type { Socket } from './sockets.js';
 
@@ -14,8 +17,10 @@ export interface Plan {
   readonly program: readonly string[];
   /** What the program listens on. */
   readonly sockets: readonly Socket[];
-  /** Without sockets, a new one takes over the listeners of the old one by `fdpasser/takeover/register`. */
+  /** Without sockets, a new one takes over from the old one by `fdpasser/takeover/register`. */
   readonly takesOver: boolean;
+  /** What such programs listen on. */
+  readonly listeners: Listeners;
   readonly workers: number;
   /**
    * After this time a program that reports nothing counts as up. For this time after a takeover the old one can serve
@@ -40,40 +45,97 @@ const LOOK = 500;
 
 /** One process of the program. */
 export class Worker {
+  /** Its place among the workers. It takes over from the one that had the same place. */
+  readonly slot: number;
   readonly #plan: Plan;
   readonly #child: ChildProcess;
-  /** Resolves when it can serve. Rejects with a `Failure` when it ends before that, or takes too long. */
+  readonly #desk: Desk;
+  /** Resolves when it is ready to serve, and waits for `go()`. Rejects as `up` does. */
+  readonly ready: Promise<void>;
+  /** Resolves when it has proved that it serves. Rejects with a `Failure` when it ends before, or takes too long. */
+  readonly proved: Promise<void>;
+  /** Resolves when it has proved that, and `confirm()` lets it serve for good. Rejects as `proved` does. */
   readonly up: Promise<void>;
+  #isUp = false;
+  /** Whether it may serve. */
+  #goes = false;
   /** Resolves with its exit code, as a shell has it. */
   readonly ended: Promise<number>;
   /** The process that listens, if npm or a shell has started it. */
   #main: number | undefined;
   /** For how many looks that has been gone. */
   #gone = 0;
-  #ready!: () => void;
+  #say!: () => void;
+  /** Resolves when it has said READY. */
+  readonly #said = new Promise<void>((resolve) => (this.#say = resolve));
+  #confirm!: () => void;
+  readonly #confirmed = new Promise<void>((resolve) => (this.#confirm = resolve));
   #told = false;
   #handingOver = false;
   #stays: () => void = () => {};
   readonly #claim: string;
   readonly #moved: () => void;
 
-  /** Starts it. `name` is one that no other has. `moved` is called when another process of it serves. */
-  constructor(plan: Plan, name: string, moved: () => void) {
+  /**
+   * Starts it. `name` is one that no other has. `moved` is called when another process of it serves. Throws when this
+   * process has no descriptor left for it.
+   */
+  constructor(plan: Plan, slot: number, name: string, moved: () => void) {
     this.#plan = plan;
+    this.slot = slot;
     this.#moved = moved;
     const notifySocket = `${plan.folder}/${name}`;
     this.#claim = `${notifySocket}.claim`;
-    const said = new Promise<void>((resolve) => (this.#ready = resolve));
+    const keeper = `${notifySocket}.keeper`;
+    const control = `${plan.folder}/control.${slot}`;
     const hear = new NotifySocket(notifySocket, (assignments) => this.#hear(assignments));
-    this.#child = launch(plan, { notifySocket, claim: this.#claim });
+    let desk: Desk | undefined;
+    try {
+      desk = new Desk(keeper, plan.listeners, (pid) => this.#note(pid));
+      this.#child = launch(plan, { notifySocket, claim: this.#claim, keeper, control });
+    } catch (error) {
+      hear.close();
+      desk?.close();
+      throw error;
+    }
+    this.#desk = desk;
     const looks = setInterval(() => this.#lookAfterMain(), LOOK);
     this.ended = endOf(this.#child).finally(() => {
       clearInterval(looks);
       hear.close();
+      this.#desk.close();
       rmSync(this.#claim, { force: true });
     });
-    this.up = waitUntilUp(plan, said, this.ended);
-    this.up.catch(() => {}); // perhaps nobody waits for it any more
+    const { takesOver, notify, interval } = plan;
+    const served = takesOver ? this.#serves() : passed(interval);
+    this.ready = this.#inTime(takesOver ? Promise.race([this.#said, this.#desk.ready.reached]) : Promise.resolve());
+    this.proved = this.#inTime(notify ? this.#said : Promise.race([this.#said, served]));
+    this.up = this.#getsUp();
+    for (const step of [this.ready, this.proved]) step.catch(() => {}); // perhaps nobody waits for it any more
+    this.up.then(
+      () => (this.#isUp = true),
+      () => {}, // the same
+    );
+  }
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  get goes(): boolean {
+    return this.#goes;
+  }
+
+  /** Lets it serve. */
+  go(): void {
+    this.#goes = true;
+    this.#desk.ready.open();
+  }
+
+  /** Lets it serve for good. */
+  confirm(): void {
+    this.#desk.serving.open();
+    this.#confirm();
   }
 
   /** The pid of the process that serves. */
@@ -114,6 +176,26 @@ export class Worker {
     return signal === 'SIGUSR1' || signal === 'SIGUSR2' ? [] : family;
   }
 
+  /** Whether this process is one of it. */
+  has(user: User): boolean {
+    return this.#desk.has(user);
+  }
+
+  /**
+   * It is not to replace the old one after all. If it may serve already, the old one serves again, and this one ends
+   * when the connections here have ended; else it is told to end, and this resolves when it has ended.
+   */
+  async giveUp(why: Error): Promise<void> {
+    const { stopTimeout } = this.#plan;
+    const { ready, serving } = this.#desk;
+    this.#desk.dismiss();
+    const refusal = new Failure(`The replacement was rolled back: ${why.message}`);
+    ready.shut(refusal);
+    serving.shut(refusal);
+    if (this.#goes && ready.isReached) void this.stop(DRAIN_TIMEOUT + stopTimeout);
+    else await this.stop(stopTimeout, 'SIGTERM');
+  }
+
   /** It was replaced and must end. If another has taken over from it, it ends by itself. */
   leave(): Promise<void> {
     const { takesOver, stopTimeout } = this.#plan;
@@ -123,7 +205,7 @@ export class Worker {
   /** Tells it to end, unless it was told already, and resolves when it has ended. It is killed after `timeout`. */
   async stop(timeout: number, signal?: NodeJS.Signals): Promise<void> {
     this.#told = true;
-    if (this.#plan.takesOver) endClaims(this.#claim); // what stands between may start another
+    if (this.#plan.takesOver) attempt(() => endClaims(this.#claim)); // what stands between may start another
     if (signal !== undefined) this.signal(signal);
     const timer = setTimeout(() => {
       console.error(`fdpasser: ${this.pid} still runs ${timeout / 1000} s after it was told to end, and is killed.`);
@@ -156,14 +238,66 @@ export class Worker {
     if (this.#plan.takesOver) {
       const main = Number(assignments.find((line) => /^MAINPID=\d+$/.test(line))?.slice('MAINPID='.length));
       if (!(main > 1)) return; // the program's own, which may come before
-      const before = this.#main;
-      this.#main = main;
-      if (before !== undefined && before !== main) this.#moved();
+      this.#note(main);
     }
     this.#handingOver = false;
     this.#stays();
-    this.#ready();
+    this.#say();
   }
+
+  /** This process serves. */
+  #note(main: number): void {
+    const before = this.#main;
+    this.#main = main;
+    if (before !== undefined && before !== main) this.#moved();
+  }
+
+  /** Resolves when it has served for a while, and not closed its servers since. */
+  async #serves(): Promise<void> {
+    const { serving } = this.#desk;
+    let reached: Promise<void>;
+    do {
+      reached = serving.reached;
+      await reached;
+      await passed(this.#plan.interval);
+    } while (serving.reached !== reached);
+  }
+
+  /**
+   * One that has closed its servers has left its takeover, and must listen again in time. Otherwise it is the old one
+   * that takes too long, and is killed after it was told to end.
+   */
+  async #getsUp(): Promise<void> {
+    await this.proved;
+    await this.#unlessEnded(this.#confirmed);
+    if (!this.#plan.takesOver) return;
+    await this.#inTime(this.#said, () => this.#desk.serving.isReached);
+  }
+
+  /** Rejects when the process ends before, or when it takes too long and that is not `forgiven`. */
+  async #inTime(step: Promise<void>, forgiven = () => false): Promise<void> {
+    const { startTimeout } = this.#plan;
+    let timer: NodeJS.Timeout | undefined;
+    const why = `it was not up within ${startTimeout / 1000} s`;
+    const late = new Promise<void>((resolve, reject) => {
+      timer = setTimeout(() => (forgiven() ? resolve() : reject(new Failure(why))), startTimeout);
+    });
+    try {
+      await this.#unlessEnded(Promise.race([step, late]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #unlessEnded(step: Promise<void>): Promise<void> {
+    const code = await Promise.race([step, this.ended]);
+    if (code !== undefined) throw new Failure(`it ended with ${named(code)} before it was up`);
+  }
+}
+
+/** Resolves after so many milliseconds, unless this process ends before. */
+function passed(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
 }
 
 function isRunning(pid: number): boolean {
@@ -189,16 +323,4 @@ async function endOf(child: ChildProcess): Promise<number> {
   } catch (error) {
     return notStarted(child.spawnfile, error as Error);
   }
-}
-
-async function waitUntilUp(plan: Plan, said: Promise<void>, ended: Promise<number>): Promise<void> {
-  const timers: NodeJS.Timeout[] = [];
-  const after = (milliseconds: number): Promise<void> =>
-    new Promise((resolve) => timers.push(setTimeout(resolve, milliseconds)));
-  const up = plan.notify ? said : Promise.race([said, after(plan.interval)]);
-  const late = after(plan.startTimeout).then(() => `it was not up within ${plan.startTimeout / 1000} s`);
-  const gone = ended.then((code) => `it ended with ${code} before it was up`);
-  const failure = await Promise.race([up, late, gone]);
-  timers.forEach((timer) => clearTimeout(timer));
-  if (failure !== undefined) throw new Failure(failure);
 }

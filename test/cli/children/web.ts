@@ -1,5 +1,5 @@
 /** A server that takes its socket from LISTEN_FDS. The file `behaviour` in its folder says what it does. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listenFds, notify } from 'fdpasser/systemd';
@@ -13,7 +13,11 @@ const server = createServer((request, response) => {
   if (request.url === '/leave') process.exit(0);
   response.setHeader('connection', 'close').end(`${behaviour} ${process.pid}`);
 });
-if (behaviour === 'waiting') while (!existsSync('go')) await sleep(5);
+if (behaviour === 'leaving' && isFirst()) {
+  await notify({ READY: 1 });
+  process.exit(8);
+}
+if (behaviour === 'waiting' || behaviour === 'leaving') while (!existsSync('go')) await sleep(5);
 server.listen({ fd: [...listenFds().values()].flat()[0]!.take() }, () => {
   if (behaviour !== 'mute') void notify({ READY: 1 });
 });
@@ -23,3 +27,14 @@ process.on('SIGTERM', () => {
   if (behaviour === 'code') process.exitCode = 7;
 });
 process.on('SIGUSR2', () => process.stdout.write('USR2\n'));
+
+/** Of those that start in this folder. */
+function isFirst(): boolean {
+  try {
+    mkdirSync('left');
+    mkdirSync(`left/${process.pid}`);
+    return true;
+  } catch {
+    return false;
+  }
+}
