@@ -12,9 +12,9 @@ export async function measure(rows, { rounds, share, progress }) {
   const pairs = new Map();
   const measured = [];
   for (const row of rows) {
-    const { name, title, bytes, fresh } = row;
+    const { name, title, table, bytes, fresh } = row;
     const missing = row.missing?.();
-    figures[name] = missing === undefined ? { title, bytes, fresh, runs: [] } : { title, missing };
+    figures[name] = missing === undefined ? { title, table, bytes, fresh, runs: [] } : { title, table, missing };
     if (missing !== undefined) continue;
     measured.push(row);
     if (row.send !== undefined && !row.fresh) pairs.set(row, startPair(row));

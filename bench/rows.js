@@ -15,6 +15,8 @@ export const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 253];
 export const QUEUES = [1_000, 10_000, 100_000, 1_000_000];
 /** Descriptors open at once: as many as fit under the limit of most systems. */
 const KEPT = 18_000;
+/** Connections to which nothing happens. */
+const IDLE = 10_000;
 
 const grouped = (count) => count.toLocaleString('en');
 const ceiling = (...args) => [CEILING, ...args.map(String)];
@@ -22,10 +24,13 @@ const node = (side, ...args) => [process.execPath, join(bench, 'sides', side), .
 const python = (...args) => ['python3', join(bench, 'sides/send_fds.py'), ...args.map(String)];
 const perl = (...args) => ['perl', join(bench, 'sides/io-fdpass.pl'), ...args];
 // Both sides take themselves for children, with the pair's socket as the IPC channel to a parent.
-const ipc = (mode) => ['env', 'NODE_CHANNEL_FD=3', ...node('ipc.js', mode)];
+const ipcSide = (side, ...args) => ['env', 'NODE_CHANNEL_FD=3', ...node(side, ...args)];
+const ipc = (mode) => ipcSide('ipc.js', mode);
 
 /** About a seventh of a second. */
 const descriptors = (batch) => (batch === 1 ? 50_000 : batch < 8 ? 100_000 : batch < 32 ? 200_000 : 300_000);
+/** Only the least and the most descriptors per message are in the table. The plots have all. */
+const tableOf = (batch) => (batch === 1 || batch === 253 ? 'passing' : undefined);
 /** As many as one call can send. */
 const queued = (batch) => Math.max(1024, 64 * batch);
 /**
@@ -37,13 +42,73 @@ const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 /**
  * `title` is the name in tables. `count` is how many descriptors, or writes, a run passes, each with `bytes`. A `fresh`
  * row has new processes for each run. `missing` returns why a row cannot be measured here. A row without a pair has
- * `once`, which makes one run.
+ * `once`, which makes one run. `table` is the table where it stands; a row without one is only in a plot.
  */
 export const rows = [
+  {
+    name: 'dispatch',
+    title: 'FdPasser, a connection handed over',
+    table: 'work',
+    count: 5_000,
+    send: node('dispatch.js', 'send'),
+    receive: node('dispatch.js', 'receive'),
+  },
+  {
+    name: 'ipc',
+    title: 'process.send(message, handle), the same',
+    table: 'work',
+    count: 500,
+    send: ipc('send'),
+    receive: ipc('receive'),
+  },
+  ...[
+    ['channel', 'FdChannel, a call whose reply has a descriptor'],
+    ['lines', 'net.Socket with lines of JSON, a call without'],
+  ].map(([way, title]) => ({
+    name: `call-${way}`,
+    title,
+    table: 'work',
+    count: 5_000,
+    send: node('messages.js', 'ask', way),
+    receive: node('messages.js', 'answer', way),
+  })),
+  {
+    name: 'channel',
+    title: 'FdChannel, a message with a descriptor',
+    table: 'work',
+    count: 20_000,
+    send: node('channel.js', 'send'),
+    receive: node('channel.js', 'receive'),
+    instructions: INSTRUCTIONS[1],
+  },
+  ...[
+    ['channel', 'FdChannel, a message without one'],
+    ['lines', 'net.Socket with lines of JSON, the same'],
+    ['ipc', 'process.send(message), the same'],
+  ].map(([way, title]) => ({
+    name: `message-${way}`,
+    title,
+    table: 'work',
+    count: 20_000,
+    send: way === 'ipc' ? ipcSide('messages.js', 'send', 'ipc') : node('messages.js', 'send', way),
+    receive: way === 'ipc' ? ipcSide('messages.js', 'receive', 'ipc') : node('messages.js', 'receive', way),
+  })),
+  ...[
+    ['channel', '1,000 FdChannels, a message there and back on each'],
+    ['lines', '1,000 net.Sockets with lines of JSON, the same'],
+  ].map(([way, title]) => ({
+    name: `thousand-${way}`,
+    title,
+    table: 'work',
+    count: 10_000,
+    send: node('thousand.js', 'ping', way),
+    receive: node('thousand.js', 'pong', way),
+  })),
   ...BATCHES.flatMap((batch) => [
     {
       name: `c-${batch}`,
       title: `C, ${batch} per message`,
+      table: tableOf(batch),
       count: descriptors(batch),
       send: ceiling('send', batch, 1),
       receive: ceiling('receive', batch, 1),
@@ -52,6 +117,7 @@ export const rows = [
     {
       name: `passer-${batch}`,
       title: `FdPasser, ${batch} per message`,
+      table: tableOf(batch),
       count: descriptors(batch),
       send: node('passer.js', 'send', batch, queued(batch)),
       receive: node('passer.js', 'receive'),
@@ -61,6 +127,7 @@ export const rows = [
   ...[1, 253].map((batch) => ({
     name: `care-${batch}`,
     title: `C with the same care, ${batch} per message`,
+    table: 'passing',
     count: descriptors(batch),
     send: ceiling('send', batch, 1),
     receive: ceiling('care', batch, 1),
@@ -69,22 +136,16 @@ export const rows = [
   {
     name: 'passer-many-253',
     title: 'FdPasser, 253 per message, received in bulk',
+    table: 'passing',
     count: descriptors(253),
     send: node('passer.js', 'send', 253, queued(253)),
     receive: node('passer.js', 'many'),
     instructions: INSTRUCTIONS[253],
   },
   {
-    name: 'channel',
-    title: 'FdChannel, 100 bytes of JSON and one descriptor',
-    count: descriptors(1),
-    send: node('channel.js', 'send'),
-    receive: node('channel.js', 'receive'),
-    instructions: INSTRUCTIONS[1],
-  },
-  {
     name: 'c-4k',
     title: 'C, 4 KiB and one descriptor',
+    table: 'passing',
     count: 30_000,
     bytes: 4096,
     send: ceiling('send', 1, 4096),
@@ -94,6 +155,7 @@ export const rows = [
   {
     name: 'stream-4k',
     title: 'FdStream, 4 KiB and one descriptor',
+    table: 'passing',
     count: 30_000,
     bytes: 4096,
     send: node('stream.js', 'send', 'fdpasser', 4096, 1),
@@ -103,6 +165,7 @@ export const rows = [
   {
     name: 'net-bytes',
     title: 'net.Socket, 64 KiB without descriptors',
+    table: 'passing',
     count: 5_000,
     bytes: 65536,
     send: node('stream.js', 'send', 'net', 65536, 0),
@@ -111,6 +174,7 @@ export const rows = [
   {
     name: 'stream-bytes',
     title: 'FdStream, 64 KiB without descriptors',
+    table: 'passing',
     count: 5_000,
     bytes: 65536,
     send: node('stream.js', 'send', 'fdpasser', 65536, 0),
@@ -119,6 +183,7 @@ export const rows = [
   {
     name: 'c-trip',
     title: 'C, one descriptor there and back',
+    table: 'passing',
     count: 5_000,
     send: ceiling('ping'),
     receive: ceiling('pong'),
@@ -126,6 +191,7 @@ export const rows = [
   {
     name: 'net-trip',
     title: 'net.Socket, one byte there and back',
+    table: 'passing',
     count: 5_000,
     send: node('echo.js', 'ping'),
     receive: node('echo.js', 'pong'),
@@ -133,20 +199,15 @@ export const rows = [
   {
     name: 'passer-trip',
     title: 'FdPasser, one descriptor there and back',
+    table: 'passing',
     count: 5_000,
     send: node('passer.js', 'ping'),
     receive: node('passer.js', 'pong'),
   },
-  {
-    name: 'ipc',
-    title: 'Node, process.send(message, handle)',
-    count: 500,
-    send: ipc('send'),
-    receive: ipc('receive'),
-  },
   ...[1, 253].map((batch) => ({
     name: `python-${batch}`,
     title: `Python, socket.send_fds, ${batch} per message`,
+    table: 'passing',
     count: batch === 1 ? 30_000 : descriptors(batch),
     send: python('send', batch),
     receive: python('receive', batch),
@@ -155,6 +216,7 @@ export const rows = [
   {
     name: 'perl',
     title: 'Perl, IO::FDPass',
+    table: 'passing',
     count: descriptors(1),
     send: perl('send'),
     receive: perl('receive'),
@@ -163,6 +225,7 @@ export const rows = [
   {
     name: 'usocket',
     title: 'usocket, one descriptor and a byte',
+    table: 'passing',
     count: 10_000,
     send: node('usocket.js', 'send'),
     receive: node('usocket.js', 'receive'),
@@ -208,14 +271,18 @@ export const rows = [
     send: [process.execPath, '--expose-gc', ...node('heap.js').slice(1)],
     receive: node('passer.js', 'receive'),
   },
-  {
-    name: 'idle',
-    title: 'FdPasser, 10,000 idle ones',
-    count: 10_000,
+  ...[
+    ['idle', 'FdPasser', 'passer'],
+    ['idle-channel', 'FdChannel', 'channel'],
+    ['idle-stream', 'FdStream', 'stream'],
+  ].map(([name, title, wire]) => ({
+    name,
+    title: `${title}, ${grouped(IDLE)} idle ones`,
+    count: IDLE,
     fresh: true,
-    send: [process.execPath, '--expose-gc', ...node('idle.js', 'make').slice(1)],
-    receive: node('idle.js', 'hold'),
-  },
+    send: [process.execPath, '--expose-gc', ...node('idle.js', 'make', wire).slice(1)],
+    receive: node('idle.js', 'hold', wire),
+  })),
 ];
 
 /** Why a command fails, or undefined when it does not. */

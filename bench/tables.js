@@ -1,26 +1,40 @@
 /** The figures as tables in Markdown, for the terminal and for the document. */
 const MISSING = '–';
 
+/** What programs do, as the first table of the document. */
+export function workTable(figures) {
+  return table(
+    ['', 'per second', 'CPU of both sides'],
+    rowsOf('work', figures).map((row) => [
+      row.title,
+      row.missing ?? speed(row),
+      row.missing === undefined ? microseconds(row.median.sendCpu + row.median.receiveCpu) : MISSING,
+    ]),
+  );
+}
+
 /** Rows whose pairs pass as much as they can, and those that could not be measured. */
 export function figuresTable(figures) {
   const head = ['', 'per second', 'CPU of sender', 'of receiver', 'memory of sender', 'of receiver', 'instructions'];
-  const cells = Object.values(figures)
-    .filter(({ fresh }) => !fresh)
-    .map((row) => {
-      if (row.missing !== undefined) return [row.title, row.missing, ...Array(head.length - 2).fill(MISSING)];
-      return [
-        row.title,
-        speed(row),
-        nanoseconds(row.median.sendCpu),
-        nanoseconds(row.median.receiveCpu),
-        mebibytes(row.median.sendPeak),
-        mebibytes(row.median.receivePeak),
-        row.instructions === undefined
-          ? MISSING
-          : `${rounded(row.instructions.send)} + ${rounded(row.instructions.receive)}`,
-      ];
-    });
+  const cells = rowsOf('passing', figures).map((row) => {
+    if (row.missing !== undefined) return [row.title, row.missing, ...Array(head.length - 2).fill(MISSING)];
+    return [
+      row.title,
+      speed(row),
+      nanoseconds(row.median.sendCpu),
+      nanoseconds(row.median.receiveCpu),
+      mebibytes(row.median.sendPeak),
+      mebibytes(row.median.receivePeak),
+      row.instructions === undefined
+        ? MISSING
+        : `${rounded(row.instructions.send)} + ${rounded(row.instructions.receive)}`,
+    ];
+  });
   return table(head, cells);
+}
+
+function rowsOf(name, figures) {
+  return Object.values(figures).filter((row) => row.table === name);
 }
 
 /** The other rows, each with what it is about. */
@@ -36,11 +50,18 @@ const OTHERS = {
   'passer-growth': (median) => `longest turn ${milliseconds(median.worst)}`,
   'passer-growth-warm': (median) => `longest turn ${milliseconds(median.worst)}`,
   heap: (median) => `${bytes(median.each)} of heap each`,
-  idle: (median) =>
-    `${bytes(median.heap)} of heap and ${bytes(median.native)} of other memory each, ` +
-    `${median.with} wake-ups (${median.without} before there were any)`,
+  idle,
+  'idle-channel': idle,
+  'idle-stream': idle,
   cold: (median) => `${milliseconds(median.over)} more than an empty script`,
 };
+
+function idle(median) {
+  return (
+    `${bytes(median.heap)} of heap and ${bytes(median.native)} of other memory each, ` +
+    `${median.with} wake-ups (${median.without} before there were any)`
+  );
+}
 
 export function targetsTable(targets) {
   return table(
@@ -75,6 +96,10 @@ export function milliseconds(value) {
 
 export function bytes(value) {
   return `${Math.round(value)} bytes`;
+}
+
+export function microseconds(value) {
+  return `${rounded(value / 1000)} µs`;
 }
 
 export function nanoseconds(value) {

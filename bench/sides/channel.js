@@ -1,10 +1,8 @@
 /** FdChannel: `send`, `receive`. A message is 100 bytes of JSON with one descriptor. */
 import { FdChannel, OwnedFd } from 'fdpasser';
-import { passed, serve, SOCKET } from './side.js';
+import { passed, serve, SOCKET, VALUE } from './side.js';
 
 const channel = new FdChannel(SOCKET);
-const message = { id: 123456789, path: '/var/lib/service/instance/state', flags: ['read', 'write'], note: 'as it is' };
-if (JSON.stringify(message).length !== 100) throw new Error(`${JSON.stringify(message).length} bytes`);
 const UNDER_WAY = 256;
 /** Lent from an OwnedFd, so the kernel need not be asked at each send whether the number is open. */
 const lent = new OwnedFd(passed);
@@ -15,7 +13,7 @@ await serve({ send, receive }[mode], { receives: mode === 'receive' });
 async function send(total) {
   let left = total;
   const sender = async () => {
-    while (left-- > 0) await channel.send(message, [lent], { keepOpen: true });
+    while (left-- > 0) await channel.send(VALUE, [lent], { keepOpen: true });
   };
   await Promise.all(Array.from({ length: UNDER_WAY }, sender));
 }

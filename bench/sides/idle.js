@@ -1,18 +1,20 @@
 /**
- * `make`: opens many passers, whose other ends the `hold` side keeps, and reports what they take while nothing happens:
- * descriptors and bytes for each, and how often a thread of the process woke up, without them and with them.
+ * `make passer|channel|stream`: opens many, whose other ends the `hold` side has, and reports what they take while
+ * nothing happens: descriptors and bytes for each, and how often a thread of the process woke up, without them and with
+ * them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
-import { FdPasser, socketpair } from 'fdpasser';
+import { FdChannel, FdPasser, FdStream, socketpair } from 'fdpasser';
 import { serve, SOCKET } from './side.js';
 
 const IDLE = 500; // milliseconds
 const SETTLING = 100;
 
 const passer = new FdPasser({ fh: SOCKET, batch: 253 });
-const mode = process.argv[2];
+const [mode, wire] = process.argv.slice(2);
+const Wire = { passer: FdPasser, channel: FdChannel, stream: FdStream }[wire];
 const kept = [];
 await serve({ make, hold }[mode], { receives: mode === 'hold' });
 
@@ -27,7 +29,10 @@ async function make(total) {
   const before = state();
   const without = await wakeUps();
 
-  for (const fh of sockets) kept.push(new FdPasser({ fh }));
+  for (const fh of sockets) kept.push(new Wire(fh));
+  // The peers of channels have said hello by then.
+  if (wire === 'channel')
+    while (kept.some((channel) => channel.stats().bytesReceived === 0)) await setTimeout(SETTLING);
   await settle();
   const after = state();
   const each = (of) => (of(after) - of(before)) / total;
@@ -44,7 +49,7 @@ async function make(total) {
 }
 
 async function hold(total) {
-  for (let i = 0; i < total; i++) kept.push(await passer.receive());
+  for (let i = 0; i < total; i++) kept.push(new Wire(await passer.receive()));
 }
 
 async function settle() {

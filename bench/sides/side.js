@@ -11,6 +11,14 @@ export const SOCKET = 3;
 /** The descriptor that all rows send, again and again. */
 export const passed = openSync('/dev/null');
 
+/** 100 bytes as JSON. */
+export const VALUE = {
+  id: 123456789,
+  path: '/var/lib/service/instance/state',
+  flags: ['read', 'write'],
+  note: 'as it is',
+};
+
 /**
  * Serves runs. `run(count)` resolves when the side has done its part, with its further figures. A receiving side writes
  * "ready" before it waits, so that its sender begins then.

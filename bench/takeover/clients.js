@@ -1,8 +1,8 @@
 /**
  * Clients that ask over connections that they keep. Their parent says what they do: `{ ask, pause }`: so many ask, and
- * wait so many milliseconds after each answer; `'window'`: what they saw since the last time; `{ burst, clients }`: so
- * many ask for so many milliseconds, without a pause, and say what they saw; `{ idle }`: so many connect and ask once;
- * `{ webSockets }`: the same, with WebSockets; `'again'`: all of these ask once more.
+ * wait about so many milliseconds after each answer; `'window'`: what they saw since the last time;
+ * `{ burst, clients }`: so many ask for so many milliseconds, without a pause, and say what they saw; `{ idle }`: so
+ * many connect and ask once; `{ webSockets }`: the same, with WebSockets; `'again'`: all of these ask once more.
  */
 import { connect } from 'node:net';
 import { WebSocket } from 'ws';
@@ -90,7 +90,7 @@ async function ask(client, pause, until = Infinity) {
     seen.gap = Math.max(seen.gap, now - seen.last);
     seen.last = now;
     seen.latencies.push(now - asked);
-    if (pause > 0) await wait(pause);
+    if (pause > 0) await wait(pause * (0.5 + Math.random())); // so that they do not ask in step
   }
 }
 

@@ -5,7 +5,7 @@ import * as prettier from 'prettier';
 import { machine } from '../machine.js';
 import { bars } from '../plot.js';
 import { rounded, table, targetsTable } from '../tables.js';
-import { CLIENTS, IDLE, middle, PAUSE, WEB_SOCKETS } from './measure.js';
+import { CLIENTS, FIRST, IDLE, middle, PAUSE, WEB_SOCKETS } from './measure.js';
 
 const inDocs = (name) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
 const ms = (value) => `${rounded(value)} ms`;
@@ -21,7 +21,8 @@ export async function writeTakeoverDocument(figures, targets, rounds) {
 
 /** The figures alone. */
 export function takeoverTables(figures, targets) {
-  return [waysTable(figures), movedTable(figures), costTable(figures), targetsTable(targets)].join('\n\n');
+  const tables = [waysTable(figures), movedTable(figures), firstTable(figures), costTable(figures)];
+  return [...tables, targetsTable(targets)].join('\n\n');
 }
 
 function document(figures, targets, rounds) {
@@ -38,18 +39,21 @@ The figures depend on what else the machine does: clients, the old process and t
 
 ${targetsTable(targets)}
 
-**The 99th percentile.** The process that has just started runs code that is not compiled yet, and answers each client's
-first request more slowly. A server is replaced in less than a second, so that these requests are more than a hundredth
-of all.
+**The 99th percentile.** A server is replaced in less than a second, so that a few dozen slow answers are more than a
+hundredth of all. Most of them are the old process's, when it hands over its listeners and its first connections: it
+runs that code for the first time. The others are the new process's, whose code is not compiled yet either:
+[see below](#the-first-requests) what its first requests cost, with takeover and without. So connections move slowly at
+first, one in ten milliseconds, and then faster.
 
-**Connections that move, and turns of the event loop.** The new process makes an object of Node's for each connection,
-and confirms each by itself. The longest turns are collections of garbage, and the wait for one of the cores that both
-processes share with the clients.
+**Connections that move, and turns of the event loop.** Each process lets its event loop turn after 4 ms of work. The
+longer turns are collections of garbage, because the new process makes all objects of Node's for each connection, and
+the wait for one of the cores that both processes share with the clients. A WebSocket takes longer than a connection of
+HTTP: the program of the new process gets its request, and the program of the old one is told that it ends.
 
 ## A server that is replaced under load
 
-${CLIENTS} clients ask over connections that they keep, and each waits ${PAUSE} ms after an answer. They first ask for a while
-at rest. Then the server is replaced, once: the window ends when the new process serves and the old one has ended.
+${CLIENTS} clients ask over connections that they keep. After an answer each waits between ${PAUSE / 2} and ${PAUSE * 1.5} ms, at random, so that
+they do not ask in step: somebody asks about every ${rounded(PAUSE / CLIENTS)} ms. They first ask for a while at rest. Then the server is replaced, once: the window ends when the new process serves and the old one has ended.
 
 ${waysTable(figures)}
 
@@ -73,6 +77,14 @@ highest that the process ever had (VmHWM). A turn of the event loop is what \`mo
 ${movedTable(figures)}
 
 With the other ways none of them is kept.
+
+## The first requests
+
+CPU time of the main thread from the end of one request to the end of the next, with the same ${CLIENTS} clients. "Alone" is a
+process that was just started, and to which the clients connect. The other has taken over from one that had them: to go
+on with their connections is part of this.
+
+${firstTable(figures)}
 
 ## At rest
 
@@ -121,6 +133,15 @@ function movedTable({ moved }) {
     [...head, 'memory of the old', 'of the new'],
     [row(titles[0], moved.idle), row(titles[1], moved.webSockets)],
   );
+}
+
+function firstTable({ first }) {
+  const rows = FIRST.map(([from, to], i) => [
+    from === to ? `${from}` : `${from} to ${to}`,
+    ms(middle(first, ({ plain }) => plain[i])),
+    ms(middle(first, ({ successor }) => successor[i])),
+  ]);
+  return table(['requests', 'alone', 'with takeover'], rows);
 }
 
 function costTable({ cost }) {

@@ -7,7 +7,7 @@ import { median, percentile } from '../statistics.js';
 import { freePort, Process, startClients } from './processes.js';
 import { installPm2, removePm2, startApp, ways } from './ways.js';
 
-/** How many ask, and how long each waits after an answer, in milliseconds. */
+/** How many ask, and how long each waits after an answer on average, in milliseconds. */
 export const CLIENTS = 64;
 export const PAUSE = 20;
 
@@ -21,6 +21,16 @@ const BURST = 400;
 /** Milliseconds in which the code of clients and server is compiled. */
 const WARM = 1500;
 
+/** Which of the first requests are counted together. */
+export const FIRST = [
+  [1, 1],
+  [2, 8],
+  [9, 32],
+  [33, 64],
+  [65, 256],
+  [257, 512],
+];
+
 export async function measureTakeover({ rounds, quick, progress }) {
   if (!quick) installPm2(progress);
   try {
@@ -29,6 +39,7 @@ export async function measureTakeover({ rounds, quick, progress }) {
       replaced[name] = { title, missing: missing?.(), runs: [] };
     const moved = { idle: [], webSockets: [] };
     const cost = [];
+    const first = [];
     for (let round = 1; round <= rounds; round++) {
       progress(`takeover, round ${round} of ${rounds}`);
       for (const [name, { start }] of Object.entries(ways))
@@ -36,8 +47,9 @@ export async function measureTakeover({ rounds, quick, progress }) {
       moved.idle.push(await move({ idle: quick ? 500 : IDLE }));
       moved.webSockets.push(await move({ webSockets: quick ? 50 : WEB_SOCKETS }));
       cost.push(await compareAtRest(quick ? 1 : 10));
+      first.push({ plain: await firstOfPlain(), successor: await firstOfSuccessor() });
     }
-    return { replaced, moved, cost };
+    return { replaced, moved, cost, first };
   } finally {
     removePm2();
   }
@@ -129,6 +141,41 @@ async function compareAtRest(bursts) {
     }
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Milliseconds that the first requests cost the main thread of a process that has just started. */
+async function firstOfPlain() {
+  const port = await freePort();
+  const app = await startApp(port, undefined, 'first.cjs');
+  const clients = await startClients(port);
+  await clients.asks({ ask: CLIENTS, pause: PAUSE });
+  return costOfFirst(app, clients);
+}
+
+/** The same of one that takes over from another, with the connections of all clients. */
+async function firstOfSuccessor() {
+  const folder = mkdtempSync(join(tmpdir(), 'fdpasser-bench-'));
+  const start = () => startApp(port, join(folder, 'control'), 'first.cjs');
+  const port = await freePort();
+  const old = await start();
+  const clients = await startClients(port);
+  try {
+    await clients.asks({ ask: CLIENTS, pause: PAUSE });
+    await sleep(WARM);
+    const app = await start();
+    await old.exit;
+    return await costOfFirst(app, clients);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function costOfFirst(app, clients) {
+  await sleep(WARM / 2);
+  const used = await app.asks('used');
+  await clients.end();
+  await app.end();
+  return FIRST.map(([from, to]) => (used[to] - used[from - 1]) / (to - from + 1));
 }
 
 /** Milliseconds of all threads: proc(5) counts hundredths of a second. */

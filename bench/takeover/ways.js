@@ -25,10 +25,10 @@ async function inOwnFolder(body) {
   }
 }
 
-/** `app.cjs`, with takeover if there is a control path. */
-export async function startApp(port, control) {
+/** A server, with takeover if there is a control path. */
+export async function startApp(port, control, name = 'app.cjs') {
   const env = { BENCH_PORT: String(port), FDPASSER_TAKEOVER: control ?? '', FDPASSER_TAKEOVER_PROBATION: '200' };
-  const app = new Process('app.cjs', { env, execArgv: control === undefined ? [] : ['--import', REGISTER] });
+  const app = new Process(name, { env, execArgv: control === undefined ? [] : ['--import', REGISTER] });
   await app.says();
   return app;
 }
