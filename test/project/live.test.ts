@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { amount } from '../support/amount.js';
-import { startBrowser, type Page } from '../support/browser.js';
+import { withPage, type Page } from '../support/browser.js';
 import { freePort } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { testInFull } from '../support/test.js';
@@ -61,7 +61,7 @@ async function start(ports: readonly number[]): Promise<ChildProcess> {
 
 async function stop(child: ChildProcess): Promise<void> {
   child.kill();
-  await until(() => hasEnded(child));
+  await until(() => hasEnded(child), 30_000);
 }
 
 function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
@@ -69,34 +69,33 @@ function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
 }
 
 testInFull('a page stays connected while its server is replaced, and not when it is started anew', async () => {
-  const browser = await startBrowser();
-  const ports = [await freePort(), await freePort()];
-  let server = await start(ports);
-  try {
-    const page = await browser.newPage({ viewport: { width: 780, height: 310 } });
-    await page.goto(`http://127.0.0.1:${ports[0]}/`);
-    const first = await moved(page, []);
-    const pids = new Set(first.map(({ pid }) => pid));
-    const replacements = amount(4, 2, 10);
-    let rows = first;
-    for (let count = 0; count < replacements; count++) {
-      await page.click('#replace');
-      rows = await moved(page, rows);
-      for (const { pid } of rows) pids.add(pid);
-    }
-    assert.equal(pids.size, replacements + 1);
-    assert.deepEqual(
-      rows.map(({ port, anew }) => ({ port, anew })),
-      first.map(({ port }) => ({ port, anew: 'never' })),
-    );
-    const { SCREENSHOT: path } = process.env;
-    if (path !== undefined) await page.screenshot({ path });
+  await withPage({ width: 780, height: 310 }, async (page) => {
+    const ports = [await freePort(), await freePort()];
+    let server = await start(ports);
+    try {
+      await page.goto(`http://127.0.0.1:${ports[0]}/`);
+      const first = await moved(page, []);
+      const pids = new Set(first.map(({ pid }) => pid));
+      const replacements = amount(4, 2, 10);
+      let rows = first;
+      for (let count = 0; count < replacements; count++) {
+        await page.click('#replace');
+        rows = await moved(page, rows);
+        for (const { pid } of rows) pids.add(pid);
+      }
+      assert.equal(pids.size, replacements + 1);
+      assert.deepEqual(
+        rows.map(({ port, anew }) => ({ port, anew })),
+        first.map(({ port }) => ({ port, anew: 'never' })),
+      );
+      const { SCREENSHOT: path } = process.env;
+      if (path !== undefined) await page.screenshot({ path });
 
-    await stop(server);
-    server = await start(ports);
-    await rowsWhen(page, (again) => again.some(({ anew }) => anew !== 'never'));
-  } finally {
-    await browser.close();
-    await stop(server);
-  }
+      await stop(server);
+      server = await start(ports);
+      await rowsWhen(page, (again) => again.some(({ anew }) => anew !== 'never'));
+    } finally {
+      await stop(server);
+    }
+  });
 });

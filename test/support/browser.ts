@@ -1,4 +1,6 @@
 import { createRequire } from 'node:module';
+import { killDescendants } from './descendants.js';
+import { within } from './limit.js';
 import { needs } from './needs.js';
 
 /** What the tests use of playwright-core, whose own types ask for those of a browser. */
@@ -15,13 +17,59 @@ interface Browser {
   close(): Promise<void>;
 }
 
+interface Options {
+  executablePath: string;
+  env: NodeJS.ProcessEnv;
+  timeout: number;
+}
+
 const { chromium } = createRequire(import.meta.url)('playwright-core') as {
-  chromium: { launch(options: { executablePath: string; env: NodeJS.ProcessEnv }): Promise<Browser> };
+  chromium: { launch(options: Options): Promise<Browser> };
 };
 
-/** Starts Debian's Chromium, without a window and without the guard. */
-export function startBrowser(): Promise<Browser> {
+/** How long the browser may take for one step, in milliseconds. It has none of its own for most. */
+const LIMIT = 30_000;
+
+/** The browser itself did not do what it must do without any server. */
+class BrowserStuck extends Error {}
+
+/**
+ * Runs `use` with Debian's Chromium, which has no window and no guard, and with one page in it. A browser that gets
+ * stuck says nothing about us, so `use` then begins again with another one, twice at most.
+ */
+export async function withPage(viewport: { width: number; height: number }, use: (page: Page) => Promise<void>) {
   needs('chromium');
+  for (let tries = 1; ; tries++) {
+    try {
+      return await withNewPage(viewport, use);
+    } catch (error) {
+      if (!(error instanceof BrowserStuck) || tries === 3) throw error;
+      console.error(`${error.message}: another one is started`);
+    }
+  }
+}
+
+async function withNewPage(viewport: { width: number; height: number }, use: (page: Page) => Promise<void>) {
   const { LD_PRELOAD: _, ...env } = process.env;
-  return chromium.launch({ executablePath: '/usr/bin/chromium', env });
+  const options = { executablePath: '/usr/bin/chromium', env, timeout: LIMIT };
+  const browser = await chromium.launch(options).catch((cause: unknown) => {
+    throw new BrowserStuck('the browser does not start', { cause });
+  });
+  try {
+    const page = await timely('opens no page', browser.newPage({ viewport }));
+    await use({
+      goto: (url) => page.goto(url),
+      click: (selector) => page.click(selector),
+      evaluate: (expression) => timely('evaluates nothing', page.evaluate(expression)),
+      screenshot: (to) => page.screenshot(to),
+    });
+    await timely('does not close', browser.close());
+  } catch (error) {
+    killDescendants();
+    throw error;
+  }
+}
+
+function timely<T>(what: string, step: Promise<T>): Promise<T> {
+  return within(LIMIT, step, () => new BrowserStuck(`the browser ${what} within ${LIMIT} ms`));
 }

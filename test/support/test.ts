@@ -5,6 +5,7 @@ import { test as nodeTest } from 'node:test';
 import { inFull } from './amount.js';
 import { killDescendants } from './descendants.js';
 import { leftOpen, openDescriptors, until } from './descriptors.js';
+import { within } from './limit.js';
 import { Missing } from './needs.js';
 
 // Node opens some descriptors of its own when it first needs them: for its first child, and for its first stream. This
@@ -31,7 +32,7 @@ export function test(title: string, body: () => void | Promise<void>, skip: stri
   const over = nodeTest(title, { skip }, async (context) => {
     const before = openDescriptors();
     try {
-      await withinLimit(body);
+      await within(LIMIT, Promise.resolve(body()), () => new Error(`it did not end within ${LIMIT} ms`));
     } catch (error) {
       if (error instanceof Missing) return context.skip(error.message);
       killDescendants();
@@ -56,18 +57,6 @@ export function partly(isShown: boolean): (title: string, body: () => void | Pro
 
 /** A test that only a full run has, because of what it takes. Others show the rule; it shows one more case of it. */
 export const testInFull = partly(false);
-
-async function withinLimit(body: () => void | Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`it did not end within ${LIMIT} ms`)), LIMIT);
-  });
-  try {
-    await Promise.race([body(), limit]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** Ends a process that something keeps alive. Otherwise only the much longer limit of its file would end it. */
 function endAll(): void {
