@@ -495,6 +495,13 @@ export function servesNothing(listener?: string): Error {
   );
 }
 
+export function unserved(listener: string): Error {
+  return workerError(
+    `No worker serves '${listener}', so its clients wait: call serve(server), or serve(server, { listener }) with this ` +
+      'name. Under register a worker serves what its program listens on',
+  );
+}
+
 function workerError(message: string): FdPasserError {
   return new FdPasserError('ERR_FDPASSER_WORKER', message);
 }

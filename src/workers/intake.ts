@@ -30,6 +30,8 @@ export class Intake {
   readonly #tellsAddress: boolean;
   /** While it accepts. */
   #feeding: Feeding | undefined;
+  /** Whether it was reported that no worker serves it. */
+  isReported = false;
   /** It does not listen any more. */
   #ended = false;
   #closed = false;

@@ -27,8 +27,8 @@ export interface MemberEvents {
   changed(): void;
   /** Its program has called `listen()`. Rejects when it cannot be. */
   listen(at: Shared): Promise<Listened>;
-  /** Its program does not serve this listener any more. */
-  unlisten(listener: string): void;
+  /** Its program serves other listeners than before. */
+  servesOthers(): void;
   /** It does not serve this listener, and gives a connection back. */
   back(listener: string, fd: OwnedFd): void;
   /** The system refuses to send it. */
@@ -66,8 +66,8 @@ export class Member {
   readonly #channel: FdChannel<ToWorker | FromWorker>;
   readonly #settings: Settings;
   readonly #events: MemberEvents;
-  /** The listeners whose connections it takes, where its program says that. */
-  readonly #listeners: Set<string> | undefined;
+  /** The listeners whose connections it takes; undefined: all. */
+  #listeners: Set<string> | undefined;
   #missing: string[];
   /** It takes connections while it retires. */
   #stays = false;
@@ -215,7 +215,7 @@ export class Member {
     void this.exited.then(() => clearTimeout(limit));
   }
 
-  /** What its program serves; undefined: whatever there is. */
+  /** What it serves; undefined: whatever there is. */
   get listeners(): ReadonlySet<string> | undefined {
     return this.#listeners;
   }
@@ -249,7 +249,9 @@ export class Member {
     switch (message.what) {
       case 'ready':
         this.#stays = message.stays === true;
-        this.#ready();
+        if (!this.#settings.register) this.#listeners = message.serves && new Set(message.serves);
+        if (this.#state === 'starting') this.#ready();
+        else this.#events.servesOthers();
         break;
       case 'ended':
         this.#ended = message.count;
@@ -264,7 +266,7 @@ export class Member {
         break;
       case 'unlisten':
         this.#listeners?.delete(message.listener);
-        this.#events.unlisten(message.listener);
+        this.#events.servesOthers();
         break;
       case 'back':
         this.#confirmed--;

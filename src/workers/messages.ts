@@ -47,8 +47,11 @@ export type ToWorker =
 
 /** What a worker says. */
 export type FromWorker =
-  /** `stays`: while it retires it takes connections that are picked by its pid. */
-  | { what: 'ready'; stays?: boolean }
+  /**
+   * Said again when something of it has changed. `serves`: the listeners whose connections it takes; without it, all.
+   * `stays`: while it retires it takes connections that are picked by its pid.
+   */
+  | { what: 'ready'; serves?: string[] | undefined; stays?: boolean }
   /** A request, while it retires: it wants no more of those. The reply comes when no more are under way. */
   | { what: 'leave' }
   /** How many of its connections have ended, in all. */
@@ -61,7 +64,7 @@ export type FromWorker =
   | { what: 'listen'; at: Shared }
   /** Its program has closed the server of that listener. */
   | { what: 'unlisten'; listener: string }
-  /** A connection that it cannot serve: its program has closed the server meanwhile. */
+  /** A connection that it cannot serve: its program has closed the server. */
   | { what: 'back'; listener: string }
   | Live
   | Yours;

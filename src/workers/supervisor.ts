@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { invalidReturn } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { closed } from '../errors.js';
+import { closed, unserved } from '../errors.js';
 import { refuseIn } from '../native/runtime.js';
 import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
@@ -54,8 +54,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   /** All that have not ended, by pid. */
   readonly #members = new Map<number | undefined, Member>();
   readonly #intakes = new Set<Intake>();
-  /** Those that programs in workers have asked for, by what they asked for. */
-  readonly #shared = new Map<string, Promise<Intake>>();
+  /** Those of them that `listen` was called for. */
+  readonly #own = new Set<Intake>();
+  /** Those that programs in workers have asked for, by what they asked for. `intake`: once a program serves it. */
+  readonly #shared = new Map<string, { opened: Promise<Intake>; intake?: Intake }>();
   readonly #succession: Succession | undefined;
   #turn = 0;
   #inHand = 0;
@@ -101,7 +103,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   listen(socket: GivenSocket): Promise<TcpAddress | string>;
   async listen(at: string | TcpListenOptions | GivenSocket, options?: ListenOptions): Promise<TcpAddress | string> {
     this.#checkOpen();
-    return addressOf(await this.#open(placeOf(at, options)));
+    const intake = await this.#open(placeOf(at, options));
+    this.#own.add(intake);
+    this.#lookAtListeners();
+    return addressOf(intake);
   }
 
   /**
@@ -204,26 +209,33 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #listenFor(at: Shared): Promise<Listened> {
     this.#checkOpen();
     const key = keyOf(at) ?? JSON.stringify(at);
-    let opened = this.#shared.get(key);
-    if (opened === undefined) {
-      opened = this.#open(sharedPlace(at));
-      this.#shared.set(key, opened);
-      opened.catch(() => this.#shared.delete(key));
+    let shared = this.#shared.get(key);
+    if (shared === undefined) {
+      shared = { opened: this.#open(sharedPlace(at)) };
+      this.#shared.set(key, shared);
+      shared.opened.catch(() => this.#shared.delete(key));
     }
-    const intake = await opened;
+    const intake = await shared.opened;
+    shared.intake = intake;
     return { listener: intake.name, address: addressOf(intake) as AddressInfo | string };
   }
 
-  /** When nobody's program serves it any more, it is closed, as Node would have done. */
-  #closeUnserved(listener: string): void {
-    if (this.#slots.some(({ members }) => members.some((member) => member.serves(listener)))) return;
-    for (const [key, opened] of this.#shared)
-      void opened.then(
-        (intake) => {
-          if (intake.name === listener) this.#stop(key, intake);
-        },
-        () => {}, // whoever asked for it knows
-      );
+  /**
+   * Looks whether each listener is served, once all workers are ready. One that only programs in workers have asked for
+   * is closed otherwise, as Node would have done. Any other is reported, because its clients wait.
+   */
+  #lookAtListeners(): void {
+    setImmediate(() => {
+      if (this.#closing !== undefined || !this.#slots.every(({ current }) => current?.state === 'ready')) return;
+      const isServed = ({ name }: Intake): boolean => this.#serving(name).length > 0;
+      for (const [key, { intake }] of this.#shared)
+        if (intake !== undefined && !isServed(intake)) this.#stop(key, intake);
+      for (const intake of this.#own) {
+        const isNew = !intake.isReported;
+        intake.isReported = !isServed(intake);
+        if (isNew && intake.isReported) this.#tell(unserved(intake.name));
+      }
+    }); // a program that closes its server may listen again at once
   }
 
   #stop(key: string, intake: Intake): void {
@@ -246,10 +258,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
           ready: (member) => {
             this.emit('worker', stateOf(member));
             this.#changed();
+            this.#lookAtListeners();
           },
           changed: () => this.#changed(),
           listen: (at) => this.#listenFor(at),
-          unlisten: (listener) => setImmediate(() => this.#closeUnserved(listener)), // it may listen again at once
+          servesOthers: () => this.#lookAtListeners(),
           back: (listener, fd) => this.#takeBack(listener, fd),
           refused: (connection, error) => {
             Held.closeAll([connection]);

@@ -6,7 +6,7 @@ import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { notAWorker, servesNothing } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
-import { listenInPlace } from '../takeover/listeners/node-listening.js';
+import { beforeClosing, listenInPlace } from '../takeover/listeners/node-listening.js';
 import { carryOver, partsOf } from '../takeover/live/carry-over.js';
 import {
   VARIABLE,
@@ -58,6 +58,8 @@ export class Worker {
   readonly #channel: FdChannel<FromWorker | ToWorker>;
   /** By the name of the listener; `undefined` for all others. */
   readonly #served = new Map<string | undefined, Served>();
+  /** Servers whose `close()` is noticed. */
+  readonly #followed = new WeakSet<Server>();
   /** Live connections of another process that are not this one's yet. */
   readonly #arriving = new Map<number, Served>();
   /** The supervisor has gone. */
@@ -90,7 +92,7 @@ export class Worker {
 
   /**
    * Gives connections to a server of node:net, http, https or http2, as if it had accepted them. The server need not
-   * listen. Throws `ERR_INVALID_ARG_TYPE`.
+   * listen. It gets none any more once the program has called its `close()`. Throws `ERR_INVALID_ARG_TYPE`.
    */
   serve(server: Server, options: ServeOptions = {}): this {
     const { listener, retire } = checkOptions(options, SERVE);
@@ -99,6 +101,7 @@ export class Worker {
       throw invalidType('options.listener', 'a string', listener);
     if (retire !== undefined && typeof retire !== 'function') throw invalidType('options.retire', 'a function', retire);
     this.#serve(server, listener, retire);
+    this.#follow(server);
     if (this.#isReady) this.ready();
     return this;
   }
@@ -107,7 +110,12 @@ export class Worker {
   ready(): void {
     if (this.#served.size === 0) throw servesNothing();
     this.#isReady = true;
-    this.#send({ what: 'ready', stays: this.#stays });
+    this.#tellServed();
+  }
+
+  #tellServed(): void {
+    const serves = this.#served.has(undefined) ? undefined : ([...this.#served.keys()] as string[]);
+    this.#send({ what: 'ready', serves, stays: this.#stays });
   }
 
   /** Says how busy this worker is, for `pick: 'busy'`: an integer >= 0, used instead of its open connections. */
@@ -160,6 +168,18 @@ export class Worker {
     this.#served.set(listener, same ?? { server, connected: new Connected(server, live), retire });
   }
 
+  /** A server that its program closes gets nothing more. */
+  #follow(server: Server): void {
+    if (this.#followed.has(server)) return;
+    this.#followed.add(server);
+    beforeClosing(server, () => this.#unserve(server));
+  }
+
+  #unserve(server: Server): void {
+    for (const [listener, served] of this.#served) if (served.server === server) this.#served.delete(listener);
+    if (this.#isReady) this.#tellServed();
+  }
+
   async #run(): Promise<void> {
     try {
       for await (const { value, fds } of this.#channel) {
@@ -186,18 +206,23 @@ export class Worker {
 
   #take(listener: string, fd: OwnedFd): void {
     const served = this.#servedFor(listener);
-    if (served === undefined) {
-      this.#channel.send({ what: 'back', listener }, [fd]).catch(() => fd.close()); // the supervisor has gone
-      return;
-    }
+    if (served === undefined) return this.#giveBack(listener, fd);
     let socket: Socket | undefined;
     try {
       socket = fd.toConnection(served.server);
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_FDPASSER_CLOSED') {
+        this.#unserve(served.server);
+        return this.#giveBack(listener, fd);
+      }
       fd.close();
       process.emitWarning(error as Error);
     }
     this.#begun(socket);
+  }
+
+  #giveBack(listener: string, fd: OwnedFd): void {
+    this.#channel.send({ what: 'back', listener }, [fd]).catch(() => fd.close()); // the supervisor has gone
   }
 
   /** Whose connection it is stands in `#arriving` until it is this worker's. */

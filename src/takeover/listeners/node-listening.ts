@@ -80,6 +80,15 @@ export function onceStopped(server: Server, callback: () => void): void {
   };
 }
 
+/** Calls back each time that the program calls `close()`, whether the server listens or not, before it closes. */
+export function beforeClosing(server: Server, callback: () => void): void {
+  const { close } = server;
+  replaceMethod(server, 'close', (...args: Parameters<Server['close']>) => {
+    callback();
+    return Reflect.apply(close, server, args);
+  });
+}
+
 /** Another descriptor of what the server listens on. */
 export function duplicateOf(server: Server): OwnedFd {
   return ownReceived(checked(addon.dup(handleNumber(server)), 'fcntl'));

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { supervise, type Supervisor } from 'fdpasser/workers';
+import { freePort } from '../support/connection.js';
+import { inFolder, until } from '../support/descriptors.js';
+import { childFile } from '../support/supervising.js';
+import { ask } from '../support/takeover.js';
+import { test } from '../support/test.js';
+
+const host = '127.0.0.1';
+
+async function allReady(workers: Supervisor): Promise<void> {
+  await until(() => workers.list.every(({ state }) => state === 'ready'));
+}
+
+test('a connection of a listener that no worker serves waits in the backlog, and this is reported once', async () => {
+  const served = { host, port: await freePort() };
+  const workers = supervise(childFile('workers/serve-one'), { count: 2, args: [`${host}:${served.port}`] });
+  const errors: NodeJS.ErrnoException[] = [];
+  workers.on('error', (error) => errors.push(error));
+  await workers.listen(served);
+  const other = await workers.listen({ host, port: 0 });
+  await allReady(workers);
+  const answer = ask({ port: other.port });
+  await until(() => errors.length > 0);
+  for (let i = 0; i < 10; i++) await ask(served);
+  assert.deepEqual(
+    errors.map(({ code, message }) => [code, message.includes(`${host}:${other.port}`)]),
+    [['ERR_FDPASSER_WORKER', true]],
+  );
+  await until(() => workers.list.every(({ load }) => load === 0));
+
+  process.kill(workers.list[1]!.pid!, 'SIGUSR2');
+  assert.equal(await answer, `${workers.list[1]!.pid}`);
+  await workers.close();
+});
+
+for (const listens of [true, false])
+  test(`a server that ${listens ? 'listens itself' : 'does not listen'} gets no connection of a worker once it is closed, and none is lost`, async () => {
+    const workers = supervise(childFile('workers/closing'), { count: 2, args: listens ? ['listens'] : [] });
+    const { port } = await workers.listen({ host, port: 0 });
+    await allReady(workers);
+    const [first, second] = workers.list.map(({ pid }) => `${pid}`);
+    const request = get({ host, port, path: '/close' });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const closed = String((await once(response, 'data'))[0]);
+    const left = closed === first ? second : first;
+    const answers = await Promise.all(Array.from({ length: 40 }, () => ask({ port })));
+    assert.deepEqual(new Set(answers), new Set([left]));
+    request.on('error', () => {}).destroy();
+    await until(() => workers.list.every(({ pid, state }) => state === 'ready' && `${pid}` !== closed)); // it has ended
+    await workers.close();
+  });
+
+test('a listener that the program does not ask for any more is closed after the reload', async () => {
+  await inFolder(async (folder) => {
+    const [before, after] = [
+      { host, port: await freePort() },
+      { host, port: await freePort() },
+    ];
+    const file = join(folder, 'port');
+    writeFileSync(file, `${before.port}`);
+    const workers = supervise(childFile('workers/port-of-file'), { register: true, count: 2, args: [file] });
+    await allReady(workers);
+    assert.match(await ask(before), /^\d+$/);
+    writeFileSync(file, `${after.port}`);
+    await workers.reload();
+    assert.match(await ask(after), /^\d+$/);
+    await assert.rejects(ask(before), { code: 'ECONNREFUSED' });
+    await workers.close();
+  });
+});
