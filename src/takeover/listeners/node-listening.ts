@@ -82,10 +82,10 @@ export function onceStopped(server: Server, callback: () => void): void {
 
 /** Calls back each time that the program calls `close()`, whether the server listens or not, before it closes. */
 export function beforeClosing(server: Server, callback: () => void): void {
-  const { close } = server;
+  const close = server.close.bind(server);
   replaceMethod(server, 'close', (...args: Parameters<Server['close']>) => {
     callback();
-    return Reflect.apply(close, server, args);
+    return close(...args);
   });
 }
 
