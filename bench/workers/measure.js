@@ -73,9 +73,10 @@ async function newConnections({ port, parent }, share) {
     times.push(performance.now() - begin);
     by.set(pid, (by.get(pid) ?? 0) + 1);
   });
-  const { cpu } = await ask(parent);
+  const after = await ask(parent);
   const most = Math.max(...by.values()) / count;
-  return { rate, cpu: (cpu - before.cpu) / count, most, p99: percentile(times, 0.99) };
+  const [cpu, system] = ['cpu', 'system'].map((name) => (after[name] - before[name]) / count);
+  return { rate, cpu, system, most, p99: percentile(times, 0.99) };
 }
 
 async function keptConnections({ port }, share) {

@@ -13,7 +13,7 @@ const tell = (said) => process.send(said);
 
 process.on('message', () => {
   const { user, system } = process.cpuUsage();
-  tell({ cpu: user + system, memory: process.memoryUsage().rss });
+  tell({ cpu: user + system, system, memory: process.memoryUsage().rss });
 });
 
 if (mode === 'fdpasser') {
