@@ -19,8 +19,8 @@ const TURN =
   'Once the code is compiled, the turn is shorter: see the last row of that table.';
 
 const OBJECTS =
-  'What is left are the two halves with the limits, counts and lines of what is under way, the session, the link with ' +
-  'its counters, and the callback that is told of events.';
+  'What is left are the two halves with the limits, counts and lines of what is under way, the session, and the link ' +
+  'with its counters.';
 
 /**
  * `rows` are the rows that a target needs. `of` computes its value from one run of each, and the median over the rounds

@@ -38,7 +38,7 @@ struct addon {
 struct watch {
   struct addon *addon;
   struct fdp_watcher *watcher;
-  napi_ref callback;
+  napi_ref owner; /* whose method `ready` is called */
   struct watch *next, **link;
   int closing;
 };
@@ -425,16 +425,17 @@ static void on_ready(struct fdp_watcher *watcher, void *data, int events) {
   struct watch *watch = data;
   napi_env env = watch->addon->env;
   napi_handle_scope scope;
-  napi_value callback, receiver, argument, nothing;
+  napi_value owner, ready, argument, nothing;
   (void)watcher;
 
   if (napi_open_handle_scope(env, &scope) != napi_ok)
     return;
-  if (ok(env, napi_get_reference_value(env, watch->callback, &callback)) && ok(env, napi_get_global(env, &receiver)) &&
+  if (ok(env, napi_get_reference_value(env, watch->owner, &owner)) &&
+      ok(env, napi_get_named_property(env, owner, "ready", &ready)) &&
       ok(env, napi_create_int32(env, events, &argument))) {
     /* Deno always writes the result, so it needs a place. If there is an exception, its status is not the same as
      * Node's. */
-    napi_status status = napi_make_callback(env, watch->addon->context, receiver, callback, 1, &argument, &nothing);
+    napi_status status = napi_make_callback(env, watch->addon->context, owner, ready, 1, &argument, &nothing);
     bool thrown = false;
     napi_value error;
     if (status != napi_ok && napi_is_exception_pending(env, &thrown) == napi_ok && thrown &&
@@ -488,7 +489,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   if (made->next)
     made->next->link = &made->next;
   call.addon->watches = made;
-  if (!ok(env, napi_create_reference(env, call.argument[1], 1, &made->callback)) ||
+  if (!ok(env, napi_create_reference(env, call.argument[1], 1, &made->owner)) ||
       !ok(env, napi_create_external(env, made, NULL, NULL, &value))) {
     stop_watching(made);
     return NULL;
@@ -527,7 +528,7 @@ static napi_value unwatch(napi_env env, napi_callback_info info) {
   struct watch *watch;
   if (!open_call(env, info, &call) || !(watch = watch_argument(env, call.argument[0])))
     return NULL;
-  ok(env, napi_delete_reference(env, watch->callback));
+  ok(env, napi_delete_reference(env, watch->owner));
   stop_watching(watch);
   return NULL;
 }

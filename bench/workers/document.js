@@ -31,9 +31,9 @@ median of ${rounds} runs, in which the three take turns.
 
 ${targetsTable(targets)}
 
-**Processor time.** More than half of the supervisor's is the kernel's: it accepts each connection, asks before it closes
-its own descriptor of it, closes that, and sends about a dozen by one call. This part alone is about as much as the
-target allows for all.
+**Processor time.** More than half of the supervisor's is the kernel's: it accepts each connection, asks before it
+closes its own descriptor of it, closes that, and sends about a dozen by one call. This part alone is about as much as
+the target allows for all.
 
 **The 99th percentile.** Clients, workers and the supervisor share the cores, so it follows the processor time that a
 request takes of all of them. With SCHED_NONE nothing is handed over. With the other two it is about the same.

@@ -3,12 +3,20 @@ import type { Departing } from './departing.js';
 
 /** The requests from this side that have departed and have no answer yet, by their number on the wire. */
 export class Requests {
-  #next = 0;
   /**
-   * A value of `undefined` stands for a request for whose answer nobody waits any more. The map is made for the first
-   * request.
+   * What all share as long as they have sent none, because many channels never do. Whoever sends the first one replaces
+   * it by what `own` returns.
    */
-  #open: Map<number, Departing | undefined> | undefined;
+  static readonly none = new Requests();
+
+  /** These, or new ones instead of `none`. */
+  own(): Requests {
+    return this === Requests.none ? new Requests() : this;
+  }
+
+  #next = 0;
+  /** A value of `undefined` stands for a request for whose answer nobody waits any more. */
+  readonly #open = new Map<number, Departing | undefined>();
   #awaited = 0;
 
   /** How many of them have somebody waiting. */
@@ -18,7 +26,6 @@ export class Requests {
 
   /** Gives a departing request a number that no other one has. */
   depart(request: Departing): void {
-    this.#open ??= new Map();
     while (this.#open.has(this.#next)) this.#next = (this.#next + 1) >>> 0;
     request.number = this.#next;
     this.#next = (this.#next + 1) >>> 0;
@@ -28,13 +35,13 @@ export class Requests {
 
   /** Removes a request that did not depart after all. */
   remove(request: Departing): void {
-    if (this.#open!.get(request.number!) !== undefined) this.#awaited--;
-    this.#open!.delete(request.number!);
+    if (this.#open.get(request.number!) !== undefined) this.#awaited--;
+    this.#open.delete(request.number!);
   }
 
   /** Notes that nobody waits for this request any more. Its number stays in use until the answer comes. */
   abandon(request: Departing): void {
-    this.#open!.set(request.number!, undefined);
+    this.#open.set(request.number!, undefined);
     this.#awaited--;
   }
 
@@ -42,9 +49,9 @@ export class Requests {
    * Notes that the request with this number has its answer. Returns it, or `undefined` if nobody waits for it any more.
    */
   answered(number: number): Departing | undefined {
-    const request = this.#open?.get(number);
+    const request = this.#open.get(number);
     // A request that was not sent completely cannot have an answer either.
-    if (request?.state === 'aboard' || !this.#open?.delete(number))
+    if (request?.state === 'aboard' || !this.#open.delete(number))
       throw new FramingError(
         `it answered request number ${number}, which was never sent to it or has its answer already`,
       );
@@ -54,7 +61,7 @@ export class Requests {
 
   /** Ends the wait for those that were sent completely, because nobody will answer them. */
   drop(error: Error): void {
-    for (const request of this.#open?.values() ?? []) {
+    for (const request of this.#open.values()) {
       if (request?.state !== 'sent') continue;
       this.remove(request);
       request.giveBack(error);

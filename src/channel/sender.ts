@@ -69,7 +69,7 @@ export class Sender {
   #windowFull = false;
   /** Whether the peer was asked to confirm everything sent so far. */
   #asked = true;
-  readonly #requests = new Requests();
+  #requests = Requests.none;
   /** How many messages the peer's application has taken since the beginning. */
   #takenThere = 0;
 
@@ -250,7 +250,7 @@ export class Sender {
         next.giveBack(bad);
         continue;
       }
-      if (next.kind === 'request') this.#requests.depart(next);
+      if (next.kind === 'request') (this.#requests = this.#requests.own()).depart(next);
       const at = draft.length;
       addMessage(draft, next);
       messages.push({ departing: next, at, end: draft.length });

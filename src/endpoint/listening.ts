@@ -74,7 +74,7 @@ export class Listening<T> {
   constructor(name: string, socket: Custody, attempt: (listener: number, most: number, isFeed: boolean) => number) {
     this.#name = name;
     this.#attempt = attempt;
-    const watch = addon.watch(socket.fd, (events) => this.#onEvents(events));
+    const watch = addon.watch(socket.fd, this);
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
     try {
       this.socket = socket.own();
@@ -153,7 +153,8 @@ export class Listening<T> {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) next.fail(error);
   }
 
-  #onEvents(events: number): void {
+  /** Called by the core when there may be connections. */
+  ready(events: number): void {
     if (events & STOPPED) this.#watching = false;
     this.#accept();
   }

@@ -89,7 +89,7 @@ export class TcpConnection {
   }
 
   #watch(look: (events: number) => void): Watch {
-    const watch = addon.watch(ownership.number(this.fd), look);
+    const watch = addon.watch(ownership.number(this.fd), { ready: look });
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
     try {
       checked(addon.watchFor(watch, READABLE), 'epoll_ctl');

@@ -111,7 +111,8 @@ export interface Addon {
    */
   usePoller(thread: boolean, woken: () => void): number;
   deliver(): void;
-  watch(fd: number, ready: (events: number) => void): Watch | number;
+  /** Returns a negative errno if it fails. Calls `ready` with the events, until `unwatch`. */
+  watch(fd: number, owner: { ready(events: number): void }): Watch | number;
   watchFor(watch: Watch, events: number): number;
   keepAlive(watch: Watch, flag: boolean): void;
   unwatch(watch: Watch): void;

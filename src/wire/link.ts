@@ -78,7 +78,7 @@ export class Link {
     this.#owner = owner;
     this.#type = checkSocket(this.#fd);
     this.#attached = checked(addon.attach(this.#fd), 'setsockopt');
-    const watch = addon.watch(this.#fd, (events) => this.#onEvents(events));
+    const watch = addon.watch(this.#fd, this);
     if (typeof watch === 'number') {
       addon.detach(this.#fd, this.#attached);
       throw systemError(watch, 'epoll_ctl', { advice: 'Is the socket in use elsewhere?' });
@@ -118,7 +118,7 @@ export class Link {
     if (this.#watch === undefined || this.#receiving === 'over') return;
     this.#retry?.stop();
     if (this.#receiving === 'waiting') this.#goOn();
-    else this.#onEvents(READABLE);
+    else this.ready(READABLE);
   }
 
   /** Tells the peer that nothing more will be sent. It can go on sending. */
@@ -157,7 +157,8 @@ export class Link {
     this.#socket.close();
   }
 
-  #onEvents(events: number): void {
+  /** Called by the core with what has happened to the socket. */
+  ready(events: number): void {
     this.#spent = 0;
     if (events & STOPPED) this.#mask = 0;
     // Nobody waits for the room that there is now.

@@ -20,14 +20,14 @@ export class NotifySocket {
     this.#heard = heard;
     this.#server = listen(path, { type: 'dgram' });
     this.#socket = ownMade(checked(addon.dup(this.#server.fd), 'fcntl')); // the server watches its own number
-    const watch = addon.watch(this.#socket.fd, () => this.#read());
+    const watch = addon.watch(this.#socket.fd, this);
     if (typeof watch === 'number') throw systemError(watch, 'epoll_ctl');
     this.#watch = watch;
     checked(addon.watchFor(watch, READABLE), 'epoll_ctl');
   }
 
-  /** The kernel drops descriptors that come with the messages. */
-  #read(): void {
+  /** Called by the core when there are messages. The kernel drops descriptors that come with them. */
+  ready(): void {
     try {
       for (;;) this.#heard(this.#room.toString('utf8', 0, readSync(this.#socket.fd, this.#room)).split('\n'));
     } catch (error) {
@@ -37,7 +37,7 @@ export class NotifySocket {
 
   /** Messages that were sent before are still read. */
   close(): void {
-    this.#read();
+    this.ready();
     addon.unwatch(this.#watch);
     this.#socket.close();
     this.#server.close();

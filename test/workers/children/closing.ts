@@ -1,6 +1,6 @@
 /**
- * A worker that answers with its pid. At `/close` it closes its server, and does not end the answer. It ends when nobody
- * is connected any more. With an argument the server listens at a port of its own, too.
+ * A worker that answers with its pid. At `/close` it closes its server, and does not end the answer. It ends when
+ * nobody is connected any more. With an argument the server listens at a port of its own, too.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
