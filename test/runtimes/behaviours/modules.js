@@ -2,11 +2,21 @@
 // where they do not work.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { listenFds, notify } from 'fdpasser/systemd';
 import { takeover } from 'fdpasser/takeover';
 import { supervise, worker } from 'fdpasser/workers';
 import { assertOrderly, ended, identity, newFile, pathFor, runtime } from './support.js';
+
+/** One file that runs a command: an emulated runtime is more than its own file. */
+function commandFile(command, args) {
+  if (args.length === 0) return command;
+  const file = pathFor('runtime');
+  const quoted = [command, ...args].map((word) => `'${word}'`).join(' ');
+  writeFileSync(file, `#!/bin/sh\nexec ${quoted} "$@"\n`, { mode: 0o755 });
+  return file;
+}
 
 await import('fdpasser/takeover/register');
 await import('fdpasser/workers/register');
@@ -31,6 +41,7 @@ if (process.env.ROLE === 'worker') {
   assert.equal(await assertOrderly(ended(child)), identity(file));
 
   if (runtime === 'node') {
+    process.execPath = commandFile(command, args); // what supervise() starts
     const workers = supervise(import.meta.filename, {
       count: 1,
       takeover: pathFor('control'),
