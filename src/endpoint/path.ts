@@ -3,10 +3,10 @@
  */
 import { lstatSync, rmSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { constants } from 'node:os';
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { checked, pathForbidden, systemError } from '../errors.js';
 import { addon } from '../native/load.js';
-import { address } from './address.js';
+import { address, isAbstract, SUN_PATH } from './address.js';
 import { typeNumber } from '../native/kinds.js';
 
 /** The options with which a socket is bound. */
@@ -160,6 +160,16 @@ function removeDead(path: string, dead: BigIntStats): void {
     rmSync(file, { force: true });
     addon.close(lock);
   }
+}
+
+/**
+ * The same path from the root on, so that a later chdir does not matter. One that would be too long for a socket's name
+ * stays relative.
+ */
+export function anchored(path: string): string {
+  if (isAbstract(path) || isAbsolute(path)) return path;
+  const whole = `${process.cwd()}/${path}`;
+  return Buffer.byteLength(whole) < SUN_PATH ? whole : path;
 }
 
 function inUse(path: string, advice: string): Error {

@@ -1,4 +1,3 @@
-import { lstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { FdChannel } from '../channel/channel.js';
 import { attempt } from '../common/attempt.js';
@@ -7,7 +6,7 @@ import { ownMade, ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { isAbstract } from '../endpoint/address.js';
 import { connect } from '../endpoint/connect.js';
 import { peerCredentials } from '../endpoint/credentials.js';
-import { bindPath, Place } from '../endpoint/path.js';
+import { bindPath, placeOf, type Place } from '../endpoint/path.js';
 import { listen } from '../endpoint/listen.js';
 import { FdServer } from '../endpoint/server.js';
 import { checked, systemError } from '../errors.js';
@@ -133,7 +132,7 @@ export class Control {
     const { allow } = settings;
     const server = FdServer.from(socket, allow === undefined ? {} : { allow });
     trace('takeover: control path %s is ours, inherited', path);
-    return new Control(path, server, placeOf(path), settings, greet);
+    return new Control(path, server, isAbstract(path) ? undefined : placeOf(path), settings, greet);
   }
 
   /** Another descriptor of its listener. */
@@ -194,10 +193,4 @@ function noteListener(socket: OwnedFd): void {
   const server = new builtin.net.Server();
   listenAs(server, { fd: socket.dup().take(), backlog: BACKLOG, exclusive: true });
   server.close();
-}
-
-function placeOf(path: string): Place | undefined {
-  if (isAbstract(path)) return undefined;
-  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && new Place(path, stats);
 }

@@ -9,6 +9,7 @@ import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
 import { LONGEST_DELAY } from '../common/timers.js';
+import { anchored } from '../endpoint/path.js';
 import { claims } from './claim.js';
 import { endAsTold } from './end-as-told.js';
 import { claimGiven, endClaimOfExec, keeperGiven, optionsGiven, TAKEN, VARIABLE } from './environment.js';
@@ -200,7 +201,7 @@ function takePath(): string | undefined {
   for (const name of [VARIABLE, TAKEN]) Reflect.deleteProperty(process.env, name);
   if (path === undefined || path === '') return undefined;
   process.env[TAKEN] = path;
-  return path;
+  return anchored(path);
 }
 
 const path = takePath();

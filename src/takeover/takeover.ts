@@ -2,6 +2,7 @@ import { builtin } from '../common/lazy-modules.js';
 import { noTakeoverInCluster } from '../errors.js';
 import { refuseIn } from '../native/runtime.js';
 import { address } from '../endpoint/address.js';
+import { anchored } from '../endpoint/path.js';
 import { settingsOf, type TakeoverOptions } from './options.js';
 import { Serving } from './serving.js';
 import { meet } from './successor.js';
@@ -20,14 +21,15 @@ const PAUSE = 20;
  */
 export async function takeover(path: string, options: TakeoverOptions = {}): Promise<Serving> {
   address(path, 'bind');
+  const at = anchored(path);
   const settings = settingsOf(options);
   refuseIn(['bun', 'deno'], 'takeover()', 'Its servers cannot stop accepting and go on later: run the program on Node');
   if (builtin.cluster.isWorker) throw noTakeoverInCluster();
   const deadline = performance.now() + settings.stepTimeout;
   for (;;) {
-    const succession = await meet(path, settings);
+    const succession = await meet(at, settings);
     try {
-      return new Serving(path, settings, succession);
+      return new Serving(at, settings, succession);
     } catch (error) {
       // Another process was faster.
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || performance.now() > deadline) throw error;

@@ -1,18 +1,15 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { Agent, createServer } from 'node:http';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { ended, type Ended } from '../support/child.js';
+import { ended } from '../support/child.js';
 import { freePort } from '../support/connection.js';
-import { until } from '../support/descriptors.js';
+import { Plain, REGISTER } from '../support/plain.js';
 import { ask, onSite, type Site } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
-
-const REGISTER = fileURLToPath(new URL('../../../dist/bundle/takeover-register.js', import.meta.url));
 
 /** Programs that do not use takeover. They answer with their pid. */
 const PROGRAMS = {
@@ -151,49 +148,20 @@ else {
 `,
 };
 
-/** One of them, while it runs. */
-class Plain {
-  readonly child: ChildProcess;
-  readonly end: Promise<Ended>;
-  said = '';
-
-  constructor({ folder, control, port }: Site, name: keyof typeof PROGRAMS, register = true, more = {}) {
-    const script = join(folder, name);
-    writeFileSync(script, PROGRAMS[name]);
-    const flags = register ? ['--import', REGISTER] : [];
-    const args = [...flags, script, `${port}`, join(folder, 'path')];
-    const taken = { FDPASSER_TAKEOVER: control, FDPASSER_TAKEOVER_PROBATION: '500' };
-    const env = { ...process.env, ...taken, ...more };
-    this.child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    this.child.stdout!.on('data', (chunk: unknown) => (this.said += String(chunk)));
-    this.end = ended(this.child);
-  }
-
-  get pid(): string {
-    return `${this.child.pid}`;
-  }
-
-  async kill(): Promise<void> {
-    this.child.kill('SIGKILL');
-    await this.end;
-  }
-
-  async listens(): Promise<void> {
-    await until(() => this.said.includes('listens') || this.child.exitCode !== null);
-    assert.match(this.said, /listens/);
-  }
+function program(site: Site, name: keyof typeof PROGRAMS, register = true, env = {}): Plain {
+  return new Plain(site, name, PROGRAMS[name], { register, env });
 }
 
 /** Runs two of them one after the other while a client asks. */
 async function replaced(site: Site, name: keyof typeof PROGRAMS, body: (old: Plain, heir: Plain) => Promise<void>) {
   const started: Plain[] = [];
   try {
-    const old = new Plain(site, name);
+    const old = program(site, name);
     started.push(old);
     await old.listens();
     const clients = site.load();
     await clients.answers(5);
-    const heir = new Plain(site, name);
+    const heir = program(site, name);
     started.push(heir);
     await heir.listens();
     await clients.answers(5);
@@ -270,7 +238,7 @@ test('a process that listens at a path with its pid, as tsx does, leaves the tak
     await once(between.stdout, 'data');
     const first = await ask({ port: site.port });
     assert.notEqual(first, `${between.pid}`);
-    const heir = new Plain(site, 'app.cjs');
+    const heir = program(site, 'app.cjs');
     await heir.listens();
     assert.equal(await ask({ port: site.port }), heir.pid);
     process.kill(Number(first), 'SIGKILL');
@@ -280,9 +248,9 @@ test('a process that listens at a path with its pid, as tsx does, leaves the tak
 
 test('the same program without register cannot be started a second time', () =>
   onSite(async (site) => {
-    const old = new Plain(site, 'app.cjs', false);
+    const old = program(site, 'app.cjs', false);
     await old.listens();
-    const heir = new Plain(site, 'app.cjs', false);
+    const heir = program(site, 'app.cjs', false);
     assert.match((await heir.end).stderr, /EADDRINUSE/);
     old.child.kill('SIGKILL');
     await old.end;
@@ -291,16 +259,16 @@ test('the same program without register cannot be started a second time', () =>
 for (const name of ['starts-itself.cjs', 'starts-another.cjs'] as const)
   test(`a process that a program started before it listened does not take over from it: ${name}`, () =>
     onSite(async (site) => {
-      const program = new Plain(site, name);
+      const begun = program(site, name);
       try {
-        await program.listens();
+        await begun.listens();
         const child = await ask({ socketPath: join(site.folder, 'path') });
-        assert.notEqual(child, program.pid);
-        assert.equal(await ask({ port: site.port }), program.pid);
+        assert.notEqual(child, begun.pid);
+        assert.equal(await ask({ port: site.port }), begun.pid);
         assert.equal(await ask({ socketPath: join(site.folder, 'path') }), child);
       } finally {
-        program.child.kill('SIGKILL');
-        await program.end;
+        begun.child.kill('SIGKILL');
+        await begun.end;
       }
     }));
 
@@ -309,10 +277,10 @@ test('a program finds the address of its server when Node has it, and can close 
     const [second, third] = [await freePort(), await freePort()];
     const env = { SECOND: `${second}`, THIRD: `${third}` };
     const begin = async (register: boolean): Promise<Plain> => {
-      const program = new Plain(site, 'addresses.cjs', register, env);
-      await program.listens();
+      const begun = program(site, 'addresses.cjs', register, env);
+      await begun.listens();
       await assert.rejects(ask({ port: third }), /ECONNREFUSED/);
-      return program;
+      return begun;
     };
     const alone = await begin(false);
     await alone.kill();
@@ -326,15 +294,15 @@ test('a program finds the address of its server when Node has it, and can close 
 
 test('a program that closes its only server before it has served ends as without register, and the old one serves', () =>
   onSite(async (site) => {
-    const plain = new Plain(site, 'closes.cjs', false, { WHEN: 'at once' });
+    const plain = program(site, 'closes.cjs', false, { WHEN: 'at once' });
     assert.deepEqual(await plain.end, { code: 0, signal: null, stdout: 'closed listens not\n', stderr: '' });
-    const first = new Plain(site, 'closes.cjs', true, { WHEN: 'at once' });
+    const first = program(site, 'closes.cjs', true, { WHEN: 'at once' });
     assert.deepEqual(await first.end, await plain.end);
     await replaced(site, 'app.mjs', async (old, serves) => {
       await old.end; // until then there is another successor
       // It would be ready after a second, because it does not ask for the port.
       for (const WHEN of ['at once', '1', '10', '300']) {
-        const { end } = new Plain(site, 'closes.cjs', true, { WHEN });
+        const { end } = program(site, 'closes.cjs', true, { WHEN });
         assert.deepEqual(await end, await plain.end);
         assert.equal(await ask({ port: site.port }), serves.pid);
         assert.equal(await ask({ socketPath: join(site.folder, 'path') }), serves.pid);
@@ -351,10 +319,10 @@ for (const LATER of ['', '300'])
       const env = { SECOND: `${second}`, LATER };
       const started: Plain[] = [];
       const begin = async (register = true): Promise<Plain> => {
-        const program = new Plain(site, 'tries-another.cjs', register, env);
-        started.push(program);
-        await program.listens();
-        return program;
+        const begun = program(site, 'tries-another.cjs', register, env);
+        started.push(begun);
+        await begun.listens();
+        return begun;
       };
       try {
         const alone = await begin(false);
@@ -381,11 +349,11 @@ test('a program can listen at more while its successor is in its probation', () 
   onSite(async (site) => {
     const second = await freePort();
     const env = { SECOND: `${second}`, FDPASSER_TAKEOVER_PROBATION: '60000' };
-    const old = new Plain(site, 'listens-on-demand.cjs', true, env);
+    const old = program(site, 'listens-on-demand.cjs', true, env);
     await old.listens();
     const agent = new Agent({ keepAlive: true });
     assert.equal(await ask({ port: site.port }, '/', agent), old.pid);
-    const heir = new Plain(site, 'listens-on-demand.cjs', true, env);
+    const heir = program(site, 'listens-on-demand.cjs', true, env);
     try {
       await heir.listens();
       assert.equal(await ask({ port: site.port }), heir.pid);
@@ -394,7 +362,7 @@ test('a program can listen at more while its successor is in its probation', () 
       await heir.kill();
       assert.equal(await ask({ port: site.port }), old.pid);
       assert.equal(await ask({ port: second }), old.pid);
-      const next = new Plain(site, 'app.cjs');
+      const next = program(site, 'app.cjs');
       await next.listens();
       assert.equal((await old.end).code, 0);
       await assert.rejects(ask({ port: second }), /ECONNREFUSED/);
@@ -419,12 +387,12 @@ test('a program stays in the groups of multicast that its predecessor has joined
     try {
       for (let version = 0; version < 3; version++) {
         const before = started.at(-1);
-        const program = new Plain(site, 'multicast.cjs');
-        started.push(program);
-        await program.listens();
+        const begun = program(site, 'multicast.cjs');
+        started.push(begun);
+        await begun.listens();
         const end = await before?.end;
         assert.deepEqual(end, before && { code: 0, signal: null, stdout: 'listens\n', stderr: '' });
-        for (const group of ['239.7.7.7', '232.7.7.7']) assert.equal(await answerTo(group), `${program.pid} ${group}`);
+        for (const group of ['239.7.7.7', '232.7.7.7']) assert.equal(await answerTo(group), `${begun.pid} ${group}`);
       }
     } finally {
       client.close();
@@ -434,8 +402,8 @@ test('a program stays in the groups of multicast that its predecessor has joined
 
 test('a worker of node:cluster is refused', () =>
   onSite(async (site) => {
-    const program = new Plain(site, 'cluster.cjs');
-    const { code, stdout } = await program.end;
+    const begun = program(site, 'cluster.cjs');
+    const { code, stdout } = await begun.end;
     assert.equal(stdout, 'ERR_FDPASSER_CLUSTER listens not\n');
     assert.equal(code, 0);
   }));
