@@ -62,9 +62,13 @@ export interface ServingEvents {
 export type ListenArguments = readonly unknown[];
 
 /**
- * Milliseconds between attempts to take the control path of a process that died: the kernel may still be closing it.
+ * Milliseconds between attempts to take the control path of a process that died, or a listener of the predecessor: the
+ * kernel may still be closing it.
  */
-const CONTROL_RETRY = 20;
+const RETRY = 20;
+
+/** Milliseconds that the predecessor has to close its listeners after it has agreed that this process serves for good. */
+const RELEASE = 1000;
 
 const LISTENS = new Set<ServingState>(['initializing', 'probation', 'serving', 'handing-over']);
 
@@ -78,7 +82,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   readonly #path: string;
   readonly #settings: Settings;
   readonly #listeners = new Map<string, Listener>();
-  /** What was inherited and no listener has asked for yet. */
+  /** What was inherited, until this process serves for good: a program may close and listen again. */
   readonly #inherited: Map<string, Inherited>;
   readonly #predecessor: OtherProcess | undefined;
   #succession: Succession | undefined;
@@ -312,13 +316,21 @@ export class Serving extends EventEmitter<ServingEvents> {
   #claim(listener: Listener): Inherited | undefined {
     const inherited = this.#inherited.get(listener.name);
     if (inherited?.endpoint === undefined || !listener.accepts(inherited.endpoint)) return undefined;
-    this.#inherited.delete(listener.name);
-    return inherited;
+    return { ...inherited, socket: inherited.socket.dup() };
   }
 
-  #bind(listener: Listener): Promise<void> {
-    const inherited = this.#claim(listener);
-    return this.#keeper?.bind(listener, inherited) ?? listener.bind(inherited);
+  async #bind(listener: Listener): Promise<void> {
+    const deadline = performance.now() + RELEASE;
+    for (;;) {
+      try {
+        const inherited = this.#claim(listener);
+        return await (this.#keeper?.bind(listener, inherited) ?? listener.bind(inherited));
+      } catch (error) {
+        const mayBeReleased = (error as NodeJS.ErrnoException).code === 'EADDRINUSE' && this.#succession !== undefined;
+        if (!mayBeReleased || this.#state !== 'serving' || performance.now() > deadline) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY));
+      }
+    }
   }
 
   async #isBound(listener: Listener): Promise<boolean> {
@@ -429,11 +441,11 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   #keepForGood(): void {
-    this.#dropUnclaimed();
+    this.#dropInherited();
     for (const listener of this.#listeners.values()) listener.keepForGood?.();
   }
 
-  #dropUnclaimed(): void {
+  #dropInherited(): void {
     for (const { socket } of this.#inherited.values()) socket.close();
     this.#inherited.clear();
   }
@@ -444,7 +456,7 @@ export class Serving extends EventEmitter<ServingEvents> {
       this.#control = this.#listenForSuccessors();
     } catch (error) {
       trace('takeover: %s', (error as Error).message);
-      this.#controlRetry = setTimeout(() => this.#takeControl(), CONTROL_RETRY).unref();
+      this.#controlRetry = setTimeout(() => this.#takeControl(), RETRY).unref();
     }
   }
 
@@ -475,7 +487,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#succession !== undefined) this.#returnControl();
     this.#control?.close();
     this.#control = undefined;
-    this.#dropUnclaimed();
+    this.#dropInherited();
     for (const listener of this.#listeners.values()) {
       listener.pause();
       listener.release();
@@ -645,6 +657,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#control = undefined;
     if (this.#state === 'probation') {
       this.#state = 'rolledback'; // the old one serves on
+      this.#dropInherited();
       this.#keeper?.leave();
     }
     this.#succession?.end();

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../support/connection.js';
 import { Plain } from '../support/plain.js';
-import { ask, onSite, type Site } from '../support/takeover.js';
+import { ask, onSite, type ServerConfig, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 /** Starts programs one after the other, and none outlives the body. */
@@ -45,4 +46,55 @@ test('a relative control path is that of the folder in which a program started, 
     await heir.end;
     assert.equal(readFileSync(others, 'utf8'), 'of somebody else');
     assert.equal(existsSync(join(folder, 'control')), false);
+  }));
+
+for (const host of ['0:0:0:0:0:0:0:1', '::FFFF:127.0.0.1', '0::0'])
+  test(`a program that writes its address as ${host} is replaced`, () =>
+    starting(async ({ port }, start) => {
+      const text = `const http = require('node:http');
+const server = http.createServer((request, response) => response.end(String(process.pid)));
+server.listen(process.argv[2], '${host}', () => console.log('listens'));
+`;
+      const old = await start(text);
+      const heir = await start(text);
+      assert.equal((await old.end).code, 0);
+      const answer = await (await fetch(`http://[${host}]:${port}`)).text();
+      assert.equal(answer, heir.pid);
+    }));
+
+const LISTENS_AGAIN = `const http = require('node:http');
+const answer = (request, response) => response.end(String(process.pid));
+const [port, path] = process.argv.slice(2);
+const first = http.createServer(answer);
+const second = http.createServer(answer);
+first.listen(port, '127.0.0.1', () => second.listen(path, () => console.log('listens')));
+process.on('SIGUSR2', () => first.close(() => first.listen(port, '127.0.0.1', () => console.log('again'))));
+`;
+
+test('a new program may close one of its servers in the probation, and have it listen again', () =>
+  starting(async ({ folder, port }, start) => {
+    const probation = { env: { FDPASSER_TAKEOVER_PROBATION: '3000' } };
+    const old = await start(LISTENS_AGAIN, probation);
+    const heir = await start(LISTENS_AGAIN, probation);
+    heir.child.kill('SIGUSR2');
+    await heir.says('again');
+    assert.equal(await ask({ port }), heir.pid);
+    assert.equal((await old.end).code, 0);
+    assert.equal(await ask({ port }), heir.pid);
+    assert.equal(await ask({ socketPath: join(folder, 'path') }), heir.pid);
+  }));
+
+test('a listener that a program asks for right after confirm() goes on there in each generation', () =>
+  onSite(async ({ port, start }) => {
+    const second = await freePort();
+    const listeners: ServerConfig['listeners'] = ['web', 'admin'].map((name, index) => ({
+      name,
+      kind: 'http',
+      options: { port: [port, second][index], host: '127.0.0.1' },
+    }));
+    for (let generation = 0; generation < 5; generation++) {
+      const serving = start({ listeners }, 'takeover/confirms');
+      await serving.tells('done');
+      assert.equal(await ask({ port: second }), `${serving.pid}`);
+    }
   }));

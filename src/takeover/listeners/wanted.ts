@@ -46,7 +46,14 @@ function wantedPort(kind: 'tcp' | 'udp', port: unknown, host: unknown): Wanted {
   const number = typeof port === 'string' && port.trim() !== '' ? Number(port) : port;
   if (number === 0 || number === undefined || number === null) return { kind: 'nameless', anyPort: true };
   if (typeof number !== 'number' || !Number.isInteger(number) || number < 0) return NAMELESS;
-  return { kind, port: number, host: typeof host === 'string' && host !== '' ? host : undefined };
+  return { kind, port: number, host: typeof host === 'string' && host !== '' ? canonical(host) : undefined };
+}
+
+/** An address of IPv6 can be written in several ways. This is one of them, for comparing. */
+function canonical(host: string): string {
+  if (builtin.net.isIPv6(host) && URL.canParse(`http://[${host}]`))
+    return new URL(`http://[${host}]`).hostname.slice(1, -1);
+  return host; // a zone is no part of a URL
 }
 
 /** Its name, the same in each version of a program. `undefined` for what is not inherited. */
@@ -63,5 +70,5 @@ export function fits(endpoint: Endpoint, wanted: Wanted): boolean {
   if (endpoint.kind === 'unix') return wanted.kind === 'unix' && wanted.path === endpoint.path;
   if (wanted.kind !== endpoint.kind || wanted.port !== endpoint.port) return false;
   if (wanted.host === undefined) return ANY.has(endpoint.address);
-  return builtin.net.isIP(wanted.host) === 0 || wanted.host === endpoint.address;
+  return builtin.net.isIP(wanted.host) === 0 || wanted.host === canonical(endpoint.address);
 }
