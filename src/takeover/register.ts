@@ -17,7 +17,7 @@ import { Keeper } from './keeper.js';
 import { bindAs } from './listeners/datagram-listener.js';
 import { endPromise, listenAs, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
 import { StreamListener } from './listeners/stream-listener.js';
-import { nameOf, wantedOfDatagrams, wantedOfServer, type Wanted } from './listeners/wanted.js';
+import { nameOf, wantedOfDatagrams, wantedOfServer, type Place, type Wanted } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
 
@@ -60,11 +60,12 @@ class Registration {
       (server instanceof builtin.net.Server && server.listening) ||
       isOfThisProcess(name) ||
       this.#serving?.has(name) ||
-      this.#serving?.state === 'draining' ||
       this.#asked.some((asked) => asked.name === name)
     )
       return false;
-    if (this.#serving?.state === 'rolledback') this.#forget();
+    const state = this.#serving?.state;
+    if (state === 'draining' || state === 'drained' || state === 'leaving') return standIn(server, wanted, args);
+    if (state === 'rolledback') this.#forget();
     this.#takesPart ??= claim === undefined || claims(claim);
     if (!this.#takesPart) {
       process.emitWarning(`${name} will not be handed over: another process of this program takes part, by ${claim}`);
@@ -73,7 +74,7 @@ class Registration {
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
-    if (server instanceof builtin.net.Server) this.#promise(asked, server, wanted);
+    if (server instanceof builtin.net.Server && isPlace(wanted)) this.#promise(asked, server, wanted);
     if (this.#serving === undefined || this.#serving.state === 'ready') {
       this.#asked.push(asked);
       this.#begin();
@@ -82,10 +83,9 @@ class Registration {
   }
 
   /** Where Node's own `listen()` listens before it returns, the server can be asked for its address at once. */
-  #promise(asked: Asked, server: Server, wanted: Wanted): void {
-    const at = wanted.kind === 'unix' ? wanted.path : wanted.kind === 'tcp' && wanted.host === undefined && wanted.port;
-    if (typeof at === 'boolean') return;
-    promise(server, at, () => {
+  #promise(asked: Asked, server: Server, wanted: Place): void {
+    if (wanted.kind !== 'unix' && wanted.host !== undefined) return;
+    promise(server, wanted, () => {
       const index = this.#asked.indexOf(asked);
       if (index >= 0) this.#asked.splice(index, 1);
     });
@@ -164,6 +164,20 @@ class Registration {
   #fail(error: Error): void {
     for (const { server } of this.#asked.splice(0)) fail(server, error);
   }
+}
+
+/** The other process serves: this server only counts as listening. Returns `false` for what cannot. */
+function standIn(server: Server | DatagramSocket, wanted: Wanted, args: readonly unknown[]): boolean {
+  if (!(server instanceof builtin.net.Server) || !isPlace(wanted)) return false;
+  const callback = args.at(-1);
+  if (typeof callback === 'function') server.once('listening', callback as () => void);
+  promise(server, wanted, () => {});
+  process.nextTick(() => server.listening && server.emit('listening'));
+  return true;
+}
+
+function isPlace(wanted: Wanted): wanted is Place {
+  return wanted.kind !== 'nameless';
 }
 
 /** It does not listen. */

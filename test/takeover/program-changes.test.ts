@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { until } from '../support/descriptors.js';
 import { freePort } from '../support/connection.js';
 import { Plain } from '../support/plain.js';
 import { ask, onSite, type ServerConfig, type Site } from '../support/takeover.js';
@@ -97,4 +98,40 @@ test('a listener that a program asks for right after confirm() goes on there in 
       await serving.tells('done');
       assert.equal(await ask({ port: second }), `${serving.pid}`);
     }
+  }));
+
+/** It has a second server listen at a path when it gets SIGUSR2. A request for `/long` ends at SIGUSR1. */
+const LISTENS_LATE = `const http = require('node:http');
+const [port, path] = process.argv.slice(2);
+const answer = (request, response) => {
+  if (request.url === '/long') process.once('SIGUSR1', () => response.end(process.pid + ' long'));
+  else response.end(String(process.pid));
+};
+const first = http.createServer(answer);
+const second = http.createServer(answer);
+first.listen(port, '127.0.0.1', () => console.log('listens'));
+process.on('SIGUSR2', () => second.listen(path, () => console.log('late at ' + second.address())));
+process.on('exit', () => console.log('exits'));
+`;
+
+test("what a draining process listens on later is the successor's, and its clients are served to their end", () =>
+  starting(async ({ folder, port }, start) => {
+    const socketPath = join(folder, 'path');
+    const old = await start(LISTENS_LATE);
+    const long = ask({ port }, '/long');
+    await ask({ port });
+    const heir = await start(LISTENS_LATE, { env: { NODE_DEBUG: 'fdpasser' } });
+    let traced = '';
+    heir.child.stderr!.on('data', (text: unknown) => (traced += String(text)));
+    await until(() => traced.includes('is ours, inherited')); // the old one drains
+    old.child.kill('SIGUSR2');
+    await old.says(`late at ${socketPath}`);
+    await assert.rejects(ask({ socketPath }), { code: 'ENOENT' });
+    heir.child.kill('SIGUSR2');
+    await heir.says(`late at ${socketPath}`);
+    assert.equal(await ask({ socketPath }), heir.pid);
+    old.child.kill('SIGUSR1');
+    assert.equal(await long, `${old.pid} long`);
+    assert.equal((await old.end).code, 0);
+    assert.equal(await ask({ socketPath }), heir.pid);
   }));

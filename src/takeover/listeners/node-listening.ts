@@ -8,6 +8,7 @@ import { handleNumber } from '../../descriptor/node-internals.js';
 import { ownReceived, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { checked } from '../../errors.js';
 import { addon } from '../../native/load.js';
+import type { Place } from './wanted.js';
 
 interface ListeningHandle {
   readonly fd: number;
@@ -112,12 +113,9 @@ export function stopAccepting(server: Server, onClose: () => void): void {
 /** Handles that do nothing: a server that has one counts as listening. */
 const standIns = new WeakSet<ListeningHandle>();
 
-/**
- * Has a server count as listening at a path, or a port of any address, before it does. `onClose` is called when the
- * program closes it.
- */
-export function promise(server: Server, at: string | number, onClose: () => void): void {
-  listenInPlace(server, typeof at === 'string' ? at : { ...anyAddress(), port: at }, onClose);
+/** Has a server count as listening before it does. `onClose` is called when the program closes it. */
+export function promise(server: Server, at: Place, onClose: () => void): void {
+  listenInPlace(server, at.kind === 'unix' ? at.path : addressOf(at.host, at.port), onClose);
 }
 
 /** Whether a server was promised, and not closed since. */
@@ -131,6 +129,11 @@ export function endPromise(server: Server): boolean {
   if (!isPromised(server)) return false;
   internals(server)._handle = null;
   return true;
+}
+
+function addressOf(host = '', port: number): AddressInfo {
+  const family = builtin.net.isIP(host);
+  return family === 0 ? { ...anyAddress(), port } : { address: host, family: `IPv${family}`, port };
 }
 
 /** What a server without a host listens on. */

@@ -2,10 +2,13 @@ import { resolve } from 'node:path';
 import type { Endpoint } from '../messages.js';
 import { builtin } from '../../common/lazy-modules.js';
 
+/** Something with a name. */
+export type Place =
+  { kind: 'tcp' | 'udp'; host: string | undefined; port: number; isV6?: boolean } | { kind: 'unix'; path: string };
+
 /** What a program asks a listener to listen on. */
 export type Wanted =
-  | { kind: 'tcp' | 'udp'; host: string | undefined; port: number; isV6?: boolean }
-  | { kind: 'unix'; path: string }
+  | Place
   /** Something without a name: a descriptor, a handle, any free port. It is never inherited. */
   | { kind: 'nameless'; anyPort: boolean };
 
