@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/descriptors.js';
 import { freePort } from '../support/connection.js';
 import { Plain } from '../support/plain.js';
-import { ask, onSite, type ServerConfig, type Site } from '../support/takeover.js';
+import { ask, onSite, PAUSE, type ServerConfig, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 /** Starts programs one after the other, and none outlives the body. */
@@ -134,4 +135,36 @@ test("what a draining process listens on later is the successor's, and its clien
     assert.equal(await long, `${old.pid} long`);
     assert.equal((await old.end).code, 0);
     assert.equal(await ask({ socketPath }), heir.pid);
+  }));
+
+/** Its server closes and listens again at SIGUSR2. A request for `/long` ends at SIGUSR1. */
+const CLOSES_AND_LISTENS = `const http = require('node:http');
+const answer = (request, response) => {
+  if (request.url === '/long') process.once('SIGUSR1', () => response.end(process.pid + ' long'));
+  else response.end(String(process.pid));
+};
+const server = http.createServer(answer);
+server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
+process.on('SIGUSR2', () => {
+  server.close();
+  server.listen(process.argv[2], '127.0.0.1', () => console.log('again'));
+});
+`;
+
+test('a request that began before its server closed and listened again is answered in a takeover', () =>
+  starting(async ({ port }, start) => {
+    const old = await start(CLOSES_AND_LISTENS);
+    const long = ask({ port }, '/long');
+    await ask({ port });
+    old.child.kill('SIGUSR2');
+    await old.says('again');
+    assert.equal(await ask({ port }), old.pid);
+    const heir = await start(CLOSES_AND_LISTENS, { env: { NODE_DEBUG: 'fdpasser' } });
+    let traced = '';
+    heir.child.stderr!.on('data', (text: unknown) => (traced += String(text)));
+    await until(() => traced.includes('is ours, inherited')); // the old one drains
+    await sleep(PAUSE); // it would end now if it took itself for drained
+    old.child.kill('SIGUSR1');
+    assert.equal(await long, `${old.pid} long`);
+    assert.equal((await old.end).code, 0);
   }));

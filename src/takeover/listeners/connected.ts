@@ -5,24 +5,43 @@ import { LiveConnections, type Carried, type Carrier, type LiveSettings } from '
 import { Clients } from './clients.js';
 import { onceClosed } from './node-listening.js';
 
+/** Of each server whose clients are known. */
+const known = new WeakMap<Server, Connected>();
+
 /** Those who are connected to one server: they move to another process, or are asked to leave. */
 export class Connected {
+  /** Those of a server that listens, perhaps again: its clients of before stay known. */
+  static of(server: Server, settings: LiveSettings): Connected {
+    const before = known.get(server);
+    if (before === undefined) known.set(server, new Connected(server, settings));
+    else before.#hear();
+    return known.get(server)!;
+  }
+
+  readonly #server: Server;
   readonly #settings: LiveSettings;
   readonly #live: LiveConnections;
   readonly #clients: Clients;
-  readonly #stopHearing: () => void;
+  #stopHearing = (): void => {};
 
   /** Knows those who connect from now on. */
   constructor(server: Server, settings: LiveSettings) {
+    this.#server = server;
     this.#settings = settings;
     this.#live = new LiveConnections(server, settings);
     this.#clients = new Clients(server);
-    this.#stopHearing = onceClosed(server, () => this.leave());
+    this.#hear();
+  }
+
+  #hear(): void {
+    this.#stopHearing();
+    this.#stopHearing = onceClosed(this.#server, () => this.leave());
   }
 
   /** Knows nobody any more. */
   leave(): void {
     this.#stopHearing();
+    if (known.get(this.#server) === this) known.delete(this.#server);
     this.#live.close();
     this.#clients.close();
   }

@@ -74,7 +74,7 @@ export class StreamListener implements Listener {
     this.#server = server;
     this.#args = args;
     this.#wanted = wantedOfServer(args);
-    this.#connected = new Connected(server, settings);
+    this.#connected = Connected.of(server, settings);
     this.#promised = isPromised(server);
     this.#hearClose = () => {
       const { serving } = this;
@@ -156,6 +156,7 @@ export class StreamListener implements Listener {
   fail(error: Error): void {
     this.#closed();
     this.#forget();
+    this.#connected.leave();
     endPromise(this.#server);
     this.#server.emit('error', error);
   }
@@ -177,7 +178,6 @@ export class StreamListener implements Listener {
   #forget(): void {
     this.#forgotten = true;
     this.#stopHearing();
-    this.#connected.leave();
   }
 
   /** Before it listened. */
