@@ -67,7 +67,7 @@ export type ListenArguments = readonly unknown[];
  */
 const RETRY = 20;
 
-/** Milliseconds that the predecessor has to close its listeners after it has agreed that this process serves for good. */
+/** Milliseconds after which nobody has inherited listeners any more that no listener here has asked for. */
 const RELEASE = 1000;
 
 const LISTENS = new Set<ServingState>(['initializing', 'probation', 'serving', 'handing-over']);
@@ -85,6 +85,8 @@ export class Serving extends EventEmitter<ServingEvents> {
   /** What was inherited, until this process serves for good: a program may close and listen again. */
   readonly #inherited: Map<string, Inherited>;
   readonly #predecessor: OtherProcess | undefined;
+  /** When both processes have closed the listeners that this one did not ask for. */
+  #released = 0;
   #succession: Succession | undefined;
   #control: Control | undefined;
   #controlRetry: NodeJS.Timeout | undefined;
@@ -320,14 +322,12 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   async #bind(listener: Listener): Promise<void> {
-    const deadline = performance.now() + RELEASE;
     for (;;) {
       try {
         const inherited = this.#claim(listener);
         return await (this.#keeper?.bind(listener, inherited) ?? listener.bind(inherited));
       } catch (error) {
-        const mayBeReleased = (error as NodeJS.ErrnoException).code === 'EADDRINUSE' && this.#succession !== undefined;
-        if (!mayBeReleased || this.#state !== 'serving' || performance.now() > deadline) throw error;
+        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || performance.now() > this.#released) throw error;
         await new Promise((resolve) => setTimeout(resolve, RETRY));
       }
     }
@@ -434,6 +434,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     clearTimeout(this.#probation);
     if (this.#state === 'probation') {
       this.#state = 'serving';
+      this.#released = performance.now() + RELEASE;
       tellReady();
     }
     this.#keepForGood();
@@ -532,6 +533,7 @@ export class Serving extends EventEmitter<ServingEvents> {
       return;
     }
     this.#state = 'draining';
+    trace('takeover: process %d drains', process.pid);
     this.#control!.close();
     for (const listener of this.#listeners.values()) {
       listener.pause(); // one that the successor does not have

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/descriptors.js';
 import { freePort } from '../support/connection.js';
 import { Plain } from '../support/plain.js';
-import { ask, onSite, PAUSE, type ServerConfig, type Site } from '../support/takeover.js';
+import { ask, onSite, type ServerConfig, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 /** Starts programs one after the other, and none outlives the body. */
@@ -23,6 +23,15 @@ async function starting(body: (site: Site, start: (text: string, more?: object) 
       await Promise.all(started.map((program) => program.kill()));
     }
   });
+}
+
+const TRACED = { env: { NODE_DEBUG: 'fdpasser' } };
+
+/** Resolves when a program that is traced has traced this. */
+async function tracing({ child }: Plain, word: string): Promise<void> {
+  let traced = '';
+  child.stderr!.on('data', (text: unknown) => (traced += String(text)));
+  await until(() => traced.includes(word) || child.exitCode !== null);
 }
 
 const CHANGES_FOLDER = `const http = require('node:http');
@@ -118,13 +127,12 @@ process.on('exit', () => console.log('exits'));
 test("what a draining process listens on later is the successor's, and its clients are served to their end", () =>
   starting(async ({ folder, port }, start) => {
     const socketPath = join(folder, 'path');
-    const old = await start(LISTENS_LATE);
+    const old = await start(LISTENS_LATE, TRACED);
+    const drains = tracing(old, 'drains');
     const long = ask({ port }, '/long');
     await ask({ port });
-    const heir = await start(LISTENS_LATE, { env: { NODE_DEBUG: 'fdpasser' } });
-    let traced = '';
-    heir.child.stderr!.on('data', (text: unknown) => (traced += String(text)));
-    await until(() => traced.includes('is ours, inherited')); // the old one drains
+    const heir = await start(LISTENS_LATE);
+    await drains;
     old.child.kill('SIGUSR2');
     await old.says(`late at ${socketPath}`);
     await assert.rejects(ask({ socketPath }), { code: 'ENOENT' });
@@ -153,17 +161,16 @@ process.on('SIGUSR2', () => {
 
 test('a request that began before its server closed and listened again is answered in a takeover', () =>
   starting(async ({ port }, start) => {
-    const old = await start(CLOSES_AND_LISTENS);
+    const old = await start(CLOSES_AND_LISTENS, TRACED);
+    const drains = tracing(old, 'drains');
     const long = ask({ port }, '/long');
     await ask({ port });
     old.child.kill('SIGUSR2');
     await old.says('again');
     assert.equal(await ask({ port }), old.pid);
-    const heir = await start(CLOSES_AND_LISTENS, { env: { NODE_DEBUG: 'fdpasser' } });
-    let traced = '';
-    heir.child.stderr!.on('data', (text: unknown) => (traced += String(text)));
-    await until(() => traced.includes('is ours, inherited')); // the old one drains
-    await sleep(PAUSE); // it would end now if it took itself for drained
+    await start(CLOSES_AND_LISTENS);
+    await drains;
+    await Promise.race([tracing(old, 'has drained'), sleep(500)]); // it would end now if it forgot its client
     old.child.kill('SIGUSR1');
     assert.equal(await long, `${old.pid} long`);
     assert.equal((await old.end).code, 0);
