@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/descriptors.js';
@@ -174,4 +175,28 @@ test('a request that began before its server closed and listened again is answer
     old.child.kill('SIGUSR1');
     assert.equal(await long, `${old.pid} long`);
     assert.equal((await old.end).code, 0);
+  }));
+
+const CLOSES = `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
+server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
+process.on('SIGUSR2', () => server.close());
+`;
+
+test('idle connections move although the old program closes its server in the probation', () =>
+  starting(async ({ port }, start) => {
+    const agent = new Agent({ keepAlive: true });
+    const old = await start(CLOSES, TRACED);
+    const drains = tracing(old, 'drains');
+    await Promise.all(Array.from({ length: 5 }, () => ask({ port }, '/', agent)));
+    await until(() => Object.values(agent.freeSockets)[0]?.length === 5);
+    const sockets = new Set(Object.values(agent.freeSockets)[0]);
+    const heir = await start(CLOSES);
+    old.child.kill('SIGUSR2');
+    await drains;
+    assert.equal((await old.end).code, 0);
+    const answers = await Promise.all([...sockets].map(() => ask({ port }, '/', agent)));
+    assert.deepEqual(new Set(answers), new Set([heir.pid]));
+    await until(() => Object.values(agent.freeSockets)[0]?.length === 5);
+    assert.ok(Object.values(agent.freeSockets)[0]!.every((socket) => sockets.has(socket)));
+    agent.destroy();
   }));

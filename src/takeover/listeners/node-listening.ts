@@ -4,7 +4,7 @@
  */
 import type { AddressInfo, Server } from 'node:net';
 import { builtin } from '../../common/lazy-modules.js';
-import { handleNumber } from '../../descriptor/node-internals.js';
+import { handleNumber, replace } from '../../descriptor/node-internals.js';
 import { ownReceived, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { checked } from '../../errors.js';
 import { addon } from '../../native/load.js';
@@ -108,7 +108,13 @@ export function stopAccepting(server: Server, onClose: () => void): void {
   const handle = internals(server)._handle!;
   listenInPlace(server, server.address(), onClose);
   handle.close();
+  if ('closeIdleConnections' in server) keepingIdle.set(server, replace(server, 'closeIdleConnections', () => {}));
 }
+
+/**
+ * What ends that `close()` of a server of HTTP spares its idle connections, which it else closes: they are to move.
+ */
+const keepingIdle = new WeakMap<Server, () => void>();
 
 /** Handles that do nothing: a server that has one counts as listening. */
 const standIns = new WeakSet<ListeningHandle>();
@@ -171,6 +177,7 @@ export function listenInPlace(server: Server, address: ReturnType<Server['addres
  * again.
  */
 export function acceptAgain(server: Server, socket: OwnedFd): void {
+  keepingIdle.get(server)?.();
   const lender = new builtin.net.Server();
   listenAs(lender, { fd: socket.take(), exclusive: true });
   const handle = internals(lender)._handle!;
