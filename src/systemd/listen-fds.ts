@@ -1,6 +1,7 @@
-import { fstatSync, statfsSync } from 'node:fs';
+import { fstatSync, readlinkSync, statfsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { OwnedFd } from '../descriptor/owned-fd.js';
-import { badEnvironment, checked } from '../errors.js';
+import { badEnvironment, checked, notOpenNumber } from '../errors.js';
 import { addon } from '../native/load.js';
 import { wholeNumber } from './environment.js';
 
@@ -75,11 +76,23 @@ function passedNames(): string[] {
 function adopt(count: number): OwnedFd[] {
   const owned: OwnedFd[] = [];
   try {
-    for (let fd = FIRST; fd < FIRST + count; fd++) owned.push(new OwnedFd(fd));
+    for (let fd = FIRST; fd < FIRST + count; fd++) {
+      if (isOfEventLoop(fd)) throw notOpenNumber(-constants.errno.EBADF, fd);
+      owned.push(new OwnedFd(fd));
+    }
   } catch (error) {
     for (const fd of owned) fd.take();
     throw error;
   }
   for (const { fd } of owned) checked(addon.closeOnExec(fd), 'fcntl');
   return owned;
+}
+
+/** Node opens its own descriptors at the lowest numbers, which may be those that a manager names and has not passed. */
+function isOfEventLoop(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === 'anon_inode:[eventpoll]';
+  } catch {
+    return false; // it is not open, or this is not Linux
+  }
 }

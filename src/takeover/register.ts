@@ -31,6 +31,7 @@ const KEPT = { probation: Infinity, initTimeout: LONGEST_DELAY };
 /** A server that was asked to listen. */
 interface Asked {
   name: string;
+  wanted: Wanted;
   server: Server | DatagramSocket;
   args: unknown[];
 }
@@ -73,7 +74,7 @@ class Registration {
     }
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
-    const asked = { name, server, args: args.filter((value) => typeof value !== 'function') };
+    const asked = { name, wanted, server, args: args.filter((value) => typeof value !== 'function') };
     if (server instanceof builtin.net.Server && isPlace(wanted)) this.#promise(asked, server, wanted);
     if (this.#serving === undefined || this.#serving.state === 'ready') {
       this.#asked.push(asked);
@@ -143,9 +144,9 @@ class Registration {
     this.#begun = false;
   }
 
-  #add(serving: Serving, { name, server, args }: Asked): void {
+  #add(serving: Serving, { name, wanted, server, args }: Asked): void {
     try {
-      const listener = serving.add(name, server, args);
+      const listener = serving.add(name, server, args, wanted);
       if (listener instanceof StreamListener) this.#added.set(server as Server, listener);
     } catch (error) {
       fail(server, error as Error);

@@ -11,6 +11,7 @@ import { DatagramListener } from './listeners/datagram-listener.js';
 import { Refusal, type Keeper } from './keeper.js';
 import type { Inherited, Listener } from './listeners/listener.js';
 import { StreamListener } from './listeners/stream-listener.js';
+import { wantedOfServer, type Wanted } from './listeners/wanted.js';
 import { NOTHING, type Json } from './live/carried.js';
 import { carryOver, partsOf } from './live/carry-over.js';
 import type { Carrier } from './live/index.js';
@@ -188,10 +189,15 @@ export class Serving extends EventEmitter<ServingEvents> {
     return this;
   }
 
-  /** @internal */
-  add(name: string, server: Server | DatagramSocket, args: ListenArguments): StreamListener | DatagramListener {
+  /** @internal `wanted`: what the arguments asked for when the program gave them. */
+  add(
+    name: string,
+    server: Server | DatagramSocket,
+    args: ListenArguments,
+    wanted?: Wanted,
+  ): StreamListener | DatagramListener {
     this.#checkListens();
-    const listener = this.#listenerOf(name, server, args);
+    const listener = this.#listenerOf(name, server, args, wanted);
     this.#note(listener);
     if (this.#state !== 'initializing')
       this.#serve([listener]).catch((error: Error) => {
@@ -224,11 +230,16 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#listeners.set(listener.name, listener);
   }
 
-  #listenerOf(name: string, server: Server | DatagramSocket, args: ListenArguments): StreamListener | DatagramListener {
+  #listenerOf(
+    name: string,
+    server: Server | DatagramSocket,
+    args: ListenArguments,
+    wanted?: Wanted,
+  ): StreamListener | DatagramListener {
     const closed = (): void => this.closed(name);
     if (server instanceof builtin.dgram.Socket) return new DatagramListener(name, server, args, closed);
     if (server instanceof builtin.net.Server)
-      return new StreamListener(name, server, args, this.#settings.live, {
+      return new StreamListener(name, server, args, wanted ?? wantedOfServer(args), this.#settings.live, {
         closed,
         // The old process can serve again, at once.
         stopped: (listener) => this.#state === 'probation' && listener.endIfClosed(),

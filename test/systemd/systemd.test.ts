@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -156,6 +156,17 @@ for (const [title, env, code] of [
     });
     closeAll(files);
   });
+
+test('a descriptor that was not passed is refused, although Node has opened its number', () => {
+  const program = `import { listenFds } from 'fdpasser/systemd';
+    try { listenFds(); } catch ({ code }) { console.log(code); }`;
+  const shell = 'LISTEN_PID=$$ exec "$0" --input-type=module -e "$1"';
+  const printed = execFileSync('sh', ['-c', shell, process.execPath, program], {
+    encoding: 'utf8',
+    env: { ...process.env, LISTEN_FDS: '1' },
+  });
+  assert.equal(printed, 'EBADF\n');
+});
 
 for (const abstract of [false, true])
   test(`a manager at ${abstract ? 'an abstract name' : 'a path'} gets messages in order, with the time of a reload`, async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -199,4 +199,42 @@ test('idle connections move although the old program closes its server in the pr
     await until(() => Object.values(agent.freeSockets)[0]?.length === 5);
     assert.ok(Object.values(agent.freeSockets)[0]!.every((socket) => sockets.has(socket)));
     agent.destroy();
+  }));
+
+/** It removes what is at its path, and binds it anew. The second process ends at SIGUSR2. */
+const TAKES_PATH = `const http = require('node:http');
+const path = process.argv[3];
+const server = http.createServer((request, response) => response.end(String(process.pid)));
+require('node:fs').rmSync(path, { force: true });
+server.listen(path, () => console.log('listens'));
+process.on('SIGUSR2', () => process.exit(1));
+`;
+
+test('an old process is at its path again after a successor that has bound that anew fails', () =>
+  starting(async ({ folder }, start) => {
+    const socketPath = join(folder, 'path');
+    const probation = { env: { FDPASSER_TAKEOVER_PROBATION: '60000' } };
+    const old = await start(TAKES_PATH, { env: { ...probation.env, ...TRACED.env } });
+    const serves = tracing(old, 'serves again');
+    const heir = await start(TAKES_PATH, probation);
+    assert.equal(await ask({ socketPath }), heir.pid);
+    heir.child.kill('SIGUSR2');
+    await heir.end;
+    await serves;
+    assert.equal(await ask({ socketPath }), old.pid);
+    const next = await start(TAKES_PATH);
+    assert.equal(await ask({ socketPath }), next.pid);
+    assert.equal((await old.end).code, 0);
+  }));
+
+test('a path has the mode, and is in the folder, that were those of the call of listen()', () =>
+  starting(async ({ folder }, start) => {
+    const text = `const server = require('node:http').createServer((request, response) => response.end());
+const before = process.umask(0);
+server.listen('own', () => console.log('listens'));
+process.umask(before);
+process.chdir('/');
+`;
+    await start(text, { cwd: folder });
+    assert.equal(statSync(join(folder, 'own')).mode & 0o777, 0o777);
   }));

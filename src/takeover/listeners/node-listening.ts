@@ -108,7 +108,11 @@ export function stopAccepting(server: Server, onClose: () => void): void {
   const handle = internals(server)._handle!;
   listenInPlace(server, server.address(), onClose);
   handle.close();
-  if ('closeIdleConnections' in server) keepingIdle.set(server, replace(server, 'closeIdleConnections', () => {}));
+  if ('closeIdleConnections' in server)
+    keepingIdle.set(
+      server,
+      replace(server, 'closeIdleConnections', () => {}),
+    );
 }
 
 /**

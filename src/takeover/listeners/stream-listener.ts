@@ -24,7 +24,7 @@ import {
   onceStopped,
   stopAccepting,
 } from './node-listening.js';
-import { fits, wantedOfServer, type Wanted } from './wanted.js';
+import { fits, type Wanted } from './wanted.js';
 
 /**
  * `'bound'` and `'paused'`: it has a descriptor of the listening socket and does not accept. `'released'`: a successor
@@ -68,12 +68,19 @@ export class StreamListener implements Listener {
   /** Called when the server does not listen any more, although clients may still be connected. */
   readonly #stopped: () => void;
 
-  /** `args` are those of `server.listen()`, without a callback. */
-  constructor(name: string, server: Server, args: readonly unknown[], settings: LiveSettings, heard: Heard) {
+  /** `args` are those of `server.listen()`, without a callback, and `wanted` is what they ask for. */
+  constructor(
+    name: string,
+    server: Server,
+    args: readonly unknown[],
+    wanted: Wanted,
+    settings: LiveSettings,
+    heard: Heard,
+  ) {
     this.name = name;
     this.#server = server;
     this.#args = args;
-    this.#wanted = wantedOfServer(args);
+    this.#wanted = wanted;
     this.#connected = Connected.of(server, settings);
     this.#promised = isPromised(server);
     this.#hearClose = () => {
@@ -130,9 +137,9 @@ export class StreamListener implements Listener {
    * umask leaves.
    */
   bindPath(): void {
-    const { path } = this.#wanted as { path: string };
+    const { path, umask } = this.#wanted as { path: string; umask: number };
     const { backlog = BACKLOG, readableAll = false, writableAll = false } = this.#options;
-    const mode = (PATH_MODE & ~process.umask()) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
+    const mode = (PATH_MODE & ~umask) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
     const [fd, place] = bindPath(path, { type: typeNumber('stream'), mode, backlog });
     this.#socket = ownMade(fd);
     this.#place = place;
@@ -220,10 +227,19 @@ export class StreamListener implements Listener {
 
   resume(): void {
     if (this.#state !== 'paused') return;
+    attempt(() => this.#takePathBack());
     acceptAgain(this.#server, this.#socket!);
     this.#socket = undefined;
     this.#state = 'serving';
     this.#connected.stay();
+  }
+
+  /** A successor that failed may have bound the path anew. What waits at the socket of before was lost with that. */
+  #takePathBack(): void {
+    if (this.#file === undefined || this.#wanted.kind !== 'unix' || fileAt(this.#wanted.path) === this.#file) return;
+    const before = this.#socket;
+    this.bindPath();
+    before?.close();
   }
 
   release(): void {

@@ -4,7 +4,9 @@ import { builtin } from '../../common/lazy-modules.js';
 
 /** Something with a name. */
 export type Place =
-  { kind: 'tcp' | 'udp'; host: string | undefined; port: number; isV6?: boolean } | { kind: 'unix'; path: string };
+  | { kind: 'tcp' | 'udp'; host: string | undefined; port: number; isV6?: boolean }
+  /** `umask`: that of the process when it asked. */
+  | { kind: 'unix'; path: string; umask: number };
 
 /** What a program asks a listener to listen on. */
 export type Wanted =
@@ -42,7 +44,8 @@ function wantedAnyFamily([first, second]: readonly unknown[]): Wanted {
 }
 
 function wantedPath(path: string): Wanted {
-  return path === '' ? NAMELESS : { kind: 'unix', path: path.startsWith('\0') ? path : resolve(path) };
+  if (path === '') return NAMELESS;
+  return { kind: 'unix', path: path.startsWith('\0') ? path : resolve(path), umask: process.umask() };
 }
 
 function wantedPort(kind: 'tcp' | 'udp', port: unknown, host: unknown): Wanted {
