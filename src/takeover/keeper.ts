@@ -74,9 +74,9 @@ export class Keeper {
     return this.#ask({ ask: 'serving' });
   }
 
-  /** This process takes no part any more. */
+  /** This process takes no part any more, and waits for no reply. */
   leave(): void {
-    this.#channel.close().catch(() => {});
+    this.#channel.destroy();
   }
 
   async #ask(question: ToKeeper): Promise<void> {

@@ -460,6 +460,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#stopServing();
+    this.#keeper?.leave();
     this.#state = 'leaving';
     for (const confirming of this.#confirming.splice(0)) confirming.reject(error);
     await this.#letGo();

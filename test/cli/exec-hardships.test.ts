@@ -129,14 +129,8 @@ testInFull('a program that tries its port first, and listens later, takes over w
   assert.doesNotMatch(service.stderr, /killed|ended with/);
 });
 
-test('a program that closes its server while the old one hands over takes over when it listens again', async () => {
-  const port = await freePort();
-  const program = ['env', 'NODE_DEBUG=fdpasser', process.execPath, child('tries'), `${port}`];
-  await using service = new Service('', ['--interval', '1'], program);
-  await service.up(1);
-  const old = Number(service.status[0]!.split(':')[1]);
-  await triesAndListens(service, old);
-  const reload = service.reload();
+/** Its server is closed when it has asked for the handover, and before the old one, which is stopped, agrees. */
+async function closesAtConfirm(service: Service, old: number): Promise<number> {
   await service.says(/SERVING from process/);
   process.kill(old, 'SIGSTOP');
   await service.says(new RegExp(`CONFIRM to process ${old}`));
@@ -144,6 +138,17 @@ test('a program that closes its server while the old one hands over takes over w
   process.kill(next, 'SIGUSR2');
   await service.says(new RegExp(`${next} has tried`));
   process.kill(old, 'SIGCONT');
+  return next;
+}
+
+test('a program that closes its server while the old one hands over takes over when it listens again', async () => {
+  const port = await freePort();
+  await using service = tries(port);
+  await service.up(1);
+  const old = Number(service.status[0]!.split(':')[1]);
+  await triesAndListens(service, old);
+  const reload = service.reload();
+  const next = await closesAtConfirm(service, old);
   assert.equal(await ask({ port }), `${old}`);
   await sleep(1500); // longer than the interval, after which what is unused is closed
   assert.equal(await ask({ port }), `${old}`);
@@ -155,6 +160,27 @@ test('a program that closes its server while the old one hands over takes over w
   assert.equal(await ask({ port }), `${next}`);
   assert.doesNotMatch(service.stderr, /killed|ended with|EADDRINUSE/);
 });
+
+test('a program that closes its server then, and does not listen again in time, is rolled back', async () => {
+  const port = await freePort();
+  await using service = tries(port, ['--start-timeout', '4']);
+  await service.up(1);
+  const old = Number(service.status[0]!.split(':')[1]);
+  await triesAndListens(service, old);
+  const reload = service.reload();
+  await closesAtConfirm(service, old);
+  const { code, stderr } = await reload;
+  const why = 'Rolled back: it was not up within 4 s';
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${old} goes on serving.\n` });
+  assert.deepEqual(service.status, [`1:${old}`]);
+  assert.equal(await ask({ port }), `${old}`);
+  assert.equal(service.child.exitCode, null);
+});
+
+function tries(port: number, options: readonly string[] = []): Service {
+  const program = ['env', 'NODE_DEBUG=fdpasser', process.execPath, child('tries'), `${port}`];
+  return new Service('', ['--interval', '1', ...options], program);
+}
 
 async function triesAndListens(service: Service, pid: number): Promise<void> {
   for (const done of ['has tried', 'listens']) {

@@ -5,6 +5,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { amount } from '../support/amount.js';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
+import { childrenOf } from '../support/descendants.js';
 import { until } from '../support/descriptors.js';
 import { app, STARTS, Unmodified, type Start } from '../support/unmodified.js';
 import { freePort } from '../support/connection.js';
@@ -85,10 +86,11 @@ for (const [behaviour, start, why] of [
   ['broken', 'node', 'it ended with 9 before it was up'],
   ['broken', 'npm start', 'it ended with 9 before it was up'],
   ['short-lived', 'node', 'it ended with 8 before it was up'],
+  ['leaving', 'node', 'it ended with 0 before it was up'],
   ['mute', 'node', 'it was not up within 8 s'],
   ['mute', 'sh -c', 'it was not up within 8 s'],
 ] as const)
-  partly(start === 'node' && behaviour === 'broken')(
+  partly(start === 'node' && behaviour !== 'short-lived' && behaviour !== 'mute')(
     `a new version, started by ${start}, that is ${behaviour} is rolled back, and reload reports it`,
     async () => {
       await using service = await Unmodified.start('good', start, [
@@ -110,6 +112,18 @@ for (const [behaviour, start, why] of [
       assert.match(await service.ask(), /^better /);
     },
   );
+
+test('a new version that closes its servers in the probation, and stays, is told to end and rolled back', async () => {
+  await using service = await Unmodified.start('good', 'node', ['--start-timeout', '3']);
+  const { pid } = service;
+  service.behave('idle');
+  const { code, stderr } = await service.reload();
+  const why = 'Rolled back: it was not up within 3 s';
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
+  assert.deepEqual(service.status, [`1:${pid}`]);
+  assert.deepEqual(childrenOf(service.child.pid!), [pid]);
+  assert.equal(await service.ask(), `good ${pid}`);
+});
 
 testInFull('a program that crashes is started again', async () => {
   await using service = await Unmodified.start('good');

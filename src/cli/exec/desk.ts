@@ -53,6 +53,7 @@ export class Desk {
     } catch {
       // It has ended.
     }
+    this.ready.leave(user);
     this.serving.leave(user);
     this.#left(user);
   }

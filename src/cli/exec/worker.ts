@@ -182,8 +182,9 @@ export class Worker {
   }
 
   /**
-   * It is not to replace the old one after all. If it may serve already, the old one serves again, and this one ends
-   * when the connections here have ended; else it is told to end, and this resolves when it has ended.
+   * It is not to replace the old one after all. If it may serve already, and has not closed its servers, the old one
+   * serves again, and this one ends when the connections here have ended; else it is told to end, and this resolves
+   * when it has ended.
    */
   async giveUp(why: Error): Promise<void> {
     const { stopTimeout } = this.#plan;
