@@ -59,6 +59,14 @@ export class Keeper {
     this.#channel.send({ ask: 'keep', name }, [shared]).catch(() => OwnedFd.closeAll([shared]));
   }
 
+  /**
+   * A successor that has failed may have removed the path of a listener, and bound it anew. Clients find only the
+   * socket that is there now, so this process accepts from that one.
+   */
+  async renew(listener: Listener): Promise<void> {
+    if (listener.path !== undefined) await this.bind(listener, { socket: listener.duplicate() });
+  }
+
   /** This process does not use it any more. */
   drop(name: string): void {
     this.#channel.send({ ask: 'drop', name }).catch(() => {}); // the keeper has gone

@@ -559,7 +559,10 @@ export class Serving extends EventEmitter<ServingEvents> {
       },
       resume: () => {
         this.#state = 'serving';
-        for (const listener of this.#listeners.values()) listener.resume();
+        for (const listener of this.#listeners.values()) {
+          listener.resume();
+          this.#keeper?.renew(listener).catch((error: Error) => trace('takeover: %s', error.message));
+        }
         this.#control?.reopen();
       },
       releaseControl: () => {

@@ -189,6 +189,31 @@ async function triesAndListens(service: Service, pid: number): Promise<void> {
   }
 }
 
+for (const workers of [1, WORKERS])
+  partly(workers === 1)(
+    `${workers} of an old version are found again at a path that a failed one had removed and bound`,
+    async () => {
+      const program = [process.execPath, child('removes')];
+      await using service = new Service('old', ['--workers', `${workers}`, '--interval', '3'], program);
+      await service.up(1, workers);
+      const where = { socketPath: service.folder.at('web') };
+      assert.match(await ask(where), /^old /);
+      service.behave('broken');
+      const reload = service.reload();
+      // Until a new one has accepted it, and ends.
+      for (let code: string | undefined = ''; code !== 'ECONNRESET';)
+        code = await ask(where).then(
+          () => '',
+          (error: NodeJS.ErrnoException) => error.code,
+        );
+      assert.equal((await reload).code, 1);
+      for (let times = 0; times < 10; times++) assert.match(await ask(where), /^old /);
+      service.behave('new');
+      assert.equal((await service.reload()).code, 0);
+      assert.match(await ask(where), /^new /);
+    },
+  );
+
 testInFull('workers share the datagrams of IPv4 and those of IPv6 at one port, also after a replacement', async () => {
   if (!Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'))) return;
   const port = await freePort();
