@@ -198,6 +198,9 @@ function noteListener(socket: OwnedFd): void {
 
 function placeOf(path: string): Place | undefined {
   if (isAbstract(path)) return undefined;
-  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && new Place(path, stats);
+  try {
+    return new Place(path, lstatSync(path, { bigint: true }));
+  } catch {
+    return undefined; // it is not there, or this user may not look there, nor remove it
+  }
 }

@@ -3,7 +3,7 @@ import type { Message } from '../channel/message.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import type { Inherited, Listener } from './listeners/listener.js';
 
-/** What a process asks its keeper. Only `keep` and `drop` have no reply. */
+/** What a process asks its keeper, or tells it: `keep`, `drop` and those at the end have no reply. */
 export type ToKeeper =
   /** The reply brings the listener of that name, or asks this process to bind it. Then `keep` or `drop` follows. */
   | { ask: 'listener'; name: string }
@@ -14,7 +14,11 @@ export type ToKeeper =
   /** Whether it may serve. */
   | { ask: 'ready' }
   /** It serves. Whether it may do so for good. */
-  | { ask: 'serving' };
+  | { ask: 'serving' }
+  /** A successor has dialled it. */
+  | { ask: 'reloading' }
+  /** It serves for good, or again. */
+  | { ask: 'up' };
 
 export type FromKeeper = { refused?: string };
 
@@ -69,7 +73,7 @@ export class Keeper {
 
   /** This process does not use it any more. */
   drop(name: string): void {
-    this.#channel.send({ ask: 'drop', name }).catch(() => {}); // the keeper has gone
+    this.#tell({ ask: 'drop', name });
   }
 
   /** Resolves when this process may serve. */
@@ -82,9 +86,22 @@ export class Keeper {
     return this.#ask({ ask: 'serving' });
   }
 
+  /** For the service manager that the keeper is: this process may have given up the right to find its socket. */
+  tellReady(): void {
+    this.#tell({ ask: 'up' });
+  }
+
+  tellReloading(): void {
+    this.#tell({ ask: 'reloading' });
+  }
+
   /** This process takes no part any more, and waits for no reply. */
   leave(): void {
     this.#channel.destroy();
+  }
+
+  #tell(message: ToKeeper): void {
+    this.#channel.send(message).catch(() => {}); // the keeper has gone
   }
 
   async #ask(question: ToKeeper): Promise<void> {

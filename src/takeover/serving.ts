@@ -15,7 +15,7 @@ import { NOTHING, type Json } from './live/carried.js';
 import { carryOver, partsOf } from './live/carry-over.js';
 import type { Carrier } from './live/index.js';
 import { Turns } from './live/turns.js';
-import { tellReady, tellReloading, tellStopping } from './manager.js';
+import * as serviceManager from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
 import { answer, handOver } from './predecessor.js';
@@ -162,6 +162,10 @@ export class Serving extends EventEmitter<ServingEvents> {
   /** @internal From now on listeners are shared by this keeper, who decides when this process serves. */
   keepBy(keeper: Keeper | undefined): void {
     this.#keeper = keeper;
+  }
+
+  get #manager(): Pick<typeof serviceManager, 'tellReady' | 'tellReloading'> {
+    return this.#keeper ?? serviceManager;
   }
 
   /** @internal */
@@ -346,7 +350,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     const { probation } = this.#settings;
     if (this.#state === 'serving') {
       this.#keepForGood();
-      tellReady();
+      this.#manager.tellReady();
     } else if (probation !== Infinity) {
       this.#probation = setTimeout(() => void this.confirm().catch(() => {}), probation).unref();
     }
@@ -422,7 +426,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     clearTimeout(this.#probation);
     if (this.#state === 'probation') {
       this.#state = 'serving';
-      tellReady();
+      this.#manager.tellReady();
     }
     this.#keepForGood();
     for (const confirming of this.#confirming.splice(0)) confirming.resolve();
@@ -512,7 +516,7 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   async #handOver(successor: WithSuccessor): Promise<void> {
     this.#successor = successor;
-    tellReloading();
+    this.#manager.tellReloading();
     let live: string[];
     try {
       live = await handOver(successor, this.#estate(), this.#settings);
@@ -608,7 +612,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     successor.whenEnded(() => this.#past.delete(successor));
     if (this.#listeners.size === 0) this.#endPast();
     trace('takeover: process %d serves again: %s', process.pid, error.message);
-    tellReady();
+    this.#manager.tellReady();
     this.emit('rollback', error);
   }
 
@@ -654,7 +658,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#succession?.end();
     this.#successor?.end();
     this.#endPast();
-    tellStopping();
+    if (this.#keeper === undefined) serviceManager.tellStopping();
   }
 }
 

@@ -2,15 +2,19 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { amount } from '../support/amount.js';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
 import { childrenOf } from '../support/descendants.js';
 import { until } from '../support/descriptors.js';
+import { Service } from '../support/service.js';
 import { app, STARTS, Unmodified, type Start } from '../support/unmodified.js';
 import { freePort } from '../support/connection.js';
-import { Load } from '../support/takeover.js';
+import { ask, Load } from '../support/takeover.js';
 import { partly, test, testInFull } from '../support/test.js';
+
+const drops = fileURLToPath(new URL('children/drops.js', import.meta.url));
 
 for (const start of Object.keys(STARTS) as Start[])
   partly(start === 'node')(
@@ -124,6 +128,29 @@ test('a new version that closes its servers in the probation, and stays, is told
   assert.deepEqual(childrenOf(service.child.pid!), [pid]);
   assert.equal(await service.ask(), `good ${pid}`);
 });
+
+test(
+  'a program that gives up its privileges when it listens is up when it serves, and is replaced',
+  async () => {
+    const port = await freePort();
+    const program = [process.execPath, drops, `${port}`];
+    await using service = new Service('', ['--start-timeout', '600'], program);
+    const load = new Load({ port });
+    try {
+      for (let generation = 1; generation <= 3; generation++) {
+        await service.up(generation);
+        await load.answers(5);
+        assert.equal(service.status[0]!.replace(`${generation}:`, ''), (await ask({ port })).replace(' of 65534', ''));
+        const { code, stderr } = await service.reload();
+        assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, service.stderr);
+      }
+    } finally {
+      await load.stop();
+    }
+    assert.doesNotMatch(service.stderr, /Warning|EACCES/);
+  },
+  process.getuid?.() === 0 ? false : 'only root has privileges to give up',
+);
 
 testInFull('a program that crashes is started again', async () => {
   await using service = await Unmodified.start('good');

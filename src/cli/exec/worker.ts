@@ -91,7 +91,14 @@ export class Worker {
     const hear = new NotifySocket(notifySocket, (assignments) => this.#hear(assignments));
     let desk: Desk | undefined;
     try {
-      desk = new Desk(keeper, plan.listeners, (pid) => this.#note(pid));
+      desk = new Desk(keeper, plan.listeners, {
+        serves: (pid) => this.#note(pid),
+        up: (pid) => {
+          this.#note(pid);
+          this.#noteReady();
+        },
+        reloading: () => (this.#handingOver = true),
+      });
       this.#child = launch(plan, { notifySocket, claim: this.#claim, keeper, control });
     } catch (error) {
       hear.close();
@@ -232,7 +239,10 @@ export class Worker {
     this.signal('SIGKILL');
   }
 
-  /** `fdpasser/takeover` says which process serves, and READY when the old one cannot come back any more. */
+  /**
+   * `fdpasser/takeover` says which process serves, and READY when the old one cannot come back any more. A process that
+   * has a keeper tells the desk.
+   */
   #hear(assignments: readonly string[]): void {
     if (assignments.includes('RELOADING=1')) this.#handingOver = true;
     if (!assignments.includes('READY=1')) return;
@@ -241,6 +251,10 @@ export class Worker {
       if (!(main > 1)) return; // the program's own, which may come before
       this.#note(main);
     }
+    this.#noteReady();
+  }
+
+  #noteReady(): void {
     this.#handingOver = false;
     this.#stays();
     this.#say();
