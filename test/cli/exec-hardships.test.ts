@@ -214,6 +214,22 @@ for (const workers of [1, WORKERS])
     },
   );
 
+test('a program that listens at another host of its port after a crash gets it', async () => {
+  const port = await freePort();
+  const source = `require('node:http').createServer((request, response) => {
+    if (request.url === '/crash') process.exit(3);
+    response.end(String(process.pid));
+  }).listen(${port}, ...require('node:fs').readFileSync('behaviour', 'utf8').split(' ').filter(Boolean));`;
+  await using service = new Service('', [], [process.execPath, '-e', source]);
+  await service.up(1);
+  for (const host of [HOST, '0.0.0.0']) {
+    service.behave(host);
+    await ask({ port }, '/crash').catch(() => {});
+    for (let answer = ''; answer === '';) answer = await ask({ port }).catch(() => '');
+  }
+  assert.doesNotMatch(service.stderr, /EADDRINUSE/);
+});
+
 testInFull('workers share the datagrams of IPv4 and those of IPv6 at one port, also after a replacement', async () => {
   if (!Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'))) return;
   const port = await freePort();
