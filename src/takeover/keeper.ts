@@ -15,6 +15,8 @@ export type ToKeeper =
   | { ask: 'ready' }
   /** It serves. Whether it may do so for good. */
   | { ask: 'serving' }
+  /** It asks its predecessor for that. */
+  | { ask: 'confirming' }
   /** A successor has dialled it. */
   | { ask: 'reloading' }
   /** It serves for good, or again. */
@@ -81,9 +83,10 @@ export class Keeper {
     return this.#ask({ ask: 'ready' });
   }
 
-  /** Resolves when this process is to serve for good. */
-  serving(): Promise<void> {
-    return this.#ask({ ask: 'serving' });
+  /** Resolves when this process is to serve for good, and asks its predecessor for that next. */
+  async serving(): Promise<void> {
+    await this.#ask({ ask: 'serving' });
+    this.#tell({ ask: 'confirming' });
   }
 
   /** For the service manager that the keeper is: this process may have given up the right to find its socket. */

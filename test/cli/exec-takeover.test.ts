@@ -152,6 +152,18 @@ test(
   process.getuid?.() === 0 ? false : 'only root has privileges to give up',
 );
 
+test('a new version that is stopped in the probation is ended and rolled back', async () => {
+  await using service = await Unmodified.start('good', 'node', ['--interval', '1', '--start-timeout', '3']);
+  const { pid } = service;
+  service.behave('stopped');
+  const { code, stderr } = await service.reload();
+  const why = 'Rolled back: it was not up within 3 s';
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
+  assert.deepEqual(service.status, [`1:${pid}`]);
+  assert.deepEqual(childrenOf(service.child.pid!), [pid]);
+  assert.equal(await service.ask(), `good ${pid}`);
+});
+
 testInFull('a program that crashes is started again', async () => {
   await using service = await Unmodified.start('good');
   const crash = async (): Promise<number> => {

@@ -8,6 +8,8 @@ import type { Listeners, User } from './listeners.js';
 export interface Heard {
   /** This process serves. */
   serves(pid: number): void;
+  /** A process asks the old one to agree that it serves for good. */
+  confirming(): void;
   /** It serves for good, or again. */
   up(pid: number): void;
   /** Another takes over from it. */
@@ -85,7 +87,8 @@ export class Desk {
       else if (value.ask === 'serving') {
         this.#heard.serves(pid);
         await reply(asked, this.serving.pass(user));
-      } else if (value.ask === 'up') this.#heard.up(pid);
+      } else if (value.ask === 'confirming') this.#heard.confirming();
+      else if (value.ask === 'up') this.#heard.up(pid);
       else if (value.ask === 'reloading') this.#heard.reloading();
     } catch {
       // It has ended, or makes no sense.

@@ -70,6 +70,8 @@ export class Worker {
   readonly #said = new Promise<void>((resolve) => (this.#say = resolve));
   #confirm!: () => void;
   readonly #confirmed = new Promise<void>((resolve) => (this.#confirm = resolve));
+  /** Whether it asked the old one to agree that it serves for good. */
+  #confirming = false;
   #told = false;
   #handingOver = false;
   #stays: () => void = () => {};
@@ -93,6 +95,7 @@ export class Worker {
     try {
       desk = new Desk(keeper, plan.listeners, {
         serves: (pid) => this.#note(pid),
+        confirming: () => (this.#confirming = true),
         up: (pid) => {
           this.#note(pid);
           this.#noteReady();
@@ -279,14 +282,14 @@ export class Worker {
   }
 
   /**
-   * One that has closed its servers has left its takeover, and must listen again in time. Otherwise it is the old one
-   * that takes too long, and is killed after it was told to end.
+   * One that has closed its servers has left its takeover, and must listen again in time. One that has asked the old
+   * one to agree waits for that one, which is killed after it was told to end.
    */
   async #getsUp(): Promise<void> {
     await this.proved;
     await this.#unlessEnded(this.#confirmed);
     if (!this.#plan.takesOver) return;
-    await this.#inTime(this.#said, () => this.#desk.serving.isReached);
+    await this.#inTime(this.#said, () => this.#confirming && this.#desk.serving.isReached);
   }
 
   /** Rejects when the process ends before, or when it takes too long and that is not `forgiven`. */
