@@ -57,8 +57,12 @@ export class Place {
 
 /** The place of a socket that was bound by somebody else: what is at its path now, if that is a socket. */
 export function placeOf(path: string): Place | undefined {
-  const found = lookAt(path);
-  return found?.isSocket() ? new Place(path, found) : undefined;
+  try {
+    const found = lookAt(path);
+    return found?.isSocket() ? new Place(path, found) : undefined;
+  } catch {
+    return undefined; // this user may not look there, nor remove it
+  }
 }
 
 /**

@@ -1,5 +1,4 @@
 /** What the environment says of a takeover to a program that knows nothing of it, and to a supervisor of workers. */
-import { attempt } from '../common/attempt.js';
 import { claims, endClaims } from './claim.js';
 import type { TakeoverOptions } from './options.js';
 
@@ -46,5 +45,9 @@ export function pathOfExec(): string | undefined {
 /** A successor serves: what launches this process may start another, which is not to take part. */
 export function endClaimOfExec(): void {
   const claim = claimGiven();
-  if (claim !== undefined) attempt(() => endClaims(claim));
+  try {
+    if (claim !== undefined) endClaims(claim);
+  } catch {
+    // This process may have given up the right to do so. `exec` does it when it hears of the successor.
+  }
 }

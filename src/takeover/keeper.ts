@@ -3,7 +3,7 @@ import type { Message } from '../channel/message.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import type { Inherited, Listener } from './listeners/listener.js';
 
-/** What a process asks its keeper. Only `keep` and `drop` have no reply. */
+/** What a process asks its keeper, or tells it: `keep`, `drop` and those at the end have no reply. */
 export type ToKeeper =
   /** The reply brings the listener of that name, or asks this process to bind it. Then `keep` or `drop` follows. */
   | { ask: 'listener'; name: string }
@@ -14,7 +14,13 @@ export type ToKeeper =
   /** Whether it may serve. */
   | { ask: 'ready' }
   /** It serves. Whether it may do so for good. */
-  | { ask: 'serving' };
+  | { ask: 'serving' }
+  /** It asks its predecessor for that. */
+  | { ask: 'confirming' }
+  /** A successor has dialled it. */
+  | { ask: 'reloading' }
+  /** It serves for good, or again. */
+  | { ask: 'up' };
 
 export type FromKeeper = { refused?: string };
 
@@ -59,9 +65,17 @@ export class Keeper {
     this.#channel.send({ ask: 'keep', name }, [shared]).catch(() => OwnedFd.closeAll([shared]));
   }
 
+  /**
+   * A successor that has failed may have removed the path of a listener, and bound it anew. Clients find only the
+   * socket that is there now, so this process accepts from that one.
+   */
+  async renew(listener: Listener): Promise<void> {
+    if (listener.path !== undefined) await this.bind(listener, { socket: listener.duplicate() });
+  }
+
   /** This process does not use it any more. */
   drop(name: string): void {
-    this.#channel.send({ ask: 'drop', name }).catch(() => {}); // the keeper has gone
+    this.#tell({ ask: 'drop', name });
   }
 
   /** Resolves when this process may serve. */
@@ -69,14 +83,28 @@ export class Keeper {
     return this.#ask({ ask: 'ready' });
   }
 
-  /** Resolves when this process is to serve for good. */
-  serving(): Promise<void> {
-    return this.#ask({ ask: 'serving' });
+  /** Resolves when this process is to serve for good, and asks its predecessor for that next. */
+  async serving(): Promise<void> {
+    await this.#ask({ ask: 'serving' });
+    this.#tell({ ask: 'confirming' });
   }
 
-  /** This process takes no part any more. */
+  /** For the service manager that the keeper is: this process may have given up the right to find its socket. */
+  tellReady(): void {
+    this.#tell({ ask: 'up' });
+  }
+
+  tellReloading(): void {
+    this.#tell({ ask: 'reloading' });
+  }
+
+  /** This process takes no part any more, and waits for no reply. */
   leave(): void {
-    this.#channel.close().catch(() => {});
+    this.#channel.destroy();
+  }
+
+  #tell(message: ToKeeper): void {
+    this.#channel.send(message).catch(() => {}); // the keeper has gone
   }
 
   async #ask(question: ToKeeper): Promise<void> {

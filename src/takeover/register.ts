@@ -25,8 +25,11 @@ const claim = claimGiven();
 /** READY is said so long after the last `listen()`, unless all that is inherited was asked for before. Milliseconds. */
 const SETTLE = 1000;
 
-/** The keeper decides how long a successor may take, and how long this process can come back. */
-const KEPT = { probation: Infinity, initTimeout: LONGEST_DELAY };
+/**
+ * The keeper decides how long a successor may take, and how long this process can come back. Only its user reaches its
+ * folder, in which the control path is. A process that serves may be of another user: it may have given up privileges.
+ */
+const KEPT = { probation: Infinity, initTimeout: LONGEST_DELAY, allow: () => true };
 
 /** A server that was asked to listen. */
 interface Asked {

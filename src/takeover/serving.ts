@@ -16,7 +16,7 @@ import { NOTHING, type Json } from './live/carried.js';
 import { carryOver, partsOf } from './live/carry-over.js';
 import type { Carrier } from './live/index.js';
 import { Turns } from './live/turns.js';
-import { tellReady, tellReloading, tellStopping } from './manager.js';
+import * as serviceManager from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
 import { answer, handOver } from './predecessor.js';
@@ -169,6 +169,10 @@ export class Serving extends EventEmitter<ServingEvents> {
   /** @internal From now on listeners are shared by this keeper, who decides when this process serves. */
   keepBy(keeper: Keeper | undefined): void {
     this.#keeper = keeper;
+  }
+
+  get #manager(): Pick<typeof serviceManager, 'tellReady' | 'tellReloading'> {
+    return this.#keeper ?? serviceManager;
   }
 
   /** @internal */
@@ -369,7 +373,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     const { probation } = this.#settings;
     if (this.#state === 'serving') {
       this.#keepForGood();
-      tellReady();
+      this.#manager.tellReady();
     } else if (probation !== Infinity) {
       this.#probation = setTimeout(() => void this.confirm().catch(() => {}), probation).unref();
     }
@@ -446,7 +450,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#state === 'probation') {
       this.#state = 'serving';
       this.#released = performance.now() + RELEASE;
-      tellReady();
+      this.#manager.tellReady();
     }
     this.#keepForGood();
     for (const confirming of this.#confirming.splice(0)) confirming.resolve();
@@ -484,6 +488,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#stopServing();
+    this.#keeper?.leave();
     this.#state = 'leaving';
     for (const confirming of this.#confirming.splice(0)) confirming.reject(error);
     await this.#letGo();
@@ -535,7 +540,7 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   async #handOver(successor: WithSuccessor): Promise<void> {
     this.#successor = successor;
-    tellReloading();
+    this.#manager.tellReloading();
     let live: string[];
     try {
       live = await handOver(successor, this.#estate(), this.#settings);
@@ -583,7 +588,10 @@ export class Serving extends EventEmitter<ServingEvents> {
       },
       resume: () => {
         this.#state = 'serving';
-        for (const listener of this.#listeners.values()) listener.resume();
+        for (const listener of this.#listeners.values()) {
+          listener.resume();
+          this.#keeper?.renew(listener).catch((error: Error) => trace('takeover: %s', error.message));
+        }
         this.#control?.reopen();
       },
       releaseControl: () => {
@@ -629,7 +637,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     successor.whenEnded(() => this.#past.delete(successor));
     if (this.#listeners.size === 0) this.#endPast();
     trace('takeover: process %d serves again: %s', process.pid, error.message);
-    tellReady();
+    this.#manager.tellReady();
     this.emit('rollback', error);
   }
 
@@ -676,7 +684,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#succession?.end();
     this.#successor?.end();
     this.#endPast();
-    tellStopping();
+    if (this.#keeper === undefined) serviceManager.tellStopping();
   }
 }
 

@@ -129,14 +129,8 @@ testInFull('a program that tries its port first, and listens later, takes over w
   assert.doesNotMatch(service.stderr, /killed|ended with/);
 });
 
-test('a program that closes its server while the old one hands over takes over when it listens again', async () => {
-  const port = await freePort();
-  const program = ['env', 'NODE_DEBUG=fdpasser', process.execPath, child('tries'), `${port}`];
-  await using service = new Service('', ['--interval', '1'], program);
-  await service.up(1);
-  const old = Number(service.status[0]!.split(':')[1]);
-  await triesAndListens(service, old);
-  const reload = service.reload();
+/** Its server is closed when it has asked for the handover, and before the old one, which is stopped, agrees. */
+async function closesAtConfirm(service: Service, old: number): Promise<number> {
   await service.says(/SERVING from process/);
   process.kill(old, 'SIGSTOP');
   await service.says(new RegExp(`CONFIRM to process ${old}`));
@@ -144,6 +138,17 @@ test('a program that closes its server while the old one hands over takes over w
   process.kill(next, 'SIGUSR2');
   await service.says(new RegExp(`${next} has tried`));
   process.kill(old, 'SIGCONT');
+  return next;
+}
+
+test('a program that closes its server while the old one hands over takes over when it listens again', async () => {
+  const port = await freePort();
+  await using service = tries(port);
+  await service.up(1);
+  const old = Number(service.status[0]!.split(':')[1]);
+  await triesAndListens(service, old);
+  const reload = service.reload();
+  const next = await closesAtConfirm(service, old);
   assert.equal(await ask({ port }), `${old}`);
   await sleep(1500); // longer than the interval, after which what is unused is closed
   assert.equal(await ask({ port }), `${old}`);
@@ -156,12 +161,74 @@ test('a program that closes its server while the old one hands over takes over w
   assert.doesNotMatch(service.stderr, /killed|ended with|EADDRINUSE/);
 });
 
+test('a program that closes its server then, and does not listen again in time, is rolled back', async () => {
+  const port = await freePort();
+  await using service = tries(port, ['--start-timeout', '4']);
+  await service.up(1);
+  const old = Number(service.status[0]!.split(':')[1]);
+  await triesAndListens(service, old);
+  const reload = service.reload();
+  await closesAtConfirm(service, old);
+  const { code, stderr } = await reload;
+  const why = 'Rolled back: it was not up within 4 s';
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${old} goes on serving.\n` });
+  assert.deepEqual(service.status, [`1:${old}`]);
+  assert.equal(await ask({ port }), `${old}`);
+  assert.equal(service.child.exitCode, null);
+});
+
+function tries(port: number, options: readonly string[] = []): Service {
+  const program = ['env', 'NODE_DEBUG=fdpasser', process.execPath, child('tries'), `${port}`];
+  return new Service('', ['--interval', '1', ...options], program);
+}
+
 async function triesAndListens(service: Service, pid: number): Promise<void> {
   for (const done of ['has tried', 'listens']) {
     process.kill(pid, 'SIGUSR2');
     await service.says(new RegExp(`${pid} ${done}`));
   }
 }
+
+for (const workers of [1, WORKERS])
+  partly(workers === 1)(
+    `${workers} of an old version are found again at a path that a failed one had removed and bound`,
+    async () => {
+      const program = [process.execPath, child('removes')];
+      await using service = new Service('old', ['--workers', `${workers}`, '--interval', '3'], program);
+      await service.up(1, workers);
+      const where = { socketPath: service.folder.at('web') };
+      assert.match(await ask(where), /^old /);
+      service.behave('broken');
+      const reload = service.reload();
+      // Until a new one has accepted it, and ends.
+      for (let code: string | undefined = ''; code !== 'ECONNRESET';)
+        code = await ask(where).then(
+          () => '',
+          (error: NodeJS.ErrnoException) => error.code,
+        );
+      assert.equal((await reload).code, 1);
+      for (let times = 0; times < 10; times++) assert.match(await ask(where), /^old /);
+      service.behave('new');
+      assert.equal((await service.reload()).code, 0);
+      assert.match(await ask(where), /^new /);
+    },
+  );
+
+test('a program that listens at another host of its port after a crash gets it', async () => {
+  const port = await freePort();
+  const source = `require('node:http').createServer((request, response) => {
+    if (request.url === '/crash') process.exit(3);
+    response.end(String(process.pid));
+  }).listen(${port}, ...require('node:fs').readFileSync('behaviour', 'utf8').split(' ').filter(Boolean));`;
+  await using service = new Service('', [], [process.execPath, '-e', source]);
+  await service.up(1);
+  for (const host of [HOST, '0.0.0.0']) {
+    service.behave(host);
+    await ask({ port }, '/crash').catch(() => {});
+    for (let answer = ''; answer === '';) answer = await ask({ port }).catch(() => '');
+  }
+  assert.doesNotMatch(service.stderr, /EADDRINUSE/);
+});
 
 testInFull('workers share the datagrams of IPv4 and those of IPv6 at one port, also after a replacement', async () => {
   if (!Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'))) return;

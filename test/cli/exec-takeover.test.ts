@@ -2,14 +2,19 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { amount } from '../support/amount.js';
 import { ended } from '../support/child.js';
 import { Folder } from '../support/command.js';
+import { childrenOf } from '../support/descendants.js';
 import { until } from '../support/descriptors.js';
+import { Service } from '../support/service.js';
 import { app, STARTS, Unmodified, type Start } from '../support/unmodified.js';
 import { freePort } from '../support/connection.js';
-import { Load } from '../support/takeover.js';
+import { ask, Load } from '../support/takeover.js';
 import { partly, test, testInFull } from '../support/test.js';
+
+const drops = fileURLToPath(new URL('children/drops.js', import.meta.url));
 
 for (const start of Object.keys(STARTS) as Start[])
   partly(start === 'node')(
@@ -85,10 +90,11 @@ for (const [behaviour, start, why] of [
   ['broken', 'node', 'it ended with 9 before it was up'],
   ['broken', 'npm start', 'it ended with 9 before it was up'],
   ['short-lived', 'node', 'it ended with 8 before it was up'],
+  ['leaving', 'node', 'it ended with 0 before it was up'],
   ['mute', 'node', 'it was not up within 8 s'],
   ['mute', 'sh -c', 'it was not up within 8 s'],
 ] as const)
-  partly(start === 'node' && behaviour === 'broken')(
+  partly(start === 'node' && behaviour !== 'short-lived' && behaviour !== 'mute')(
     `a new version, started by ${start}, that is ${behaviour} is rolled back, and reload reports it`,
     async () => {
       await using service = await Unmodified.start('good', start, [
@@ -110,6 +116,53 @@ for (const [behaviour, start, why] of [
       assert.match(await service.ask(), /^better /);
     },
   );
+
+test('a new version that closes its servers in the probation, and stays, is told to end and rolled back', async () => {
+  await using service = await Unmodified.start('good', 'node', ['--start-timeout', '3']);
+  const { pid } = service;
+  service.behave('idle');
+  const { code, stderr } = await service.reload();
+  const why = 'Rolled back: it was not up within 3 s';
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
+  assert.deepEqual(service.status, [`1:${pid}`]);
+  assert.deepEqual(childrenOf(service.child.pid!), [pid]);
+  assert.equal(await service.ask(), `good ${pid}`);
+});
+
+test(
+  'a program that gives up its privileges when it listens is up when it serves, and is replaced',
+  async () => {
+    const port = await freePort();
+    const program = [process.execPath, drops, `${port}`];
+    await using service = new Service('', ['--start-timeout', '600'], program);
+    const load = new Load({ port });
+    try {
+      for (let generation = 1; generation <= 3; generation++) {
+        await service.up(generation);
+        await load.answers(5);
+        assert.equal(service.status[0]!.replace(`${generation}:`, ''), (await ask({ port })).replace(' of 65534', ''));
+        const { code, stderr } = await service.reload();
+        assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, service.stderr);
+      }
+    } finally {
+      await load.stop();
+    }
+    assert.doesNotMatch(service.stderr, /Warning|EACCES/);
+  },
+  process.getuid?.() === 0 ? false : 'only root has privileges to give up',
+);
+
+test('a new version that is stopped in the probation is ended and rolled back', async () => {
+  await using service = await Unmodified.start('good', 'node', ['--interval', '1', '--start-timeout', '3']);
+  const { pid } = service;
+  service.behave('stopped');
+  const { code, stderr } = await service.reload();
+  const why = 'Rolled back: it was not up within 3 s';
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
+  assert.deepEqual(service.status, [`1:${pid}`]);
+  assert.deepEqual(childrenOf(service.child.pid!), [pid]);
+  assert.equal(await service.ask(), `good ${pid}`);
+});
 
 testInFull('a program that crashes is started again', async () => {
   await using service = await Unmodified.start('good');

@@ -21,7 +21,7 @@ function killTree(pid: number): void {
 }
 
 /** The children of each thread, as in proc_pid_task_children(5). */
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
       (readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').match(/\d+/g) ?? []).map(Number),

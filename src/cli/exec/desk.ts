@@ -4,6 +4,18 @@ import type { FromKeeper, ToKeeper } from '../../takeover/keeper.js';
 import { Gate } from './gate.js';
 import type { Listeners, User } from './listeners.js';
 
+/** What the processes of a start tell. */
+export interface Heard {
+  /** This process serves. */
+  serves(pid: number): void;
+  /** A process asks the old one to agree that it serves for good. */
+  confirming(): void;
+  /** It serves for good, or again. */
+  up(pid: number): void;
+  /** Another takes over from it. */
+  reloading(): void;
+}
+
 type Asked = Message<ToKeeper, FromKeeper>;
 
 /** Where the processes of one start have their keeper: `Keeper` of the takeover is the other side. */
@@ -12,14 +24,13 @@ export class Desk {
   readonly ready = new Gate();
   readonly serving = new Gate();
   readonly #listeners: Listeners;
-  readonly #serves: (pid: number) => void;
+  readonly #heard: Heard;
   readonly #users = new Set<{ gone: boolean }>();
   readonly #server: FdServer;
 
-  /** `serves` is told which process serves. */
-  constructor(path: string, listeners: Listeners, serves: (pid: number) => void) {
+  constructor(path: string, listeners: Listeners, heard: Heard) {
     this.#listeners = listeners;
-    this.#serves = serves;
+    this.#heard = heard;
     this.#server = listen(path);
     this.#accept().catch((error: Error) => process.emitWarning(error));
   }
@@ -53,6 +64,7 @@ export class Desk {
     } catch {
       // It has ended.
     }
+    this.ready.leave(user);
     this.serving.leave(user);
     this.#left(user);
   }
@@ -73,9 +85,11 @@ export class Desk {
       else if (value.ask === 'listener') await this.#lend(asked, value.name, user);
       else if (value.ask === 'ready') await reply(asked, this.ready.pass(user));
       else if (value.ask === 'serving') {
-        this.#serves(pid);
+        this.#heard.serves(pid);
         await reply(asked, this.serving.pass(user));
-      }
+      } else if (value.ask === 'confirming') this.#heard.confirming();
+      else if (value.ask === 'up') this.#heard.up(pid);
+      else if (value.ask === 'reloading') this.#heard.reloading();
     } catch {
       // It has ended, or makes no sense.
     }

@@ -2,6 +2,7 @@ import { closeSync, existsSync } from 'node:fs';
 import type { OwnedFd } from '../../index.js';
 import { attempt } from '../../common/attempt.js';
 import { placeOf, type Place } from '../../endpoint/path.js';
+import { collide } from '../../takeover/listeners/wanted.js';
 
 /** About a path. */
 const PATH_REMOVED =
@@ -53,8 +54,20 @@ export class Listeners {
       this.#close(kept);
     }
     kept.users.add(user);
-    if (kept.socket === undefined) kept.binder = user;
+    if (kept.socket === undefined) {
+      kept.binder = user;
+      this.#makeRoom(name);
+    }
     return kept.socket;
+  }
+
+  /** Closes what waits for the next process, if that wants another host of the port instead. */
+  #makeRoom(name: string): void {
+    for (const [other, kept] of this.#kept) {
+      if (kept.users.size > 0 || !collide(name, other)) continue;
+      this.#kept.delete(other);
+      this.#close(kept);
+    }
   }
 
   /** The process has bound it, and sees paths below `root`. */

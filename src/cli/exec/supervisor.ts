@@ -154,7 +154,8 @@ export class Supervisor {
 
   /**
    * Resolves with the workers that it replaces, when all of the new ones are up. If one does not prove that it serves,
-   * all of them are ended. One that does not get up after that has crashed.
+   * all of them are ended. One that does not get up after that has crashed; if none does, the old ones are still those
+   * that serve.
    */
   async #startGeneration(): Promise<Worker[]> {
     await this.#makeRoom();
@@ -171,27 +172,35 @@ export class Supervisor {
     const old = this.#current;
     this.#current = workers;
     this.#generation++;
-    await Promise.all(workers.map((worker) => this.#confirm(worker)));
+    const ends = await Promise.all(workers.map((worker) => this.#confirm(worker)));
     this.#checkNotEnding();
+    const failures = ends.filter((end) => end !== undefined);
+    if (failures.length === workers.length) {
+      this.#current = old.filter((worker) => this.#running.has(worker));
+      this.#generation--;
+      this.#writeStatus();
+      throw failures[0]!;
+    }
     this.#gotUp();
     return old;
   }
 
   /**
-   * Lets one that has proved that it serves do so for good: who had its place must end. Resolves when that is so, or it
-   * has crashed.
+   * Lets one that has proved that it serves do so for good: who had its place must end. Resolves when that is so, or
+   * with the reason when it has crashed.
    */
-  async #confirm(worker: Worker): Promise<void> {
+  async #confirm(worker: Worker): Promise<Error | undefined> {
     worker.confirm();
     try {
       await worker.up;
-    } catch {
+    } catch (error) {
       worker.signal('SIGKILL'); // if it has not ended already
       await worker.ended;
-      return;
+      return error as Error;
     }
     for (const other of this.#running)
       if (other !== worker && other.slot === worker.slot && !other.isToldToEnd) void other.leave();
+    return undefined;
   }
 
   #checkNotEnding(): void {
@@ -239,7 +248,7 @@ export class Supervisor {
     this.#current = this.#current.filter((other) => other !== worker);
     if (served || (this.#state === 'starting' && !worker.isToldToEnd)) this.#code ??= code;
     if (this.#state === 'ending') this.#overIfNoneRuns();
-    else if (served && code === 0 && !worker.isHandingOver) this.#endedByItself(worker);
+    else if (served && code === 0 && worker.isUp && !worker.isHandingOver) this.#endedByItself(worker);
     else if (served) this.#crashed(worker, code);
   }
 

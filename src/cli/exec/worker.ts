@@ -70,6 +70,8 @@ export class Worker {
   readonly #said = new Promise<void>((resolve) => (this.#say = resolve));
   #confirm!: () => void;
   readonly #confirmed = new Promise<void>((resolve) => (this.#confirm = resolve));
+  /** Whether it asked the old one to agree that it serves for good. */
+  #confirming = false;
   #told = false;
   #handingOver = false;
   #stays: () => void = () => {};
@@ -91,7 +93,15 @@ export class Worker {
     const hear = new NotifySocket(notifySocket, (assignments) => this.#hear(assignments));
     let desk: Desk | undefined;
     try {
-      desk = new Desk(keeper, plan.listeners, (pid) => this.#note(pid));
+      desk = new Desk(keeper, plan.listeners, {
+        serves: (pid) => this.#note(pid),
+        confirming: () => (this.#confirming = true),
+        up: (pid) => {
+          this.#note(pid);
+          this.#noteReady();
+        },
+        reloading: () => (this.#handingOver = true),
+      });
       this.#child = launch(plan, { notifySocket, claim: this.#claim, keeper, control });
     } catch (error) {
       hear.close();
@@ -182,8 +192,9 @@ export class Worker {
   }
 
   /**
-   * It is not to replace the old one after all. If it may serve already, the old one serves again, and this one ends
-   * when the connections here have ended; else it is told to end, and this resolves when it has ended.
+   * It is not to replace the old one after all. If it may serve already, and has not closed its servers, the old one
+   * serves again, and this one ends when the connections here have ended; else it is told to end, and this resolves
+   * when it has ended.
    */
   async giveUp(why: Error): Promise<void> {
     const { stopTimeout } = this.#plan;
@@ -231,7 +242,10 @@ export class Worker {
     this.signal('SIGKILL');
   }
 
-  /** `fdpasser/takeover` says which process serves, and READY when the old one cannot come back any more. */
+  /**
+   * `fdpasser/takeover` says which process serves, and READY when the old one cannot come back any more. A process that
+   * has a keeper tells the desk.
+   */
   #hear(assignments: readonly string[]): void {
     if (assignments.includes('RELOADING=1')) this.#handingOver = true;
     if (!assignments.includes('READY=1')) return;
@@ -240,6 +254,10 @@ export class Worker {
       if (!(main > 1)) return; // the program's own, which may come before
       this.#note(main);
     }
+    this.#noteReady();
+  }
+
+  #noteReady(): void {
     this.#handingOver = false;
     this.#stays();
     this.#say();
@@ -264,14 +282,14 @@ export class Worker {
   }
 
   /**
-   * One that has closed its servers has left its takeover, and must listen again in time. Otherwise it is the old one
-   * that takes too long, and is killed after it was told to end.
+   * One that has closed its servers has left its takeover, and must listen again in time. One that has asked the old
+   * one to agree waits for that one, which is killed after it was told to end.
    */
   async #getsUp(): Promise<void> {
     await this.proved;
     await this.#unlessEnded(this.#confirmed);
     if (!this.#plan.takesOver) return;
-    await this.#inTime(this.#said, () => this.#desk.serving.isReached);
+    await this.#inTime(this.#said, () => this.#confirming && this.#desk.serving.isReached);
   }
 
   /** Rejects when the process ends before, or when it takes too long and that is not `forgiven`. */

@@ -26,6 +26,11 @@ export interface Listener {
   accepts(endpoint: Endpoint): boolean;
   /** Takes or binds the socket to listen on, and does not accept yet. */
   bind(inherited: Inherited | undefined): Promise<void>;
+  /**
+   * The path at which it listens, if another process could remove it and bind it anew. `bind` then can be called again,
+   * and changes nothing when it rejects.
+   */
+  readonly path?: string | undefined;
   /** Tells the program that this could not be bound: it may listen elsewhere. Throws if it does not handle that. */
   fail?(error: Error): void;
   /** Returns another descriptor of what it has bound, for a keeper, who also removes the path. */

@@ -125,11 +125,35 @@ export class StreamListener implements Listener {
     return !isRemoved && fits(endpoint, this.#wanted);
   }
 
+  get path(): string | undefined {
+    return this.#wanted.kind === 'unix' && !isAbstract(this.#wanted.path) ? this.#wanted.path : undefined;
+  }
+
   async bind(inherited: Inherited | undefined): Promise<void> {
+    if (this.#state !== 'unbound') return this.#bindAgain(inherited);
     if (inherited !== undefined) this.#inherit(inherited);
-    else if (this.#wanted.kind === 'unix' && !isAbstract(this.#wanted.path)) this.bindPath();
+    else if (this.path !== undefined) this.bindPath();
     else this.#socket = await boundBy(this.#args);
     this.#state = 'bound';
+  }
+
+  /** If it accepts, it does so again at once. */
+  #bindAgain(inherited: Inherited | undefined): void {
+    const { serving } = this;
+    this.pause();
+    if (this.#state !== 'paused') {
+      inherited?.socket.close();
+      throw new Error('It is closed');
+    }
+    const before = this.#socket!;
+    try {
+      if (inherited === undefined) this.bindPath();
+      else this.#inherit(inherited);
+      before.close();
+    } finally {
+      this.#state = 'paused';
+      if (serving) this.resume();
+    }
   }
 
   /**

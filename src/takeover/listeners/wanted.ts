@@ -71,6 +71,23 @@ export function nameOf(wanted: Wanted): string | undefined {
 
 const ANY = new Set(['::', '0.0.0.0']);
 
+/** Whether these are names of one port, for hosts that may be bound only one at a time. They are not looked up. */
+export function collide(name: string, otherName: string): boolean {
+  const [kind, host, port] = partsOf(name);
+  const [otherKind, otherHost, otherPort] = partsOf(otherName);
+  if (port === undefined || kind !== otherKind || port !== otherPort || host === otherHost) return false;
+  return !isOneAddress(host) || !isOneAddress(otherHost);
+}
+
+/** Of the name of a port, as `nameOf` makes it. */
+function partsOf(name: string): (string | undefined)[] {
+  return /^(tcp|udp6?):(.*):(\d+)$/.exec(name)?.slice(1) ?? [];
+}
+
+function isOneAddress(host = ''): boolean {
+  return builtin.net.isIP(host) !== 0 && !ANY.has(host);
+}
+
 /** Whether what a predecessor listens on is what is wanted here. Host names are not looked up. */
 export function fits(endpoint: Endpoint, wanted: Wanted): boolean {
   if (endpoint.kind === 'unix') return wanted.kind === 'unix' && wanted.path === endpoint.path;

@@ -36,6 +36,9 @@ function serve(): void {
   server.listen(Number(process.env['PORT']), '127.0.0.1', () => {
     if (behaviour === 'short-lived') process.exit(8);
     if (behaviour === 'crashing') setTimeout(() => process.exit(8), 500);
+    if (behaviour === 'leaving' || behaviour === 'idle') setImmediate(() => server.close()); // it serves by then
+    if (behaviour === 'stopped') setTimeout(() => process.kill(process.pid, 'SIGSTOP'), 100); // it serves by then
+    if (behaviour === 'idle') setInterval(() => {}, 1000);
   });
   process.on('SIGUSR2', () => process.stdout.write(`USR2 ${process.pid}\n`));
   if (behaviour === 'closing') process.on('SIGTERM', () => server.close());
