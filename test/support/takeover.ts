@@ -13,7 +13,7 @@ import { inFolder, until } from './descriptors.js';
 /** What `children/server.ts` of the takeover tests must do. */
 export interface ServerConfig {
   control: string;
-  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket'; options: unknown }[];
+  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed'; options: unknown }[];
   options?: TakeoverOptions;
   /** Lets in its own user, or all. */
   allow?: 'own' | 'all';
@@ -30,7 +30,7 @@ export interface ServerConfig {
 export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'exit' | 'close';
 
 export interface ServerReport {
-  event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state';
+  event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state' | 'holds';
   pid?: number | undefined;
   code?: string | undefined;
   step?: string | undefined;

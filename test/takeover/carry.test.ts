@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { onSite, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
+import { WebSocket } from '../support/ws.js';
 
 const OPTIONS = { probation: 100 };
 
@@ -14,11 +15,15 @@ class Client {
     this.socket = net.connect(port, '127.0.0.1');
   }
 
-  /** The pid of the process that answers, and its count. */
-  async says(text: string): Promise<[pid: number, count: number]> {
+  async asks(text: string): Promise<string> {
     this.socket.write(text);
     const [answer] = (await once(this.socket, 'data')) as [Buffer];
-    const [pid, count] = answer.toString().split(' ').map(Number);
+    return answer.toString();
+  }
+
+  /** The pid of the process that answers, and its count. */
+  async says(text: string): Promise<[pid: number, count: number]> {
+    const [pid, count] = (await this.asks(text)).split(' ').map(Number);
     return [pid!, count!];
   }
 }
@@ -73,4 +78,44 @@ test('connections whose state is too large to be sent stay, and all others move,
     assert.equal(old.told('drained'), undefined);
     for (const { socket } of big) socket.destroy();
     assert.equal((await old.end).code, 0);
+  }));
+
+/** An answer of the `mixed` server over a WebSocket: the pid. */
+async function echoed(webSocket: WebSocket): Promise<number> {
+  webSocket.send('x');
+  const [answer] = (await once(webSocket, 'message')) as [Buffer];
+  return Number(answer.toString().split(':')[0]);
+}
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: here\r\n\r\n';
+const UPGRADE = 'GET / HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: counter\r\n\r\n';
+
+test('with carry, an HTTP server moves requests and WebSockets as without, and by carry what was upgraded', () =>
+  withClients(async ({ port, start }, clients) => {
+    const listeners = [{ name: 'web', kind: 'mixed' as const, options: { port, host: '127.0.0.1' } }];
+    const old = start({ listeners });
+    await old.tells('serving');
+    const upgraded = new Client(port);
+    clients.push(upgraded);
+    await upgraded.asks(UPGRADE);
+    assert.deepEqual(await upgraded.says('x'), [old.pid, 1]);
+    const webSocket = new WebSocket(`ws://127.0.0.1:${port}/`);
+    await once(webSocket, 'open');
+    assert.equal(await echoed(webSocket), old.pid);
+    const busy = new Client(port);
+    clients.push(busy);
+    const held = busy.asks('GET /held HTTP/1.1\r\nHost: here\r\n\r\n');
+    const asking = new Client(port);
+    clients.push(asking);
+    await asking.asks(REQUEST + UPGRADE.slice(0, -1)); // with most of the next request
+    await old.tells('holds');
+    const heir = start({ listeners });
+    assert.match(await held, new RegExp(`keep-alive[^]*\r\n\r\n${old.pid}$`));
+    await asking.asks(UPGRADE.slice(-1));
+    assert.equal((await old.end).code, 0);
+    assert.match(await busy.asks(REQUEST), new RegExp(`\r\n\r\n${heir.pid}$`));
+    assert.equal(await echoed(webSocket), heir.pid);
+    assert.deepEqual(await upgraded.says('x'), [heir.pid, 2]);
+    assert.deepEqual(await asking.says('x'), [heir.pid, 1]);
+    webSocket.terminate();
   }));

@@ -20,7 +20,7 @@ export interface LiveSettings {
   readonly websocket: boolean;
 }
 
-/** The arguments of an `'upgrade'`. */
+/** The arguments of an `'upgrade'` or a `'connect'`. */
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
 
 /** The connections of one server, which may move to another process. */
@@ -37,7 +37,7 @@ export class LiveConnections {
   readonly #waiting = new Set<Socket>();
   #dismissing = false;
   readonly #unfollow: () => void;
-  /** For a server of the program's own protocol. */
+  /** For connections of the program's own protocol. */
   carrier: Carrier | undefined;
 
   /** Follows the connections that come from now on. */
@@ -47,7 +47,7 @@ export class LiveConnections {
     const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
     const followed = (event: string, ...args: unknown[]): boolean => {
       if (event === 'connection') this.#keep(args[0] as Socket);
-      else if (event === 'upgrade') this.#upgraded(args as UpgradeArguments);
+      else if (event === 'upgrade' || event === 'connect') this.#upgraded(args as UpgradeArguments);
       else if (this.#departures !== undefined && ANSWERED.has(event)) this.#answering(args[1] as ServerResponse);
       return emit(event, ...args);
     };
@@ -127,12 +127,20 @@ export class LiveConnections {
   #keep(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
+    this.#offerSoon(socket);
+  }
+
+  /** When the program has begun with it. */
+  #offerSoon(socket: Socket): void {
     if (this.#departures !== undefined) process.nextTick(() => this.#offer(socket));
   }
 
   #upgraded(args: UpgradeArguments): void {
     const [request, socket, head] = args;
-    if (!asksForWebSocket(request)) return;
+    if (!asksForWebSocket(request)) {
+      this.#offerSoon(socket);
+      return;
+    }
     const webSocket =
       this.#webSockets.get(socket) ?? this.#begin(new ServedWebSocket(socket, upgradeOf(request), this.#pace));
     webSocket.upgraded();
@@ -177,10 +185,10 @@ export class LiveConnections {
   /** Returns `undefined` when it cannot move. */
   #connectionOf(socket: Socket): Connection | undefined {
     if (!this.#canMove) return undefined;
-    if (this.carrier !== undefined) return new ProgramConnection(socket, this.carrier);
     const webSocket = this.#webSockets.get(socket);
     if (webSocket !== undefined) return this.#settings.websocket ? webSocket : undefined;
-    if (!this.#settings.http || !isReadByHttp(socket)) return undefined;
+    if (!isReadByHttp(socket)) return this.carrier && new ProgramConnection(socket, this.carrier);
+    if (!this.#settings.http) return undefined;
     let connection = this.#http.get(socket);
     if (connection === undefined) this.#http.set(socket, (connection = new HttpConnection(socket)));
     return connection;

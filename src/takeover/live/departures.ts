@@ -150,9 +150,9 @@ export class Departures {
 
   #refused(error: Error, again: boolean, connection: Connection, place: Place): void {
     place.free();
-    if (!isForNow(error)) this.#stays(connection);
+    if (!isForNow(error) || connection.whenIdle === undefined) this.#stays(connection);
     else if (again) this.#enqueue(connection);
-    else connection.whenIdle?.(() => this.#enqueue(connection));
+    else connection.whenIdle(() => this.#enqueue(connection));
     this.#wake();
   }
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { takeover } from 'fdpasser/takeover';
 import { actAt } from './act-at.js';
 import type { ServerCommand, ServerConfig, ServerReport } from '../../support/takeover.js';
-import { WebSocketServer } from '../../support/ws.js';
+import { WebSocketServer, type WebSocket } from '../../support/ws.js';
 
 /** A server that takes over, or is the first. It tells its parent what happens, and ends by itself. */
 const config = JSON.parse(process.argv[2]!) as ServerConfig;
@@ -40,18 +40,40 @@ function serverOf(kind: string): net.Server | dgram.Socket {
     }
     case 'websocket': {
       const server = http.createServer(serve);
-      new WebSocketServer({ server }).on('connection', (webSocket) => {
-        webSocket.on('message', (data, binary) =>
-          webSocket.send(Buffer.concat([Buffer.from(`${process.pid}:`), data]), { binary }),
-        );
-      });
+      new WebSocketServer({ server }).on('connection', echo);
       return server;
     }
+    case 'mixed':
+      return mixed();
     case 'counter':
       return net.createServer((socket) => count(socket, { count: 0, big: '' }));
     default:
       throw new Error(kind);
   }
+}
+
+function echo(webSocket: WebSocket): void {
+  webSocket.on('message', (data, binary) =>
+    webSocket.send(Buffer.concat([Buffer.from(`${process.pid}:`), data]), { binary }),
+  );
+}
+
+/** Responses for "/held": they come after the handover. */
+const held: http.ServerResponse[] = [];
+
+/** A server of HTTP, of WebSockets, and of connections that are upgraded to the protocol that counts lines. */
+function mixed(): http.Server {
+  const webSockets = new WebSocketServer({ noServer: true });
+  const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    if (request.url !== '/held') return serve(request, response);
+    held.push(response);
+    report({ event: 'holds' });
+  });
+  return server.on('upgrade', (request, socket, head) => {
+    if (request.headers.upgrade === 'websocket') return webSockets.handleUpgrade(request, socket, head, echo);
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: counter\r\n\r\n');
+    count(socket as net.Socket, { count: 0, big: '' });
+  });
 }
 
 /** The state of a connection that counts its lines: `big` is too large to be sent in one message. */
@@ -79,7 +101,10 @@ const allowed = allow && { allow: ({ uid }: { uid: number }) => allow === 'all' 
 try {
   const serving = await takeover(config.control, { ...config.options, ...allowed });
   serving.on('serving', () => report({ event: 'serving' }));
-  serving.on('handover', ({ pid }) => report({ event: 'handover', pid }));
+  serving.on('handover', ({ pid }) => {
+    report({ event: 'handover', pid });
+    setImmediate(() => held.forEach((response) => response.end(`${process.pid}`)));
+  });
   serving.on('rollback', (error) => report({ event: 'rollback', message: error.message, code: codeOf(error) }));
   serving.on('rolledback', (error) => {
     report({ event: 'rolledback', message: error.message, code: codeOf(error) });
@@ -90,7 +115,7 @@ try {
     const server = serverOf(kind);
     servers.push(server);
     serving.listen(name, server, options);
-    if (kind === 'counter') serving.carry(name, carrier);
+    if (kind === 'counter' || kind === 'mixed') serving.carry(name, carrier);
   }
   process.on('message', (command: ServerCommand) => {
     const settle = (promise: Promise<{ pid: number } | void>): void =>
