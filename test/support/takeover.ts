@@ -21,6 +21,10 @@ export interface ServerConfig {
   at?: { step: string; signal: NodeJS.Signals } | undefined;
   /** It closes its servers at this step. */
   closesAt?: string;
+  /** Connections of its own protocol stay. */
+  savesNothing?: boolean;
+  /** It fails to go on with connections of its own protocol. */
+  restoresNothing?: boolean;
   /** It never sends READY. */
   never?: boolean;
   /** It ends before READY. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
-import { onSite, type Site } from '../support/takeover.js';
+import { onSite, type ServerChild, type Site } from '../support/takeover.js';
 import { test } from '../support/test.js';
 import { WebSocket } from '../support/ws.js';
 
@@ -78,6 +78,53 @@ test('connections whose state is too large to be sent stay, and all others move,
     assert.equal(old.told('drained'), undefined);
     for (const { socket } of big) socket.destroy();
     assert.equal((await old.end).code, 0);
+  }));
+
+/** A process that waits for a client that it has taken over, and that stays there when its own successor comes. */
+async function withOneThatStays(
+  drainTimeout: number,
+  body: (client: Client, next: ServerChild) => Promise<void>,
+): Promise<void> {
+  await withClients(async ({ port, start }, clients) => {
+    const old = start();
+    await old.tells('serving');
+    const client = new Client(port);
+    clients.push(client);
+    await client.says('x');
+    const next = start({ savesNothing: true, options: { ...OPTIONS, drainTimeout } });
+    assert.equal((await old.end).code, 0);
+    assert.deepEqual(await client.says('x'), [next.pid, 2]);
+    start();
+    await body(client, next);
+    assert.equal((await next.end).code, 0);
+  });
+}
+
+test('a process waits for a connection that it has taken over by carry and that stays', () =>
+  withOneThatStays(60_000, async (client, next) => {
+    await next.tells('handover');
+    assert.deepEqual(await client.says('x'), [next.pid, 3]);
+    assert.equal(next.told('drained'), undefined);
+    client.socket.destroy();
+  }));
+
+test('a connection that was taken over by carry and that stays is cut after drainTimeout', () =>
+  withOneThatStays(500, async ({ socket }) => {
+    await once(socket, 'close');
+  }));
+
+test('a connection that the successor cannot restore is closed, with a warning', () =>
+  withClients(async ({ port, start }, clients) => {
+    const old = start();
+    await old.tells('serving');
+    const client = new Client(port);
+    clients.push(client);
+    await client.says('x');
+    const closed = once(client.socket, 'close');
+    const heir = start({ restoresNothing: true });
+    await closed;
+    heir.command('exit');
+    assert.match((await heir.end).stderr, /Error: it restores nothing/);
   }));
 
 /** An answer of the `mixed` server over a WebSocket: the pid. */

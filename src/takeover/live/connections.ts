@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { invalidValue } from '../../common/arguments.js';
-import { isReadByHttp, replace } from '../../descriptor/node-internals.js';
+import { isReadByHttp } from '../../descriptor/node-internals.js';
 import { connectTo, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { runtime } from '../../native/runtime.js';
 import { Arrivals, type Arrival } from './arrivals.js';
 import type { Carried, Connection, Json } from './carried.js';
 import { adoptForProgram, ProgramConnection, type Carrier } from './carrier.js';
 import { Departures } from './departures.js';
+import { ANSWERED, follow } from './follow.js';
 import { adoptHttp, HttpConnection } from './http.js';
 import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
 import { Pace } from './pace.js';
@@ -44,17 +45,11 @@ export class LiveConnections {
   constructor(server: Server, settings: LiveSettings) {
     this.#server = server;
     this.#settings = settings;
-    const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
-    const followed = (event: string, ...args: unknown[]): boolean => {
+    this.#unfollow = follow(server, (event, args) => {
       if (event === 'connection') this.#keep(args[0] as Socket);
       else if (event === 'upgrade' || event === 'connect') this.#upgraded(args as UpgradeArguments);
       else if (this.#departures !== undefined && ANSWERED.has(event)) this.#answering(args[1] as ServerResponse);
-      return emit(event, ...args);
-    };
-    const restore = replace(server, 'emit', followed);
-    this.#unfollow = () => {
-      if ((server as { emit: unknown }).emit === followed) restore();
-    };
+    });
   }
 
   /**
@@ -205,10 +200,8 @@ export class LiveConnections {
   #goOn({ kind, fd, state }: Arrival, late: Buffer): void {
     if (kind === 'http') adoptHttp(this.#server, fd, state);
     else if (kind === 'websocket') this.#rejoin(fd, state, late);
-    else if (kind === 'program' && this.carrier !== undefined) {
-      const socket = adoptForProgram(this.#server, fd, this.carrier, state);
-      if (socket !== undefined) this.#keep(socket);
-    } else throw invalidValue('kind', 'of a connection that moves here', kind);
+    else if (kind === 'program' && this.carrier !== undefined) adoptForProgram(this.#server, fd, this.carrier, state);
+    else throw invalidValue('kind', 'of a connection that moves here', kind);
   }
 
   /** Gives the server the request of a WebSocket once more. */
@@ -224,6 +217,3 @@ export class LiveConnections {
     });
   }
 }
-
-/** Events of a server with a response. */
-const ANSWERED = new Set(['request', 'checkContinue', 'checkExpectation']);

@@ -91,8 +91,11 @@ function count(socket: net.Socket, state: Counted): void {
 }
 
 const carrier = {
-  save: (socket: net.Socket) => ({ ...counted.get(socket)! }),
-  restore: (state: Counted, socket: net.Socket) => count(socket, state),
+  save: (socket: net.Socket) => (config.savesNothing ? undefined : { ...counted.get(socket)! }),
+  restore(state: Counted, socket: net.Socket) {
+    if (config.restoresNothing) throw new Error('it restores nothing');
+    count(socket, state);
+  },
 };
 
 const { allow } = config;
