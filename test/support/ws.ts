@@ -39,7 +39,7 @@ const ws = createRequire(import.meta.url)('ws') as {
     server?: Server;
     noServer?: boolean;
     perMessageDeflate?: boolean | object;
-    verifyClient?: () => boolean;
+    verifyClient?: (info: unknown, callback: (accepts: boolean) => void) => void;
   }) => WebSocketServer;
 };
 
