@@ -13,7 +13,11 @@ import { inFolder, until } from './descriptors.js';
 /** What `children/server.ts` of the takeover tests must do. */
 export interface ServerConfig {
   control: string;
-  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed'; options: unknown }[];
+  listeners: {
+    name: string;
+    kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed' | 'removing';
+    options: unknown;
+  }[];
   options?: TakeoverOptions;
   /** Lets in its own user, or all. */
   allow?: 'own' | 'all';
@@ -31,7 +35,8 @@ export interface ServerConfig {
   breaks?: boolean;
 }
 
-export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'exit' | 'close';
+export type ServerCommand =
+  'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'answer' | 'exit' | 'close';
 
 export interface ServerReport {
   event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state' | 'holds';

@@ -146,9 +146,6 @@ test('with carry, an HTTP server moves requests and WebSockets as without, and b
     clients.push(upgraded);
     await upgraded.asks(UPGRADE);
     assert.deepEqual(await upgraded.says('x'), [old.pid, 1]);
-    const webSocket = new WebSocket(`ws://127.0.0.1:${port}/`);
-    await once(webSocket, 'open');
-    assert.equal(await echoed(webSocket), old.pid);
     const busy = new Client(port);
     clients.push(busy);
     const held = busy.asks('GET /held HTTP/1.1\r\nHost: here\r\n\r\n');
@@ -156,12 +153,16 @@ test('with carry, an HTTP server moves requests and WebSockets as without, and b
     clients.push(asking);
     await asking.asks(REQUEST + UPGRADE.slice(0, -1)); // with most of the next request
     await old.tells('holds');
+    const webSocket = new WebSocket(`ws://127.0.0.1:${port}/`);
+    await once(webSocket, 'open');
+    assert.equal(await echoed(webSocket), old.pid);
     const heir = start({ listeners });
+    while ((await echoed(webSocket)) !== heir.pid); // the busy one cannot have moved then
+    old.command('answer');
     assert.match(await held, new RegExp(`keep-alive[^]*\r\n\r\n${old.pid}$`));
     await asking.asks(UPGRADE.slice(-1));
     assert.equal((await old.end).code, 0);
     assert.match(await busy.asks(REQUEST), new RegExp(`\r\n\r\n${heir.pid}$`));
-    assert.equal(await echoed(webSocket), heir.pid);
     assert.deepEqual(await upgraded.says('x'), [heir.pid, 2]);
     assert.deepEqual(await asking.says('x'), [heir.pid, 1]);
     webSocket.terminate();

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import { ANSWERED, follow } from '../live/follow.js';
+import { afterClose, onceGone } from '../live/gone.js';
 
 /** The arguments of a request. */
 type Asked = [request: IncomingMessage, response: ServerResponse | Http2ServerResponse];
@@ -23,6 +24,7 @@ export class Clients {
   readonly #asked = new WeakSet<ServerHttp2Session>();
   /** Which connections need not be asked to leave, because they move to another process. */
   #moves: ((socket: Socket) => boolean) | undefined;
+  #isCut = false;
   #whenGone: (() => void)[] = [];
 
   constructor(server: Server) {
@@ -40,7 +42,8 @@ export class Clients {
   }
 
   #begun(session: ServerHttp2Session): void {
-    this.#keep(this.#sessions, session);
+    this.#sessions.add(session);
+    session.once('close', () => this.#sessions.delete(session));
     if (this.#moves !== undefined) this.#goAway(session);
   }
 
@@ -69,9 +72,14 @@ export class Clients {
     });
   }
 
+  /** Ends their connections. Those that do not end then are not waited for. */
   cut(): void {
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
+    afterClose(() => {
+      this.#isCut = true;
+      this.#check();
+    });
   }
 
   #closeAfter(request: IncomingMessage, response: ServerResponse | Http2ServerResponse): void {
@@ -83,16 +91,16 @@ export class Clients {
     this.#asked.add(session);
   }
 
-  #keep<T extends Socket | ServerHttp2Session>(set: Set<T>, client: T): void {
-    set.add(client);
-    (client as Socket).once('close', () => {
-      set.delete(client);
+  #keep(set: Set<Socket>, socket: Socket): void {
+    set.add(socket);
+    onceGone(socket, () => {
+      set.delete(socket);
       this.#check();
     });
   }
 
   #check(): void {
-    if (this.#whenGone.length === 0 || this.#sockets.size > 0) return;
+    if (this.#sockets.size > 0 && !this.#isCut) return;
     for (const resolve of this.#whenGone.splice(0)) resolve();
   }
 }

@@ -9,6 +9,7 @@ import type { Carried, Connection, Json } from './carried.js';
 import { adoptForProgram, ProgramConnection, type Carrier } from './carrier.js';
 import { Departures } from './departures.js';
 import { ANSWERED, follow } from './follow.js';
+import { onceGone } from './gone.js';
 import { adoptHttp, HttpConnection } from './http.js';
 import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
 import { Pace } from './pace.js';
@@ -121,7 +122,7 @@ export class LiveConnections {
 
   #keep(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    onceGone(socket, () => this.#sockets.delete(socket));
     this.#offerSoon(socket);
   }
 
@@ -149,7 +150,7 @@ export class LiveConnections {
   #begin(webSocket: ServedWebSocket): ServedWebSocket {
     const { socket } = webSocket;
     this.#webSockets.set(socket, webSocket);
-    socket.once('close', () => this.#webSockets.delete(socket));
+    onceGone(socket, () => this.#webSockets.delete(socket));
     return webSocket;
   }
 

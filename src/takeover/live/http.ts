@@ -4,6 +4,7 @@ import { beginIdle, isReadByHttp, isUntouched, responseOf } from '../../descript
 import type { NodeObject } from '../../descriptor/node-object.js';
 import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { Never, NOTHING, type Connection, type Json } from './carried.js';
+import { onceOver } from './gone.js';
 
 /** A connection of an `http.Server`, before its first request or between two. */
 export class HttpConnection implements Connection {
@@ -31,8 +32,8 @@ export class HttpConnection implements Connection {
   answering(response: ServerResponse): void {
     if (this.#response === response) return;
     this.#response = response;
-    response.once('close', () => this.#wake());
-    response.req.once('close', () => this.#wake());
+    onceOver(response, () => this.#wake());
+    onceOver(response.req, () => this.#wake());
   }
 
   leave(node: NodeObject): Buffer {

@@ -3,6 +3,7 @@ import { replace } from '../../descriptor/node-internals.js';
 import type { NodeObject } from '../../descriptor/node-object.js';
 import { Never, NOTHING, NotNow, type Connection, type Json } from './carried.js';
 import { closeFrame, Frames } from './frames.js';
+import { onceGone } from './gone.js';
 import { Pace, Unanswered } from './pace.js';
 import { isAnswer, isSwitch, isStateless, type Upgrade } from './upgrade.js';
 
@@ -96,7 +97,7 @@ export class ServedWebSocket implements Connection {
     this.#expected = expected;
     this.#emit = socket.emit.bind(socket) as Emit;
     this.#write = this.#watchWriting();
-    socket.once('close', () => this.#wake());
+    onceGone(socket, () => this.#wake());
   }
 
   /** From now on frames are read. */

@@ -45,6 +45,8 @@ function serverOf(kind: string): net.Server | dgram.Socket {
     }
     case 'mixed':
       return mixed();
+    case 'removing':
+      return removing();
     case 'counter':
       return net.createServer((socket) => count(socket, { count: 0, big: '' }));
     default:
@@ -58,16 +60,43 @@ function echo(webSocket: WebSocket): void {
   );
 }
 
-/** Responses for "/held": they come after the handover. */
-const held: http.ServerResponse[] = [];
+/** Answer requests for "/held". That is done by a command. */
+const held: (() => void)[] = [];
+
+function hold(answer: () => void): void {
+  held.push(answer);
+  report({ event: 'holds' });
+}
+
+/** A server of HTTP, and of connections that are upgraded to an echo. It removes the listeners of others. */
+function removing(): http.Server {
+  const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    if (request.url !== '/held') return serve(request, response);
+    hold(() => {
+      request.removeAllListeners('close');
+      response.removeAllListeners('close');
+      response.end(`${process.pid}`);
+    });
+  });
+  const own = server.listeners('connection') as ((socket: net.Socket) => void)[];
+  server.on('listening', () => {
+    server.removeAllListeners('connection');
+    for (const listener of own) server.on('connection', listener);
+  });
+  return server.on('upgrade', (_, socket) => {
+    socket.removeAllListeners();
+    socket.on('error', () => {});
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n');
+    socket.pipe(socket);
+  });
+}
 
 /** A server of HTTP, of WebSockets, and of connections that are upgraded to the protocol that counts lines. */
 function mixed(): http.Server {
   const webSockets = new WebSocketServer({ noServer: true });
   const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
-    if (request.url !== '/held') return serve(request, response);
-    held.push(response);
-    report({ event: 'holds' });
+    if (request.url === '/held') hold(() => response.end(`${process.pid}`));
+    else serve(request, response);
   });
   return server.on('upgrade', (request, socket, head) => {
     if (request.headers.upgrade === 'websocket') return webSockets.handleUpgrade(request, socket, head, echo);
@@ -104,10 +133,7 @@ const allowed = allow && { allow: ({ uid }: { uid: number }) => allow === 'all' 
 try {
   const serving = await takeover(config.control, { ...config.options, ...allowed });
   serving.on('serving', () => report({ event: 'serving' }));
-  serving.on('handover', ({ pid }) => {
-    report({ event: 'handover', pid });
-    setImmediate(() => held.forEach((response) => response.end(`${process.pid}`)));
-  });
+  serving.on('handover', ({ pid }) => report({ event: 'handover', pid }));
   serving.on('rollback', (error) => report({ event: 'rollback', message: error.message, code: codeOf(error) }));
   serving.on('rolledback', (error) => {
     report({ event: 'rolledback', message: error.message, code: codeOf(error) });
@@ -131,6 +157,7 @@ try {
     if (command === 'upgrade') settle(serving.upgrade());
     if (command === 'upgrade to nothing') settle(serving.upgrade({ args: ['--eval', 'process.exit(3)'] }));
     if (command === 'state') report({ event: 'state', message: serving.state });
+    if (command === 'answer') held.forEach((answer) => answer());
     if (command === 'exit') process.exit(7);
     if (command === 'close') closeServers();
   });
