@@ -29,6 +29,8 @@ export interface ServerConfig {
   savesNothing?: boolean;
   /** It fails to go on with connections of its own protocol. */
   restoresNothing?: boolean;
+  /** Of its servers. */
+  maxConnections?: number;
   /** It never sends READY. */
   never?: boolean;
   /** It ends before READY. */

@@ -1,8 +1,9 @@
 import type { Server, Socket } from 'node:net';
 import type { NodeObject } from '../../descriptor/node-object.js';
-import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
+import type { OwnedFd } from '../../descriptor/owned-fd.js';
 import { Never, NOTHING, type Connection, type Json } from './carried.js';
 import { tellConnected } from './follow.js';
+import { takeIn } from './take-in.js';
 
 /** How connections of a program's own protocol move. */
 export interface Carrier<T extends Json = Json> {
@@ -49,7 +50,7 @@ export class ProgramConnection implements Connection {
 
 /** Throws what `restore` throws; the connection is closed then. */
 export function adoptForProgram(server: Server, fd: OwnedFd, carrier: Carrier, state: Json): void {
-  const socket = connectTo(fd, server, (socket) => {
+  const socket = takeIn(server, fd, (socket) => {
     tellConnected(server, socket);
     return false;
   });

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { invalidValue } from '../../common/arguments.js';
 import { isReadByHttp } from '../../descriptor/node-internals.js';
-import { connectTo, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
+import { setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { runtime } from '../../native/runtime.js';
 import { Arrivals, type Arrival } from './arrivals.js';
 import type { Carried, Connection, Json } from './carried.js';
@@ -13,6 +13,7 @@ import { onceGone } from './gone.js';
 import { adoptHttp, HttpConnection } from './http.js';
 import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
 import { Pace } from './pace.js';
+import { takeIn } from './take-in.js';
 import { Turns } from './turns.js';
 import { ServedWebSocket } from './websocket.js';
 
@@ -212,7 +213,7 @@ export class LiveConnections {
     if (upgrade === undefined || typeof response !== 'string')
       throw invalidValue('state', 'that of a WebSocket', state);
     setUnread(fd, Buffer.concat([requestBytes(upgrade), fd.unread ?? Buffer.alloc(0)]));
-    connectTo(fd, this.#server, (socket) => {
+    takeIn(this.#server, fd, (socket) => {
       this.#begin(new ServedWebSocket(socket, upgrade, this.#pace, response)).forward(late);
       return true;
     });

@@ -143,6 +143,7 @@ try {
   for (const { name, kind, options } of config.listeners) {
     const server = serverOf(kind);
     servers.push(server);
+    if (config.maxConnections !== undefined) Object.assign(server, { maxConnections: config.maxConnections });
     serving.listen(name, server, options);
     if (kind === 'counter' || kind === 'mixed') serving.carry(name, carrier);
   }
