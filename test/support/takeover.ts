@@ -10,14 +10,13 @@ import { ended, startChild, type Ended } from './child.js';
 import { freePort } from './connection.js';
 import { inFolder, until } from './descriptors.js';
 
+/** The servers of `children/server.ts`. */
+export type ServerKind = 'http' | 'https' | 'http2' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed' | 'removing';
+
 /** What `children/server.ts` of the takeover tests must do. */
 export interface ServerConfig {
   control: string;
-  listeners: {
-    name: string;
-    kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed' | 'removing';
-    options: unknown;
-  }[];
+  listeners: { name: string; kind: ServerKind; options: unknown }[];
   options?: TakeoverOptions;
   /** Lets in its own user, or all. */
   allow?: 'own' | 'all';

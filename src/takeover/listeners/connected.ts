@@ -7,14 +7,12 @@ import { onceClosed } from './node-listening.js';
 
 /** Those who are connected to one server: they move to another process, or are asked to leave. */
 export class Connected {
-  readonly #settings: LiveSettings;
   readonly #live: LiveConnections;
   readonly #clients: Clients;
   readonly #stopHearing: () => void;
 
   /** Knows those who connect from now on. */
   constructor(server: Server, settings: LiveSettings) {
-    this.#settings = settings;
     this.#live = new LiveConnections(server, settings);
     this.#clients = new Clients(server);
     this.#stopHearing = onceClosed(server, () => this.leave());
@@ -27,9 +25,9 @@ export class Connected {
     this.#clients.close();
   }
 
-  /** Whether it can go on with live connections of another process. */
-  get takesLive(): boolean {
-    return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
+  /** The kinds of live connections of another process that it can go on with. */
+  get liveKinds(): readonly string[] {
+    return this.#live.kinds;
   }
 
   /** Gets one of those. Throws when it cannot; `fd` is then the caller's still. */
@@ -52,9 +50,12 @@ export class Connected {
     this.#live.carrier = carrier;
   }
 
-  /** Each connection that moves, when it can go; also those that come from another process until `alone`. */
-  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
-    return this.#live.leave(signal, alone);
+  /**
+   * Each connection of these kinds, or of all, that moves, when it can go; also those that come from another process
+   * until `alone`.
+   */
+  leaveLive(signal: AbortSignal, alone: Promise<void>, kinds?: readonly string[]): AsyncGenerator<Carried, void> {
+    return this.#live.leave(signal, alone, kinds);
   }
 
   /** Asks those who do not move to leave, as their protocol does that. */

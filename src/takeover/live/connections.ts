@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { invalidValue } from '../../common/arguments.js';
+import { builtin } from '../../common/lazy-modules.js';
 import { isReadByHttp } from '../../descriptor/node-internals.js';
 import { setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { runtime } from '../../native/runtime.js';
@@ -16,6 +17,9 @@ import { Pace } from './pace.js';
 import { takeIn } from './take-in.js';
 import { Turns } from './turns.js';
 import { ServedWebSocket } from './websocket.js';
+
+/** What a connection that moves is: one of HTTP, a WebSocket, or one of the program's own protocol. */
+export const KINDS = ['http', 'websocket', 'program'] as const;
 
 /** What moves, where possible. */
 export interface LiveSettings {
@@ -36,6 +40,8 @@ export class LiveConnections {
   readonly #arrivals = new Arrivals((arrival, late) => this.#goOn(arrival, late));
   readonly #pace = new Pace();
   #departures: Departures | undefined;
+  /** The kinds that the other process takes. */
+  #taken: readonly string[] = KINDS;
   /** Those that departures have not been offered yet. */
   readonly #waiting = new Set<Socket>();
   #dismissing = false;
@@ -54,6 +60,18 @@ export class LiveConnections {
     });
   }
 
+  /** The kinds of connections of another process that it can go on with. */
+  get kinds(): readonly string[] {
+    if (!this.#canMove) return [];
+    const { http, websocket } = this.#settings;
+    const takes = {
+      http: http && this.#isHttp,
+      websocket: websocket && this.#isHttp,
+      program: this.carrier !== undefined,
+    };
+    return KINDS.filter((kind) => takes[kind]);
+  }
+
   /**
    * Whether this connection moves as soon as it can, after `leave` was called. All others must be asked to leave by
    * their protocol.
@@ -68,9 +86,15 @@ export class LiveConnections {
    * left that could and `alone` has resolved, or is aborted: what was not yielded then stays as it was. WebSockets that
    * cannot move are dismissed.
    *
-   * `alone` resolves when no other process hands connections over to this one any more.
+   * `alone` resolves when no other process hands connections over to this one any more. `kinds` are those that the
+   * other process takes.
    */
-  leave(signal: AbortSignal, alone: Promise<void> = Promise.resolve()): AsyncGenerator<Carried, void> {
+  leave(
+    signal: AbortSignal,
+    alone: Promise<void> = Promise.resolve(),
+    kinds: readonly string[] = KINDS,
+  ): AsyncGenerator<Carried, void> {
+    this.#taken = kinds;
     for (const socket of [...this.#sockets, ...this.#webSockets.keys()]) this.#waiting.add(socket);
     this.#departures = new Departures(Promise.all([alone, this.#offerAll()]));
     return this.#departures.all(signal);
@@ -167,7 +191,7 @@ export class LiveConnections {
     this.#waiting.delete(socket);
     const departures = this.#departures?.over === false ? this.#departures : undefined;
     const connection = departures && this.#connectionOf(socket);
-    if (connection !== undefined) departures!.offer(connection);
+    if (connection !== undefined && this.#taken.includes(connection.kind)) departures!.offer(connection);
     if (departures !== undefined || this.#dismissing) this.#dismissUnlessMoving(socket);
   }
 
@@ -179,13 +203,17 @@ export class LiveConnections {
     return runtime === 'node' && !('setSecureContext' in this.#server); // the latter: TLS
   }
 
+  get #isHttp(): boolean {
+    return this.#server instanceof builtin.http.Server;
+  }
+
   /** Returns `undefined` when it cannot move. */
   #connectionOf(socket: Socket): Connection | undefined {
     if (!this.#canMove) return undefined;
     const webSocket = this.#webSockets.get(socket);
     if (webSocket !== undefined) return this.#settings.websocket ? webSocket : undefined;
     if (!isReadByHttp(socket)) return this.carrier && new ProgramConnection(socket, this.carrier);
-    if (!this.#settings.http) return undefined;
+    if (!this.#settings.http || !this.#isHttp) return undefined;
     let connection = this.#http.get(socket);
     if (connection === undefined) this.#http.set(socket, (connection = new HttpConnection(socket)));
     return connection;

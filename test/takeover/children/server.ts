@@ -1,9 +1,12 @@
 import dgram from 'node:dgram';
 import http from 'node:http';
+import http2 from 'node:http2';
+import https from 'node:https';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { takeover } from 'fdpasser/takeover';
 import { actAt } from './act-at.js';
+import { cert, key } from '../../support/certificate.js';
 import type { ServerCommand, ServerConfig, ServerReport } from '../../support/takeover.js';
 import { WebSocketServer, type WebSocket } from '../../support/ws.js';
 
@@ -28,6 +31,10 @@ function serverOf(kind: string): net.Server | dgram.Socket {
   switch (kind) {
     case 'http':
       return http.createServer({ keepAliveTimeout: 60_000 }, serve);
+    case 'https':
+      return https.createServer({ key, cert }, serve);
+    case 'http2':
+      return http2.createServer();
     case 'net':
       return net.createServer((socket) => {
         socket.on('error', () => {});
@@ -113,6 +120,7 @@ const counted = new WeakMap<net.Socket, Counted>();
 function count(socket: net.Socket, state: Counted): void {
   counted.set(socket, state);
   socket.on('error', () => {});
+  socket.on('end', () => socket.end()); // an HTTP server leaves that to its program
   socket.on('data', (bytes) => {
     if (bytes.toString() === 'big') state.big = 'b'.repeat(2 << 20);
     socket.write(`${process.pid} ${++state.count}`);
