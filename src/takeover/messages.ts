@@ -28,8 +28,11 @@ export type FromSuccessor =
   | { type: 'ready' }
   /** `probation`: milliseconds until CONFIRM at the latest; null: the program decides when. */
   | { type: 'serving'; probation: number | null }
-  /** `live`: the listeners whose live connections this process can go on with. */
-  | { type: 'confirm'; live: string[] }
+  /**
+   * `live`: the listeners whose live connections this process can go on with. `kinds`: which kinds of them, for each of
+   * those in that order; without it, all.
+   */
+  | { type: 'confirm'; live: string[]; kinds?: string[][] }
   | { type: 'abort'; reason: string };
 
 export type FromPredecessor =
@@ -62,7 +65,9 @@ export function fromSuccessor(value: unknown): FromSuccessor | undefined {
     case 'abort':
       return typeof value.reason === 'string' ? (value as FromSuccessor) : undefined;
     case 'confirm':
-      return Array.isArray(value.live) && value.live.every(isString) ? (value as FromSuccessor) : undefined;
+      return areStrings(value.live) && (value.kinds === undefined || areLists(value.kinds))
+        ? (value as FromSuccessor)
+        : undefined;
     case 'ready':
       return value as FromSuccessor;
     default:
@@ -125,6 +130,14 @@ function isLiveEntry(value: unknown): boolean {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
+}
+
+function areStrings(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isString);
+}
+
+function areLists(value: unknown): boolean {
+  return Array.isArray(value) && value.every(areStrings);
 }
 
 function isString(value: unknown): value is string {

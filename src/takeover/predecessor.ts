@@ -4,6 +4,12 @@ import type { WithSuccessor } from './control.js';
 import { VERSION, type Entry, type FromSuccessor, type Step } from './messages.js';
 import type { Settings } from './options.js';
 
+/** A listener whose live connections the successor takes: those of these kinds, or all. */
+export interface LiveTaken {
+  readonly name: string;
+  readonly kinds: readonly string[] | undefined;
+}
+
 /** What the old process has to hand over. */
 export interface Estate {
   /** Returns the listeners, and another descriptor of each. */
@@ -23,7 +29,7 @@ export interface Estate {
  * Resolves with the listeners whose live connections the successor takes. Rejects with the error. The conversation then
  * goes on until the other process ends it: an end without a ROLLBACK would mean that this process had died.
  */
-export async function handOver(successor: WithSuccessor, estate: Estate, settings: Settings): Promise<string[]> {
+export async function handOver(successor: WithSuccessor, estate: Estate, settings: Settings): Promise<LiveTaken[]> {
   const { stepTimeout, initTimeout, drainTimeout } = settings;
   try {
     const { listeners, sockets } = estate.inventory();
@@ -33,9 +39,9 @@ export async function handOver(successor: WithSuccessor, estate: Estate, setting
     estate.pause();
     await successor.deliver({ type: 'commit' }, [], stepTimeout);
     const { probation } = await answer(successor, 'serving', stepTimeout);
-    const { live } = await answer(successor, 'confirm', probation === null ? Infinity : probation + stepTimeout);
+    const { live, kinds } = await answer(successor, 'confirm', probation === null ? Infinity : probation + stepTimeout);
     await successor.deliver({ type: 'confirmed', drainTimeout }, [estate.releaseControl()], stepTimeout);
-    return live;
+    return live.map((name, index) => ({ name, kinds: kinds?.[index] }));
   } catch (error) {
     successor.say({ type: 'rollback', reason: (error as Error).message });
     estate.resume();

@@ -19,7 +19,7 @@ import { Turns } from './live/turns.js';
 import * as serviceManager from './manager.js';
 import { VERSION } from './messages.js';
 import type { Settings } from './options.js';
-import { answer, handOver } from './predecessor.js';
+import { answer, handOver, type LiveTaken } from './predecessor.js';
 import type { Live, Succession } from './successor.js';
 import { trace } from './trace.js';
 import { upgrade, type UpgradeOptions } from './upgrade.js';
@@ -290,8 +290,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#state !== 'probation') return Promise.reject(wrongState('confirm()', this.#state));
     const confirmed = new Promise<void>((resolve, reject) => this.#confirming.push({ resolve, reject }));
     clearTimeout(this.#probation);
-    const live = [...this.#listeners.values()].filter(({ takesLive }) => takesLive);
-    this.#succession?.confirm(live.map(({ name }) => name));
+    this.#succession?.confirm([...this.#listeners.values()].filter(({ liveKinds }) => liveKinds.length > 0));
     return confirmed;
   }
 
@@ -541,7 +540,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   async #handOver(successor: WithSuccessor): Promise<void> {
     this.#successor = successor;
     this.#manager.tellReloading();
-    let live: string[];
+    let live: LiveTaken[];
     try {
       live = await handOver(successor, this.#estate(), this.#settings);
     } catch (error) {
@@ -602,21 +601,30 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /** Moves live connections, each when it can move. */
-  async #carryAll(successor: WithSuccessor, names: string[], signal: AbortSignal): Promise<void> {
-    const listeners = names.flatMap((name) => this.#listeners.get(name) ?? []);
-    await Promise.all(listeners.map((listener) => this.#carryFrom(listener, successor, signal)));
+  async #carryAll(successor: WithSuccessor, live: readonly LiveTaken[], signal: AbortSignal): Promise<void> {
+    const carrying = live.flatMap(({ name, kinds }) => {
+      const listener = this.#listeners.get(name);
+      return listener === undefined ? [] : [this.#carryFrom(listener, kinds, successor, signal)];
+    });
+    await Promise.all(carrying);
   }
 
   /**
    * Once the time is over a successor that is stopped may have it: this process ends, and it finds it when it wakes.
    */
-  #carryFrom(listener: Listener, successor: WithSuccessor, signal: AbortSignal): Promise<void> {
+  #carryFrom(
+    listener: Listener,
+    kinds: LiveTaken['kinds'],
+    successor: WithSuccessor,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { name } = listener;
     const gone = new AbortController();
     successor.channel.once('close', () => gone.abort()); // nobody takes what is left
     const over = aborted(signal);
     return carryOver(listener, AbortSignal.any([signal, gone.signal]), this.#alone, {
       most: AT_ONCE,
+      kinds,
       send: (batch) => {
         const connections = batch.map(({ key, kind, state }) => ({ key, kind, state }));
         const fds = batch.map(({ fd }) => fd);

@@ -142,11 +142,15 @@ export class Succession {
     this.#predecessor.say({ type: 'serving', probation: probation === Infinity ? null : probation });
   }
 
-  /** `live`: the listeners whose live connections this process takes. */
-  confirm(live: string[]): void {
+  /** `live`: the listeners whose live connections this process takes, and the kinds of those. */
+  confirm(live: readonly { readonly name: string; readonly liveKinds: readonly string[] }[]): void {
     if (this.#state !== 'serving') return;
     this.#state = 'confirming';
-    this.#predecessor.say({ type: 'confirm', live });
+    this.#predecessor.say({
+      type: 'confirm',
+      live: live.map(({ name }) => name),
+      kinds: live.map(({ liveKinds }) => [...liveKinds]),
+    });
     this.#wait(0);
   }
 

@@ -9,7 +9,7 @@ import type { Inherited, Listener } from '../takeover/listeners/listener.js';
 import { fits, nameOf } from '../takeover/listeners/wanted.js';
 import { Arrivals, type Arrival } from '../takeover/live/arrivals.js';
 import type { Json } from '../takeover/live/carried.js';
-import type { Carried } from '../takeover/live/index.js';
+import { KINDS, type Carried } from '../takeover/live/index.js';
 import type { Endpoint } from '../takeover/messages.js';
 import type { Bound, Place } from './bind.js';
 import type { Intake } from './intake.js';
@@ -30,7 +30,8 @@ export interface Heirs {
 /** What a supervisor listens on, as takeover has it. */
 export class SharedListener implements Listener {
   readonly name: string;
-  readonly takesLive = true;
+  /** Its workers go on with those of a server without workers. */
+  readonly liveKinds = [KIND, ...KINDS];
   readonly #place: Place;
   readonly #begin: (server: Bound) => Intake;
   readonly #heirs: Heirs;

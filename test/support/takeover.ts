@@ -10,10 +10,13 @@ import { ended, startChild, type Ended } from './child.js';
 import { freePort } from './connection.js';
 import { inFolder, until } from './descriptors.js';
 
+/** The servers of `children/server.ts`. */
+export type ServerKind = 'http' | 'https' | 'http2' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed' | 'removing';
+
 /** What `children/server.ts` of the takeover tests must do. */
 export interface ServerConfig {
   control: string;
-  listeners: { name: string; kind: 'http' | 'net' | 'udp' | 'counter' | 'websocket'; options: unknown }[];
+  listeners: { name: string; kind: ServerKind; options: unknown }[];
   options?: TakeoverOptions;
   /** Lets in its own user, or all. */
   allow?: 'own' | 'all';
@@ -21,16 +24,23 @@ export interface ServerConfig {
   at?: { step: string; signal: NodeJS.Signals } | undefined;
   /** It closes its servers at this step. */
   closesAt?: string;
+  /** Connections of its own protocol stay. */
+  savesNothing?: boolean;
+  /** It fails to go on with connections of its own protocol. */
+  restoresNothing?: boolean;
+  /** Of its servers. */
+  maxConnections?: number;
   /** It never sends READY. */
   never?: boolean;
   /** It ends before READY. */
   breaks?: boolean;
 }
 
-export type ServerCommand = 'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'exit' | 'close';
+export type ServerCommand =
+  'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'answer' | 'exit' | 'close';
 
 export interface ServerReport {
-  event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state';
+  event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state' | 'holds';
   pid?: number | undefined;
   code?: string | undefined;
   step?: string | undefined;

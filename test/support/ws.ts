@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** The types of what the tests use of the package ws. */
 export interface WebSocket extends EventEmitter<{
@@ -25,6 +26,7 @@ export interface WebSocket extends EventEmitter<{
 
 interface WebSocketServer extends EventEmitter<{ connection: [webSocket: WebSocket, request: IncomingMessage] }> {
   readonly clients: Set<WebSocket & { readonly _socket: Socket }>;
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, begin: (webSocket: WebSocket) => void): void;
   close(): void;
 }
 
@@ -34,9 +36,10 @@ const ws = createRequire(import.meta.url)('ws') as {
     options?: { perMessageDeflate?: boolean | object; rejectUnauthorized?: boolean },
   ) => WebSocket;
   WebSocketServer: new (options: {
-    server: Server;
+    server?: Server;
+    noServer?: boolean;
     perMessageDeflate?: boolean | object;
-    verifyClient?: () => boolean;
+    verifyClient?: (info: unknown, callback: (accepts: boolean) => void) => void;
   }) => WebSocketServer;
 };
 

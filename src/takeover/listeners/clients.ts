@@ -1,6 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse, ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
+import { ANSWERED, follow } from '../live/follow.js';
+import { afterClose, onceGone } from '../live/gone.js';
+
+/** The arguments of a request. */
+type Asked = [request: IncomingMessage, response: ServerResponse | Http2ServerResponse];
 
 /** The largest stream identifier: "I am about to go, but go on for a moment" (RFC 9113, 6.8). */
 const ALL_STREAMS = 2 ** 31 - 1;
@@ -10,7 +15,7 @@ const ROUND_TRIP = 1000;
 
 /** The clients that are connected to a server, and how each is asked to leave. */
 export class Clients {
-  readonly #server: Server;
+  readonly #unfollow: () => void;
   readonly #sockets = new Set<Socket>();
   /** `tls.TLSSocket`s, over some of the sockets above. */
   readonly #secure = new Set<Socket>();
@@ -19,41 +24,34 @@ export class Clients {
   readonly #asked = new WeakSet<ServerHttp2Session>();
   /** Which connections need not be asked to leave, because they move to another process. */
   #moves: ((socket: Socket) => boolean) | undefined;
+  #isCut = false;
   #whenGone: (() => void)[] = [];
 
   constructor(server: Server) {
-    this.#server = server;
-    server.prependListener('connection', this.#connected);
-    server.prependListener('secureConnection', this.#secured);
-    server.prependListener('session', this.#begun);
+    this.#unfollow = follow(server, (event, args) => {
+      if (event === 'connection') this.#keep(this.#sockets, args[0] as Socket);
+      else if (event === 'secureConnection') this.#keep(this.#secure, args[0] as Socket);
+      else if (event === 'session') this.#begun(args[0] as ServerHttp2Session);
+      else if (this.#moves !== undefined && ANSWERED.has(event)) this.#closeAfter(...(args as Asked));
+    });
   }
 
   /** The server has closed, and may listen again. */
   close(): void {
-    this.#server.removeListener('connection', this.#connected);
-    this.#server.removeListener('secureConnection', this.#secured);
-    this.#server.removeListener('session', this.#begun);
+    this.#unfollow();
   }
 
-  readonly #connected = (socket: Socket): void => this.#keep(this.#sockets, socket);
-
-  readonly #secured = (socket: Socket): void => this.#keep(this.#secure, socket);
-
-  readonly #begun = (session: ServerHttp2Session): void => {
-    this.#keep(this.#sessions, session);
+  #begun(session: ServerHttp2Session): void {
+    this.#sessions.add(session);
+    session.once('close', () => this.#sessions.delete(session));
     if (this.#moves !== undefined) this.#goAway(session);
-  };
+  }
 
   /**
    * From now on each response closes its connection, unless the connection moves, and each session of HTTP/2 takes no
    * new requests. Another call also asks connections that do not move after all.
    */
   leave(moves: (socket: Socket) => boolean): void {
-    if (this.#moves === undefined) {
-      this.#server.prependListener('request', this.#closeAfter);
-      if (this.#server.listenerCount('checkContinue') > 0)
-        this.#server.prependListener('checkContinue', this.#closeAfter);
-    }
     this.#moves = moves;
     for (const socket of [...this.#sockets, ...this.#secure]) {
       const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
@@ -65,8 +63,6 @@ export class Clients {
   /** The clients stay after all. */
   stay(): void {
     this.#moves = undefined;
-    this.#server.removeListener('request', this.#closeAfter);
-    this.#server.removeListener('checkContinue', this.#closeAfter);
   }
 
   whenGone(): Promise<void> {
@@ -76,30 +72,35 @@ export class Clients {
     });
   }
 
+  /** Ends their connections. Those that do not end then are not waited for. */
   cut(): void {
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
+    afterClose(() => {
+      this.#isCut = true;
+      this.#check();
+    });
   }
 
-  readonly #closeAfter = (request: IncomingMessage, response: ServerResponse | Http2ServerResponse): void => {
-    if (!('stream' in response) && !this.#moves?.(request.socket)) response.shouldKeepAlive = false;
-  };
+  #closeAfter(request: IncomingMessage, response: ServerResponse | Http2ServerResponse): void {
+    if (!('stream' in response) && !this.#moves!(request.socket)) response.shouldKeepAlive = false;
+  }
 
   #goAway(session: ServerHttp2Session): void {
     if (!this.#asked.has(session)) goAway(session);
     this.#asked.add(session);
   }
 
-  #keep<T extends Socket | ServerHttp2Session>(set: Set<T>, client: T): void {
-    set.add(client);
-    (client as Socket).once('close', () => {
-      set.delete(client);
+  #keep(set: Set<Socket>, socket: Socket): void {
+    set.add(socket);
+    onceGone(socket, () => {
+      set.delete(socket);
       this.#check();
     });
   }
 
   #check(): void {
-    if (this.#whenGone.length === 0 || this.#sockets.size > 0) return;
+    if (this.#sockets.size > 0 && !this.#isCut) return;
     for (const resolve of this.#whenGone.splice(0)) resolve();
   }
 }

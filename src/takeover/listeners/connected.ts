@@ -19,7 +19,6 @@ export class Connected {
   }
 
   readonly #server: Server;
-  readonly #settings: LiveSettings;
   readonly #live: LiveConnections;
   readonly #clients: Clients;
   #stopHearing = (): void => {};
@@ -27,7 +26,6 @@ export class Connected {
   /** Knows those who connect from now on. */
   constructor(server: Server, settings: LiveSettings) {
     this.#server = server;
-    this.#settings = settings;
     this.#live = new LiveConnections(server, settings);
     this.#clients = new Clients(server);
     this.#hear();
@@ -46,9 +44,9 @@ export class Connected {
     this.#clients.close();
   }
 
-  /** Whether it can go on with live connections of another process. */
-  get takesLive(): boolean {
-    return this.#live.carrier !== undefined || this.#settings.http || this.#settings.websocket;
+  /** The kinds of live connections of another process that it can go on with. */
+  get liveKinds(): readonly string[] {
+    return this.#live.kinds;
   }
 
   /** Gets one of those. Throws when it cannot; `fd` is then the caller's still. */
@@ -71,9 +69,12 @@ export class Connected {
     this.#live.carrier = carrier;
   }
 
-  /** Each connection that moves, when it can go; also those that come from another process until `alone`. */
-  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
-    return this.#live.leave(signal, alone);
+  /**
+   * Each connection of these kinds, or of all, that moves, when it can go; also those that come from another process
+   * until `alone`.
+   */
+  leaveLive(signal: AbortSignal, alone: Promise<void>, kinds?: readonly string[]): AsyncGenerator<Carried, void> {
+    return this.#live.leave(signal, alone, kinds);
   }
 
   /** Asks those who do not move to leave, as their protocol does that. */

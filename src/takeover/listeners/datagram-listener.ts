@@ -119,7 +119,7 @@ export class DatagramListener implements Listener {
     if (this.#state !== 'closed') this.#state = 'released';
   }
 
-  readonly takesLive = false;
+  readonly liveKinds = [];
 
   adoptLive(_key: number, kind: string): void {
     throw invalidValue('kind', 'left out for datagrams, which have no connections', kind);

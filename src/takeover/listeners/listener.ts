@@ -47,8 +47,8 @@ export interface Listener {
   keepForGood?(): void;
   /** A successor has it for good: the address no longer belongs to this process. */
   release(): void;
-  /** Whether it can take live connections of a predecessor. */
-  readonly takesLive: boolean;
+  /** The kinds of live connections of a predecessor that it can take. */
+  readonly liveKinds: readonly string[];
   /** Gets one of those. Throws when it cannot; `fd` is then the caller's still. */
   adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void;
   /** Goes on with it; `late` are its first bytes, or some of them. Throws when it cannot. */
@@ -57,8 +57,11 @@ export interface Listener {
   ownAllLive(): void;
   /** How connections of the program's own protocol move. */
   carry(carrier: Carrier): void;
-  /** Each connection that moves, when it can go; also those that come from a predecessor until `alone`. */
-  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void>;
+  /**
+   * Each connection of these kinds, or of all, that moves, when it can go; also those that come from a predecessor
+   * until `alone`.
+   */
+  leaveLive(signal: AbortSignal, alone: Promise<void>, kinds?: readonly string[]): AsyncGenerator<Carried, void>;
   /** Asks clients whose connections do not move to leave, in the way of their protocol. */
   drain(): void;
   /** Resolves when nobody is connected any more. */

@@ -272,8 +272,8 @@ export class StreamListener implements Listener {
     if (this.#state !== 'closed') this.#state = 'released';
   }
 
-  get takesLive(): boolean {
-    return this.#connected.takesLive;
+  get liveKinds(): readonly string[] {
+    return this.#connected.liveKinds;
   }
 
   adoptLive(key: number, kind: string, fd: OwnedFd, state: Json): void {
@@ -292,8 +292,8 @@ export class StreamListener implements Listener {
     this.#connected.carry(carrier);
   }
 
-  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
-    return this.#connected.leaveLive(signal, alone);
+  leaveLive(signal: AbortSignal, alone: Promise<void>, kinds?: readonly string[]): AsyncGenerator<Carried, void> {
+    return this.#connected.leaveLive(signal, alone, kinds);
   }
 
   drain(): void {

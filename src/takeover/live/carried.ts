@@ -36,7 +36,7 @@ export interface Connection {
   again?(): Buffer | undefined;
   /** From now on nothing that is written to the socket leaves. */
   departed?(): void;
-  /** Calls back, once, when `state` may no longer throw `NotNow`. */
+  /** Calls back, once, when `state` may no longer throw `NotNow`. Without this, a connection that is busy stays. */
   whenIdle?(callback: () => void): void;
   /** It cannot move. */
   stays?(): void;

@@ -1,7 +1,9 @@
 import type { Server, Socket } from 'node:net';
 import type { NodeObject } from '../../descriptor/node-object.js';
-import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
+import type { OwnedFd } from '../../descriptor/owned-fd.js';
 import { Never, NOTHING, type Connection, type Json } from './carried.js';
+import { tellConnected } from './follow.js';
+import { takeIn } from './take-in.js';
 
 /** How connections of a program's own protocol move. */
 export interface Carrier<T extends Json = Json> {
@@ -14,7 +16,7 @@ export interface Carrier<T extends Json = Json> {
   save(socket: Socket): T | undefined;
   /**
    * Goes on with the connection in the other process. The server counts the socket, and emits no `'connection'`. The
-   * first bytes to read are those that the old program had not consumed.
+   * first bytes to read are those that the old program had not consumed. When this throws, the connection is closed.
    */
   restore(value: T, socket: Socket): void;
 }
@@ -46,9 +48,17 @@ export class ProgramConnection implements Connection {
   }
 }
 
-/** Returns the socket, unless the server has dropped it. */
-export function adoptForProgram(server: Server, fd: OwnedFd, carrier: Carrier, state: Json): Socket | undefined {
-  const socket = connectTo(fd, server, () => false);
-  if (socket !== undefined) carrier.restore(state, socket);
-  return socket;
+/** Throws what `restore` throws; the connection is closed then. */
+export function adoptForProgram(server: Server, fd: OwnedFd, carrier: Carrier, state: Json): void {
+  const socket = takeIn(server, fd, (socket) => {
+    tellConnected(server, socket);
+    return false;
+  });
+  if (socket === undefined) return;
+  try {
+    carrier.restore(state, socket);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }

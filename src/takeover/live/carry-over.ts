@@ -4,7 +4,7 @@ import { Turns } from './turns.js';
 
 /** What connections leave. */
 interface Left {
-  leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void>;
+  leaveLive(signal: AbortSignal, alone: Promise<void>, kinds?: readonly string[]): AsyncGenerator<Carried, void>;
   drain(): void;
 }
 
@@ -18,6 +18,8 @@ export interface Released {
 interface Way {
   /** How many are sent together at most. */
   readonly most: number;
+  /** The kinds that the other process takes; without this, all. */
+  readonly kinds?: readonly string[] | undefined;
   /** Resolves when the other process has all of them, and rejects when it will never have one. */
   send(batch: readonly Carried[]): Promise<void>;
   /** They belong to the other process. */
@@ -41,7 +43,7 @@ export async function carryOver(left: Left, signal: AbortSignal, alone: Promise<
     underWay.add(moving);
     batch = [];
   };
-  for await (const carried of left.leaveLive(signal, alone)) {
+  for await (const carried of left.leaveLive(signal, alone, way.kinds)) {
     if (batch.push(carried) === 1) process.nextTick(() => go()); // with those that depart in the same tick
     if (batch.length === way.most) go();
   }

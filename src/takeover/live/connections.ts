@@ -1,18 +1,25 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { invalidValue } from '../../common/arguments.js';
-import { isReadByHttp, replace } from '../../descriptor/node-internals.js';
-import { connectTo, setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
+import { builtin } from '../../common/lazy-modules.js';
+import { isReadByHttp } from '../../descriptor/node-internals.js';
+import { setUnread, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { runtime } from '../../native/runtime.js';
 import { Arrivals, type Arrival } from './arrivals.js';
 import type { Carried, Connection, Json } from './carried.js';
 import { adoptForProgram, ProgramConnection, type Carrier } from './carrier.js';
 import { Departures } from './departures.js';
+import { ANSWERED, follow } from './follow.js';
+import { onceGone } from './gone.js';
 import { adoptHttp, HttpConnection } from './http.js';
 import { asksForWebSocket, readUpgrade, requestBytes, upgradeOf } from './upgrade.js';
 import { Pace } from './pace.js';
+import { takeIn } from './take-in.js';
 import { Turns } from './turns.js';
 import { ServedWebSocket } from './websocket.js';
+
+/** What a connection that moves is: one of HTTP, a WebSocket, or one of the program's own protocol. */
+export const KINDS = ['http', 'websocket', 'program'] as const;
 
 /** What moves, where possible. */
 export interface LiveSettings {
@@ -20,7 +27,7 @@ export interface LiveSettings {
   readonly websocket: boolean;
 }
 
-/** The arguments of an `'upgrade'`. */
+/** The arguments of an `'upgrade'` or a `'connect'`. */
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
 
 /** The connections of one server, which may move to another process. */
@@ -33,28 +40,36 @@ export class LiveConnections {
   readonly #arrivals = new Arrivals((arrival, late) => this.#goOn(arrival, late));
   readonly #pace = new Pace();
   #departures: Departures | undefined;
+  /** The kinds that the other process takes. */
+  #taken: readonly string[] = KINDS;
   /** Those that departures have not been offered yet. */
   readonly #waiting = new Set<Socket>();
   #dismissing = false;
   readonly #unfollow: () => void;
-  /** For a server of the program's own protocol. */
+  /** For connections of the program's own protocol. */
   carrier: Carrier | undefined;
 
   /** Follows the connections that come from now on. */
   constructor(server: Server, settings: LiveSettings) {
     this.#server = server;
     this.#settings = settings;
-    const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
-    const followed = (event: string, ...args: unknown[]): boolean => {
+    this.#unfollow = follow(server, (event, args) => {
       if (event === 'connection') this.#keep(args[0] as Socket);
-      else if (event === 'upgrade') this.#upgraded(args as UpgradeArguments);
+      else if (event === 'upgrade' || event === 'connect') this.#upgraded(args as UpgradeArguments);
       else if (this.#departures !== undefined && ANSWERED.has(event)) this.#answering(args[1] as ServerResponse);
-      return emit(event, ...args);
+    });
+  }
+
+  /** The kinds of connections of another process that it can go on with. */
+  get kinds(): readonly string[] {
+    if (!this.#canMove) return [];
+    const { http, websocket } = this.#settings;
+    const takes = {
+      http: http && this.#isHttp,
+      websocket: websocket && this.#isHttp,
+      program: this.carrier !== undefined,
     };
-    const restore = replace(server, 'emit', followed);
-    this.#unfollow = () => {
-      if ((server as { emit: unknown }).emit === followed) restore();
-    };
+    return KINDS.filter((kind) => takes[kind]);
   }
 
   /**
@@ -71,9 +86,15 @@ export class LiveConnections {
    * left that could and `alone` has resolved, or is aborted: what was not yielded then stays as it was. WebSockets that
    * cannot move are dismissed.
    *
-   * `alone` resolves when no other process hands connections over to this one any more.
+   * `alone` resolves when no other process hands connections over to this one any more. `kinds` are those that the
+   * other process takes.
    */
-  leave(signal: AbortSignal, alone: Promise<void> = Promise.resolve()): AsyncGenerator<Carried, void> {
+  leave(
+    signal: AbortSignal,
+    alone: Promise<void> = Promise.resolve(),
+    kinds: readonly string[] = KINDS,
+  ): AsyncGenerator<Carried, void> {
+    this.#taken = kinds;
     for (const socket of [...this.#sockets, ...this.#webSockets.keys()]) this.#waiting.add(socket);
     this.#departures = new Departures(Promise.all([alone, this.#offerAll()]));
     return this.#departures.all(signal);
@@ -126,13 +147,21 @@ export class LiveConnections {
 
   #keep(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    onceGone(socket, () => this.#sockets.delete(socket));
+    this.#offerSoon(socket);
+  }
+
+  /** When the program has begun with it. */
+  #offerSoon(socket: Socket): void {
     if (this.#departures !== undefined) process.nextTick(() => this.#offer(socket));
   }
 
   #upgraded(args: UpgradeArguments): void {
     const [request, socket, head] = args;
-    if (!asksForWebSocket(request)) return;
+    if (!asksForWebSocket(request)) {
+      this.#offerSoon(socket);
+      return;
+    }
     const webSocket =
       this.#webSockets.get(socket) ?? this.#begin(new ServedWebSocket(socket, upgradeOf(request), this.#pace));
     webSocket.upgraded();
@@ -146,7 +175,7 @@ export class LiveConnections {
   #begin(webSocket: ServedWebSocket): ServedWebSocket {
     const { socket } = webSocket;
     this.#webSockets.set(socket, webSocket);
-    socket.once('close', () => this.#webSockets.delete(socket));
+    onceGone(socket, () => this.#webSockets.delete(socket));
     return webSocket;
   }
 
@@ -162,7 +191,7 @@ export class LiveConnections {
     this.#waiting.delete(socket);
     const departures = this.#departures?.over === false ? this.#departures : undefined;
     const connection = departures && this.#connectionOf(socket);
-    if (connection !== undefined) departures!.offer(connection);
+    if (connection !== undefined && this.#taken.includes(connection.kind)) departures!.offer(connection);
     if (departures !== undefined || this.#dismissing) this.#dismissUnlessMoving(socket);
   }
 
@@ -174,13 +203,17 @@ export class LiveConnections {
     return runtime === 'node' && !('setSecureContext' in this.#server); // the latter: TLS
   }
 
+  get #isHttp(): boolean {
+    return this.#server instanceof builtin.http.Server;
+  }
+
   /** Returns `undefined` when it cannot move. */
   #connectionOf(socket: Socket): Connection | undefined {
     if (!this.#canMove) return undefined;
-    if (this.carrier !== undefined) return new ProgramConnection(socket, this.carrier);
     const webSocket = this.#webSockets.get(socket);
     if (webSocket !== undefined) return this.#settings.websocket ? webSocket : undefined;
-    if (!this.#settings.http || !isReadByHttp(socket)) return undefined;
+    if (!isReadByHttp(socket)) return this.carrier && new ProgramConnection(socket, this.carrier);
+    if (!this.#settings.http || !this.#isHttp) return undefined;
     let connection = this.#http.get(socket);
     if (connection === undefined) this.#http.set(socket, (connection = new HttpConnection(socket)));
     return connection;
@@ -197,10 +230,8 @@ export class LiveConnections {
   #goOn({ kind, fd, state }: Arrival, late: Buffer): void {
     if (kind === 'http') adoptHttp(this.#server, fd, state);
     else if (kind === 'websocket') this.#rejoin(fd, state, late);
-    else if (kind === 'program' && this.carrier !== undefined) {
-      const socket = adoptForProgram(this.#server, fd, this.carrier, state);
-      if (socket !== undefined) this.#keep(socket);
-    } else throw invalidValue('kind', 'of a connection that moves here', kind);
+    else if (kind === 'program' && this.carrier !== undefined) adoptForProgram(this.#server, fd, this.carrier, state);
+    else throw invalidValue('kind', 'of a connection that moves here', kind);
   }
 
   /** Gives the server the request of a WebSocket once more. */
@@ -210,12 +241,9 @@ export class LiveConnections {
     if (upgrade === undefined || typeof response !== 'string')
       throw invalidValue('state', 'that of a WebSocket', state);
     setUnread(fd, Buffer.concat([requestBytes(upgrade), fd.unread ?? Buffer.alloc(0)]));
-    connectTo(fd, this.#server, (socket) => {
+    takeIn(this.#server, fd, (socket) => {
       this.#begin(new ServedWebSocket(socket, upgrade, this.#pace, response)).forward(late);
       return true;
     });
   }
 }
-
-/** Events of a server with a response. */
-const ANSWERED = new Set(['request', 'checkContinue', 'checkExpectation']);

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { depart, NotNow, type Carried, type Connection } from './carried.js';
+import { onceGone } from './gone.js';
 
 /** How many are held still at once: with more, each would wait longer; with fewer, the successor would have to wait. */
 const WINDOW = 32;
@@ -61,7 +62,7 @@ export class Departures {
   offer(connection: Connection): void {
     const { socket } = connection;
     if (this.#over || socket.destroyed || this.#left.get(socket) === connection) return;
-    if (!this.#left.has(socket)) socket.once('close', () => this.#gone(socket));
+    if (!this.#left.has(socket)) onceGone(socket, () => this.#gone(socket));
     this.#left.set(socket, connection);
     const enqueue = (): void => this.#enqueue(connection);
     if (connection.whenCalm === undefined) enqueue();
@@ -150,9 +151,9 @@ export class Departures {
 
   #refused(error: Error, again: boolean, connection: Connection, place: Place): void {
     place.free();
-    if (!isForNow(error)) this.#stays(connection);
+    if (!isForNow(error) || connection.whenIdle === undefined) this.#stays(connection);
     else if (again) this.#enqueue(connection);
-    else connection.whenIdle?.(() => this.#enqueue(connection));
+    else connection.whenIdle(() => this.#enqueue(connection));
     this.#wake();
   }
 

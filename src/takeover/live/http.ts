@@ -2,8 +2,10 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { beginIdle, isReadByHttp, isUntouched, responseOf } from '../../descriptor/node-internals.js';
 import type { NodeObject } from '../../descriptor/node-object.js';
-import { connectTo, type OwnedFd } from '../../descriptor/owned-fd.js';
+import type { OwnedFd } from '../../descriptor/owned-fd.js';
 import { Never, NOTHING, type Connection, type Json } from './carried.js';
+import { onceOver } from './gone.js';
+import { takeIn } from './take-in.js';
 
 /** A connection of an `http.Server`, before its first request or between two. */
 export class HttpConnection implements Connection {
@@ -31,8 +33,8 @@ export class HttpConnection implements Connection {
   answering(response: ServerResponse): void {
     if (this.#response === response) return;
     this.#response = response;
-    response.once('close', () => this.#wake());
-    response.req.once('close', () => this.#wake());
+    onceOver(response, () => this.#wake());
+    onceOver(response.req, () => this.#wake());
   }
 
   leave(node: NodeObject): Buffer {
@@ -46,6 +48,6 @@ export class HttpConnection implements Connection {
 }
 
 export function adoptHttp(server: Server, fd: OwnedFd, state: Json): void {
-  const socket = connectTo(fd, server);
+  const socket = takeIn(server, fd, () => true);
   if (socket !== undefined && (state as { idle?: Json } | null)?.idle === true) beginIdle(socket, server);
 }

@@ -26,4 +26,4 @@
  */
 export type { Carried } from './carried.js';
 export type { Carrier } from './carrier.js';
-export { LiveConnections, type LiveSettings } from './connections.js';
+export { KINDS, LiveConnections, type LiveSettings } from './connections.js';

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
 import { replace } from '../../descriptor/node-internals.js';
 import type { NodeObject } from '../../descriptor/node-object.js';
-import { Never, NotNow, type Connection, type Json } from './carried.js';
+import { Never, NOTHING, NotNow, type Connection, type Json } from './carried.js';
 import { closeFrame, Frames } from './frames.js';
+import { onceGone } from './gone.js';
 import { Pace, Unanswered } from './pace.js';
 import { isAnswer, isSwitch, isStateless, type Upgrade } from './upgrade.js';
 
@@ -96,7 +97,7 @@ export class ServedWebSocket implements Connection {
     this.#expected = expected;
     this.#emit = socket.emit.bind(socket) as Emit;
     this.#write = this.#watchWriting();
-    socket.once('close', () => this.#wake());
+    onceGone(socket, () => this.#wake());
   }
 
   /** From now on frames are read. */
@@ -175,7 +176,8 @@ export class ServedWebSocket implements Connection {
   departed(): void {
     let length = 0;
     const keep = (chunks: Chunk[], callback: Callback): void => {
-      for (const bytes of chunks.map(bytesOf)) {
+      for (const written of chunks.map(bytesOf)) {
+        const bytes = this.#stage === 'asked' ? this.#answer(written) : written; // the client has an answer
         this.#late.push(bytes);
         this.#lateFrames.push(bytes);
         length += bytes.length;
@@ -310,12 +312,11 @@ export class ServedWebSocket implements Connection {
       through();
     } else if (this.#stage === 'plain') through();
     else if (this.#stage === 'dismissed') callback();
-    else if (this.#expected === undefined) {
-      this.#answer(Buffer.concat(chunks.map(bytesOf)));
-      through();
-    } else {
+    else {
       const frames = this.#answer(Buffer.concat(chunks.map(bytesOf)));
-      if (frames === undefined || frames.length === 0) callback();
+      this.#count({ chunk: frames, encoding: 'buffer' });
+      if (this.#expected === undefined) through();
+      else if (frames.length === 0) callback();
       else this.#send(frames, callback);
     }
     this.#changed();
@@ -327,24 +328,21 @@ export class ServedWebSocket implements Connection {
     this.#unanswered.answered(this.#out.answers - answers);
   }
 
-  /** Takes a part of the program's answer. Returns what comes behind the answer. */
-  #answer(bytes: Buffer): Buffer | undefined {
+  /** Takes a part of the program's answer. Returns the frames behind it. */
+  #answer(bytes: Buffer): Buffer {
     const text = this.#head + bytes.toString('latin1');
     const end = text.indexOf('\r\n\r\n') + 4;
     this.#head = end < 4 ? text : text.slice(0, end);
-    if (end < 4 && text.length < MOST_HEAD) return undefined;
+    if (end < 4 && text.length < MOST_HEAD) return NOTHING;
     if (this.#expected === undefined) this.#stage = isSwitch(this.#head) ? 'open' : 'plain';
     else if (isAnswer(this.#head, this.#expected)) this.#stage = 'open';
-    else return this.#refuse();
-    const frames = Buffer.from(text.slice(end), 'latin1');
-    if (this.#stage === 'open' && frames.length > 0) this.#count({ chunk: frames, encoding: 'buffer' });
-    return frames;
+    else this.#refuse();
+    return this.#stage === 'open' ? Buffer.from(text.slice(end), 'latin1') : NOTHING;
   }
 
-  /** The program does not go on with the client's WebSocket. */
-  #refuse(): undefined {
+  /** The program does not go on with the client's WebSocket. What it writes counts as its answer, and is not sent. */
+  #refuse(): void {
     this.#dismissing = true;
-    this.#stage = 'open';
     if (!isSwitch(this.#head)) process.nextTick(() => this.socket.destroySoon());
   }
 

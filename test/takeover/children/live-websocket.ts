@@ -1,8 +1,9 @@
 /**
  * A server of the package ws, as its manual has it, and what `serveAndMove` says. It echoes, with its pid before;
  * "push" has it send numbers until the end, "flood" long ones, each when those before have left it; "half" a message
- * that it does not end; "hold" is echoed when its parent says so. In the environment: DEFLATE, an option of ws; SLOW:
- * after how many milliseconds it answers.
+ * that it does not end; "hold" is echoed when its parent says so. Once it was told to "hesitate", it accepts or rejects
+ * a client when its parent says so, and welcomes it. In the environment: DEFLATE, an option of ws; SLOW: after how many
+ * milliseconds it answers.
  */
 import { createServer } from 'node:http';
 import { OwnedFd } from 'fdpasser';
@@ -15,7 +16,14 @@ const perMessageDeflate = JSON.parse(process.env.DEFLATE ?? 'false') as boolean 
 const OPEN = 1;
 
 let refuses = false;
-const webSockets = new WebSocketServer({ server, perMessageDeflate, verifyClient: () => !refuses });
+let hesitates = false;
+let decide: (accepts: boolean) => void;
+const verifyClient = (_: unknown, callback: typeof decide): void => {
+  if (!hesitates) return callback(!refuses);
+  decide = callback;
+  process.send!({ hesitates });
+};
+const webSockets = new WebSocketServer({ server, perMessageDeflate, verifyClient });
 let answer = (): void => {};
 /** How many long messages were sent. */
 let flooded = 0;
@@ -23,6 +31,12 @@ process.on('message', (message) => {
   if (message === 'refuse') {
     refuses = true;
     process.send!({ refusing: true });
+  } else if (message === 'hesitate') {
+    hesitates = true;
+    process.send!({ hesitating: true });
+  } else if (message === 'accept' || message === 'reject') {
+    decide(message === 'accept');
+    process.send!({ decided: true });
   } else if (message === 'detach') {
     for (const { _socket: socket } of webSockets.clients) void OwnedFd.detach(socket);
   } else if (message === 'flooded') process.send!({ flooded });
@@ -34,6 +48,7 @@ process.on('message', (message) => {
 
 webSockets.on('connection', (webSocket, request) => {
   process.send!({ connected: request.url, host: request.headers.host });
+  if (hesitates) webSocket.send('welcome');
   let pushed = 0;
   let pushing: NodeJS.Timeout | undefined;
   webSocket.on('message', (data, isBinary) => {

@@ -1,11 +1,14 @@
 import dgram from 'node:dgram';
 import http from 'node:http';
+import http2 from 'node:http2';
+import https from 'node:https';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { takeover } from 'fdpasser/takeover';
 import { actAt } from './act-at.js';
+import { cert, key } from '../../support/certificate.js';
 import type { ServerCommand, ServerConfig, ServerReport } from '../../support/takeover.js';
-import { WebSocketServer } from '../../support/ws.js';
+import { WebSocketServer, type WebSocket } from '../../support/ws.js';
 
 /** A server that takes over, or is the first. It tells its parent what happens, and ends by itself. */
 const config = JSON.parse(process.argv[2]!) as ServerConfig;
@@ -28,6 +31,10 @@ function serverOf(kind: string): net.Server | dgram.Socket {
   switch (kind) {
     case 'http':
       return http.createServer({ keepAliveTimeout: 60_000 }, serve);
+    case 'https':
+      return https.createServer({ key, cert }, serve);
+    case 'http2':
+      return http2.createServer();
     case 'net':
       return net.createServer((socket) => {
         socket.on('error', () => {});
@@ -40,18 +47,69 @@ function serverOf(kind: string): net.Server | dgram.Socket {
     }
     case 'websocket': {
       const server = http.createServer(serve);
-      new WebSocketServer({ server }).on('connection', (webSocket) => {
-        webSocket.on('message', (data, binary) =>
-          webSocket.send(Buffer.concat([Buffer.from(`${process.pid}:`), data]), { binary }),
-        );
-      });
+      new WebSocketServer({ server }).on('connection', echo);
       return server;
     }
+    case 'mixed':
+      return mixed();
+    case 'removing':
+      return removing();
     case 'counter':
       return net.createServer((socket) => count(socket, { count: 0, big: '' }));
     default:
       throw new Error(kind);
   }
+}
+
+function echo(webSocket: WebSocket): void {
+  webSocket.on('message', (data, binary) =>
+    webSocket.send(Buffer.concat([Buffer.from(`${process.pid}:`), data]), { binary }),
+  );
+}
+
+/** Answer requests for "/held". That is done by a command. */
+const held: (() => void)[] = [];
+
+function hold(answer: () => void): void {
+  held.push(answer);
+  report({ event: 'holds' });
+}
+
+/** A server of HTTP, and of connections that are upgraded to an echo. It removes the listeners of others. */
+function removing(): http.Server {
+  const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    if (request.url !== '/held') return serve(request, response);
+    hold(() => {
+      request.removeAllListeners('close');
+      response.removeAllListeners('close');
+      response.end(`${process.pid}`);
+    });
+  });
+  const own = server.listeners('connection') as ((socket: net.Socket) => void)[];
+  server.on('listening', () => {
+    server.removeAllListeners('connection');
+    for (const listener of own) server.on('connection', listener);
+  });
+  return server.on('upgrade', (_, socket) => {
+    socket.removeAllListeners();
+    socket.on('error', () => {});
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n');
+    socket.pipe(socket);
+  });
+}
+
+/** A server of HTTP, of WebSockets, and of connections that are upgraded to the protocol that counts lines. */
+function mixed(): http.Server {
+  const webSockets = new WebSocketServer({ noServer: true });
+  const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    if (request.url === '/held') hold(() => response.end(`${process.pid}`));
+    else serve(request, response);
+  });
+  return server.on('upgrade', (request, socket, head) => {
+    if (request.headers.upgrade === 'websocket') return webSockets.handleUpgrade(request, socket, head, echo);
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: counter\r\n\r\n');
+    count(socket as net.Socket, { count: 0, big: '' });
+  });
 }
 
 /** The state of a connection that counts its lines: `big` is too large to be sent in one message. */
@@ -62,6 +120,7 @@ const counted = new WeakMap<net.Socket, Counted>();
 function count(socket: net.Socket, state: Counted): void {
   counted.set(socket, state);
   socket.on('error', () => {});
+  socket.on('end', () => socket.end()); // an HTTP server leaves that to its program
   socket.on('data', (bytes) => {
     if (bytes.toString() === 'big') state.big = 'b'.repeat(2 << 20);
     socket.write(`${process.pid} ${++state.count}`);
@@ -69,8 +128,11 @@ function count(socket: net.Socket, state: Counted): void {
 }
 
 const carrier = {
-  save: (socket: net.Socket) => ({ ...counted.get(socket)! }),
-  restore: (state: Counted, socket: net.Socket) => count(socket, state),
+  save: (socket: net.Socket) => (config.savesNothing ? undefined : { ...counted.get(socket)! }),
+  restore(state: Counted, socket: net.Socket) {
+    if (config.restoresNothing) throw new Error('it restores nothing');
+    count(socket, state);
+  },
 };
 
 const { allow } = config;
@@ -89,8 +151,9 @@ try {
   for (const { name, kind, options } of config.listeners) {
     const server = serverOf(kind);
     servers.push(server);
+    if (config.maxConnections !== undefined) Object.assign(server, { maxConnections: config.maxConnections });
     serving.listen(name, server, options);
-    if (kind === 'counter') serving.carry(name, carrier);
+    if (kind === 'counter' || kind === 'mixed') serving.carry(name, carrier);
   }
   process.on('message', (command: ServerCommand) => {
     const settle = (promise: Promise<{ pid: number } | void>): void =>
@@ -103,6 +166,7 @@ try {
     if (command === 'upgrade') settle(serving.upgrade());
     if (command === 'upgrade to nothing') settle(serving.upgrade({ args: ['--eval', 'process.exit(3)'] }));
     if (command === 'state') report({ event: 'state', message: serving.state });
+    if (command === 'answer') held.forEach((answer) => answer());
     if (command === 'exit') process.exit(7);
     if (command === 'close') closeServers();
   });

@@ -351,6 +351,60 @@ testInFull('a client whose request the new program refuses is asked to connect a
   });
 });
 
+/**
+ * A WebSocket that has moved to the second process, whose program has not answered its request yet, and is on its way
+ * back to the stopped first one. Then the program decides. Resolves with the client, and how many have moved back.
+ */
+async function decidedUnderWay(
+  one: LiveProcess,
+  other: LiveProcess,
+  decision: 'accept' | 'reject',
+  goesOn = (): void => {},
+): Promise<[client: RawWebSocket, moved: number]> {
+  const client = await new RawWebSocket(await one.port).open();
+  await other.ask('hesitate', 'hesitating');
+  assert.equal(await one.leave(), 1);
+  await other.says('hesitates');
+  let leaving: Promise<number>;
+  await whileStopped(one, async () => {
+    leaving = other.leave();
+    await other.says('departed');
+    await other.ask(decision, 'decided');
+    client.socket.write(frame(1, 'next'));
+    goesOn();
+  });
+  return [client, await leaving!];
+}
+
+for (const decision of ['accept', 'reject'] as const)
+  test(`a client reads no answer to the request of its WebSocket that comes while it is under way: ${decision}`, async () => {
+    await withTwo('takeover/live-websocket', async (one, other) => {
+      const [client, moved] = await decidedUnderWay(one, other, decision);
+      assert.equal(moved, 1);
+      const messages = [...(decision === 'accept' ? ['welcome'] : []), `${one.pid}:next`];
+      assert.deepEqual(await client.messages(messages.length), messages);
+      client.socket.destroy();
+      await Promise.all([one.close(), other.close()]);
+    });
+  });
+
+for (const decision of ['accept', 'reject'] as const)
+  testInFull(`the same, when the process that it is under way to dies: ${decision}`, async () => {
+    await withTwo('takeover/live-websocket', async (one, other) => {
+      const [client, moved] = await decidedUnderWay(one, other, decision, () => one.child.kill('SIGKILL'));
+      client.socket.on('error', () => {}); // a program that rejects it does not read what it has sent
+      assert.equal(moved, 0);
+      if (decision === 'accept') assert.deepEqual(await client.messages(2), ['welcome', `${other.pid}:next`]);
+      else {
+        await until(() => client.frames.length === 1);
+        const { opcode, payload } = client.frames[0]!;
+        assert.deepEqual([opcode, Buffer.from(payload, 'latin1').readUInt16BE()], [8, 1012]);
+      }
+      client.socket.destroy();
+      await other.close();
+    });
+  });
+
 test('a WebSocket that its client is closing is left to close', async () => {
   await withTwo('takeover/live-websocket', async (one, other) => {
     const client = await new RawWebSocket(await one.port).open();
