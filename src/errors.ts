@@ -74,6 +74,12 @@ export function systemError(
   return error;
 }
 
+/** What Node says of a `listen()` at an address where another server of this program listens, or is to. */
+export function addressInUse({ path, host = '::', port }: { path?: string; host?: string | undefined; port?: number }) {
+  const error = systemError(-constants.errno.EADDRINUSE, 'listen', { path: path ?? `${host}:${port}` });
+  return Object.assign(error, { address: path ?? host, ...(path === undefined && { port }) });
+}
+
 /** Returns `result`, or throws a system error if it is a negative errno. */
 export function checked(result: number, syscall: string, detail?: { path?: string; advice?: string }): number {
   if (result < 0) throw systemError(result, syscall, detail);

@@ -10,6 +10,7 @@ import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
 import { LONGEST_DELAY } from '../common/timers.js';
 import { anchored } from '../endpoint/path.js';
+import { addressInUse } from '../errors.js';
 import { claims } from './claim.js';
 import { endAsTold } from './end-as-told.js';
 import { claimGiven, endClaimOfExec, keeperGiven, optionsGiven, TAKEN, VARIABLE } from './environment.js';
@@ -59,15 +60,15 @@ class Registration {
     if (server instanceof builtin.net.Server) this.#added.get(server)?.endIfClosed();
     const name = nameOf(wanted);
     if (name === undefined) warnOfAnyPort(wanted, server);
-    if (
-      name === undefined ||
-      (server instanceof builtin.net.Server && server.listening) ||
-      isOfThisProcess(name) ||
-      this.#serving?.has(name) ||
-      this.#asked.some((asked) => asked.name === name)
-    )
+    if (name === undefined || (server instanceof builtin.net.Server && server.listening) || isOfThisProcess(name))
       return false;
     const state = this.#serving?.state;
+    if (this.#serving?.has(name) || this.#asked.some((asked) => asked.name === name)) {
+      const isBound = state !== undefined && state !== 'initializing' && state !== 'ready';
+      if (isBound || isShared(server, args)) return false; // the system refuses it, or not
+      process.nextTick(() => server.emit('error', addressInUse(wanted as Place)));
+      return true;
+    }
     if (state === 'draining' || state === 'drained' || state === 'leaving') return standIn(server, wanted, args);
     if (state === 'rolledback') this.#forget();
     this.#takesPart ??= claim === undefined || claims(claim);
@@ -168,6 +169,12 @@ class Registration {
   #fail(error: Error): void {
     for (const { server } of this.#asked.splice(0)) fail(server, error);
   }
+}
+
+/** Whether several sockets may have one address, and the system decides. */
+function isShared(server: Server | DatagramSocket, [options]: readonly unknown[]): boolean {
+  const { reusePort } = (options ?? {}) as { reusePort?: unknown };
+  return !(server instanceof builtin.net.Server) || reusePort === true;
 }
 
 /** The other process serves: this server only counts as listening. Returns `false` for what cannot. */

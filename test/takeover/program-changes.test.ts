@@ -238,3 +238,24 @@ process.chdir('/');
     await start(text, { cwd: folder });
     assert.equal(statSync(join(folder, 'own')).mode & 0o777, 0o777);
   }));
+
+test('of two servers that listen at one address the second gets EADDRINUSE, as without register', () =>
+  starting(async ({ port }, start) => {
+    const text = `const http = require('node:http');
+const [first, second] = [1, 2].map((number) => {
+  const server = http.createServer((request, response) => response.end(String(number)));
+  server.on('error', ({ code, port }) => console.log(number, code, port));
+  server.on('listening', () => console.log(number, 'listens'));
+  return server;
+});
+first.listen(process.argv[2], '127.0.0.1');
+second.listen(process.argv[2], '127.0.0.1');
+`;
+    const plain = await start(text, { register: false });
+    await plain.says('EADDRINUSE');
+    await plain.kill();
+    const program = await start(text);
+    await program.says('EADDRINUSE');
+    assert.equal(await ask({ port }), '1');
+    assert.deepEqual(program.said.split('\n').toSorted(), plain.said.split('\n').toSorted());
+  }));
