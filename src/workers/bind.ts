@@ -1,16 +1,20 @@
 import type { FdLike } from '../descriptor/fd-like.js';
+import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { builtin } from '../common/lazy-modules.js';
 import { checkOptions, invalidType, type Names } from '../common/arguments.js';
 import { listen, type ListenOptions, type TcpListenOptions } from '../endpoint/listen.js';
-import { FdServer } from '../endpoint/server.js';
+import { FdServer, type ServerOptions } from '../endpoint/server.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { wantedOfServer, type Wanted } from '../takeover/listeners/wanted.js';
 import type { Shared } from './shared.js';
 
-/** What a supervisor is to listen on, and how it is bound where nobody hands it over. */
+/** What a supervisor is to listen on. */
 export interface Place {
   readonly wanted: Wanted;
+  /** Where nobody hands it over. */
   bind(): Bound | Promise<Bound>;
+  /** The listening socket of a predecessor. */
+  adopt(socket: OwnedFd): Bound;
 }
 
 export type Bound = FdServer | TcpServer;
@@ -23,22 +27,34 @@ export interface GivenSocket {
 
 const GIVEN: Names<GivenSocket> = { fd: true };
 
-export function placeOf(at: string | TcpListenOptions | GivenSocket, options: ListenOptions | undefined): Place {
-  if (typeof at === 'string') return { wanted: wantedOfServer([at]), bind: () => listen(at, options) };
+export function placeOf(at: string | TcpListenOptions | GivenSocket, options: ListenOptions = {}): Place {
+  if (typeof at === 'string') {
+    const { allow } = options;
+    return { wanted: wantedOfServer([at]), bind: () => listen(at, options), adopt: pathOf({ allow }) };
+  }
   if (typeof at !== 'object' || at === null) throw invalidType('options', 'an object, or a path', at);
   if ('fd' in at) {
     const { fd } = checkOptions(at, GIVEN);
-    return { wanted: { kind: 'nameless', anyPort: false }, bind: () => serverOf(fd) };
+    return { wanted: { kind: 'nameless', anyPort: false }, bind: () => serverOf(fd), adopt: serverOf };
   }
-  return { wanted: wantedOfServer([at]), bind: () => listen(at) };
+  return { wanted: wantedOfServer([at]), bind: () => listen(at), adopt: portOf };
 }
+
+const portOf = (socket: OwnedFd): Bound => TcpServer.from(socket);
+
+function pathOf(who: ServerOptions): Place['adopt'] {
+  return (socket) => FdServer.from(socket, { ...who, ownsPath: true });
+}
+
+/** Whoever may connect: whoever made the socket has chosen the permissions of its path. */
+const ALL: ServerOptions = { allow: () => true };
 
 function serverOf(fd: FdLike): Bound {
   try {
     return TcpServer.from(fd);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
-    return FdServer.from(fd);
+    return FdServer.from(fd, ALL);
   }
 }
 
@@ -46,7 +62,10 @@ const PATH_MODE = 0o777;
 
 /** What a program in a worker has asked for, as Node itself would listen. */
 export function sharedPlace(at: Shared): Place {
-  return { wanted: wantedOfServer([at]), bind: () => (at.path === undefined ? bindPort(at) : bindPath(at.path, at)) };
+  const wanted = wantedOfServer([at]);
+  const { path } = at;
+  if (path === undefined) return { wanted, bind: () => bindPort(at), adopt: portOf };
+  return { wanted, bind: () => bindPath(path, at), adopt: pathOf(ALL) };
 }
 
 async function bindPort({ port = 0, host, backlog, ipv6Only }: Shared): Promise<Bound> {
@@ -66,5 +85,5 @@ async function addressOf(host: string): Promise<string> {
 
 function bindPath(path: string, { backlog = 511, readableAll = false, writableAll = false }: Shared): Bound {
   const mode = (PATH_MODE & ~process.umask()) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
-  return listen(path, { mode, backlog, allow: () => true });
+  return listen(path, { mode, backlog, ...ALL });
 }

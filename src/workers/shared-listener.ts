@@ -1,7 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { invalidValue } from '../common/arguments.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { FdServer } from '../endpoint/server.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { checked } from '../errors.js';
 import { addon } from '../native/load.js';
@@ -79,9 +78,7 @@ export class SharedListener implements Listener {
   }
 
   async #bind(inherited: Inherited | undefined): Promise<Intake> {
-    if (inherited === undefined) return this.#begin(await this.#place.bind());
-    const { socket, endpoint } = inherited;
-    return this.#begin(endpoint?.kind === 'tcp' ? TcpServer.from(socket) : FdServer.from(socket, { ownsPath: true }));
+    return this.#begin(await (inherited === undefined ? this.#place.bind() : this.#place.adopt(inherited.socket)));
   }
 
   share(): OwnedFd {

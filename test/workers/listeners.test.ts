@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { listen } from 'fdpasser';
 import { supervise, type Supervisor } from 'fdpasser/workers';
 import { freePort } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { childFile } from '../support/supervising.js';
-import { ask } from '../support/takeover.js';
+import { ask, askAsNobody, cannotBeNobody } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const host = '127.0.0.1';
@@ -73,3 +74,18 @@ test('a listener that the program does not ask for any more is closed after the 
     await workers.close();
   });
 });
+
+test(
+  'whoever may connect to a socket that was given is served',
+  () =>
+    inFolder(async (folder) => {
+      chmodSync(folder, 0o755);
+      const path = join(folder, 'socket');
+      const workers = supervise(childFile('workers/serve'), { count: 1 });
+      await workers.listen({ fd: listen(path, { mode: 0o666 }).detach() });
+      await allReady(workers);
+      assert.match(await askAsNobody(path), new RegExp(`"pid":${workers.list[0]!.pid}`));
+      await workers.close();
+    }),
+  cannotBeNobody,
+);

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
-import { ask } from '../support/takeover.js';
+import { ask, askAsNobody, cannotBeNobody } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
 
 const TAKEOVERS = amount(4, 1);
@@ -68,3 +69,28 @@ test('a supervisor whose workers do not get ready takes nothing over, and the ol
     assert.equal((JSON.parse(await ask(listen)) as { pid: number }).pid, pid);
     assert.equal((await old.close()).code, 0);
   }));
+
+for (const register of [false, true])
+  test(
+    `a path lets other users in after a takeover as before, ${register ? 'where a program' : 'where the supervisor'} listens`,
+    () =>
+      inFolder(async (folder) => {
+        chmodSync(folder, 0o755);
+        const path = join(folder, 'socket');
+        const takeover = { path: join(folder, 'control'), probation: 100 };
+        const plan = register
+          ? { file: childFile('workers/at-path'), options: { register, count: 1, takeover, args: [path] } }
+          : { file: childFile('workers/serve'), options: { count: 1, takeover }, listen: { path } };
+        await using old = new SupervisorProcess(plan);
+        await old.ready(1);
+        const { pid } = old.events('worker')[0]!.worker!;
+        assert.match(await askAsNobody(path), new RegExp(`\\b${pid}\\b`));
+        await using heir = new SupervisorProcess(plan);
+        await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+        const { pid: next } = heir.events('worker')[0]!.worker!;
+        assert.match(await askAsNobody(path), new RegExp(`\\b${next}\\b`));
+        assert.equal((await old.end).code, 0);
+        assert.equal((await heir.close()).code, 0);
+      }),
+    cannotBeNobody,
+  );
