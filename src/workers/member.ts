@@ -139,7 +139,12 @@ export class Member {
     return this.#state === 'ready' && this.#listens(listener);
   }
 
-  /** The same, if one was picked by its pid. */
+  /** Whether it takes them, or may do so when it is ready. */
+  mayServe(listener: string): boolean {
+    return this.#state === 'starting' || this.serves(listener);
+  }
+
+  /** Whether it takes one that was picked by its pid. */
   stillServes(listener: string): boolean {
     return this.serves(listener) || (this.#state === 'retiring' && this.#stays && this.#listens(listener));
   }

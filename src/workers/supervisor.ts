@@ -133,8 +133,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /**
-   * Stops accepting, hands over what was accepted, and lets the workers end. Resolves when they have ended, at the
-   * latest when their time to retire is over. Another call returns the same promise.
+   * Stops accepting, hands over what was accepted, for as long as a worker has to retire, and lets the workers end.
+   * Closes what no worker can take. Resolves when they have ended. Another call returns the same promise.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -160,9 +160,21 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #endAll(heir?: Heir): Promise<void> {
-    while (this.#isAtWork) await this.#change();
-    await Promise.all(this.#slots.map((slot) => slot.remove(heir)));
+    this.#changed();
+    await this.#handOver();
+    const ended = Promise.all(this.#slots.map((slot) => slot.remove(heir)));
     this.#changed(); // what nobody can take any more is closed
+    await ended;
+    this.#changed();
+  }
+
+  /** Resolves when all that was accepted here is handed over, or could not be in time. */
+  async #handOver(): Promise<void> {
+    const late = new AbortController();
+    late.signal.addEventListener('abort', () => this.#changed());
+    const limit = setTimeout(() => late.abort(), this.#settings.retire);
+    while (this.#isAtWork && !late.signal.aborted) await this.#change();
+    clearTimeout(limit);
   }
 
   /** Whether something that was accepted here can still be handed over. */
@@ -243,6 +255,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#intakes.delete(intake);
     this.#succession?.closed(intake);
     intake.close();
+    this.#changed(); // what waits for it is closed
   }
 
   // ---- workers
@@ -315,11 +328,22 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       for (const [listener, part] of byListener(hand)) void this.#give(member, listener, part);
   }
 
+  /** It waits, unless nobody will take it. */
   #keep(connection: Held): void {
-    if (this.#isOver) {
-      this.#inHand--;
-      Held.closeAll([connection]);
-    } else this.#waiting.push(connection);
+    if (this.#mayBeServed(connection)) {
+      this.#waiting.push(connection);
+      return;
+    }
+    this.#inHand--;
+    Held.closeAll([connection]);
+  }
+
+  #mayBeServed({ listener, key }: Held): boolean {
+    if (this.#closing === undefined) return [...this.#intakes].some(({ name }) => name === listener);
+    const picked = typeof key === 'number' ? this.#members.get(key) : undefined;
+    return (
+      picked?.stillServes(listener) === true || [...this.#members.values()].some((member) => member.mayServe(listener))
+    );
   }
 
   async #give(member: Member, listener: string, hand: readonly Held[]): Promise<void> {

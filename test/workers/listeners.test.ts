@@ -56,6 +56,27 @@ for (const listens of [true, false])
     await workers.close();
   });
 
+for (const register of [true, false])
+  test(`a connection in hand of a listener that no ${register ? 'program' : 'worker'} serves any more keeps nobody waiting`, () =>
+    inFolder(async (folder) => {
+      const file = join(folder, 'file');
+      const where = { host, port: await freePort() };
+      const args = register ? [file, `${where.port}`] : [file];
+      const workers = supervise(childFile('workers/closing-late'), { register, count: 1, args, retire: 500 });
+      if (!register) await workers.listen(where);
+      await allReady(workers);
+      const blocks = once(process, 'SIGUSR2');
+      const first = ask(where, '/close').catch(() => {}); // the last connection of its server may be cut
+      await blocks;
+      const second = assert.rejects(ask(where));
+      await until(() => workers.list[0]!.load === 2);
+      writeFileSync(file, '');
+      await first;
+      if (register) await second;
+      await workers.close();
+      await second;
+    }));
+
 test('a listener that the program does not ask for any more is closed after the reload', async () => {
   await inFolder(async (folder) => {
     const [before, after] = [

@@ -464,6 +464,18 @@ test('a worker without a free slot is not killed, and takes connections when it 
   });
 });
 
+test('a supervisor whose worker has no free slot closes after the time that a worker has to retire', async () => {
+  const workers = supervise(file('serve'), { count: 1, retire: 500 });
+  const { port } = await workers.listen({ port: 0, host: '127.0.0.1' });
+  await allReady(workers, 1);
+  await ask(port, '/fill');
+  const clients = Array.from({ length: 4 }, () => new Client(port));
+  await until(() => workers.list[0]!.load >= 3); // the first one may have the slot of the connection that has ended
+  await workers.close();
+  const ends = await Promise.allSettled(clients.map(({ answer }) => answer));
+  assert.ok(ends.filter(({ status }) => status === 'rejected').length >= 3);
+});
+
 /** A dead process that its parent has not waited for is not running. */
 function isRunning(pid: number): boolean {
   try {
