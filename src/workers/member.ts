@@ -66,8 +66,8 @@ export class Member {
   readonly #channel: FdChannel<ToWorker | FromWorker>;
   readonly #settings: Settings;
   readonly #events: MemberEvents;
-  /** The listeners whose connections it takes; undefined: all. */
-  #listeners: Set<string> | undefined;
+  /** The listeners whose connections it takes, and how many `listen()` of its program led there; undefined: all. */
+  #listeners: Map<string, number> | undefined;
   #missing: string[];
   /** It takes connections while it retires. */
   #stays = false;
@@ -93,8 +93,8 @@ export class Member {
     this.slot = slot;
     this.#settings = settings;
     this.#events = events;
-    this.#listeners = settings.register ? new Set() : undefined;
-    this.#missing = [...(before?.listeners ?? [])];
+    this.#listeners = settings.register ? new Map() : undefined;
+    this.#missing = before?.listeners ?? [];
     const { child, channel } = FdChannel.spawn<ToWorker | FromWorker>(process.execPath, argumentsOf(settings), {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, ...NONE, ...settings.env, [VARIABLE]: String(slot) },
@@ -221,8 +221,14 @@ export class Member {
   }
 
   /** What it serves; undefined: whatever there is. */
-  get listeners(): ReadonlySet<string> | undefined {
-    return this.#listeners;
+  get listeners(): string[] | undefined {
+    return this.#listeners && [...this.#listeners.keys()];
+  }
+
+  #count(listener: string, difference: 1 | -1): void {
+    const count = (this.#listeners!.get(listener) ?? 0) + difference;
+    if (count > 0) this.#listeners!.set(listener, count);
+    else this.#listeners!.delete(listener);
   }
 
   kill(): void {
@@ -254,7 +260,8 @@ export class Member {
     switch (message.what) {
       case 'ready':
         this.#stays = message.stays === true;
-        if (!this.#settings.register) this.#listeners = message.serves && new Set(message.serves);
+        if (!this.#settings.register)
+          this.#listeners = message.serves && new Map(message.serves.map((each) => [each, 1]));
         if (this.#state === 'starting') this.#ready();
         else this.#events.servesOthers();
         break;
@@ -270,7 +277,7 @@ export class Member {
         this.#patience.refresh();
         break;
       case 'unlisten':
-        this.#listeners?.delete(message.listener);
+        this.#count(message.listener, -1);
         this.#events.servesOthers();
         break;
       case 'back':
@@ -289,8 +296,9 @@ export class Member {
   async #reply(at: Shared, reply: (value: Listened | NotListened) => Promise<void>): Promise<void> {
     try {
       const listened = await this.#events.listen(at);
-      this.#listeners?.add(listened.listener);
+      this.#count(listened.listener, 1);
       await reply(listened);
+      if (this.#state === 'retiring') this.#events.servesOthers(); // it takes no connections there
       this.#missing = this.#missing.filter((listener) => listener !== listened.listener);
       clearTimeout(this.#settle);
       if (this.#missing.length === 0) this.#ready();

@@ -62,7 +62,7 @@ export type FromWorker =
   | { what: 'full' }
   /** A request: its program has called `listen()`. The reply is a `Listened` or a `NotListened`. */
   | { what: 'listen'; at: Shared }
-  /** Its program has closed the server of that listener. */
+  /** What came of such a request is over: its program has closed the server, say. */
   | { what: 'unlisten'; listener: string }
   /** A connection that it cannot serve: its program has closed the server. */
   | { what: 'back'; listener: string }

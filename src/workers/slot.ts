@@ -120,8 +120,7 @@ export class Slot {
     this.#next = undefined;
     this.#current = member;
     this.#readySince = performance.now();
-    const live = member.listeners === undefined ? true : [...member.listeners];
-    before?.retire({ live, take: (moved) => void this.adopt(moved) });
+    before?.retire({ live: member.listeners ?? true, take: (moved) => void this.adopt(moved) });
     this.#events.ready(member);
     resolve();
   }

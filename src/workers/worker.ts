@@ -1,12 +1,14 @@
 import type { Server, Socket } from 'node:net';
+import { constants } from 'node:os';
 import { FdChannel } from '../channel/channel.js';
 import { checkInteger, checkOptions, invalidType, type Names } from '../common/arguments.js';
+import { builtin } from '../common/lazy-modules.js';
 import { closeIdle } from '../descriptor/node-internals.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
-import { notAWorker, servesNothing } from '../errors.js';
+import { notAWorker, servesNothing, systemError } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
-import { beforeClosing, listenInPlace } from '../takeover/listeners/node-listening.js';
+import { beforeClosing, endPromise, listenInPlace } from '../takeover/listeners/node-listening.js';
 import { carryOver, partsOf } from '../takeover/live/carry-over.js';
 import {
   VARIABLE,
@@ -17,7 +19,7 @@ import {
   type ToWorker,
   type Yours,
 } from './messages.js';
-import { sharedOf, type Shared } from './shared.js';
+import { AnyPorts, sharedOf, type Shared } from './shared.js';
 
 export interface ServeOptions {
   /**
@@ -64,6 +66,7 @@ export class Worker {
   readonly #arriving = new Map<number, Served>();
   /** The supervisor has gone. */
   readonly #gone = new AbortController();
+  readonly #anyPorts = new AnyPorts();
   #open = 0;
   #ended = 0;
   #telling = false;
@@ -134,32 +137,53 @@ export class Worker {
    */
   listen(server: Server, args: readonly unknown[]): boolean {
     const shared = sharedOf(args);
-    if (shared === undefined || server.listening || this.#state !== 'serving') return false;
+    if (shared === undefined || server.listening) return false;
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const { signal } = (args[0] ?? {}) as { signal?: AbortSignal };
-    signal?.addEventListener('abort', () => server.close(), { once: true });
-    void this.#listen(server, shared);
+    if (signal?.aborted === true) process.nextTick(() => server.close());
+    else signal?.addEventListener('abort', () => server.close(), { once: true });
+    void this.#listen(server, this.#anyPorts.add(shared));
     return true;
   }
 
   async #listen(server: Server, at: Shared): Promise<void> {
-    const reply = await this.#channel.request({ what: 'listen', at }).then(
-      ({ value }) => value as unknown as Listened | NotListened,
-      (error: Error) => ({ error }),
-    );
-    if ('error' in reply) {
-      const { message, ...rest } = reply.error;
-      server.emit('error', reply.error instanceof Error ? reply.error : Object.assign(new Error(message), rest));
+    const drop = (): void => this.#anyPorts.drop(at);
+    const waits = listenInPlace(server, null, drop);
+    const reply = await this.#ask(at);
+    const listener = 'error' in reply ? undefined : reply.listener;
+    const isTaken = listener !== undefined && this.#served.has(listener);
+    if (listener !== undefined && (isTaken || !waits())) this.#unlisten(listener);
+    if (!waits()) return;
+    if ('error' in reply || isTaken) {
+      endPromise(server);
+      drop();
+      server.emit('error', 'error' in reply ? errorOf(reply) : inUse(at));
       return;
     }
-    const { listener, address } = reply;
-    listenInPlace(server, address, () => {
+    listenInPlace(server, reply.address, () => {
+      drop();
+      if (listener === undefined) return;
       this.#served.delete(listener);
-      this.#send({ what: 'unlisten', listener });
+      this.#unlisten(listener);
     });
-    this.#serve(server, listener);
+    if (listener !== undefined) this.#serve(server, listener);
     server.emit('listening');
+  }
+
+  /** Where the supervisor listens. A worker that retires takes no connections: its servers listen as if none came. */
+  async #ask(at: Shared): Promise<Listened | NotListened | { listener?: undefined; address: Listened['address'] }> {
+    try {
+      if (this.#state === 'serving')
+        return (await this.#channel.request({ what: 'listen', at })).value as unknown as Listened | NotListened;
+    } catch {
+      // the supervisor has gone
+    }
+    return { address: asked(at) };
+  }
+
+  #unlisten(listener: string): void {
+    this.#send({ what: 'unlisten', listener });
   }
 
   #serve(server: Server, listener: string | undefined, retire?: ServeOptions['retire']): void {
@@ -357,6 +381,22 @@ export class Worker {
     clearTimeout(this.#idle);
     void this.#end();
   }
+}
+
+function errorOf({ error: { message, ...rest } }: NotListened): Error {
+  return Object.assign(new Error(message), rest);
+}
+
+/** What Node says of an address where another server of the program listens. */
+function inUse({ path, host = '::', port }: Shared): Error {
+  const address = path ?? host;
+  const error = systemError(-constants.errno.EADDRINUSE, 'listen', { path: path ?? `${host}:${port}` });
+  return Object.assign(error, { address, ...(path === undefined && { port }) });
+}
+
+/** The address as it was asked for. */
+function asked({ path, host = '::', port = 0 }: Shared): Listened['address'] {
+  return path ?? { address: host, family: builtin.net.isIP(host) === 4 ? 'IPv4' : 'IPv6', port };
 }
 
 let own: Worker | undefined;
