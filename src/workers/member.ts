@@ -68,6 +68,8 @@ export class Member {
   readonly #events: MemberEvents;
   /** The listeners whose connections it takes, and how many `listen()` of its program led there; undefined: all. */
   #listeners: Map<string, number> | undefined;
+  /** Those whose connections it does not take, if it takes all others. */
+  #except = new Set<string>();
   #missing: string[];
   /** It takes connections while it retires. */
   #stays = false;
@@ -150,7 +152,7 @@ export class Member {
   }
 
   #listens(listener: string): boolean {
-    return this.#listeners === undefined || this.#listeners.has(listener);
+    return this.#listeners?.has(listener) ?? !this.#except.has(listener);
   }
 
   /** Counts a connection that it is about to be given. */
@@ -260,6 +262,7 @@ export class Member {
     switch (message.what) {
       case 'ready':
         this.#stays = message.stays === true;
+        this.#except = new Set(message.except);
         if (!this.#settings.register)
           this.#listeners = message.serves && new Map(message.serves.map((each) => [each, 1]));
         if (this.#state === 'starting') this.#ready();

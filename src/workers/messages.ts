@@ -48,10 +48,10 @@ export type ToWorker =
 /** What a worker says. */
 export type FromWorker =
   /**
-   * Said again when something of it has changed. `serves`: the listeners whose connections it takes; without it, all.
-   * `stays`: while it retires it takes connections that are picked by its pid.
+   * Said again when something of it has changed. `serves`: the listeners whose connections it takes; without it, all
+   * but `except`. `stays`: while it retires it takes connections that are picked by its pid.
    */
-  | { what: 'ready'; serves?: string[] | undefined; stays?: boolean }
+  | { what: 'ready'; serves?: string[] | undefined; except?: string[]; stays?: boolean }
   /** A request, while it retires: it wants no more of those. The reply comes when no more are under way. */
   | { what: 'leave' }
   /** How many of its connections have ended, in all. */

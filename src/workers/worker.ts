@@ -60,6 +60,8 @@ export class Worker {
   readonly #channel: FdChannel<FromWorker | ToWorker>;
   /** By the name of the listener; `undefined` for all others. */
   readonly #served = new Map<string | undefined, Served>();
+  /** Listeners whose own server was closed: the server of all others gets nothing of theirs. */
+  readonly #unserved = new Set<string>();
   /** Servers whose `close()` is noticed. */
   readonly #followed = new WeakSet<Server>();
   /** Live connections of another process that are not this one's yet. */
@@ -118,7 +120,7 @@ export class Worker {
 
   #tellServed(): void {
     const serves = this.#served.has(undefined) ? undefined : ([...this.#served.keys()] as string[]);
-    this.#send({ what: 'ready', serves, stays: this.#stays });
+    this.#send({ what: 'ready', serves, except: [...this.#unserved], stays: this.#stays });
   }
 
   /** Says how busy this worker is, for `pick: 'busy'`: an integer >= 0, used instead of its open connections. */
@@ -189,6 +191,7 @@ export class Worker {
   #serve(server: Server, listener: string | undefined, retire?: ServeOptions['retire']): void {
     const same = [...this.#served.values()].find((served) => served.server === server);
     const live = { http: retire === undefined, websocket: true };
+    if (listener !== undefined) this.#unserved.delete(listener);
     this.#served.set(listener, same ?? { server, connected: new Connected(server, live), retire });
   }
 
@@ -200,7 +203,11 @@ export class Worker {
   }
 
   #unserve(server: Server): void {
-    for (const [listener, served] of this.#served) if (served.server === server) this.#served.delete(listener);
+    for (const [listener, served] of this.#served) {
+      if (served.server !== server) continue;
+      this.#served.delete(listener);
+      if (listener !== undefined) this.#unserved.add(listener);
+    }
     if (this.#isReady) this.#tellServed();
   }
 
@@ -225,6 +232,7 @@ export class Worker {
   }
 
   #servedFor(listener: string | undefined): Served | undefined {
+    if (listener !== undefined && this.#unserved.has(listener)) return undefined;
     return this.#served.get(listener) ?? this.#served.get(undefined);
   }
 

@@ -56,6 +56,27 @@ for (const listens of [true, false])
     await workers.close();
   });
 
+test('connections of a listener whose server is closed go to no other server of the worker', async () => {
+  const other = { host, port: await freePort() };
+  const workers = supervise(childFile('workers/serve-two'), { count: 1, args: [`${host}:${other.port}`] });
+  const errors: NodeJS.ErrnoException[] = [];
+  workers.on('error', (error) => errors.push(error));
+  const { port } = await workers.listen({ host, port: 0 });
+  await workers.listen(other);
+  await allReady(workers);
+  assert.equal(await ask(other, '/close'), 'own');
+  const answer = ask(other);
+  assert.equal(await ask({ port }), 'rest');
+  await until(() => errors.length > 0);
+  process.kill(workers.list[0]!.pid!, 'SIGUSR2');
+  assert.equal(await answer, 'another');
+  assert.deepEqual(
+    errors.map(({ code }) => code),
+    ['ERR_FDPASSER_WORKER'],
+  );
+  await workers.close();
+});
+
 for (const register of [true, false])
   test(`a connection in hand of a listener that no ${register ? 'program' : 'worker'} serves any more keeps nobody waiting`, () =>
     inFolder(async (folder) => {
