@@ -1,4 +1,4 @@
-import { ownMade } from '../descriptor/owned-fd.js';
+import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import type { Feeding } from '../endpoint/listening.js';
 import type { FdServer } from '../endpoint/server.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
@@ -92,9 +92,9 @@ export class Intake {
       this.#taker.failed(error);
     };
     const { server } = this;
-    return server instanceof TcpServer
-      ? server.feed(room, (fds, address) => this.#take(fds, address), fail)
-      : server.feed(room, (fd) => this.#taker.take([new Held(fd, this.name)]), fail);
+    if (server instanceof TcpServer) return server.feed(room, (fds, address) => this.#take(fds, address), fail);
+    const take = (fd: OwnedFd): void => this.#taker.take([new Held(fd, this.name)]);
+    return server.feed(room, take, fail, (error) => this.#taker.failed(error));
   }
 
   #take(fds: Int32Array, address: (index: number) => TcpAddress): void {
