@@ -7,7 +7,7 @@ import { refuseIn } from '../native/runtime.js';
 import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
-import { placeOf, sharedPlace, type GivenSocket, type Place } from './bind.js';
+import { placeOf, sharedPlace, type Bound, type GivenSocket, type Place } from './bind.js';
 import { Intake, type Taker } from './intake.js';
 import { Held } from './held.js';
 import type { Exit, Heir, Member } from './member.js';
@@ -130,6 +130,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#grow(count);
     for (const slot of this.#slots.splice(count)) void slot.remove();
     this.#changed();
+    this.#lookAtListeners();
   }
 
   /**
@@ -197,11 +198,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       this.#intakes.add(intake);
       return intake;
     };
-    if (this.#succession !== undefined) return this.#succession.open(place, begin);
-    const bound = place.bind();
-    const intake = begin(bound instanceof Promise ? await bound : bound);
-    if (this.#closing === undefined) intake.accept();
-    else intake.close();
+    const opened = this.#succession?.open(place, begin) ?? bind(place).then(begin);
+    const intake = await opened.catch((error: unknown) => {
+      this.#checkOpen();
+      throw error;
+    });
+    if (this.#closing !== undefined) this.#discard(intake);
+    this.#checkOpen();
+    if (this.#succession === undefined) intake.accept();
     return intake;
   }
 
@@ -252,10 +256,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #stop(key: string, intake: Intake): void {
     this.#shared.delete(key);
+    this.#discard(intake);
+    this.#changed(); // what waits for it is closed
+  }
+
+  #discard(intake: Intake): void {
     this.#intakes.delete(intake);
     this.#succession?.closed(intake);
     intake.close();
-    this.#changed(); // what waits for it is closed
   }
 
   // ---- workers
@@ -443,6 +451,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 export function supervise(file: string | URL, options: SuperviseOptions = {}): Supervisor {
   refuseIn(['bun', 'deno'], 'supervise()', 'Their servers take no connection of another process: run it on Node');
   return new Supervisor(file, options);
+}
+
+/** Binds at once, if nothing has to be looked up. */
+async function bind(place: Place): Promise<Bound> {
+  return place.bind();
 }
 
 function stateOf({ slot, pid, state, load }: Member): WorkerState {

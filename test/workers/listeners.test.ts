@@ -77,6 +77,61 @@ test('connections of a listener whose server is closed go to no other server of 
   await workers.close();
 });
 
+test('a listener that only a worker too many served is reported', async () => {
+  const ports = [await freePort(), await freePort()];
+  const args = ports.map((port) => `${host}:${port}`);
+  const workers = supervise(childFile('workers/serve-slot'), { count: 2, args });
+  const errors: string[] = [];
+  workers.on('error', ({ message }) => errors.push(message));
+  for (const port of ports) await workers.listen({ host, port });
+  await allReady(workers);
+  assert.equal(await ask({ port: ports[1]! }), '1');
+  assert.deepEqual(errors, []);
+  workers.scale(1);
+  await until(() => errors.length > 0);
+  assert.match(errors[0]!, new RegExp(`:${ports[1]}`));
+  assert.equal(await ask({ port: ports[0]! }), '0');
+  await workers.close();
+});
+
+test('an allow that throws is reported and refuses one client, and others are served', () =>
+  inFolder(async (folder) => {
+    const socketPath = join(folder, 'socket');
+    const workers = supervise(childFile('workers/serve'), { count: 1 });
+    const errors: Error[] = [];
+    workers.on('error', (error) => errors.push(error));
+    const fault = new Error('nobody knows');
+    let asked = 0;
+    await workers.listen(socketPath, {
+      allow: () => {
+        if (++asked === 1) throw fault;
+        return true;
+      },
+    });
+    await allReady(workers);
+    await assert.rejects(ask({ socketPath }));
+    assert.match(await ask({ socketPath }), /"slot":0/);
+    assert.deepEqual(errors, [fault]);
+    await workers.close();
+  }));
+
+for (const takeover of [true, false])
+  test(`a listen() that is under way when ${takeover ? 'a supervisor with takeover' : 'the supervisor'} closes rejects, and listens no more`, () =>
+    inFolder(async (folder) => {
+      const options = takeover ? { takeover: join(folder, 'control') } : {};
+      const workers = supervise(childFile('workers/serve'), { count: 1, ...options });
+      const where = [
+        { host, port: await freePort() },
+        { host, port: await freePort() },
+      ] as const;
+      await workers.listen(where[0]);
+      await allReady(workers);
+      const late = assert.rejects(workers.listen(where[1]), { code: 'ERR_FDPASSER_CLOSED' });
+      await workers.close();
+      await late;
+      for (const each of where) await assert.rejects(ask(each), { code: 'ECONNREFUSED' });
+    }));
+
 for (const register of [true, false])
   test(`a connection in hand of a listener that no ${register ? 'program' : 'worker'} serves any more keeps nobody waiting`, () =>
     inFolder(async (folder) => {
