@@ -391,7 +391,19 @@ export class Member {
 }
 
 function argumentsOf({ file, args, register }: Settings): string[] {
-  return [...process.execArgv, ...(register ? ['--import', registerUrl()] : []), file, ...args];
+  return [...nodeArguments(), ...(register ? ['--import', registerUrl()] : []), file, ...args];
+}
+
+/** Options of Node with a program of the command line, which would run again in the place of the worker. */
+const PROGRAMS = ['-e', '--eval', '-p', '-pe', '--print', '--input-type'];
+
+/** Those of this process without such a program. */
+function nodeArguments(): string[] {
+  return process.execArgv.filter((argument, index, all) => {
+    const before = all[index - 1];
+    const isOfProgram = before !== undefined && PROGRAMS.includes(before) && !argument.startsWith('-');
+    return !isOfProgram && !PROGRAMS.includes(argument.replace(/=.*/s, ''));
+  });
 }
 
 function registerUrl(): string {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
 import { amount, PATIENCE } from '../support/amount.js';
 import { block } from '../support/block.js';
@@ -389,6 +391,23 @@ test('supervise refuses a file that does not exist, and invalid options', () => 
   assert.throws(() => supervise(file('serve'), { patience: 0 }), { code: 'ERR_OUT_OF_RANGE' });
   assert.throws(() => worker(), { code: 'ERR_FDPASSER_WORKER' });
 });
+
+for (const flags of [
+  ['--input-type=module', '-e'],
+  ['--no-warnings', '-p'],
+])
+  test(`a supervisor in a program of the command line (${flags.at(-1)}) does not run that program as its worker`, async () => {
+    const program = `
+      if (process.env.AGAIN !== undefined) process.exit(9);
+      import('fdpasser/workers').then(async ({ supervise }) => {
+        const workers = supervise(${JSON.stringify(file('serve'))}, { count: 1, env: { AGAIN: '' } });
+        workers.on('exit', (_, { code }) => console.log('ended with', code));
+        workers.on('worker', ({ state }) => state === 'ready' && workers.close());
+        workers.on('error', () => workers.close());
+      });`;
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, program]);
+    assert.match(stdout, /^(Promise.*\n)?ended with 0\n$/);
+  });
 
 test('workers serve a Unix path as they do a port', async () => {
   await inFolder(async (folder) => {
