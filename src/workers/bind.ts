@@ -2,7 +2,9 @@ import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { builtin } from '../common/lazy-modules.js';
 import { checkOptions, invalidType, type Names } from '../common/arguments.js';
+import { address } from '../endpoint/address.js';
 import { listen, type ListenOptions, type TcpListenOptions } from '../endpoint/listen.js';
+import { anchored } from '../endpoint/path.js';
 import { FdServer, type ServerOptions } from '../endpoint/server.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { wantedOfServer, type Wanted } from '../takeover/listeners/wanted.js';
@@ -11,6 +13,8 @@ import type { Shared } from './shared.js';
 /** What a supervisor is to listen on. */
 export interface Place {
   readonly wanted: Wanted;
+  /** As it was given. */
+  readonly path?: string;
   /** Where nobody hands it over. */
   bind(): Bound | Promise<Bound>;
   /** The listening socket of a predecessor. */
@@ -29,8 +33,10 @@ const GIVEN: Names<GivenSocket> = { fd: true };
 
 export function placeOf(at: string | TcpListenOptions | GivenSocket, options: ListenOptions = {}): Place {
   if (typeof at === 'string') {
+    address(at, 'bind'); // checks it
     const { allow } = options;
-    return { wanted: wantedOfServer([at]), bind: () => listen(at, options), adopt: pathOf({ allow }) };
+    const bind = (): Bound => listen(anchored(at), options);
+    return { wanted: wantedOfServer([at]), path: at, bind, adopt: pathOf({ allow }) };
   }
   if (typeof at !== 'object' || at === null) throw invalidType('options', 'an object, or a path', at);
   if ('fd' in at) {

@@ -37,12 +37,13 @@ export class Intake {
   #closed = false;
   readonly #looking = new Set<TcpConnection>();
 
-  constructor(server: FdServer | TcpServer, taker: Taker, { peek, pick }: Settings) {
+  /** `path`: as it was given, which may be a relative one. */
+  constructor(server: FdServer | TcpServer, path: string | undefined, taker: Taker, { peek, pick }: Settings) {
     this.server = server;
     this.#taker = taker;
     this.#peek = peek;
     this.#tellsAddress = typeof pick === 'function';
-    this.name = this.server instanceof TcpServer ? nameOf(this.server) : this.server.path;
+    this.name = server instanceof TcpServer ? nameOf(server) : (path ?? server.path);
   }
 
   get accepts(): boolean {

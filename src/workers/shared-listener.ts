@@ -64,8 +64,10 @@ export class SharedListener implements Listener {
       const { address, port } = server.address();
       return { kind: 'tcp', address, port };
     }
+    const { wanted } = this.#place;
+    const path = wanted.kind === 'unix' ? wanted.path : server.path; // from the root on, for whoever compares it
     const stats = lstatSync(server.path, { bigint: true, throwIfNoEntry: false });
-    return { kind: 'unix', path: server.path, ...(stats && { file: `${stats.dev}:${stats.ino}` }) };
+    return { kind: 'unix', path, ...(stats && { file: `${stats.dev}:${stats.ino}` }) };
   }
 
   accepts(endpoint: Endpoint): boolean {

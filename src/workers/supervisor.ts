@@ -194,7 +194,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   async #open(place: Place): Promise<Intake> {
     const begin = (server: Intake['server']): Intake => {
-      const intake = new Intake(server, this.#taker, this.#settings);
+      const intake = new Intake(server, place.path, this.#taker, this.#settings);
       this.#intakes.add(intake);
       return intake;
     };
@@ -462,8 +462,8 @@ function stateOf({ slot, pid, state, load }: Member): WorkerState {
   return { slot, pid, state, load };
 }
 
-function addressOf({ server }: Intake): TcpAddress | string {
-  return server instanceof TcpServer ? server.address() : server.path;
+function addressOf({ server, name }: Intake): TcpAddress | string {
+  return server instanceof TcpServer ? server.address() : name;
 }
 
 /** Whether a connection that was picked for it waits for it: one that confirms will soon have room. */

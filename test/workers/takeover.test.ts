@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
@@ -94,3 +94,44 @@ for (const register of [false, true])
       }),
     cannotBeNobody,
   );
+
+test('a path that was given as a relative one is taken over, and removed by the last supervisor', () =>
+  inFolder(async (folder) => {
+    const socketPath = join(folder, 'socket');
+    const takeover = { path: join(folder, 'control'), probation: 100 };
+    const listen = { path: relative(process.cwd(), socketPath) };
+    const plan = { file: childFile('workers/serve'), options: { count: 1, takeover }, listen };
+    await using old = new SupervisorProcess(plan);
+    await old.ready(1);
+    await using heir = new SupervisorProcess(plan);
+    await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+    assert.deepEqual(heir.events('error'), []);
+    const { pid } = heir.events('worker')[0]!.worker!;
+    assert.equal((JSON.parse(await ask({ socketPath })) as { pid: number }).pid, pid);
+    assert.equal((await old.end).code, 0);
+    assert.deepEqual(
+      heir.events('listening').map(({ at }) => at as unknown),
+      [listen.path],
+    );
+    assert.equal((await heir.close()).code, 0);
+    assert.ok(!existsSync(socketPath));
+  }));
+
+test('a supervisor takes over without workers that it is told not to have while they start', () =>
+  inFolder(async (folder) => {
+    const listen = { port: await freePort(), host: '127.0.0.1' };
+    const takeover = { path: join(folder, 'control'), probation: 100 };
+    const plan = { file: childFile('workers/first-only'), options: { count: 1, takeover }, listen };
+    await using old = new SupervisorProcess(plan);
+    await old.ready(1);
+    await using heir = new SupervisorProcess({ ...plan, options: { ...plan.options, count: 2 } });
+    await heir.ready(1);
+    await until(() => heir.events('listening').length > 0);
+    await heir.command({ scale: 1 });
+    await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+    assert.deepEqual(heir.events('error'), []);
+    const ready = heir.events('worker').find(({ worker }) => worker!.state === 'ready')!.worker!;
+    assert.equal(await ask(listen), `${ready.pid}`);
+    assert.equal((await old.end).code, 0);
+    assert.equal((await heir.close()).code, 0);
+  }));
