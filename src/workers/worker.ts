@@ -40,7 +40,7 @@ const SERVE: Names<ServeOptions> = { listener: true, retire: true };
 interface Served {
   readonly server: Server;
   readonly connected: Connected;
-  readonly retire: ServeOptions['retire'];
+  retire: ServeOptions['retire'];
 }
 
 /** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
@@ -189,10 +189,10 @@ export class Worker {
   }
 
   #serve(server: Server, listener: string | undefined, retire?: ServeOptions['retire']): void {
-    const same = [...this.#served.values()].find((served) => served.server === server);
-    const live = { http: retire === undefined, websocket: true };
+    const served = [...this.#served.values()].find((each) => each.server === server) ?? servedOf(server);
+    served.retire = retire ?? served.retire;
     if (listener !== undefined) this.#unserved.delete(listener);
-    this.#served.set(listener, same ?? { server, connected: new Connected(server, live), retire });
+    this.#served.set(listener, served);
   }
 
   /** A server that its program closes gets nothing more. */
@@ -389,6 +389,17 @@ export class Worker {
     clearTimeout(this.#idle);
     void this.#end();
   }
+}
+
+function servedOf(server: Server): Served {
+  const live = {
+    websocket: true,
+    get http(): boolean {
+      return served.retire === undefined;
+    },
+  };
+  const served: Served = { server, connected: new Connected(server, live), retire: undefined };
+  return served;
 }
 
 function errorOf({ error: { message, ...rest } }: NotListened): Error {
