@@ -34,7 +34,7 @@ export class Intake {
   isReported = false;
   /** It does not listen any more. */
   #ended = false;
-  #closed = false;
+  readonly #closed = new AbortController();
   readonly #looking = new Set<TcpConnection>();
 
   /** `path`: as it was given, which may be a relative one. */
@@ -78,12 +78,15 @@ export class Intake {
     this.#ended = true;
   }
 
-  /** Accepts no more. What waits in the backlog is refused by the system, and what has sent nothing yet is closed. */
+  /**
+   * Accepts no more. What waits in the backlog is refused by the system, what has sent nothing yet is closed, and any
+   * other connection is taken with the bytes that have come.
+   */
   close(): void {
     this.pause();
-    this.#ended = this.#closed = true;
+    this.#ended = true;
     this.server.close();
-    for (const connection of this.#looking) connection.close();
+    this.#closed.abort();
   }
 
   #feed(): Feeding {
@@ -111,11 +114,13 @@ export class Intake {
 
   async #lookAt(connection: TcpConnection, peek: NonNullable<Settings['peek']>): Promise<void> {
     this.#looking.add(connection);
+    const { signal } = this.#closed;
     try {
-      const first = await firstBytes(connection, peek, (error) => this.#taker.failed(error));
-      if (!this.#closed) this.#taker.take([new Held(connection.fd, this.name, connection.remote.address, first)]);
+      const first = await firstBytes(connection, peek, (error) => this.#taker.failed(error), signal);
+      if (signal.aborted && first.length === 0) connection.close();
+      else this.#taker.take([new Held(connection.fd, this.name, connection.remote.address, first)]);
     } catch (error) {
-      connection.close(); // its client has gone, or the intake is closed
+      connection.close(); // its client has gone
       if (!isOver(error)) this.#taker.failed(error as Error);
     } finally {
       this.#looking.delete(connection);
