@@ -1,7 +1,7 @@
 import type { FdLike } from '../descriptor/fd-like.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { builtin } from '../common/lazy-modules.js';
-import { checkOptions, invalidType, type Names } from '../common/arguments.js';
+import { checkOptions, invalidType, invalidValue, type Names } from '../common/arguments.js';
 import { address } from '../endpoint/address.js';
 import { listen, type ListenOptions, type TcpListenOptions } from '../endpoint/listen.js';
 import { anchored } from '../endpoint/path.js';
@@ -34,7 +34,9 @@ const GIVEN: Names<GivenSocket> = { fd: true };
 export function placeOf(at: string | TcpListenOptions | GivenSocket, options: ListenOptions = {}): Place {
   if (typeof at === 'string') {
     address(at, 'bind'); // checks it
-    const { allow } = options;
+    if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
+    const { allow, type = 'stream' } = options;
+    if (type !== 'stream') throw invalidValue('options.type', "'stream', the type of what servers serve", type);
     const bind = (): Bound => listen(anchored(at), options);
     return { wanted: wantedOfServer([at]), path: at, bind, adopt: pathOf({ allow }) };
   }

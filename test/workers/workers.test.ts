@@ -146,6 +146,32 @@ test('a number gets the worker of that pid, and any other number the least busy 
   );
 });
 
+test('a supervisor listens at a path with stream sockets only', async () => {
+  await supervised({ count: 1 }, async (workers) => {
+    for (const type of ['dgram', 'seqpacket'] as const)
+      await assert.rejects(workers.listen('/nowhere/socket', { type }), { code: 'ERR_INVALID_ARG_VALUE' });
+  });
+});
+
+test('a supervisor that closes hands over what has sent something to be peeked at, and closes the rest', async () => {
+  let seen = '';
+  const isEnough = (first: Buffer): boolean => {
+    seen = first.toString();
+    return false;
+  };
+  const workers = supervise(file('serve'), { count: 1, peek: { until: isEnough, timeout: 60_000 } });
+  const { port } = await workers.listen({ port: 0, host: '127.0.0.1' });
+  await allReady(workers, 1);
+  const silent = connect(port, '127.0.0.1').on('error', () => {});
+  await once(silent.resume(), 'connect');
+  const silentEnds = once(silent, 'close');
+  const { answer } = new Client(port);
+  await until(() => seen !== '');
+  const closed = workers.close();
+  assert.equal((await answer).slot, 0);
+  await Promise.all([silentEnds, closed]);
+});
+
 test('a connection is handed over when enough bytes were peeked at, or when the time for the peek is over', async () => {
   const seen: string[] = [];
   const pick = ({ first }: { first?: Buffer }): string => {
@@ -271,17 +297,18 @@ test('a live connection waits while its worker retires and no other one is ready
   });
 });
 
-test('a server that is given to a ready worker may stay, too', async () => {
-  let chosen = 0;
-  await supervised({ name: 'staying', count: 1, pick: () => chosen, args: ['late'] }, async (workers, port) => {
-    chosen = workers.list[0]!.pid!;
-    await ask(port);
-    await workers.reload();
-    for (const path of ['/', '/leave']) assert.equal((await ask(port, path)).pid, chosen);
-    chosen = workers.list[0]!.pid!;
-    await ask(port, '/leave');
+for (const when of ['late', 'again'])
+  test(`a server that is given to a ready worker${when === 'again' ? ' once more' : ''} may stay, too`, async () => {
+    let chosen = 0;
+    await supervised({ name: 'staying', count: 1, pick: () => chosen, args: [when] }, async (workers, port) => {
+      chosen = workers.list[0]!.pid!;
+      await ask(port);
+      await workers.reload();
+      for (const path of ['/', '/leave']) assert.equal((await ask(port, path)).pid, chosen);
+      chosen = workers.list[0]!.pid!;
+      await ask(port, '/leave');
+    });
   });
-});
 
 testInFull('a worker that stays while it retires waits for the first request of a connection', async () => {
   let chosen = 0;
@@ -390,6 +417,17 @@ test('supervise refuses a file that does not exist, and invalid options', () => 
   assert.throws(() => supervise(file('serve'), { pick: 'best' as 'busy' }), { code: 'ERR_INVALID_ARG_VALUE' });
   assert.throws(() => supervise(file('serve'), { patience: 0 }), { code: 'ERR_OUT_OF_RANGE' });
   assert.throws(() => worker(), { code: 'ERR_FDPASSER_WORKER' });
+  const wrong: [Record<string, unknown>, string][] = [
+    [{ takeover: null }, 'TYPE'],
+    [{ takeover: {} }, 'TYPE'],
+    [{ takeover: '' }, 'VALUE'],
+    [{ args: [1] }, 'TYPE'],
+    [{ args: ['a\0b'] }, 'VALUE'],
+    [{ env: { A: 1 } }, 'TYPE'],
+    [{ env: { A: 'a\0b' } }, 'VALUE'],
+  ];
+  for (const [options, kind] of wrong)
+    assert.throws(() => supervise(file('serve'), options), { code: `ERR_INVALID_ARG_${kind}` });
 });
 
 for (const flags of [
