@@ -25,7 +25,7 @@ export type Bound = FdServer | TcpServer;
 
 /** A listening socket that is there already. */
 export interface GivenSocket {
-  /** It is the supervisor's from now on. */
+  /** It is the supervisor's from now on. Whoever may connect to it is served. */
   fd: FdLike;
 }
 
