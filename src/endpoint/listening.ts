@@ -36,6 +36,8 @@ export class Feed<T> extends Queued {
     readonly fail: (error: Error) => void,
     /** How many it takes now. */
     readonly room: () => number,
+    /** A connection was refused, because of this error. */
+    readonly refused: (error: Error) => void = () => {},
   ) {
     super();
   }
@@ -128,6 +130,13 @@ export class Listening<T> {
     if (first instanceof Accepter) this.#waiting.shift();
     first?.deliver(value);
     return first !== undefined;
+  }
+
+  /** A connection was refused because of an error. A feed goes on, and a call fails. */
+  refuse(error: Error): void {
+    const { first } = this.#waiting;
+    if (first instanceof Feed) first.refused(error);
+    else this.fail(error);
   }
 
   /** Fails the one who has waited longest. */

@@ -110,9 +110,14 @@ export class FdServer {
     });
   }
 
-  /** @internal Gives connections to `take` as they come, while there is room. */
-  feed(room: () => number, take: (connection: OwnedFd) => void, fail: (error: Error) => void): Feeding {
-    return this.#listening.feed(new Feed(take, fail, room));
+  /** @internal Gives connections to `take` as they come, while there is room. What `allow` throws is for `refused`. */
+  feed(
+    room: () => number,
+    take: (connection: OwnedFd) => void,
+    fail: (error: Error) => void,
+    refused: (error: Error) => void,
+  ): Feeding {
+    return this.#listening.feed(new Feed(take, fail, room, refused));
   }
 
   /**
@@ -177,7 +182,7 @@ export class FdServer {
       if (!this.#mayEnter(peerCredentials(connection)) || !this.#listening.deliver(connection)) connection.close();
     } catch (error) {
       connection.close();
-      this.#listening.fail(error as Error);
+      this.#listening.refuse(error as Error);
     }
   }
 

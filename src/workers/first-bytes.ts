@@ -8,28 +8,30 @@ const LONGEST_WAIT = 50;
 
 /**
  * The first bytes of a connection, as soon as there are enough. After the time limit: those that have come, if any; the
- * same when `until` throws, of which `failed` hears.
+ * same when `until` throws, of which `failed` hears, and when the signal is aborted.
  */
 export async function firstBytes(
   connection: TcpConnection,
   { bytes, until, timeout }: NonNullable<Settings['peek']>,
   failed: (error: Error) => void,
+  signal: AbortSignal,
 ): Promise<Buffer> {
   const enough = (first: Buffer): boolean => {
     try {
-      return first.length === 0 || first.length === bytes || until(first);
+      return signal.aborted || first.length === 0 || first.length === bytes || until(first);
     } catch (error) {
       failed(error as Error);
       return true;
     }
   };
   const deadline = performance.now() + timeout;
-  let first = await connection.peek(bytes, { timeout }).catch(noneInTime);
+  let first = await connection.peek(bytes, { timeout, signal }).catch(noneInTime);
+  if (signal.aborted) return connection.peek(bytes, { timeout: 0 }).catch(noneInTime);
   for (let wait = FIRST_WAIT; !enough(first);) {
     const left = deadline - performance.now();
     if (left <= 0) break;
     // No event reports more bytes: the socket has been readable all along.
-    await builtin.timers.setTimeout(Math.min(wait, left));
+    await builtin.timers.setTimeout(Math.min(wait, left), undefined, { signal }).catch(() => {});
     wait = Math.min(wait * 2, LONGEST_WAIT);
     first = await connection.peek(bytes);
   }
@@ -37,6 +39,6 @@ export async function firstBytes(
 }
 
 function noneInTime(error: NodeJS.ErrnoException): Buffer {
-  if (error.code === 'ERR_FDPASSER_TIMEOUT') return Buffer.alloc(0);
+  if (error.code === 'ERR_FDPASSER_TIMEOUT' || error.name === 'AbortError') return Buffer.alloc(0);
   throw error;
 }

@@ -1,4 +1,4 @@
-import { ownMade } from '../descriptor/owned-fd.js';
+import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import type { Feeding } from '../endpoint/listening.js';
 import type { FdServer } from '../endpoint/server.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
@@ -34,15 +34,16 @@ export class Intake {
   isReported = false;
   /** It does not listen any more. */
   #ended = false;
-  #closed = false;
+  readonly #closed = new AbortController();
   readonly #looking = new Set<TcpConnection>();
 
-  constructor(server: FdServer | TcpServer, taker: Taker, { peek, pick }: Settings) {
+  /** `path`: as it was given, which may be a relative one. */
+  constructor(server: FdServer | TcpServer, path: string | undefined, taker: Taker, { peek, pick }: Settings) {
     this.server = server;
     this.#taker = taker;
     this.#peek = peek;
     this.#tellsAddress = typeof pick === 'function';
-    this.name = this.server instanceof TcpServer ? nameOf(this.server) : this.server.path;
+    this.name = server instanceof TcpServer ? nameOf(server) : (path ?? server.path);
   }
 
   get accepts(): boolean {
@@ -77,12 +78,15 @@ export class Intake {
     this.#ended = true;
   }
 
-  /** Accepts no more. What waits in the backlog is refused by the system, and what has sent nothing yet is closed. */
+  /**
+   * Accepts no more. What waits in the backlog is refused by the system, what has sent nothing yet is closed, and any
+   * other connection is taken with the bytes that have come.
+   */
   close(): void {
     this.pause();
-    this.#ended = this.#closed = true;
+    this.#ended = true;
     this.server.close();
-    for (const connection of this.#looking) connection.close();
+    this.#closed.abort();
   }
 
   #feed(): Feeding {
@@ -92,9 +96,9 @@ export class Intake {
       this.#taker.failed(error);
     };
     const { server } = this;
-    return server instanceof TcpServer
-      ? server.feed(room, (fds, address) => this.#take(fds, address), fail)
-      : server.feed(room, (fd) => this.#taker.take([new Held(fd, this.name)]), fail);
+    if (server instanceof TcpServer) return server.feed(room, (fds, address) => this.#take(fds, address), fail);
+    const take = (fd: OwnedFd): void => this.#taker.take([new Held(fd, this.name)]);
+    return server.feed(room, take, fail, (error) => this.#taker.failed(error));
   }
 
   #take(fds: Int32Array, address: (index: number) => TcpAddress): void {
@@ -110,11 +114,13 @@ export class Intake {
 
   async #lookAt(connection: TcpConnection, peek: NonNullable<Settings['peek']>): Promise<void> {
     this.#looking.add(connection);
+    const { signal } = this.#closed;
     try {
-      const first = await firstBytes(connection, peek, (error) => this.#taker.failed(error));
-      if (!this.#closed) this.#taker.take([new Held(connection.fd, this.name, connection.remote.address, first)]);
+      const first = await firstBytes(connection, peek, (error) => this.#taker.failed(error), signal);
+      if (signal.aborted && first.length === 0) connection.close();
+      else this.#taker.take([new Held(connection.fd, this.name, connection.remote.address, first)]);
     } catch (error) {
-      connection.close(); // its client has gone, or the intake is closed
+      connection.close(); // its client has gone
       if (!isOver(error)) this.#taker.failed(error as Error);
     } finally {
       this.#looking.delete(connection);

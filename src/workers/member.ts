@@ -66,8 +66,10 @@ export class Member {
   readonly #channel: FdChannel<ToWorker | FromWorker>;
   readonly #settings: Settings;
   readonly #events: MemberEvents;
-  /** The listeners whose connections it takes; undefined: all. */
-  #listeners: Set<string> | undefined;
+  /** The listeners whose connections it takes, and how many `listen()` of its program led there; undefined: all. */
+  #listeners: Map<string, number> | undefined;
+  /** Those whose connections it does not take, if it takes all others. */
+  #except = new Set<string>();
   #missing: string[];
   /** It takes connections while it retires. */
   #stays = false;
@@ -93,8 +95,8 @@ export class Member {
     this.slot = slot;
     this.#settings = settings;
     this.#events = events;
-    this.#listeners = settings.register ? new Set() : undefined;
-    this.#missing = [...(before?.listeners ?? [])];
+    this.#listeners = settings.register ? new Map() : undefined;
+    this.#missing = before?.listeners ?? [];
     const { child, channel } = FdChannel.spawn<ToWorker | FromWorker>(process.execPath, argumentsOf(settings), {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, ...NONE, ...settings.env, [VARIABLE]: String(slot) },
@@ -139,13 +141,18 @@ export class Member {
     return this.#state === 'ready' && this.#listens(listener);
   }
 
-  /** The same, if one was picked by its pid. */
+  /** Whether it takes them, or may do so when it is ready. */
+  mayServe(listener: string): boolean {
+    return this.#state === 'starting' || this.serves(listener);
+  }
+
+  /** Whether it takes one that was picked by its pid. */
   stillServes(listener: string): boolean {
     return this.serves(listener) || (this.#state === 'retiring' && this.#stays && this.#listens(listener));
   }
 
   #listens(listener: string): boolean {
-    return this.#listeners === undefined || this.#listeners.has(listener);
+    return this.#listeners?.has(listener) ?? !this.#except.has(listener);
   }
 
   /** Counts a connection that it is about to be given. */
@@ -216,8 +223,14 @@ export class Member {
   }
 
   /** What it serves; undefined: whatever there is. */
-  get listeners(): ReadonlySet<string> | undefined {
-    return this.#listeners;
+  get listeners(): string[] | undefined {
+    return this.#listeners && [...this.#listeners.keys()];
+  }
+
+  #count(listener: string, difference: 1 | -1): void {
+    const count = (this.#listeners!.get(listener) ?? 0) + difference;
+    if (count > 0) this.#listeners!.set(listener, count);
+    else this.#listeners!.delete(listener);
   }
 
   kill(): void {
@@ -249,7 +262,9 @@ export class Member {
     switch (message.what) {
       case 'ready':
         this.#stays = message.stays === true;
-        if (!this.#settings.register) this.#listeners = message.serves && new Set(message.serves);
+        this.#except = new Set(message.except);
+        if (!this.#settings.register)
+          this.#listeners = message.serves && new Map(message.serves.map((each) => [each, 1]));
         if (this.#state === 'starting') this.#ready();
         else this.#events.servesOthers();
         break;
@@ -265,7 +280,7 @@ export class Member {
         this.#patience.refresh();
         break;
       case 'unlisten':
-        this.#listeners?.delete(message.listener);
+        this.#count(message.listener, -1);
         this.#events.servesOthers();
         break;
       case 'back':
@@ -284,8 +299,9 @@ export class Member {
   async #reply(at: Shared, reply: (value: Listened | NotListened) => Promise<void>): Promise<void> {
     try {
       const listened = await this.#events.listen(at);
-      this.#listeners?.add(listened.listener);
+      this.#count(listened.listener, 1);
       await reply(listened);
+      if (this.#state === 'retiring') this.#events.servesOthers(); // it takes no connections there
       this.#missing = this.#missing.filter((listener) => listener !== listened.listener);
       clearTimeout(this.#settle);
       if (this.#missing.length === 0) this.#ready();
@@ -375,7 +391,19 @@ export class Member {
 }
 
 function argumentsOf({ file, args, register }: Settings): string[] {
-  return [...process.execArgv, ...(register ? ['--import', registerUrl()] : []), file, ...args];
+  return [...nodeArguments(), ...(register ? ['--import', registerUrl()] : []), file, ...args];
+}
+
+/** Options of Node with a program of the command line, which would run again in the place of the worker. */
+const PROGRAMS = ['-e', '--eval', '-p', '-pe', '--print', '--input-type'];
+
+/** Those of this process without such a program. */
+function nodeArguments(): string[] {
+  return process.execArgv.filter((argument, index, all) => {
+    const before = all[index - 1];
+    const isOfProgram = before !== undefined && PROGRAMS.includes(before) && !argument.startsWith('-');
+    return !isOfProgram && !PROGRAMS.includes(argument.replace(/=.*/s, ''));
+  });
 }
 
 function registerUrl(): string {

@@ -48,10 +48,10 @@ export type ToWorker =
 /** What a worker says. */
 export type FromWorker =
   /**
-   * Said again when something of it has changed. `serves`: the listeners whose connections it takes; without it, all.
-   * `stays`: while it retires it takes connections that are picked by its pid.
+   * Said again when something of it has changed. `serves`: the listeners whose connections it takes; without it, all
+   * but `except`. `stays`: while it retires it takes connections that are picked by its pid.
    */
-  | { what: 'ready'; serves?: string[] | undefined; stays?: boolean }
+  | { what: 'ready'; serves?: string[] | undefined; except?: string[]; stays?: boolean }
   /** A request, while it retires: it wants no more of those. The reply comes when no more are under way. */
   | { what: 'leave' }
   /** How many of its connections have ended, in all. */
@@ -62,7 +62,7 @@ export type FromWorker =
   | { what: 'full' }
   /** A request: its program has called `listen()`. The reply is a `Listened` or a `NotListened`. */
   | { what: 'listen'; at: Shared }
-  /** Its program has closed the server of that listener. */
+  /** What came of such a request is over: its program has closed the server, say. */
   | { what: 'unlisten'; listener: string }
   /** A connection that it cannot serve: its program has closed the server. */
   | { what: 'back'; listener: string }

@@ -11,6 +11,7 @@ import {
   type Settled,
 } from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
+import { address } from '../endpoint/address.js';
 import { systemError } from '../errors.js';
 import { optionsGiven, pathOfExec } from '../takeover/environment.js';
 import type { TakeoverOptions } from '../takeover/options.js';
@@ -105,7 +106,10 @@ export function settingsOf(file: string | URL, options: SuperviseOptions): Setti
   if (pick !== 'busy' && pick !== 'turn' && typeof pick !== 'function')
     throw invalidValue('options.pick', "'busy', 'turn' or a function", pick);
   if (typeof env !== 'object' || env === null) throw invalidType('options.env', 'an object', env);
+  for (const [name, value] of Object.entries(env)) checkText(`options.env.${name}`, value);
+  for (const name of Object.keys(env)) checkText('a name in options.env', name);
   if (!Array.isArray(args)) throw invalidType('options.args', 'an array of strings', args);
+  for (const [index, argument] of args.entries()) checkText(`options.args[${index}]`, argument);
   return {
     file: fileOf(file),
     count: checkCount('options.count', count),
@@ -138,9 +142,19 @@ function peekOf(peek: Peek): Settings['peek'] {
 function takeoverOf(takeover: SuperviseOptions['takeover']): Settings['takeover'] {
   const path = takeover === undefined ? pathOfExec() : undefined;
   if (path !== undefined) return { ...optionsGiven(), path, ofExec: true };
-  if (takeover === undefined || typeof takeover === 'object') return takeover;
-  if (typeof takeover !== 'string') throw invalidType('options.takeover', 'a path, or an object', takeover);
-  return { path: takeover };
+  if (takeover === undefined) return undefined;
+  if (typeof takeover !== 'string' && (typeof takeover !== 'object' || takeover === null))
+    throw invalidType('options.takeover', 'a path, or an object', takeover);
+  const settings = typeof takeover === 'string' ? { path: takeover } : takeover;
+  if (typeof settings.path !== 'string') throw invalidType('options.takeover.path', 'a string', settings.path);
+  address(settings.path, 'bind'); // checks it
+  return settings;
+}
+
+/** What a process can be started with. */
+function checkText(name: string, text: string): void {
+  if (typeof text !== 'string') throw invalidType(name, 'a string', text);
+  if (text.includes('\0')) throw invalidValue(name, 'a string without NUL', text);
 }
 
 function fileOf(file: string | URL): string {

@@ -1,7 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { invalidValue } from '../common/arguments.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
-import { FdServer } from '../endpoint/server.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { checked } from '../errors.js';
 import { addon } from '../native/load.js';
@@ -66,8 +65,10 @@ export class SharedListener implements Listener {
       const { address, port } = server.address();
       return { kind: 'tcp', address, port };
     }
+    const { wanted } = this.#place;
+    const path = wanted.kind === 'unix' ? wanted.path : server.path; // from the root on, for whoever compares it
     const stats = lstatSync(server.path, { bigint: true, throwIfNoEntry: false });
-    return { kind: 'unix', path: server.path, ...(stats && { file: `${stats.dev}:${stats.ino}` }) };
+    return { kind: 'unix', path, ...(stats && { file: `${stats.dev}:${stats.ino}` }) };
   }
 
   accepts(endpoint: Endpoint): boolean {
@@ -80,9 +81,7 @@ export class SharedListener implements Listener {
   }
 
   async #bind(inherited: Inherited | undefined): Promise<Intake> {
-    if (inherited === undefined) return this.#begin(await this.#place.bind());
-    const { socket, endpoint } = inherited;
-    return this.#begin(endpoint?.kind === 'tcp' ? TcpServer.from(socket) : FdServer.from(socket, { ownsPath: true }));
+    return this.#begin(await (inherited === undefined ? this.#place.bind() : this.#place.adopt(inherited.socket)));
   }
 
   share(): OwnedFd {

@@ -9,6 +9,8 @@ export interface Shared {
   ipv6Only?: boolean;
   readableAll?: boolean;
   writableAll?: boolean;
+  /** Which one it is of those servers of the program that listen so at any free port. */
+  index?: number;
 }
 
 /** Options of `server.listen()` that make it this process's own. */
@@ -34,6 +36,31 @@ export function sharedOf(args: readonly unknown[]): Shared | undefined {
 /** The same for the same address; `undefined` for any port that is free. */
 export function keyOf(shared: Shared): string | undefined {
   return nameOf(wantedOfServer([shared]));
+}
+
+/**
+ * Numbers the servers of a program that listen at any free port, as `node:cluster` does: the same number is one port in
+ * all workers.
+ */
+export class AnyPorts {
+  readonly #used = new Map<string, { next: number; count: number }>();
+
+  /** Begins with 0 again when all have been dropped. */
+  add(shared: Shared): Shared {
+    if (shared.port !== 0) return shared;
+    const key = JSON.stringify(shared);
+    const used = this.#used.get(key) ?? { next: 0, count: 0 };
+    used.count++;
+    this.#used.set(key, used);
+    return { ...shared, index: used.next++ };
+  }
+
+  /** What `add` has returned. */
+  drop({ index, ...shared }: Shared): void {
+    const key = JSON.stringify(shared);
+    const used = this.#used.get(key);
+    if (index !== undefined && --used!.count === 0) this.#used.delete(key);
+  }
 }
 
 function optionsOf([first, ...rest]: unknown[]): Record<string, unknown> {

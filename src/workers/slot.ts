@@ -65,9 +65,13 @@ export class Slot {
     });
   }
 
-  /** Resolves when somebody serves here. Rejects when the one who is to has ended. */
+  /** Resolves when somebody serves here, or nobody is to any more. Rejects when the one who is to has ended. */
   async whenReady(): Promise<void> {
-    if (this.#current === undefined) await (this.#next?.over ?? Promise.reject(workerFailed(this.number, UNKNOWN)));
+    if (this.#current !== undefined) return;
+    const ready = this.#next?.over ?? Promise.reject(workerFailed(this.number, UNKNOWN));
+    await ready.catch((error: Error) => {
+      if (!this.#removed) throw error;
+    });
   }
 
   /** Has who serves here go on with a live connection. */
@@ -120,8 +124,7 @@ export class Slot {
     this.#next = undefined;
     this.#current = member;
     this.#readySince = performance.now();
-    const live = member.listeners === undefined ? true : [...member.listeners];
-    before?.retire({ live, take: (moved) => void this.adopt(moved) });
+    before?.retire({ live: member.listeners ?? true, take: (moved) => void this.adopt(moved) });
     this.#events.ready(member);
     resolve();
   }

@@ -35,6 +35,7 @@ export class Succession implements Heirs {
   #nameless = 0;
   #timer: NodeJS.Timeout | undefined;
   #begins = false;
+  #closed = false;
   #left: Promise<void> | undefined;
 
   constructor({ path, ofExec = false, ...options }: NonNullable<Settings['takeover']>, estate: Estate) {
@@ -59,7 +60,7 @@ export class Succession implements Heirs {
     const listener = new SharedListener(place, `supervisor:${this.#nameless++}`, begin, this);
     await serving.enlist(listener);
     this.#listeners.set(listener.intake, listener);
-    if (serving.state === 'initializing' && !this.#begins) {
+    if (serving.state === 'initializing' && !this.#begins && !this.#closed) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => void this.#begin(serving), serving.wantsMore() ? SETTLE : 0);
     }
@@ -75,6 +76,7 @@ export class Succession implements Heirs {
 
   /** The supervisor closes. */
   close(): void {
+    this.#closed = true;
     clearTimeout(this.#timer);
     void this.#serving.then(
       async (serving) => {

@@ -7,7 +7,7 @@ import { refuseIn } from '../native/runtime.js';
 import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
-import { placeOf, sharedPlace, type GivenSocket, type Place } from './bind.js';
+import { placeOf, sharedPlace, type Bound, type GivenSocket, type Place } from './bind.js';
 import { Intake, type Taker } from './intake.js';
 import { Held } from './held.js';
 import type { Exit, Heir, Member } from './member.js';
@@ -130,11 +130,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#grow(count);
     for (const slot of this.#slots.splice(count)) void slot.remove();
     this.#changed();
+    this.#lookAtListeners();
   }
 
   /**
-   * Stops accepting, hands over what was accepted, and lets the workers end. Resolves when they have ended, at the
-   * latest when their time to retire is over. Another call returns the same promise.
+   * Stops accepting, hands over what was accepted, for as long as a worker has to retire, and lets the workers end.
+   * Closes what no worker can take. Resolves when they have ended. Another call returns the same promise.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -160,9 +161,21 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #endAll(heir?: Heir): Promise<void> {
-    while (this.#isAtWork) await this.#change();
-    await Promise.all(this.#slots.map((slot) => slot.remove(heir)));
+    this.#changed();
+    await this.#handOver();
+    const ended = Promise.all(this.#slots.map((slot) => slot.remove(heir)));
     this.#changed(); // what nobody can take any more is closed
+    await ended;
+    this.#changed();
+  }
+
+  /** Resolves when all that was accepted here is handed over, or could not be in time. */
+  async #handOver(): Promise<void> {
+    const late = new AbortController();
+    late.signal.addEventListener('abort', () => this.#changed());
+    const limit = setTimeout(() => late.abort(), this.#settings.retire);
+    while (this.#isAtWork && !late.signal.aborted) await this.#change();
+    clearTimeout(limit);
   }
 
   /** Whether something that was accepted here can still be handed over. */
@@ -181,15 +194,18 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   async #open(place: Place): Promise<Intake> {
     const begin = (server: Intake['server']): Intake => {
-      const intake = new Intake(server, this.#taker, this.#settings);
+      const intake = new Intake(server, place.path, this.#taker, this.#settings);
       this.#intakes.add(intake);
       return intake;
     };
-    if (this.#succession !== undefined) return this.#succession.open(place, begin);
-    const bound = place.bind();
-    const intake = begin(bound instanceof Promise ? await bound : bound);
-    if (this.#closing === undefined) intake.accept();
-    else intake.close();
+    const opened = this.#succession?.open(place, begin) ?? bind(place).then(begin);
+    const intake = await opened.catch((error: unknown) => {
+      this.#checkOpen();
+      throw error;
+    });
+    if (this.#closing !== undefined) this.#discard(intake);
+    this.#checkOpen();
+    if (this.#succession === undefined) intake.accept();
     return intake;
   }
 
@@ -240,6 +256,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #stop(key: string, intake: Intake): void {
     this.#shared.delete(key);
+    this.#discard(intake);
+    this.#changed(); // what waits for it is closed
+  }
+
+  #discard(intake: Intake): void {
     this.#intakes.delete(intake);
     this.#succession?.closed(intake);
     intake.close();
@@ -315,11 +336,22 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       for (const [listener, part] of byListener(hand)) void this.#give(member, listener, part);
   }
 
+  /** It waits, unless nobody will take it. */
   #keep(connection: Held): void {
-    if (this.#isOver) {
-      this.#inHand--;
-      Held.closeAll([connection]);
-    } else this.#waiting.push(connection);
+    if (this.#mayBeServed(connection)) {
+      this.#waiting.push(connection);
+      return;
+    }
+    this.#inHand--;
+    Held.closeAll([connection]);
+  }
+
+  #mayBeServed({ listener, key }: Held): boolean {
+    if (this.#closing === undefined) return [...this.#intakes].some(({ name }) => name === listener);
+    const picked = typeof key === 'number' ? this.#members.get(key) : undefined;
+    return (
+      picked?.stillServes(listener) === true || [...this.#members.values()].some((member) => member.mayServe(listener))
+    );
   }
 
   async #give(member: Member, listener: string, hand: readonly Held[]): Promise<void> {
@@ -421,12 +453,17 @@ export function supervise(file: string | URL, options: SuperviseOptions = {}): S
   return new Supervisor(file, options);
 }
 
+/** Binds at once, if nothing has to be looked up. */
+async function bind(place: Place): Promise<Bound> {
+  return place.bind();
+}
+
 function stateOf({ slot, pid, state, load }: Member): WorkerState {
   return { slot, pid, state, load };
 }
 
-function addressOf({ server }: Intake): TcpAddress | string {
-  return server instanceof TcpServer ? server.address() : server.path;
+function addressOf({ server, name }: Intake): TcpAddress | string {
+  return server instanceof TcpServer ? server.address() : name;
 }
 
 /** Whether a connection that was picked for it waits for it: one that confirms will soon have room. */

@@ -1,12 +1,13 @@
 import type { Server, Socket } from 'node:net';
 import { FdChannel } from '../channel/channel.js';
 import { checkInteger, checkOptions, invalidType, type Names } from '../common/arguments.js';
+import { builtin } from '../common/lazy-modules.js';
 import { closeIdle } from '../descriptor/node-internals.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
-import { notAWorker, servesNothing } from '../errors.js';
+import { addressInUse, notAWorker, servesNothing } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
-import { beforeClosing, listenInPlace } from '../takeover/listeners/node-listening.js';
+import { beforeClosing, endPromise, listenInPlace } from '../takeover/listeners/node-listening.js';
 import { carryOver, partsOf } from '../takeover/live/carry-over.js';
 import {
   VARIABLE,
@@ -17,7 +18,7 @@ import {
   type ToWorker,
   type Yours,
 } from './messages.js';
-import { sharedOf, type Shared } from './shared.js';
+import { AnyPorts, sharedOf, type Shared } from './shared.js';
 
 export interface ServeOptions {
   /**
@@ -38,7 +39,7 @@ const SERVE: Names<ServeOptions> = { listener: true, retire: true };
 interface Served {
   readonly server: Server;
   readonly connected: Connected;
-  readonly retire: ServeOptions['retire'];
+  retire: ServeOptions['retire'];
 }
 
 /** Milliseconds for which idle connections may bring one more request, while a worker retires; then they are closed. */
@@ -58,12 +59,15 @@ export class Worker {
   readonly #channel: FdChannel<FromWorker | ToWorker>;
   /** By the name of the listener; `undefined` for all others. */
   readonly #served = new Map<string | undefined, Served>();
+  /** Listeners whose own server was closed: the server of all others gets nothing of theirs. */
+  readonly #unserved = new Set<string>();
   /** Servers whose `close()` is noticed. */
   readonly #followed = new WeakSet<Server>();
   /** Live connections of another process that are not this one's yet. */
   readonly #arriving = new Map<number, Served>();
   /** The supervisor has gone. */
   readonly #gone = new AbortController();
+  readonly #anyPorts = new AnyPorts();
   #open = 0;
   #ended = 0;
   #telling = false;
@@ -115,7 +119,7 @@ export class Worker {
 
   #tellServed(): void {
     const serves = this.#served.has(undefined) ? undefined : ([...this.#served.keys()] as string[]);
-    this.#send({ what: 'ready', serves, stays: this.#stays });
+    this.#send({ what: 'ready', serves, except: [...this.#unserved], stays: this.#stays });
   }
 
   /** Says how busy this worker is, for `pick: 'busy'`: an integer >= 0, used instead of its open connections. */
@@ -134,38 +138,60 @@ export class Worker {
    */
   listen(server: Server, args: readonly unknown[]): boolean {
     const shared = sharedOf(args);
-    if (shared === undefined || server.listening || this.#state !== 'serving') return false;
+    if (shared === undefined || server.listening) return false;
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const { signal } = (args[0] ?? {}) as { signal?: AbortSignal };
-    signal?.addEventListener('abort', () => server.close(), { once: true });
-    void this.#listen(server, shared);
+    if (signal?.aborted === true) process.nextTick(() => server.close());
+    else signal?.addEventListener('abort', () => server.close(), { once: true });
+    void this.#listen(server, this.#anyPorts.add(shared));
     return true;
   }
 
   async #listen(server: Server, at: Shared): Promise<void> {
-    const reply = await this.#channel.request({ what: 'listen', at }).then(
-      ({ value }) => value as unknown as Listened | NotListened,
-      (error: Error) => ({ error }),
-    );
-    if ('error' in reply) {
-      const { message, ...rest } = reply.error;
-      server.emit('error', reply.error instanceof Error ? reply.error : Object.assign(new Error(message), rest));
+    const drop = (): void => this.#anyPorts.drop(at);
+    const waits = listenInPlace(server, null, drop);
+    const reply = await this.#ask(at);
+    const listener = 'error' in reply ? undefined : reply.listener;
+    const isTaken = listener !== undefined && this.#served.has(listener);
+    if (listener !== undefined && (isTaken || !waits())) this.#unlisten(listener);
+    if (!waits()) return;
+    if ('error' in reply || isTaken) {
+      endPromise(server);
+      drop();
+      server.emit('error', 'error' in reply ? errorOf(reply) : addressInUse(at));
       return;
     }
-    const { listener, address } = reply;
-    listenInPlace(server, address, () => {
+    listenInPlace(server, reply.address, () => {
+      drop();
+      if (listener === undefined) return;
       this.#served.delete(listener);
-      this.#send({ what: 'unlisten', listener });
+      this.#unlisten(listener);
     });
-    this.#serve(server, listener);
+    if (listener !== undefined) this.#serve(server, listener);
     server.emit('listening');
   }
 
+  /** Where the supervisor listens. A worker that retires takes no connections: its servers listen as if none came. */
+  async #ask(at: Shared): Promise<Listened | NotListened | { listener?: undefined; address: Listened['address'] }> {
+    try {
+      if (this.#state === 'serving')
+        return (await this.#channel.request({ what: 'listen', at })).value as unknown as Listened | NotListened;
+    } catch {
+      // the supervisor has gone
+    }
+    return { address: asked(at) };
+  }
+
+  #unlisten(listener: string): void {
+    this.#send({ what: 'unlisten', listener });
+  }
+
   #serve(server: Server, listener: string | undefined, retire?: ServeOptions['retire']): void {
-    const same = [...this.#served.values()].find((served) => served.server === server);
-    const live = { http: retire === undefined, websocket: true };
-    this.#served.set(listener, same ?? { server, connected: new Connected(server, live), retire });
+    const served = [...this.#served.values()].find((each) => each.server === server) ?? servedOf(server);
+    served.retire = retire ?? served.retire;
+    if (listener !== undefined) this.#unserved.delete(listener);
+    this.#served.set(listener, served);
   }
 
   /** A server that its program closes gets nothing more. */
@@ -176,7 +202,11 @@ export class Worker {
   }
 
   #unserve(server: Server): void {
-    for (const [listener, served] of this.#served) if (served.server === server) this.#served.delete(listener);
+    for (const [listener, served] of this.#served) {
+      if (served.server !== server) continue;
+      this.#served.delete(listener);
+      if (listener !== undefined) this.#unserved.add(listener);
+    }
     if (this.#isReady) this.#tellServed();
   }
 
@@ -201,6 +231,7 @@ export class Worker {
   }
 
   #servedFor(listener: string | undefined): Served | undefined {
+    if (listener !== undefined && this.#unserved.has(listener)) return undefined;
     return this.#served.get(listener) ?? this.#served.get(undefined);
   }
 
@@ -357,6 +388,26 @@ export class Worker {
     clearTimeout(this.#idle);
     void this.#end();
   }
+}
+
+function servedOf(server: Server): Served {
+  const live = {
+    websocket: true,
+    get http(): boolean {
+      return served.retire === undefined;
+    },
+  };
+  const served: Served = { server, connected: new Connected(server, live), retire: undefined };
+  return served;
+}
+
+function errorOf({ error: { message, ...rest } }: NotListened): Error {
+  return Object.assign(new Error(message), rest);
+}
+
+/** The address as it was asked for. */
+function asked({ path, host = '::', port = 0 }: Shared): Listened['address'] {
+  return path ?? { address: host, family: builtin.net.isIP(host) === 4 ? 'IPv4' : 'IPv6', port };
 }
 
 let own: Worker | undefined;

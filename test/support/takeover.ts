@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
+import { execFile, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { TakeoverOptions } from 'fdpasser/takeover';
 import { amount } from './amount.js';
 import { ended, startChild, type Ended } from './child.js';
 import { freePort } from './connection.js';
 import { inFolder, until } from './descriptors.js';
+import { needs } from './needs.js';
 
 /** The servers of `children/server.ts`. */
 export type ServerKind = 'http' | 'https' | 'http2' | 'net' | 'udp' | 'counter' | 'websocket' | 'mixed' | 'removing';
@@ -158,6 +160,23 @@ export function ask(
     request.on('error', reject);
   });
 }
+
+const ASK = `
+  const { get } = require('node:http');
+  const said = (response) => response.pipe(process.stdout);
+  get({ socketPath: process.argv[1], agent: false }, said).on('error', ({ code }) => console.log(code));
+`;
+
+/** The same for a user without rights. The result is the code of the error when there is no answer. */
+export async function askAsNobody(path: string): Promise<string> {
+  needs('setpriv');
+  const asNobody = ['--reuid', '65534', '--clear-groups', process.execPath, '-e', ASK, path];
+  const { stdout } = await promisify(execFile)('setpriv', asNobody);
+  return stdout.trim();
+}
+
+/** Why this process cannot do that. */
+export const cannotBeNobody = process.getuid?.() === 0 ? false : 'only root can be another user';
 
 /** Has one more process take over from the one that serves, and ends the load. */
 export async function nextUpgradeWorks({ port, start }: Site, serving: ServerChild, clients: Load): Promise<void> {

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import { supervise } from 'fdpasser/workers';
 import { amount } from '../support/amount.js';
-import { freePort } from '../support/connection.js';
+import { freePort, reads } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
-import { until } from '../support/descriptors.js';
+import { inFolder, until } from '../support/descriptors.js';
 import { ask } from '../support/takeover.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
 import { test, testInFull } from '../support/test.js';
@@ -44,5 +48,60 @@ test('a program in a worker that closes its server and listens again at once goe
   const pid = `${workers.list[0]!.pid}`;
   for (const path of ['/', '/again', '/', '/again', '/']) assert.equal(await ask({ port }, path), pid);
   assert.deepEqual(exits, []);
+  await workers.close();
+});
+
+/** What came of the servers of one program. */
+async function outcome(what: string, ports: number[] = []): Promise<unknown> {
+  return inFolder(async (folder) => {
+    const file = join(folder, 'result');
+    const args = [what, file, ...ports.map(String)];
+    const workers = supervise(childFile('workers/two-servers'), { register: true, count: 1, args });
+    await until(() => existsSync(file));
+    await workers.close();
+    return JSON.parse(readFileSync(file, 'utf8'));
+  });
+}
+
+test('two servers of a program that listen at any free port have two ports', async () => {
+  assert.deepEqual(await outcome('any'), ['a', 'b']);
+});
+
+test('the second server of a program at one address gets EADDRINUSE, and has it when the first one is closed', async () => {
+  assert.deepEqual(await outcome('same', [await freePort()]), ['a', 'b', ['b EADDRINUSE', 'a close']]);
+});
+
+test('a server that is closed before it listens does not, and one that listens does not listen twice', async () => {
+  const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
+  assert.deepEqual(await outcome('ended', ports), [
+    'e',
+    'ECONNREFUSED',
+    'ECONNREFUSED',
+    'd',
+    'ERR_SERVER_ALREADY_LISTEN',
+    ['a close', 'b close', 'c close', 'd listening', 'e listening'],
+  ]);
+});
+
+test('a program that listens while its worker retires keeps no port from its successor', async () => {
+  const where = { port: await freePort(), host: '127.0.0.1' };
+  const later = { port: await freePort(), host: '127.0.0.1' };
+  const args = [`${where.port}`, `${later.port}`];
+  const workers = supervise(childFile('workers/listens-later'), { register: true, count: 1, args });
+  await until(() => workers.list[0]!.state === 'ready');
+  const old = connect(where);
+  await until(() => workers.list[0]!.load === 1);
+  await workers.reload();
+  const listens = async (client: typeof old): Promise<void> => {
+    client.write('go on');
+    await reads(client, 'listens');
+    client.destroy();
+  };
+  await listens(old);
+  await listens(connect(where));
+  const client = connect(later);
+  const [pid] = (await once(client.setEncoding('utf8'), 'data')) as [string];
+  client.destroy();
+  assert.equal(pid, `${workers.list[0]!.pid}`);
   await workers.close();
 });

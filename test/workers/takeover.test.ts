@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { chmodSync, existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
-import { ask } from '../support/takeover.js';
+import { ask, askAsNobody, cannotBeNobody } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
 
 const TAKEOVERS = amount(4, 1);
@@ -67,4 +68,70 @@ test('a supervisor whose workers do not get ready takes nothing over, and the ol
     assert.equal((await heir.end).code, 0);
     assert.equal((JSON.parse(await ask(listen)) as { pid: number }).pid, pid);
     assert.equal((await old.close()).code, 0);
+  }));
+
+for (const register of [false, true])
+  test(
+    `a path lets other users in after a takeover as before, ${register ? 'where a program' : 'where the supervisor'} listens`,
+    () =>
+      inFolder(async (folder) => {
+        chmodSync(folder, 0o755);
+        const path = join(folder, 'socket');
+        const takeover = { path: join(folder, 'control'), probation: 100 };
+        const plan = register
+          ? { file: childFile('workers/at-path'), options: { register, count: 1, takeover, args: [path] } }
+          : { file: childFile('workers/serve'), options: { count: 1, takeover }, listen: { path } };
+        await using old = new SupervisorProcess(plan);
+        await old.ready(1);
+        const { pid } = old.events('worker')[0]!.worker!;
+        assert.match(await askAsNobody(path), new RegExp(`\\b${pid}\\b`));
+        await using heir = new SupervisorProcess(plan);
+        await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+        const { pid: next } = heir.events('worker')[0]!.worker!;
+        assert.match(await askAsNobody(path), new RegExp(`\\b${next}\\b`));
+        assert.equal((await old.end).code, 0);
+        assert.equal((await heir.close()).code, 0);
+      }),
+    cannotBeNobody,
+  );
+
+test('a path that was given as a relative one is taken over, and removed by the last supervisor', () =>
+  inFolder(async (folder) => {
+    const socketPath = join(folder, 'socket');
+    const takeover = { path: join(folder, 'control'), probation: 100 };
+    const listen = { path: relative(process.cwd(), socketPath) };
+    const plan = { file: childFile('workers/serve'), options: { count: 1, takeover }, listen };
+    await using old = new SupervisorProcess(plan);
+    await old.ready(1);
+    await using heir = new SupervisorProcess(plan);
+    await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+    assert.deepEqual(heir.events('error'), []);
+    const { pid } = heir.events('worker')[0]!.worker!;
+    assert.equal((JSON.parse(await ask({ socketPath })) as { pid: number }).pid, pid);
+    assert.equal((await old.end).code, 0);
+    assert.deepEqual(
+      heir.events('listening').map(({ at }) => at as unknown),
+      [listen.path],
+    );
+    assert.equal((await heir.close()).code, 0);
+    assert.ok(!existsSync(socketPath));
+  }));
+
+test('a supervisor takes over without workers that it is told not to have while they start', () =>
+  inFolder(async (folder) => {
+    const listen = { port: await freePort(), host: '127.0.0.1' };
+    const takeover = { path: join(folder, 'control'), probation: 100 };
+    const plan = { file: childFile('workers/first-only'), options: { count: 1, takeover }, listen };
+    await using old = new SupervisorProcess(plan);
+    await old.ready(1);
+    await using heir = new SupervisorProcess({ ...plan, options: { ...plan.options, count: 2 } });
+    await heir.ready(1);
+    await until(() => heir.events('listening').length > 0);
+    await heir.command({ scale: 1 });
+    await until(() => old.events('replaced').length > 0 || heir.events('error').length > 0);
+    assert.deepEqual(heir.events('error'), []);
+    const ready = heir.events('worker').find(({ worker }) => worker!.state === 'ready')!.worker!;
+    assert.equal(await ask(listen), `${ready.pid}`);
+    assert.equal((await old.end).code, 0);
+    assert.equal((await heir.close()).code, 0);
   }));

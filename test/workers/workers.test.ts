@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { supervise, worker, type SuperviseOptions, type Supervisor } from 'fdpasser/workers';
 import { amount, PATIENCE } from '../support/amount.js';
 import { block } from '../support/block.js';
@@ -144,6 +146,32 @@ test('a number gets the worker of that pid, and any other number the least busy 
   );
 });
 
+test('a supervisor listens at a path with stream sockets only', async () => {
+  await supervised({ count: 1 }, async (workers) => {
+    for (const type of ['dgram', 'seqpacket'] as const)
+      await assert.rejects(workers.listen('/nowhere/socket', { type }), { code: 'ERR_INVALID_ARG_VALUE' });
+  });
+});
+
+test('a supervisor that closes hands over what has sent something to be peeked at, and closes the rest', async () => {
+  let seen = '';
+  const isEnough = (first: Buffer): boolean => {
+    seen = first.toString();
+    return false;
+  };
+  const workers = supervise(file('serve'), { count: 1, peek: { until: isEnough, timeout: 60_000 } });
+  const { port } = await workers.listen({ port: 0, host: '127.0.0.1' });
+  await allReady(workers, 1);
+  const silent = connect(port, '127.0.0.1').on('error', () => {});
+  await once(silent.resume(), 'connect');
+  const silentEnds = once(silent, 'close');
+  const { answer } = new Client(port);
+  await until(() => seen !== '');
+  const closed = workers.close();
+  assert.equal((await answer).slot, 0);
+  await Promise.all([silentEnds, closed]);
+});
+
 test('a connection is handed over when enough bytes were peeked at, or when the time for the peek is over', async () => {
   const seen: string[] = [];
   const pick = ({ first }: { first?: Buffer }): string => {
@@ -269,17 +297,18 @@ test('a live connection waits while its worker retires and no other one is ready
   });
 });
 
-test('a server that is given to a ready worker may stay, too', async () => {
-  let chosen = 0;
-  await supervised({ name: 'staying', count: 1, pick: () => chosen, args: ['late'] }, async (workers, port) => {
-    chosen = workers.list[0]!.pid!;
-    await ask(port);
-    await workers.reload();
-    for (const path of ['/', '/leave']) assert.equal((await ask(port, path)).pid, chosen);
-    chosen = workers.list[0]!.pid!;
-    await ask(port, '/leave');
+for (const when of ['late', 'again'])
+  test(`a server that is given to a ready worker${when === 'again' ? ' once more' : ''} may stay, too`, async () => {
+    let chosen = 0;
+    await supervised({ name: 'staying', count: 1, pick: () => chosen, args: [when] }, async (workers, port) => {
+      chosen = workers.list[0]!.pid!;
+      await ask(port);
+      await workers.reload();
+      for (const path of ['/', '/leave']) assert.equal((await ask(port, path)).pid, chosen);
+      chosen = workers.list[0]!.pid!;
+      await ask(port, '/leave');
+    });
   });
-});
 
 testInFull('a worker that stays while it retires waits for the first request of a connection', async () => {
   let chosen = 0;
@@ -388,7 +417,35 @@ test('supervise refuses a file that does not exist, and invalid options', () => 
   assert.throws(() => supervise(file('serve'), { pick: 'best' as 'busy' }), { code: 'ERR_INVALID_ARG_VALUE' });
   assert.throws(() => supervise(file('serve'), { patience: 0 }), { code: 'ERR_OUT_OF_RANGE' });
   assert.throws(() => worker(), { code: 'ERR_FDPASSER_WORKER' });
+  const wrong: [Record<string, unknown>, string][] = [
+    [{ takeover: null }, 'TYPE'],
+    [{ takeover: {} }, 'TYPE'],
+    [{ takeover: '' }, 'VALUE'],
+    [{ args: [1] }, 'TYPE'],
+    [{ args: ['a\0b'] }, 'VALUE'],
+    [{ env: { A: 1 } }, 'TYPE'],
+    [{ env: { A: 'a\0b' } }, 'VALUE'],
+  ];
+  for (const [options, kind] of wrong)
+    assert.throws(() => supervise(file('serve'), options), { code: `ERR_INVALID_ARG_${kind}` });
 });
+
+for (const flags of [
+  ['--input-type=module', '-e'],
+  ['--no-warnings', '-p'],
+])
+  test(`a supervisor in a program of the command line (${flags.at(-1)}) does not run that program as its worker`, async () => {
+    const program = `
+      if (process.env.AGAIN !== undefined) process.exit(9);
+      import('fdpasser/workers').then(async ({ supervise }) => {
+        const workers = supervise(${JSON.stringify(file('serve'))}, { count: 1, env: { AGAIN: '' } });
+        workers.on('exit', (_, { code }) => console.log('ended with', code));
+        workers.on('worker', ({ state }) => state === 'ready' && workers.close());
+        workers.on('error', () => workers.close());
+      });`;
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, program]);
+    assert.match(stdout, /^(Promise.*\n)?ended with 0\n$/);
+  });
 
 test('workers serve a Unix path as they do a port', async () => {
   await inFolder(async (folder) => {
@@ -462,6 +519,18 @@ test('a worker without a free slot is not killed, and takes connections when it 
     process.kill(pid, 'SIGUSR2');
     for (const answer of await Promise.all(waiting)) assert.equal(answer.pid, pid);
   });
+});
+
+test('a supervisor whose worker has no free slot closes after the time that a worker has to retire', async () => {
+  const workers = supervise(file('serve'), { count: 1, retire: 500 });
+  const { port } = await workers.listen({ port: 0, host: '127.0.0.1' });
+  await allReady(workers, 1);
+  await ask(port, '/fill');
+  const clients = Array.from({ length: 4 }, () => new Client(port));
+  await until(() => workers.list[0]!.load >= 3); // the first one may have the slot of the connection that has ended
+  await workers.close();
+  const ends = await Promise.allSettled(clients.map(({ answer }) => answer));
+  assert.ok(ends.filter(({ status }) => status === 'rejected').length >= 3);
 });
 
 /** A dead process that its parent has not waited for is not running. */

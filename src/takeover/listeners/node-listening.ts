@@ -156,10 +156,14 @@ function anyAddress(): AddressInfo {
 }
 
 /**
- * Has a server count as listening at an address, or a path, where another process accepts for it. `onClose` is called
- * when the program closes the server.
+ * Has a server count as listening at an address, or a path, where another process accepts for it; null: nobody knows
+ * yet where. `onClose` is called when the program closes the server. Returns what says whether this still holds.
  */
-export function listenInPlace(server: Server, address: ReturnType<Server['address']>, onClose: () => void): void {
+export function listenInPlace(
+  server: Server,
+  address: ReturnType<Server['address']>,
+  onClose: () => void,
+): () => boolean {
   const getsockname = (into: object): number => {
     Object.assign(into, address);
     return 0;
@@ -169,11 +173,12 @@ export function listenInPlace(server: Server, address: ReturnType<Server['addres
     close: onClose,
     ref() {},
     unref() {},
-    ...(typeof address === 'string' ? {} : { getsockname }),
+    ...(typeof address === 'string' || address === null ? {} : { getsockname }),
   };
   standIns.add(handle);
   internals(server)._handle = handle;
   if (typeof address === 'string') notePath(server, address);
+  return () => internals(server)._handle === handle;
 }
 
 /**

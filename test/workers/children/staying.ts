@@ -10,7 +10,8 @@ const server = createServer((request, response) => {
 });
 const own = worker();
 const serve = (): void => void own.serve(server, { retire: () => asked });
-if (process.argv.length > 2) own.serve(createServer(), { listener: 'none' });
+if (process.argv[2] === 'again') own.serve(server, { listener: 'none' });
+else if (process.argv.length > 2) own.serve(createServer(), { listener: 'none' });
 else serve();
 own.ready();
 if (process.argv.length > 2) serve();

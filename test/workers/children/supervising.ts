@@ -4,7 +4,8 @@ import { supervise, type SuperviseOptions } from 'fdpasser/workers';
 export interface Supervising {
   file: string;
   options: SuperviseOptions;
-  listen?: { port: number; host: string };
+  /** At a path all users may connect. */
+  listen?: { port: number; host: string } | { path: string };
   /** `pick`: by this expression in the first bytes, else by address. */
   sticky?: string;
   /** `pick`: by the pid that this expression finds in the first bytes. */
@@ -43,4 +44,10 @@ process.on('message', ({ id, command }: { id: number; command: Command }) => {
   );
 });
 process.channel!.unref(); // it lives as long as its supervisor has something to do
-if (listen !== undefined) tell({ event: 'listening', at: await workers.listen(listen) });
+
+async function begin(where: NonNullable<Supervising['listen']>): Promise<unknown> {
+  if ('port' in where) return workers.listen(where);
+  return workers.listen(where.path, { mode: 0o777, allow: () => true });
+}
+
+if (listen !== undefined) tell({ event: 'listening', at: await begin(listen) });
