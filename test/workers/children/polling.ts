@@ -14,7 +14,10 @@ interface Session extends NodeJS.EventEmitter {
 }
 
 const server = createServer();
-const io = new Server(server, { transports: ['polling'] });
+const ends = process.argv.length > 2;
+/** Milliseconds. Where sessions do not end in order, a client may wait for the next ping of one that is gone. */
+const pings = ends ? {} : { pingInterval: 2000, pingTimeout: 3000 };
+const io = new Server(server, { transports: ['polling'], ...pings });
 const { engine } = io;
 engine.generateId = () => `${process.pid}-${randomUUID()}`;
 engine.on('connection_error', ({ code }: { code: number }) => console.log(`error ${code}`));
@@ -45,5 +48,5 @@ async function retire(): Promise<void> {
 }
 
 worker()
-  .serve(server, process.argv.length > 2 ? { retire } : {})
+  .serve(server, ends ? { retire } : {})
   .ready();
