@@ -15,7 +15,7 @@ import { writeDocument } from './document.js';
 import { canCount, countInstructions } from './instructions.js';
 import { machine } from './machine.js';
 import { measure } from './measure.js';
-import { rows } from './rows.js';
+import { groups, rows } from './rows.js';
 import { figuresTable, othersTable, targetsTable, workTable } from './tables.js';
 import { takeoverTables, writeTakeoverDocument } from './takeover/document.js';
 import { measureTakeover } from './takeover/measure.js';
@@ -38,10 +38,12 @@ const progress = (text) => process.stderr.write(`${text}\n`);
 buildCeiling();
 if (whole) installUsocket(progress);
 const only = options.only?.split(',');
-const chosen = rows.filter(({ name }) => only?.some((start) => name === start || name.startsWith(`${start}-`)) ?? true);
+const isChosen = ({ name }) => only?.some((start) => name === start || name.startsWith(`${start}-`)) ?? true;
+const chosen = groups.map((group) => group.filter(isChosen)).filter((group) => group.length > 0);
 const figures = await measure(chosen, { rounds, share: options.quick ? 0.05 : 1, progress });
 if (only?.includes('instructions') ?? whole)
-  for (const { name } of chosen.filter(({ instructions }) => instructions !== undefined)) await addInstructions(name);
+  for (const { name } of chosen.flat().filter(({ instructions }) => instructions !== undefined))
+    await addInstructions(name);
 const targets = judge(figures);
 const takeover = (only?.includes('takeover') ?? true) ? await measureAndJudgeTakeover() : undefined;
 const workers = (only?.includes('workers') ?? true) ? await measureAndJudgeWorkers() : undefined;

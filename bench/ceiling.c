@@ -2,7 +2,8 @@
  * The speed of a C program that only makes system calls. All other rows are compared with its rows.
  *
  *   ceiling send|receive BATCH BYTES    messages of so many descriptors and bytes, by plain sendmsg and recvmsg
- *   ceiling care BATCH 1                receives so that nothing can be lost, and no close can hold it up
+ *   ceiling care BATCH BYTES            receives so that nothing can be lost, and no close can hold it up
+ *   ceiling care-thread BATCH BYTES     the same in a process with threads
  *   ceiling ping|pong                   one descriptor there and back
  *   ceiling grow                        receives as `receive 1 1` in a process with threads, and keeps all open
  *
@@ -169,7 +170,10 @@ static void receive_all(long total) {
 static void receive_with_care(long total) {
   enum { MESSAGES = 64, AT_ONCE = 1024, UNIQUE_MOUNT = 0x4000 /* STATX_MNT_ID_UNIQUE */ };
   static union control control[MESSAGES];
+  static char bodies[MESSAGES][4096];
   int zero = 0;
+  if ((size_t)bytes > sizeof bodies[0])
+    fail("bytes");
   if (setsockopt(SOCKET, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero) < 0)
     fail("SO_PEEK_OFF");
   unsigned most = batch < AT_ONCE / MESSAGES ? MESSAGES : (unsigned)(AT_ONCE / batch);
@@ -177,7 +181,7 @@ static void receive_with_care(long total) {
     struct mmsghdr message[MESSAGES] = {0};
     struct iovec part[MESSAGES];
     for (unsigned i = 0; i < most; i++) {
-      part[i] = (struct iovec){.iov_base = room + i, .iov_len = 1};
+      part[i] = (struct iovec){.iov_base = bodies[i], .iov_len = (size_t)bytes};
       message[i].msg_hdr = (struct msghdr){.msg_iov = &part[i], .msg_iovlen = 1};
       message[i].msg_hdr.msg_control = control[i].space;
       message[i].msg_hdr.msg_controllen = sizeof control[i].space;
@@ -196,6 +200,8 @@ static void receive_with_care(long total) {
       fail("recvmmsg");
     for (int i = 0; i < seen; i++) {
       struct cmsghdr *header = CMSG_FIRSTHDR(&message[i].msg_hdr);
+      if (message[i].msg_len != (unsigned)bytes || header == NULL)
+        fail("not what was sent");
       size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
       for (size_t k = 0; k < count; k++) {
         int fd;
@@ -268,6 +274,7 @@ int main(int argc, char **argv) {
   if (argc > 3)
     bytes = strtol(argv[3], NULL, 10);
   int sends = strcmp(mode, "send") == 0, pings = strcmp(mode, "ping") == 0, grows = strcmp(mode, "grow") == 0;
+  int cares_with_thread = strcmp(mode, "care-thread") == 0, cares = cares_with_thread || strcmp(mode, "care") == 0;
 
   passed = open("/dev/null", O_RDONLY | O_CLOEXEC);
   epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -275,7 +282,7 @@ int main(int argc, char **argv) {
   if (passed < 0 || epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, SOCKET, &event) < 0)
     fail("epoll");
   pthread_t thread;
-  if (grows && pthread_create(&thread, NULL, sleep_on, NULL) != 0)
+  if ((grows || cares_with_thread) && pthread_create(&thread, NULL, sleep_on, NULL) != 0)
     fail("pthread_create");
 
   char line[64];
@@ -297,7 +304,7 @@ int main(int argc, char **argv) {
       worst = keep_all(total);
     else if (strcmp(mode, "pong") == 0)
       pong(total);
-    else if (strcmp(mode, "care") == 0)
+    else if (cares)
       receive_with_care(total);
     else
       receive_all(total);

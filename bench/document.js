@@ -53,11 +53,12 @@ ${limits(targets)}
 ## How it is measured
 
 Each row is a pair of processes with an AF_UNIX stream socket between them, its buffers as the system makes them. One
-sends, the other receives and closes. Nothing is pinned to a core. All pairs stay alive for the whole run. They pass
-descriptors in turn, row after row, each pair for about a seventh of a second. This is repeated ${rounds} times, after a
-round that is not counted, because JavaScript is compiled in it. A figure is the median of its rounds. A ratio is taken
-in each round, from runs that followed each other, and its figure is the median of these ratios. So it can differ from
-the quotient of two figures in a table.
+sends, the other receives and closes. Nothing is pinned to a core. Rows that are compared with one another pass
+descriptors in turn, each pair for about a seventh of a second. This is repeated ${rounds} times, after a round that is
+not counted, because JavaScript is compiled in it. Other pairs are not alive meanwhile: V8 goes on collecting their
+garbage when they have nothing to do. A figure is the median of its rounds. A ratio is taken in each round, from runs
+that followed each other, and its figure is the median of these ratios. So it can differ from the quotient of two
+figures in a table.
 
 The time runs from the moment the sender begins until the receiver has closed the last descriptor. CPU time is user and
 system time of all threads of one side, for each descriptor, or each write where a write has bytes. Memory is the
@@ -68,6 +69,8 @@ by Valgrind where it is installed; V8 runs without other threads there.
   most that the kernel allows. It takes no care: this receiver would lose descriptors when its table is full.
 - **C with the same care** peeks at up to 64 messages, or 1024 descriptors, with \`MSG_PEEK\`, takes them without their
   descriptors, and asks before each close what the core asks (\`statx\`). So it loses nothing, and no close delays it.
+  **And a thread**: one more thread sleeps meanwhile. Then each system call must count the uses of a descriptor. Every
+  runtime of JavaScript has threads.
 - **FdPasser** sends by \`pushSendFh(fd, { keepOpen: true })\`, 1024 at a time, or 64 messages where that is more. It
   receives by \`pushRecvFh\`, with a callback that closes the OwnedFd. Received in bulk, \`receiveMany\` gives up to
   1024 at a time, and \`OwnedFd.closeAll\` closes them.

@@ -4,10 +4,17 @@ import { median, percentile } from './statistics.js';
 const PERCENTILES = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1];
 
 /**
- * Runs all rows in turn, each with this share of its descriptors. The first round is not counted, because code is
- * compiled in it.
+ * Runs the rows of a group in turn, group after group, each row with this share of its descriptors. Only the pairs of
+ * one group are alive at a time: V8 collects the garbage of others in the background. The first round is not counted,
+ * because code is compiled in it.
  */
-export async function measure(rows, { rounds, share, progress }) {
+export async function measure(groups, options) {
+  const figures = {};
+  for (const group of groups) Object.assign(figures, await measureGroup(group, options));
+  return figures;
+}
+
+async function measureGroup(rows, { rounds, share, progress }) {
   const figures = {};
   const pairs = new Map();
   const measured = [];
@@ -20,10 +27,10 @@ export async function measure(rows, { rounds, share, progress }) {
     if (row.send !== undefined && !row.fresh) pairs.set(row, startPair(row));
   }
   for (let round = 0; round <= rounds; round++) {
-    for (const [i, row] of measured.entries()) {
+    progress(`${measured.map(({ name }) => name).join(', ')}: round ${round} of ${rounds}`);
+    for (const row of measured) {
       const pair = pairs.get(row);
       if (round === 0 && pair === undefined) continue;
-      progress(`${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}: ${i + 1} of ${measured.length}`);
       const run = row.once?.() ?? (await passSome(row, Math.ceil(row.count * share), pair));
       if (round > 0) figures[row.name].runs.push(run);
     }

@@ -39,29 +39,106 @@ const queued = (batch) => Math.max(1024, 64 * batch);
  */
 const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 
+/** A row of C with the care of the core, and one of C with a thread beside it, which every runtime of JavaScript has. */
+const careful = (batch, bytes = 1) =>
+  [
+    ['care', 'C with the same care'],
+    ['care-thread', 'C with the same care and a thread'],
+  ].map(([mode, title]) => ({
+    name: `${mode}-${bytes > 1 ? '4k' : batch}`,
+    title: `${title}, ${bytes > 1 ? '4 KiB and one descriptor' : `${batch} per message`}`,
+    table: 'passing',
+    count: bytes > 1 ? 30_000 : descriptors(batch),
+    ...(bytes > 1 && { bytes }),
+    send: ceiling('send', batch, bytes),
+    receive: ceiling(mode, batch, bytes),
+    ...(mode === 'care' && { instructions: INSTRUCTIONS[batch] }),
+  }));
+
+const inPython = (batch) => ({
+  name: `python-${batch}`,
+  title: `Python, socket.send_fds, ${batch} per message`,
+  table: 'passing',
+  count: batch === 1 ? 30_000 : descriptors(batch),
+  send: python('send', batch),
+  receive: python('receive', batch),
+  missing: () => failure('python3', ['-c', 'import socket; socket.send_fds']),
+});
+
+/** What is compared with the rows of C that send as many descriptors in a message. */
+const beside = {
+  1: [
+    ...careful(1),
+    {
+      name: 'channel',
+      title: 'FdChannel, a message with a descriptor',
+      table: 'work',
+      count: 20_000,
+      send: node('channel.js', 'send'),
+      receive: node('channel.js', 'receive'),
+      instructions: INSTRUCTIONS[1],
+    },
+    inPython(1),
+    {
+      name: 'perl',
+      title: 'Perl, IO::FDPass',
+      table: 'passing',
+      count: descriptors(1),
+      send: perl('send'),
+      receive: perl('receive'),
+      missing: () => failure('perl', ['-MIO::FDPass', '-e', '1']),
+    },
+    {
+      name: 'usocket',
+      title: 'usocket, one descriptor and a byte',
+      table: 'passing',
+      count: 10_000,
+      send: node('usocket.js', 'send'),
+      receive: node('usocket.js', 'receive'),
+      missing: () => (existsSync(USOCKET) ? undefined : 'not installed: npm ci in bench/usocket'),
+    },
+  ],
+  253: [
+    {
+      name: 'passer-many-253',
+      title: 'FdPasser, 253 per message, received in bulk',
+      table: 'passing',
+      count: descriptors(253),
+      send: node('passer.js', 'send', 253, queued(253)),
+      receive: node('passer.js', 'many'),
+      instructions: INSTRUCTIONS[253],
+    },
+    ...careful(253),
+    inPython(253),
+  ],
+};
+
 /**
- * `title` is the name in tables. `count` is how many descriptors, or writes, a run passes, each with `bytes`. A `fresh`
- * row has new processes for each run. `missing` returns why a row cannot be measured here. A row without a pair has
- * `once`, which makes one run. `table` is the table where it stands; a row without one is only in a plot.
+ * The rows, those together that are compared with one another. `title` is the name in tables. `count` is how many
+ * descriptors, or writes, a run passes, each with `bytes`. A `fresh` row has new processes for each run. `missing`
+ * returns why a row cannot be measured here. A row without a pair has `once`, which makes one run. `table` is the table
+ * where it stands; a row without one is only in a plot.
  */
-export const rows = [
-  {
-    name: 'dispatch',
-    title: 'FdPasser, a connection handed over',
-    table: 'work',
-    count: 5_000,
-    send: node('dispatch.js', 'send'),
-    receive: node('dispatch.js', 'receive'),
-  },
-  {
-    name: 'ipc',
-    title: 'process.send(message, handle), the same',
-    table: 'work',
-    count: 500,
-    send: ipc('send'),
-    receive: ipc('receive'),
-  },
-  ...[
+export const groups = [
+  [
+    {
+      name: 'dispatch',
+      title: 'FdPasser, a connection handed over',
+      table: 'work',
+      count: 5_000,
+      send: node('dispatch.js', 'send'),
+      receive: node('dispatch.js', 'receive'),
+    },
+    {
+      name: 'ipc',
+      title: 'process.send(message, handle), the same',
+      table: 'work',
+      count: 500,
+      send: ipc('send'),
+      receive: ipc('receive'),
+    },
+  ],
+  [
     ['channel', 'FdChannel, a call whose reply has a descriptor'],
     ['lines', 'net.Socket with lines of JSON, a call without'],
   ].map(([way, title]) => ({
@@ -72,16 +149,7 @@ export const rows = [
     send: node('messages.js', 'ask', way),
     receive: node('messages.js', 'answer', way),
   })),
-  {
-    name: 'channel',
-    title: 'FdChannel, a message with a descriptor',
-    table: 'work',
-    count: 20_000,
-    send: node('channel.js', 'send'),
-    receive: node('channel.js', 'receive'),
-    instructions: INSTRUCTIONS[1],
-  },
-  ...[
+  [
     ['channel', 'FdChannel, a message without one'],
     ['lines', 'net.Socket with lines of JSON, the same'],
     ['ipc', 'process.send(message), the same'],
@@ -93,7 +161,7 @@ export const rows = [
     send: way === 'ipc' ? ipcSide('messages.js', 'send', 'ipc') : node('messages.js', 'send', way),
     receive: way === 'ipc' ? ipcSide('messages.js', 'receive', 'ipc') : node('messages.js', 'receive', way),
   })),
-  ...[
+  [
     ['channel', '1,000 FdChannels, a message there and back on each'],
     ['lines', '1,000 net.Sockets with lines of JSON, the same'],
   ].map(([way, title]) => ({
@@ -104,7 +172,7 @@ export const rows = [
     send: node('thousand.js', 'ping', way),
     receive: node('thousand.js', 'pong', way),
   })),
-  ...BATCHES.flatMap((batch) => [
+  ...BATCHES.map((batch) => [
     {
       name: `c-${batch}`,
       title: `C, ${batch} per message`,
@@ -123,167 +191,136 @@ export const rows = [
       receive: node('passer.js', 'receive'),
       instructions: INSTRUCTIONS[batch],
     },
+    ...(beside[batch] ?? []),
   ]),
-  ...[1, 253].map((batch) => ({
-    name: `care-${batch}`,
-    title: `C with the same care, ${batch} per message`,
-    table: 'passing',
-    count: descriptors(batch),
-    send: ceiling('send', batch, 1),
-    receive: ceiling('care', batch, 1),
-    instructions: INSTRUCTIONS[batch],
-  })),
-  {
-    name: 'passer-many-253',
-    title: 'FdPasser, 253 per message, received in bulk',
-    table: 'passing',
-    count: descriptors(253),
-    send: node('passer.js', 'send', 253, queued(253)),
-    receive: node('passer.js', 'many'),
-    instructions: INSTRUCTIONS[253],
-  },
-  {
-    name: 'c-4k',
-    title: 'C, 4 KiB and one descriptor',
-    table: 'passing',
-    count: 30_000,
-    bytes: 4096,
-    send: ceiling('send', 1, 4096),
-    receive: ceiling('receive', 1, 4096),
-    instructions: INSTRUCTIONS[1],
-  },
-  {
-    name: 'stream-4k',
-    title: 'FdStream, 4 KiB and one descriptor',
-    table: 'passing',
-    count: 30_000,
-    bytes: 4096,
-    send: node('stream.js', 'send', 'fdpasser', 4096, 1),
-    receive: node('stream.js', 'receive', 'fdpasser', 4096, 1),
-    instructions: INSTRUCTIONS[1],
-  },
-  {
-    name: 'net-bytes',
-    title: 'net.Socket, 64 KiB without descriptors',
-    table: 'passing',
-    count: 5_000,
-    bytes: 65536,
-    send: node('stream.js', 'send', 'net', 65536, 0),
-    receive: node('stream.js', 'receive', 'net', 65536, 0),
-  },
-  {
-    name: 'stream-bytes',
-    title: 'FdStream, 64 KiB without descriptors',
-    table: 'passing',
-    count: 5_000,
-    bytes: 65536,
-    send: node('stream.js', 'send', 'fdpasser', 65536, 0),
-    receive: node('stream.js', 'receive', 'fdpasser', 65536, 0),
-  },
-  {
-    name: 'c-trip',
-    title: 'C, one descriptor there and back',
-    table: 'passing',
-    count: 5_000,
-    send: ceiling('ping'),
-    receive: ceiling('pong'),
-  },
-  {
-    name: 'net-trip',
-    title: 'net.Socket, one byte there and back',
-    table: 'passing',
-    count: 5_000,
-    send: node('echo.js', 'ping'),
-    receive: node('echo.js', 'pong'),
-  },
-  {
-    name: 'passer-trip',
-    title: 'FdPasser, one descriptor there and back',
-    table: 'passing',
-    count: 5_000,
-    send: node('passer.js', 'ping'),
-    receive: node('passer.js', 'pong'),
-  },
-  ...[1, 253].map((batch) => ({
-    name: `python-${batch}`,
-    title: `Python, socket.send_fds, ${batch} per message`,
-    table: 'passing',
-    count: batch === 1 ? 30_000 : descriptors(batch),
-    send: python('send', batch),
-    receive: python('receive', batch),
-    missing: () => failure('python3', ['-c', 'import socket; socket.send_fds']),
-  })),
-  {
-    name: 'perl',
-    title: 'Perl, IO::FDPass',
-    table: 'passing',
-    count: descriptors(1),
-    send: perl('send'),
-    receive: perl('receive'),
-    missing: () => failure('perl', ['-MIO::FDPass', '-e', '1']),
-  },
-  {
-    name: 'usocket',
-    title: 'usocket, one descriptor and a byte',
-    table: 'passing',
-    count: 10_000,
-    send: node('usocket.js', 'send'),
-    receive: node('usocket.js', 'receive'),
-    missing: () => (existsSync(USOCKET) ? undefined : 'not installed: npm ci in bench/usocket'),
-  },
-  ...QUEUES.map((queue) => ({
+  [
+    {
+      name: 'c-4k',
+      title: 'C, 4 KiB and one descriptor',
+      table: 'passing',
+      count: 30_000,
+      bytes: 4096,
+      send: ceiling('send', 1, 4096),
+      receive: ceiling('receive', 1, 4096),
+      instructions: INSTRUCTIONS[1],
+    },
+    {
+      name: 'stream-4k',
+      title: 'FdStream, 4 KiB and one descriptor',
+      table: 'passing',
+      count: 30_000,
+      bytes: 4096,
+      send: node('stream.js', 'send', 'fdpasser', 4096, 1),
+      receive: node('stream.js', 'receive', 'fdpasser', 4096, 1),
+      instructions: INSTRUCTIONS[1],
+    },
+    ...careful(1, 4096),
+  ],
+  [
+    {
+      name: 'net-bytes',
+      title: 'net.Socket, 64 KiB without descriptors',
+      table: 'passing',
+      count: 5_000,
+      bytes: 65536,
+      send: node('stream.js', 'send', 'net', 65536, 0),
+      receive: node('stream.js', 'receive', 'net', 65536, 0),
+    },
+    {
+      name: 'stream-bytes',
+      title: 'FdStream, 64 KiB without descriptors',
+      table: 'passing',
+      count: 5_000,
+      bytes: 65536,
+      send: node('stream.js', 'send', 'fdpasser', 65536, 0),
+      receive: node('stream.js', 'receive', 'fdpasser', 65536, 0),
+    },
+  ],
+  [
+    {
+      name: 'c-trip',
+      title: 'C, one descriptor there and back',
+      table: 'passing',
+      count: 5_000,
+      send: ceiling('ping'),
+      receive: ceiling('pong'),
+    },
+    {
+      name: 'net-trip',
+      title: 'net.Socket, one byte there and back',
+      table: 'passing',
+      count: 5_000,
+      send: node('echo.js', 'ping'),
+      receive: node('echo.js', 'pong'),
+    },
+    {
+      name: 'passer-trip',
+      title: 'FdPasser, one descriptor there and back',
+      table: 'passing',
+      count: 5_000,
+      send: node('passer.js', 'ping'),
+      receive: node('passer.js', 'pong'),
+    },
+  ],
+  QUEUES.map((queue) => ({
     name: `queue-${queue}`,
     title: `FdPasser, 253 per message, ${grouped(queue)} queued`,
     count: Math.max(queue, 200_000),
     send: node('passer.js', 'send', 253, queue),
     receive: node('passer.js', 'receive'),
   })),
-  { name: 'cold', title: 'import, and one descriptor passed', fresh: true, once: cold },
-  {
-    name: 'c-growth',
-    title: `C with a thread, ${grouped(KEPT)} kept open`,
-    count: KEPT,
-    fresh: true,
-    send: ceiling('send', 1, 1),
-    receive: ceiling('grow'),
-  },
-  {
-    name: 'passer-growth',
-    title: `FdPasser, ${grouped(KEPT)} kept open`,
-    count: KEPT,
-    fresh: true,
-    send: ceiling('send', 1, 1),
-    receive: node('keep.js', 'cold'),
-  },
-  {
-    name: 'passer-growth-warm',
-    title: `FdPasser, ${grouped(KEPT)} kept open after ${grouped(KEPT)} that were closed`,
-    count: KEPT * 2,
-    fresh: true,
-    send: ceiling('send', 1, 1),
-    receive: node('keep.js', 'warm'),
-  },
-  {
-    name: 'heap',
-    title: 'FdPasser, 1,000,000 queued at once',
-    count: 1_000_000,
-    fresh: true,
-    send: [process.execPath, '--expose-gc', ...node('heap.js').slice(1)],
-    receive: node('passer.js', 'receive'),
-  },
-  ...[
-    ['idle', 'FdPasser', 'passer'],
-    ['idle-channel', 'FdChannel', 'channel'],
-    ['idle-stream', 'FdStream', 'stream'],
-  ].map(([name, title, wire]) => ({
-    name,
-    title: `${title}, ${grouped(IDLE)} idle ones`,
-    count: IDLE,
-    fresh: true,
-    send: [process.execPath, '--expose-gc', ...node('idle.js', 'make', wire).slice(1)],
-    receive: node('idle.js', 'hold', wire),
-  })),
+  [{ name: 'cold', title: 'import, and one descriptor passed', fresh: true, once: cold }],
+  [
+    {
+      name: 'c-growth',
+      title: `C with a thread, ${grouped(KEPT)} kept open`,
+      count: KEPT,
+      fresh: true,
+      send: ceiling('send', 1, 1),
+      receive: ceiling('grow'),
+    },
+    {
+      name: 'passer-growth',
+      title: `FdPasser, ${grouped(KEPT)} kept open`,
+      count: KEPT,
+      fresh: true,
+      send: ceiling('send', 1, 1),
+      receive: node('keep.js', 'cold'),
+    },
+    {
+      name: 'passer-growth-warm',
+      title: `FdPasser, ${grouped(KEPT)} kept open after ${grouped(KEPT)} that were closed`,
+      count: KEPT * 2,
+      fresh: true,
+      send: ceiling('send', 1, 1),
+      receive: node('keep.js', 'warm'),
+    },
+  ],
+  [
+    {
+      name: 'heap',
+      title: 'FdPasser, 1,000,000 queued at once',
+      count: 1_000_000,
+      fresh: true,
+      send: [process.execPath, '--expose-gc', ...node('heap.js').slice(1)],
+      receive: node('passer.js', 'receive'),
+    },
+    ...[
+      ['idle', 'FdPasser', 'passer'],
+      ['idle-channel', 'FdChannel', 'channel'],
+      ['idle-stream', 'FdStream', 'stream'],
+    ].map(([name, title, wire]) => ({
+      name,
+      title: `${title}, ${grouped(IDLE)} idle ones`,
+      count: IDLE,
+      fresh: true,
+      send: [process.execPath, '--expose-gc', ...node('idle.js', 'make', wire).slice(1)],
+      receive: node('idle.js', 'hold', wire),
+    })),
+  ],
 ];
+
+export const rows = groups.flat();
 
 /** Why a command fails, or undefined when it does not. */
 function failure(command, args) {

@@ -5,9 +5,10 @@ import { bytes, milliseconds } from './tables.js';
 const times = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 
 const EACH =
-  'Both ask the same before each close, and make as many system calls: see below. Beside the kernel, each descriptor ' +
-  'takes a call into the core to close it, an object, and a callback. In C, sending a descriptor again takes only the ' +
-  "kernel's time.";
+  'Both ask the same before each close, and make as many system calls: see below. A third of the difference and more ' +
+  'is the kernel, which takes longer where a process has threads: see the rows of C with a thread. Beside the kernel, ' +
+  'each descriptor takes a call into the core to close it, an object, and a callback. In C, sending a descriptor again ' +
+  "takes only the kernel's time.";
 
 const TRIP =
   "Node's event loop takes the time: it asks epoll twice where C asks once, and runs its own queues after each " +
@@ -33,8 +34,8 @@ export const targets = [
     0.95,
     'the same, received in bulk, against plain C',
     speed('passer-many-253', 'c-253'),
-    'Plain C takes no care: it peeks at nothing, and asks nothing before it closes. The question alone takes 150 ns, ' +
-      'which is as much as plain C takes for all that it does with a descriptor.',
+    'Plain C takes no care: it peeks at nothing, and asks nothing before it closes. C with the same care and a thread ' +
+      'is about as far from it: see the rows. More than half of its time are the questions.',
   ),
   atMost(
     1.5,
@@ -68,9 +69,10 @@ export const targets = [
     0.7,
     'FdStream, 4 KiB and a descriptor, against C',
     speed('stream-4k', 'c-4k'),
-    "The socket's buffer holds about 26 of these messages. The kernel tells the sender that there is room again when " +
-      'three quarters are read. So each side waits for the other, and a wait takes a turn of the event loop. In the ' +
-      'profile, half of the time and more are those of Node, whose streams make several objects for each write.',
+    'Of plain C, C with the same care reaches about three quarters: see the rows. In the profile, half of the time and ' +
+      'more are those of Node, whose streams make several objects for each write. The buffer of the socket holds about ' +
+      '26 of these messages, and the kernel tells the sender that there is room again when three quarters are read. So ' +
+      'each side waits for the other, and a wait takes a turn of the event loop.',
   ),
   atMost(
     1.25,
