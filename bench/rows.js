@@ -39,7 +39,7 @@ const queued = (batch) => Math.max(1024, 64 * batch);
  */
 const INSTRUCTIONS = { 1: 5_000, 253: 15_000 };
 
-/** A row of C with the care of the core, and one of C with a thread beside it, which every runtime of JavaScript has. */
+/** A row of C with the care of the core, and one with a thread beside it: every runtime of JavaScript has threads. */
 const careful = (batch, bytes = 1) =>
   [
     ['care', 'C with the same care'],
