@@ -199,17 +199,17 @@ const callsTable = table(
 const profileTable = table(
   ['', 'kernel', 'Node', 'compiled JavaScript', 'C library', 'the core'],
   [
-    ['FdPasser, 1 per message, receiver', '73', '10', '7', '8', '3'],
-    ['FdPasser, 253 per message, sender', '32', '31', '33', '3', '0'],
-    ['FdPasser, 253 per message, receiver', '46', '15', '16', '17', '5'],
-    ['the same, received in bulk', '56', '13', '15', '9', '7'],
-    ['FdChannel, sender', '9', '62', '22', '6', '0'],
-    ['FdChannel, receiver', '18', '54', '18', '7', '2'],
-    ['1,000 FdChannels, who begins', '26', '43', '26', '4', '1'],
-    ['FdStream, 64 KiB, receiver', '71', '17', '4', '7', '1'],
-    ['FdStream, 4 KiB and a descriptor, sender', '27', '39', '8', '25', '0'],
-    ['FdStream, 4 KiB and a descriptor, receiver', '45', '28', '7', '18', '2'],
-    ['FdPasser, there and back', '59', '24', '10', '5', '2'],
+    ['FdPasser, 1 per message, receiver', '87', '4', '3', '3', '3'],
+    ['FdPasser, 253 per message, sender', '45', '21', '32', '2', '0'],
+    ['FdPasser, 253 per message, receiver', '74', '5', '8', '7', '6'],
+    ['the same, received in bulk', '80', '4', '6', '4', '6'],
+    ['FdChannel, sender', '9', '62', '23', '5', '0'],
+    ['FdChannel, receiver', '38', '42', '12', '5', '3'],
+    ['1,000 FdChannels, who begins', '32', '39', '25', '3', '1'],
+    ['FdStream, 64 KiB, receiver', '81', '10', '3', '5', '1'],
+    ['FdStream, 4 KiB and a descriptor, sender', '53', '21', '9', '16', '0'],
+    ['FdStream, 4 KiB and a descriptor, receiver', '66', '16', '4', '12', '2'],
+    ['FdPasser, there and back', '75', '14', '5', '3', '2'],
   ],
 );
 

@@ -5,10 +5,10 @@ import { bytes, milliseconds } from './tables.js';
 const times = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 
 const EACH =
-  'Both ask the same before each close, and make as many system calls: see below. A third of the difference and more ' +
-  'is the kernel, which takes longer where a process has threads: see the rows of C with a thread. Beside the kernel, ' +
-  'each descriptor takes a call into the core to close it, an object, and a callback. In C, sending a descriptor again ' +
-  "takes only the kernel's time.";
+  'Both ask the same before each close, and make as many system calls: see below. In the profile, three quarters of ' +
+  "the receiver's time and more are the kernel's, which takes longer where a process has threads: see the rows of C " +
+  'with a thread. Beside that, each descriptor takes a call into the core to close it, an object, and a callback. ' +
+  "In C, sending a descriptor again takes only the kernel's time.";
 
 const TRIP =
   "Node's event loop takes the time: it asks epoll twice where C asks once, and runs its own queues after each " +
@@ -34,8 +34,8 @@ export const targets = [
     0.95,
     'the same, received in bulk, against plain C',
     speed('passer-many-253', 'c-253'),
-    'Plain C takes no care: it peeks at nothing, and asks nothing before it closes. C with the same care and a thread ' +
-      'is about as far from it: see the rows. More than half of its time are the questions.',
+    'Plain C takes no care: it peeks at nothing, and asks nothing before it closes. C with the same care and a ' +
+      'thread is about as far from it: see the rows. More than half of its time are the questions.',
   ),
   atMost(
     1.5,
@@ -48,7 +48,8 @@ export const targets = [
     'FdChannel, 100 bytes of JSON and a descriptor, against C one per message',
     speed('channel', 'c-1'),
     'A message is written and read as JSON, has a frame, and resolves a promise at each end. C does nothing of that. ' +
-      'In the profile, three quarters of the time and more are those of Node and of JavaScript.',
+      'In the profile, nine tenths of the time of the sender, and more than half of that of the receiver, are those ' +
+      'of Node and of JavaScript.',
   ),
   atMost(
     2,
@@ -69,10 +70,10 @@ export const targets = [
     0.7,
     'FdStream, 4 KiB and a descriptor, against C',
     speed('stream-4k', 'c-4k'),
-    'Of plain C, C with the same care reaches about three quarters: see the rows. In the profile, half of the time and ' +
-      'more are those of Node, whose streams make several objects for each write. The buffer of the socket holds about ' +
-      '26 of these messages, and the kernel tells the sender that there is room again when three quarters are read. So ' +
-      'each side waits for the other, and a wait takes a turn of the event loop.',
+    'C with the same care reaches about three quarters of plain C: see the rows. In the profile, half of the time ' +
+      "and more are the kernel's. The rest is Node's, whose streams make several objects for each write. The buffer " +
+      'of the socket holds about 26 of these messages, and the kernel tells the sender that there is room again when ' +
+      'three quarters are read. So each side waits for the other, and a wait takes a turn of the event loop.',
   ),
   atMost(
     1.25,
