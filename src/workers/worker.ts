@@ -47,7 +47,10 @@ const GRACE = 5000;
 /** Milliseconds from one check for idle connections to the next, after that. */
 const PAUSE = 100;
 
-/** Milliseconds for which the supervisor is not told that connections have ended: each message would wake it. */
+/**
+ * Milliseconds for which the supervisor is not told that connections have ended, if it gives this worker no others:
+ * each message would wake it.
+ */
 const SOON = 10;
 /** Milliseconds from one word that there is no free slot to the next. */
 const FULL = 100;
@@ -70,6 +73,8 @@ export class Worker {
   readonly #anyPorts = new AnyPorts();
   #open = 0;
   #ended = 0;
+  /** How many of these the supervisor was told. */
+  #told = 0;
   #telling = false;
   /** While this process has no slot for a connection. */
   #full: NodeJS.Timeout | undefined;
@@ -217,7 +222,10 @@ export class Worker {
         if (message.what === 'retire') void this.#retire(message.live);
         else if (message.what === 'live') this.#adopt(message, fds);
         else if (message.what === 'yours') this.#own(message);
-        else for (const fd of fds) this.#take(message.listener, fd);
+        else {
+          for (const fd of fds) this.#take(message.listener, fd);
+          this.#tellEnded(); // before it gives more
+        }
       }
     } catch {
       // The supervisor has died. The connections here are served to their end.
@@ -303,8 +311,15 @@ export class Worker {
     this.#telling = true;
     setTimeout(() => {
       this.#telling = false;
-      this.#send({ what: 'ended', count: this.#ended });
+      this.#tellEnded();
     }, SOON);
+  }
+
+  /** A worker that tells late seems busier than the others, which are then given all that comes. */
+  #tellEnded(): void {
+    if (this.#told === this.#ended) return;
+    this.#told = this.#ended;
+    this.#send({ what: 'ended', count: this.#ended });
   }
 
   /** The supervisor waits, because this process has not got stuck. */
