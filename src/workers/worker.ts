@@ -9,6 +9,7 @@ import { addressInUse, notAWorker, servesNothing } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
 import { beforeClosing, endPromise, listenInPlace } from '../takeover/listeners/node-listening.js';
 import { carryOver, partsOf } from '../takeover/live/carry-over.js';
+import { onceGone } from '../takeover/live/gone.js';
 import {
   VARIABLE,
   type FromWorker,
@@ -291,7 +292,7 @@ export class Worker {
   #begun(socket: Socket | undefined): void {
     this.#open++;
     if (socket === undefined) this.#over();
-    else socket.once('close', () => this.#over());
+    else onceGone(socket, () => this.#over());
   }
 
   #over(): void {
