@@ -30,7 +30,7 @@ export interface Heirs {
 export class SharedListener implements Listener {
   readonly name: string;
   /** Its workers go on with those of a server without workers. */
-  readonly liveKinds = [KIND, ...KINDS];
+  readonly liveKinds: readonly string[] = [KIND, ...KINDS];
   readonly #place: Place;
   readonly #begin: (server: Bound) => Intake;
   readonly #heirs: Heirs;
@@ -150,7 +150,8 @@ export class SharedListener implements Listener {
     this.#wake();
   }
 
-  async *leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
+  async *leaveLive(signal: AbortSignal, alone: Promise<void>, kinds = this.liveKinds): AsyncGenerator<Carried, void> {
+    if (!kinds.includes(KIND)) return; // a server without workers: connections end here
     this.#leaving = [];
     signal.addEventListener('abort', () => this.#wake());
     let isOver = false;
