@@ -132,7 +132,7 @@ export class StreamListener implements Listener {
   async bind(inherited: Inherited | undefined): Promise<void> {
     if (this.#state !== 'unbound') return this.#bindAgain(inherited);
     if (inherited !== undefined) this.#inherit(inherited);
-    else if (this.path !== undefined) this.bindPath();
+    else if (this.path !== undefined) this.#bindPath();
     else this.#socket = await boundBy(this.#args);
     this.#state = 'bound';
   }
@@ -145,22 +145,26 @@ export class StreamListener implements Listener {
       inherited?.socket.close();
       throw new Error('It is closed');
     }
-    const before = this.#socket!;
     try {
-      if (inherited === undefined) this.bindPath();
-      else this.#inherit(inherited);
-      before.close();
+      this.#bindElsewhere(inherited);
     } finally {
-      this.#state = 'paused';
       if (serving) this.resume();
     }
+  }
+
+  /** What waits at the socket of before is lost with it. If this throws, that stays. */
+  #bindElsewhere(inherited?: Inherited): void {
+    const before = this.#socket;
+    if (inherited === undefined) this.#bindPath();
+    else this.#inherit(inherited);
+    before?.close();
   }
 
   /**
    * Binds the path here, because Node would remove it when it closes its handle. As with Node, the mode is what the
    * umask leaves.
    */
-  bindPath(): void {
+  #bindPath(): void {
     const { path, umask } = this.#wanted as { path: string; umask: number };
     const { backlog = BACKLOG, readableAll = false, writableAll = false } = this.#options;
     const mode = (PATH_MODE & ~umask) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
@@ -168,7 +172,6 @@ export class StreamListener implements Listener {
     this.#socket = ownMade(fd);
     this.#place = place;
     this.#file = fileAt(path);
-    this.#state = 'bound';
   }
 
   #inherit({ socket, endpoint }: Inherited): void {
@@ -251,19 +254,14 @@ export class StreamListener implements Listener {
 
   resume(): void {
     if (this.#state !== 'paused') return;
-    attempt(() => this.#takePathBack());
+    attempt(() => {
+      // A successor that failed may have bound the path anew.
+      if (this.#file !== undefined && fileAt(this.path!) !== this.#file) this.#bindElsewhere();
+    });
     acceptAgain(this.#server, this.#socket!);
     this.#socket = undefined;
     this.#state = 'serving';
     this.#connected.stay();
-  }
-
-  /** A successor that failed may have bound the path anew. What waits at the socket of before was lost with that. */
-  #takePathBack(): void {
-    if (this.#file === undefined || this.#wanted.kind !== 'unix' || fileAt(this.#wanted.path) === this.#file) return;
-    const before = this.#socket;
-    this.bindPath();
-    before?.close();
   }
 
   release(): void {
