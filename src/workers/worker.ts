@@ -19,6 +19,7 @@ import {
   type ToWorker,
   type Yours,
 } from './messages.js';
+import { Passage } from './passage.js';
 import { AnyPorts, sharedOf, type Shared } from './shared.js';
 
 export interface ServeOptions {
@@ -215,7 +216,7 @@ export class Worker {
     try {
       for await (const { value, fds } of this.#channel) {
         const message = value as ToWorker;
-        if (message.what === 'retire') void this.#retire(message.live);
+        if (message.what === 'retire') void this.#retire(message.live, message.most);
         else if (message.what === 'live') this.#adopt(message, fds);
         else if (message.what === 'yours') this.#own(message);
         else for (const fd of fds) this.#take(message.listener, fd);
@@ -330,8 +331,9 @@ export class Worker {
    * answer is now the last, and says so: to close one that is idle would reset a request that its client sends in that
    * instant.
    */
-  async #retire(live: string[] | boolean): Promise<void> {
+  async #retire(live: string[] | boolean, most = Infinity): Promise<void> {
     this.#state = 'retiring';
+    const passage = new Passage(most);
     const all = [...this.#served].filter(([, { server }], index, entries) => {
       return entries.findIndex(([, other]) => other.server === server) === index;
     });
@@ -340,12 +342,19 @@ export class Worker {
       return carryOver(connected, this.#gone.signal, Promise.resolve(), {
         most: 1,
         send: async (batch) => {
-          for (const { key, kind, state, fd } of batch)
+          const { key, kind, state, fd } = batch[0]!;
+          await passage.enter();
+          try {
             await this.#channel.send({ what: 'live', key, listener, kind, state }, [fd], { confirm: true });
+          } catch (error) {
+            passage.leave();
+            throw error;
+          }
         },
         release: (batch) => {
-          for (const { key, late } of batch)
-            for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+          const { key, late } = batch[0]!;
+          for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+          passage.leave();
         },
       });
     });
