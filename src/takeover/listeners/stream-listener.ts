@@ -24,7 +24,7 @@ import {
   onceStopped,
   stopAccepting,
 } from './node-listening.js';
-import { fits, type Wanted } from './wanted.js';
+import { fileAt, fits, type Wanted } from './wanted.js';
 
 /**
  * `'bound'` and `'paused'`: it has a descriptor of the listening socket and does not accept. `'released'`: a successor
@@ -118,11 +118,8 @@ export class StreamListener implements Listener {
     return { kind: 'tcp', address, port };
   }
 
-  /** A path that the program has removed does not lead to the listener of the predecessor any more. */
   accepts(endpoint: Endpoint): boolean {
-    const isRemoved =
-      endpoint.kind === 'unix' && endpoint.file !== undefined && fileAt(endpoint.path) !== endpoint.file;
-    return !isRemoved && fits(endpoint, this.#wanted);
+    return fits(endpoint, this.#wanted);
   }
 
   get path(): string | undefined {
@@ -333,9 +330,4 @@ async function boundBy(args: readonly unknown[]): Promise<OwnedFd> {
   const socket = duplicateOf(binder);
   binder.close();
   return socket;
-}
-
-function fileAt(path: string): string | undefined {
-  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && `${stats.dev}:${stats.ino}`;
 }
