@@ -1,5 +1,6 @@
 /** The process's descriptor table: grows it ahead of need, and tells when a slot becomes free. */
-import { addon } from '../native/load.js';
+import { MAX_FDS } from '../native/addon.js';
+import { addon, batch } from '../native/load.js';
 
 /** Each growth makes the table this many times as large, so that the next one begins long before it is needed. */
 const GROWTH = 4;
@@ -55,6 +56,14 @@ export function roomFor(wanted: number): number {
 /** Starts growing the table in the background, unless that is under way. */
 export function growTable(): void {
   if (addon.growTable(addon.tableSlots() * GROWTH) < 0) cannotGrow = true;
+}
+
+/** Returns how many slots are free at this instant, or `MAX_FDS` if there are more. */
+export function freeSlots(): number {
+  let count = 0;
+  for (let fd = 0; count < MAX_FDS && (fd = addon.dup(0)) >= 0; count++) batch.fd[count] = fd;
+  addon.closeAll(count);
+  return count;
 }
 
 /** What waits for a free slot. */

@@ -92,6 +92,11 @@ export class FdServer {
     return this.#listening.socket.fd;
   }
 
+  /** @internal Whether its path leads here, or is none of its own. */
+  get isFound(): boolean {
+    return this.#place?.isHeld() ?? true;
+  }
+
   /**
    * Returns the next connection. It is close-on-exec, non-blocking, and yours to close. For a datagram socket it
    * returns a duplicate of the socket, which is for one passer.

@@ -16,7 +16,7 @@ import { endAsTold } from './end-as-told.js';
 import { claimGiven, endClaimOfExec, keeperGiven, optionsGiven, TAKEN, VARIABLE } from './environment.js';
 import { Keeper } from './keeper.js';
 import { bindAs } from './listeners/datagram-listener.js';
-import { endPromise, listenAs, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
+import { endPromise, listenAs, onceClosed, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
 import { StreamListener } from './listeners/stream-listener.js';
 import { nameOf, wantedOfDatagrams, wantedOfServer, type Place, type Wanted } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
@@ -94,7 +94,7 @@ class Registration {
       const index = this.#asked.indexOf(asked);
       if (index >= 0) this.#asked.splice(index, 1);
     });
-    server.once('close', () => process.nextTick(() => this.#withdrawIfIdle())); // when all have heard of it
+    onceClosed(server, () => process.nextTick(() => this.#withdrawIfIdle())); // when all have heard of it
   }
 
   #begin(): void {

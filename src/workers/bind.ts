@@ -13,7 +13,7 @@ import type { Shared } from './shared.js';
 /** What a supervisor is to listen on. */
 export interface Place {
   readonly wanted: Wanted;
-  /** As it was given. */
+  /** As it was given, which may be a relative one. */
   readonly path?: string;
   /** Where nobody hands it over. */
   bind(): Bound | Promise<Bound>;

@@ -1,9 +1,9 @@
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import type { Feeding } from '../endpoint/listening.js';
-import type { FdServer } from '../endpoint/server.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
 import { TcpConnection } from '../endpoint/tcp-connection.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
+import type { Bound, Place } from './bind.js';
 import { firstBytes } from './first-bytes.js';
 import { Held } from './held.js';
 import type { Settings } from './options.js';
@@ -24,7 +24,8 @@ const MOST_SILENT = 4096;
 export class Intake {
   /** Its name for workers and `pick`. */
   readonly name: string;
-  readonly server: FdServer | TcpServer;
+  readonly #place: Place;
+  #server: Bound;
   readonly #taker: Taker;
   readonly #peek: Settings['peek'];
   readonly #tellsAddress: boolean;
@@ -37,13 +38,28 @@ export class Intake {
   readonly #closed = new AbortController();
   readonly #looking = new Set<TcpConnection>();
 
-  /** `path`: as it was given, which may be a relative one. */
-  constructor(server: FdServer | TcpServer, path: string | undefined, taker: Taker, { peek, pick }: Settings) {
-    this.server = server;
+  constructor(server: Bound, place: Place, taker: Taker, { peek, pick }: Settings) {
+    this.#server = server;
+    this.#place = place;
     this.#taker = taker;
     this.#peek = peek;
     this.#tellsAddress = typeof pick === 'function';
-    this.name = server instanceof TcpServer ? nameOf(server) : (path ?? server.path);
+    this.name = server instanceof TcpServer ? nameOf(server) : (place.path ?? server.path);
+  }
+
+  get server(): Bound {
+    return this.#server;
+  }
+
+  /** Binds its path anew if somebody has removed it. What waits at the socket of before is lost. */
+  keepPath(): void {
+    const before = this.#server;
+    if (before instanceof TcpServer || before.isFound) return;
+    const { accepts } = this;
+    this.#server = this.#place.bind() as Bound; // at a path this waits for nothing
+    this.pause();
+    before.close();
+    if (accepts) this.accept();
   }
 
   get accepts(): boolean {

@@ -5,6 +5,7 @@ import { afterReading } from '../common/timers.js';
 import { attempt } from '../common/attempt.js';
 import { builtin } from '../common/lazy-modules.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
+import { freeSlots } from '../descriptor/table.js';
 import { NONE } from '../takeover/environment.js';
 import { Arrivals, type Arrival } from '../takeover/live/arrivals.js';
 import type { Json } from '../takeover/live/carried.js';
@@ -56,6 +57,18 @@ const SETTLE = 1000;
 const REFUSALS = new Set(['EBADF', 'EINVAL', 'EPERM']);
 
 const NOBODY: Heir = { live: false, take: ({ fd }) => fd.close() };
+
+/** Workers of this process that retire. */
+let retiring = 0;
+
+/**
+ * How many live connections the last of so many workers may have on their way through this process. Each has a slot
+ * until the worker says that it is done with it, and that comes behind those which the worker sends before. So there
+ * must be slots for all of them, whatever other workers may send; one at a time needs no other slot.
+ */
+function passage(workers: number): number {
+  return Math.max(1, Math.floor(freeSlots() / (2 * workers ** 2)));
+}
 
 /** One worker process, as its supervisor sees it. */
 export class Member {
@@ -217,9 +230,12 @@ export class Member {
     if (this.#state === 'gone' || this.#state === 'retiring') return;
     this.#state = 'retiring';
     this.#heir = heir;
-    this.#channel.send({ what: 'retire', live: heir.live }).catch(() => {}); // it is gone, then
+    this.#channel.send({ what: 'retire', live: heir.live, most: passage(++retiring) }).catch(() => {}); // it is gone
     const limit = setTimeout(() => this.kill(), this.#settings.retire);
-    void this.exited.then(() => clearTimeout(limit));
+    void this.exited.then(() => {
+      retiring--;
+      clearTimeout(limit);
+    });
   }
 
   /** What it serves; undefined: whatever there is. */

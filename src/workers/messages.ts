@@ -42,8 +42,8 @@ export type ToWorker =
   | { what: 'connections'; listener: string }
   | Live
   | Yours
-  /** `live`: the listeners whose live connections move; true: all of them. */
-  | { what: 'retire'; live: string[] | boolean };
+  /** `live`: the listeners whose live connections move; true: all of them. `most`: how many at a time. */
+  | { what: 'retire'; live: string[] | boolean; most?: number };
 
 /** What a worker says. */
 export type FromWorker =

@@ -1,11 +1,11 @@
-import { lstatSync } from 'node:fs';
+import { attempt } from '../common/attempt.js';
 import { invalidValue } from '../common/arguments.js';
 import { ownReceived, type OwnedFd } from '../descriptor/owned-fd.js';
 import { TcpServer } from '../endpoint/tcp-server.js';
 import { checked } from '../errors.js';
 import { addon } from '../native/load.js';
 import type { Inherited, Listener } from '../takeover/listeners/listener.js';
-import { fits, nameOf } from '../takeover/listeners/wanted.js';
+import { fileAt, fits, nameOf } from '../takeover/listeners/wanted.js';
 import { Arrivals, type Arrival } from '../takeover/live/arrivals.js';
 import type { Json } from '../takeover/live/carried.js';
 import { KINDS, type Carried } from '../takeover/live/index.js';
@@ -30,7 +30,7 @@ export interface Heirs {
 export class SharedListener implements Listener {
   readonly name: string;
   /** Its workers go on with those of a server without workers. */
-  readonly liveKinds = [KIND, ...KINDS];
+  readonly liveKinds: readonly string[] = [KIND, ...KINDS];
   readonly #place: Place;
   readonly #begin: (server: Bound) => Intake;
   readonly #heirs: Heirs;
@@ -67,8 +67,8 @@ export class SharedListener implements Listener {
     }
     const { wanted } = this.#place;
     const path = wanted.kind === 'unix' ? wanted.path : server.path; // from the root on, for whoever compares it
-    const stats = lstatSync(server.path, { bigint: true, throwIfNoEntry: false });
-    return { kind: 'unix', path, ...(stats && { file: `${stats.dev}:${stats.ino}` }) };
+    const file = fileAt(server.path);
+    return { kind: 'unix', path, ...(file !== undefined && { file }) };
   }
 
   accepts(endpoint: Endpoint): boolean {
@@ -101,6 +101,7 @@ export class SharedListener implements Listener {
   }
 
   resume(): void {
+    attempt(() => this.#intake?.keepPath()); // workers of a successor that failed may have removed it
     this.#intake?.accept();
   }
 
@@ -150,7 +151,8 @@ export class SharedListener implements Listener {
     this.#wake();
   }
 
-  async *leaveLive(signal: AbortSignal, alone: Promise<void>): AsyncGenerator<Carried, void> {
+  async *leaveLive(signal: AbortSignal, alone: Promise<void>, kinds = this.liveKinds): AsyncGenerator<Carried, void> {
+    if (!kinds.includes(KIND)) return; // a server without workers: connections end here
     this.#leaving = [];
     signal.addEventListener('abort', () => this.#wake());
     let isOver = false;

@@ -194,7 +194,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   async #open(place: Place): Promise<Intake> {
     const begin = (server: Intake['server']): Intake => {
-      const intake = new Intake(server, place.path, this.#taker, this.#settings);
+      const intake = new Intake(server, place, this.#taker, this.#settings);
       this.#intakes.add(intake);
       return intake;
     };
@@ -233,6 +233,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     }
     const intake = await shared.opened;
     shared.intake = intake;
+    intake.keepPath(); // each worker may remove it before it listens there
     return { listener: intake.name, address: addressOf(intake) as AddressInfo | string };
   }
 

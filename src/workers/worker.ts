@@ -9,6 +9,7 @@ import { addressInUse, notAWorker, servesNothing } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
 import { beforeClosing, endPromise, listenInPlace } from '../takeover/listeners/node-listening.js';
 import { carryOver, partsOf } from '../takeover/live/carry-over.js';
+import { onceGone } from '../takeover/live/gone.js';
 import {
   VARIABLE,
   type FromWorker,
@@ -18,6 +19,7 @@ import {
   type ToWorker,
   type Yours,
 } from './messages.js';
+import { Passage } from './passage.js';
 import { AnyPorts, sharedOf, type Shared } from './shared.js';
 
 export interface ServeOptions {
@@ -219,7 +221,7 @@ export class Worker {
     try {
       for await (const { value, fds } of this.#channel) {
         const message = value as ToWorker;
-        if (message.what === 'retire') void this.#retire(message.live);
+        if (message.what === 'retire') void this.#retire(message.live, message.most);
         else if (message.what === 'live') this.#adopt(message, fds);
         else if (message.what === 'yours') this.#own(message);
         else {
@@ -299,7 +301,7 @@ export class Worker {
   #begun(socket: Socket | undefined): void {
     this.#open++;
     if (socket === undefined) this.#over();
-    else socket.once('close', () => this.#over());
+    else onceGone(socket, () => this.#over());
   }
 
   #over(): void {
@@ -344,8 +346,9 @@ export class Worker {
    * answer is now the last, and says so: to close one that is idle would reset a request that its client sends in that
    * instant.
    */
-  async #retire(live: string[] | boolean): Promise<void> {
+  async #retire(live: string[] | boolean, most = Infinity): Promise<void> {
     this.#state = 'retiring';
+    const passage = new Passage(most);
     const all = [...this.#served].filter(([, { server }], index, entries) => {
       return entries.findIndex(([, other]) => other.server === server) === index;
     });
@@ -354,12 +357,19 @@ export class Worker {
       return carryOver(connected, this.#gone.signal, Promise.resolve(), {
         most: 1,
         send: async (batch) => {
-          for (const { key, kind, state, fd } of batch)
+          const { key, kind, state, fd } = batch[0]!;
+          await passage.enter();
+          try {
             await this.#channel.send({ what: 'live', key, listener, kind, state }, [fd], { confirm: true });
+          } catch (error) {
+            passage.leave();
+            throw error;
+          }
         },
         release: (batch) => {
-          for (const { key, late } of batch)
-            for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+          const { key, late } = batch[0]!;
+          for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+          passage.leave();
         },
       });
     });

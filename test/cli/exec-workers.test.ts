@@ -265,6 +265,17 @@ testInFull(
   },
 );
 
+test('a new worker that is stopped when another one crashes goes on, so that it can give back what it has', async () => {
+  await using service = await Unmodified.start('old', 'node', ['--workers', '2', '--interval', '2']);
+  const { pids } = service;
+  service.behave('stopped, and one is crashing');
+  const { code, stderr } = await service.reload();
+  const said = `fdpasser: Rolled back: it ended with 8 before it was up. ${pids.join(', ')} go on serving.\n`;
+  assert.deepEqual({ code, stderr }, { code: 1, stderr: said });
+  for (let times = 0; times < 20; times++) assert.match(await service.ask(), /^old /);
+  assert.doesNotMatch(service.stderr, /is killed/);
+});
+
 testInFull(
   'a new worker that dies before its takeover is over is started again, and the old one serves until then',
   async () => {

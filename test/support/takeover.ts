@@ -26,6 +26,8 @@ export interface ServerConfig {
   at?: { step: string; signal: NodeJS.Signals } | undefined;
   /** It closes its servers at this step. */
   closesAt?: string;
+  /** Before it closes a server, it removes the listeners of its `'close'`. */
+  removes?: boolean;
   /** Connections of its own protocol stay. */
   savesNothing?: boolean;
   /** It fails to go on with connections of its own protocol. */

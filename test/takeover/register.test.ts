@@ -132,6 +132,7 @@ socket.bind(process.argv[2]);
   'closes.cjs': `const server = require('node:http').createServer();
 const closes = (error) => console.log(error?.code ?? 'closed', 'listens not');
 server.listen(process.argv[3]);
+server.removeAllListeners('close');
 if (process.env.WHEN === 'at once') server.close(closes);
 else setTimeout(() => server.close(closes), Number(process.env.WHEN));
 `,

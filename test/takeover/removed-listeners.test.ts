@@ -71,3 +71,13 @@ test('a busy connection moves whose program removes the listeners of its request
     assert.match(await asks(client, REQUEST), endOf(heir));
     idle.destroy();
   }));
+
+for (const kind of ['http', 'udp'] as const)
+  test(`a process ends whose program closes its server and removes the listeners of that: ${kind}`, () =>
+    onSite(async ({ port, start }) => {
+      const listeners = [{ name: 'one', kind, options: { port } }];
+      const begun = start({ listeners, removes: true });
+      await begun.tells('serving');
+      begun.command('close');
+      assert.equal((await begun.end).code, 0);
+    }));

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
-import { ask, askAsNobody, cannotBeNobody } from '../support/takeover.js';
+import { ask, askAsNobody, cannotBeNobody, onSite } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
 
 const TAKEOVERS = amount(4, 1);
@@ -134,4 +136,30 @@ test('a supervisor takes over without workers that it is told not to have while 
     assert.equal(await ask(listen), `${ready.pid}`);
     assert.equal((await old.end).code, 0);
     assert.equal((await heir.close()).code, 0);
+  }));
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: here\r\n\r\n';
+
+test('a live connection is served to its end when its supervisor is replaced by a server without workers', () =>
+  onSite(async ({ control, port, start }) => {
+    const listen = { port, host: '127.0.0.1' };
+    const options = { count: 1, takeover: { path: control } };
+    await using old = new SupervisorProcess({ file: childFile('workers/serve'), options, listen });
+    await old.ready(1);
+    const client = connect(port, listen.host).setEncoding('utf8');
+    const asks = async (): Promise<string> => {
+      client.write(REQUEST);
+      const [answer] = (await once(client, 'data')) as [string];
+      return answer;
+    };
+    assert.match(await asks(), /"slot":0/);
+    const listeners = [{ name: `tcp:127.0.0.1:${port}`, kind: 'http' as const, options: listen }];
+    const heir = start({ listeners, options: { probation: 100 } });
+    let answer: string;
+    do answer = await asks();
+    while (/keep-alive/i.test(answer));
+    assert.match(answer, /connection: close[^]*"slot":0/i);
+    assert.equal((await old.end).code, 0);
+    assert.equal(await ask({ port }), `${heir.pid}`);
+    client.destroy();
   }));

@@ -101,6 +101,13 @@ test("workers get connections in turn with pick: 'turn'", async () => {
   });
 });
 
+test('a connection whose program removes the listeners of its end counts until then', async () => {
+  await supervised({ count: 1 }, async (workers, port) => {
+    await ask(port, '/removes');
+    await until(() => workers.list[0]!.load === 0);
+  });
+});
+
 test('the worker that says it is least busy gets a connection', async () => {
   await supervised({}, async (workers, port) => {
     const { slot } = await ask(port, '/busy');

@@ -218,6 +218,7 @@ export class Worker {
     this.#told = true;
     if (this.#plan.takesOver) attempt(() => endClaims(this.#claim)); // what stands between may start another
     if (signal !== undefined) this.signal(signal);
+    this.signal('SIGCONT'); // one that is stopped could not end, nor give back what it took over
     const timer = setTimeout(() => {
       console.error(`fdpasser: ${this.pid} still runs ${timeout / 1000} s after it was told to end, and is killed.`);
       this.signal('SIGKILL');

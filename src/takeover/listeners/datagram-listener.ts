@@ -10,6 +10,7 @@ import type { Carried } from '../live/index.js';
 import type { Endpoint } from '../messages.js';
 import type { Inherited, Listener } from './listener.js';
 import { keepMemberships, mayJoinAgain } from './multicast.js';
+import { onceClosed } from './node-listening.js';
 import { fits, wantedOfDatagrams, type Wanted } from './wanted.js';
 
 type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
@@ -30,7 +31,7 @@ export class DatagramListener implements Listener {
   readonly #socket: Socket;
   readonly #args: readonly unknown[];
   readonly #wanted: Wanted;
-  readonly #closed: () => void;
+  readonly #stopHearing: () => void;
   #state: State = 'unbound';
   #inherited: OwnedFd | undefined;
   #receiveOn: (() => void) | undefined;
@@ -41,12 +42,11 @@ export class DatagramListener implements Listener {
     this.#socket = socket;
     this.#args = args;
     this.#wanted = wantedOfDatagrams(args);
-    this.#closed = () => {
+    this.#stopHearing = onceClosed(socket, () => {
       this.#state = 'closed';
       this.#inherited?.close();
       closed();
-    };
-    socket.prependOnceListener('close', this.#closed);
+    });
   }
 
   get transferable(): boolean {
@@ -73,7 +73,7 @@ export class DatagramListener implements Listener {
   }
 
   fail(error: Error): void {
-    this.#socket.removeListener('close', this.#closed);
+    this.#stopHearing();
     if (this.#socket.listenerCount('error') === 0) this.#socket.emit('error', error); // others have heard of it
   }
 

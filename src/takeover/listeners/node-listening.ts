@@ -2,12 +2,14 @@
  * What takeover uses of Node's servers although it is not documented, seen in Node 20, 22 and 24. No documented method
  * makes a server stop accepting and accept again later.
  */
+import type { EventEmitter } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 import { builtin } from '../../common/lazy-modules.js';
 import { handleNumber, replace } from '../../descriptor/node-internals.js';
 import { ownReceived, type OwnedFd } from '../../descriptor/owned-fd.js';
 import { checked } from '../../errors.js';
 import { addon } from '../../native/load.js';
+import { follow } from '../live/follow.js';
 import type { Place } from './wanted.js';
 
 interface ListeningHandle {
@@ -53,18 +55,18 @@ export function closeListening(server: Server): void {
 }
 
 /**
- * Calls back when the server has closed, before others hear of it: they may listen again. A `'close'` that is due
- * already does not count: the server listens again since. Returns what ends this.
+ * Calls back when a server or datagram socket has closed, before others hear of it: they may listen again. A `'close'`
+ * that is due already does not count: the server listens again since. Returns what ends this.
  */
-export function onceClosed(server: Server, callback: () => void): () => void {
-  let over = false;
-  process.nextTick(() => {
-    if (!over) server.prependOnceListener('close', callback);
+export function onceClosed(socket: EventEmitter, callback: () => void): () => void {
+  let counts = false;
+  process.nextTick(() => (counts = true));
+  const unfollow = follow(socket, (event) => {
+    if (event !== 'close' || !counts) return;
+    unfollow();
+    callback();
   });
-  return () => {
-    over = true;
-    server.removeListener('close', callback);
-  };
+  return unfollow;
 }
 
 /**

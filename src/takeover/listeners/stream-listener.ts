@@ -24,7 +24,7 @@ import {
   onceStopped,
   stopAccepting,
 } from './node-listening.js';
-import { fits, type Wanted } from './wanted.js';
+import { fileAt, fits, type Wanted } from './wanted.js';
 
 /**
  * `'bound'` and `'paused'`: it has a descriptor of the listening socket and does not accept. `'released'`: a successor
@@ -118,11 +118,8 @@ export class StreamListener implements Listener {
     return { kind: 'tcp', address, port };
   }
 
-  /** A path that the program has removed does not lead to the listener of the predecessor any more. */
   accepts(endpoint: Endpoint): boolean {
-    const isRemoved =
-      endpoint.kind === 'unix' && endpoint.file !== undefined && fileAt(endpoint.path) !== endpoint.file;
-    return !isRemoved && fits(endpoint, this.#wanted);
+    return fits(endpoint, this.#wanted);
   }
 
   get path(): string | undefined {
@@ -132,7 +129,7 @@ export class StreamListener implements Listener {
   async bind(inherited: Inherited | undefined): Promise<void> {
     if (this.#state !== 'unbound') return this.#bindAgain(inherited);
     if (inherited !== undefined) this.#inherit(inherited);
-    else if (this.path !== undefined) this.bindPath();
+    else if (this.path !== undefined) this.#bindPath();
     else this.#socket = await boundBy(this.#args);
     this.#state = 'bound';
   }
@@ -145,22 +142,26 @@ export class StreamListener implements Listener {
       inherited?.socket.close();
       throw new Error('It is closed');
     }
-    const before = this.#socket!;
     try {
-      if (inherited === undefined) this.bindPath();
-      else this.#inherit(inherited);
-      before.close();
+      this.#bindElsewhere(inherited);
     } finally {
-      this.#state = 'paused';
       if (serving) this.resume();
     }
+  }
+
+  /** What waits at the socket of before is lost with it. If this throws, that stays. */
+  #bindElsewhere(inherited?: Inherited): void {
+    const before = this.#socket;
+    if (inherited === undefined) this.#bindPath();
+    else this.#inherit(inherited);
+    before?.close();
   }
 
   /**
    * Binds the path here, because Node would remove it when it closes its handle. As with Node, the mode is what the
    * umask leaves.
    */
-  bindPath(): void {
+  #bindPath(): void {
     const { path, umask } = this.#wanted as { path: string; umask: number };
     const { backlog = BACKLOG, readableAll = false, writableAll = false } = this.#options;
     const mode = (PATH_MODE & ~umask) | (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
@@ -168,7 +169,6 @@ export class StreamListener implements Listener {
     this.#socket = ownMade(fd);
     this.#place = place;
     this.#file = fileAt(path);
-    this.#state = 'bound';
   }
 
   #inherit({ socket, endpoint }: Inherited): void {
@@ -251,19 +251,14 @@ export class StreamListener implements Listener {
 
   resume(): void {
     if (this.#state !== 'paused') return;
-    attempt(() => this.#takePathBack());
+    attempt(() => {
+      // A successor that failed may have bound the path anew.
+      if (this.#file !== undefined && fileAt(this.path!) !== this.#file) this.#bindElsewhere();
+    });
     acceptAgain(this.#server, this.#socket!);
     this.#socket = undefined;
     this.#state = 'serving';
     this.#connected.stay();
-  }
-
-  /** A successor that failed may have bound the path anew. What waits at the socket of before was lost with that. */
-  #takePathBack(): void {
-    if (this.#file === undefined || this.#wanted.kind !== 'unix' || fileAt(this.#wanted.path) === this.#file) return;
-    const before = this.#socket;
-    this.bindPath();
-    before?.close();
   }
 
   release(): void {
@@ -335,9 +330,4 @@ async function boundBy(args: readonly unknown[]): Promise<OwnedFd> {
   const socket = duplicateOf(binder);
   binder.close();
   return socket;
-}
-
-function fileAt(path: string): string | undefined {
-  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  return stats && `${stats.dev}:${stats.ino}`;
 }

@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Endpoint } from '../messages.js';
 import { builtin } from '../../common/lazy-modules.js';
@@ -88,9 +89,21 @@ function isOneAddress(host = ''): boolean {
   return builtin.net.isIP(host) !== 0 && !ANY.has(host);
 }
 
-/** Whether what a predecessor listens on is what is wanted here. Host names are not looked up. */
+/** Device and inode of what is at a path. */
+export function fileAt(path: string): string | undefined {
+  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev}:${stats.ino}`;
+}
+
+/**
+ * Whether what a predecessor listens on is what is wanted here, and its path still leads there. Host names are not
+ * looked up.
+ */
 export function fits(endpoint: Endpoint, wanted: Wanted): boolean {
-  if (endpoint.kind === 'unix') return wanted.kind === 'unix' && wanted.path === endpoint.path;
+  if (endpoint.kind === 'unix') {
+    const { path, file } = endpoint;
+    return wanted.kind === 'unix' && wanted.path === path && (file === undefined || fileAt(path) === file);
+  }
   if (wanted.kind !== endpoint.kind || wanted.port !== endpoint.port) return false;
   if (wanted.host === undefined) return ANY.has(endpoint.address);
   return builtin.net.isIP(wanted.host) === 0 || wanted.host === canonical(endpoint.address);

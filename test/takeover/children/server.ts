@@ -13,7 +13,11 @@ import { WebSocketServer, type WebSocket } from '../../support/ws.js';
 /** A server that takes over, or is the first. It tells its parent what happens, and ends by itself. */
 const config = JSON.parse(process.argv[2]!) as ServerConfig;
 const servers: (net.Server | dgram.Socket)[] = [];
-const closeServers = (): void => servers.forEach((server) => server.close());
+const closeServers = (): void =>
+  servers.forEach((server) => {
+    if (config.removes) server.removeAllListeners('close');
+    server.close();
+  });
 if (config.closesAt !== undefined) actAt(config.closesAt, closeServers);
 if (config.at !== undefined) actAt(config.at.step, () => process.kill(process.pid, config.at!.signal));
 

@@ -9,6 +9,7 @@ const server = createServer((request, response) => {
   if (request.url === '/block') for (;;);
   if (request.url === '/busy') own.busy(1000);
   if (request.url === '/fill') process.once('SIGUSR2', closeAll.bind(null, fillTable()));
+  if (request.url === '/removes') request.socket.removeAllListeners('close');
   const { remoteAddress } = request.socket;
   const answer = { pid: process.pid, slot: own.slot, remoteAddress, arg: process.argv[2], env: process.env['OWN'] };
   response.end(JSON.stringify(answer));

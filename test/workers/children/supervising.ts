@@ -1,5 +1,7 @@
 /** A supervisor that does what its parent says, and tells it of what happens. */
 import { supervise, type SuperviseOptions } from 'fdpasser/workers';
+import { closeAll } from '../../support/descriptors.js';
+import { fillTable } from '../../support/fill-table.js';
 
 export interface Supervising {
   file: string;
@@ -12,7 +14,7 @@ export interface Supervising {
   byPid?: string;
 }
 
-export type Command = 'reload' | 'close' | 'list' | { scale: number };
+export type Command = 'reload' | 'close' | 'list' | { scale: number } | { free: number };
 
 const { file, options, listen, sticky, byPid } = JSON.parse(process.argv[2]!) as Supervising;
 if (sticky !== undefined) {
@@ -33,8 +35,9 @@ workers.on('error', ({ message }) => tell({ event: 'error', message }));
 async function obey(command: Command): Promise<unknown> {
   if (command === 'reload') return workers.reload();
   if (command === 'list') return workers.list;
-  if (command !== 'close') return workers.scale(command.scale);
-  return workers.close();
+  if (command === 'close') return workers.close();
+  if ('scale' in command) return workers.scale(command.scale);
+  return closeAll(fillTable().slice(0, command.free)); // so many slots are free
 }
 
 process.on('message', ({ id, command }: { id: number; command: Command }) => {
