@@ -1,5 +1,4 @@
 /** The process's descriptor table: grows it ahead of need, and tells when a slot becomes free. */
-import { MAX_FDS } from '../native/addon.js';
 import { addon, batch } from '../native/load.js';
 
 /** Each growth makes the table this many times as large, so that the next one begins long before it is needed. */
@@ -58,10 +57,10 @@ export function growTable(): void {
   if (addon.growTable(addon.tableSlots() * GROWTH) < 0) cannotGrow = true;
 }
 
-/** Returns how many slots are free at this instant, or `MAX_FDS` if there are more. */
-export function freeSlots(): number {
+/** Returns how many slots are free at this instant, or `most` if there are more. It takes them for that instant. */
+export function freeSlots(most: number): number {
   let count = 0;
-  for (let fd = 0; count < MAX_FDS && (fd = addon.dup(0)) >= 0; count++) batch.fd[count] = fd;
+  for (let fd = 0; count < most && (fd = addon.dup(0)) >= 0; count++) batch.fd[count] = fd;
   addon.closeAll(count);
   return count;
 }
