@@ -557,7 +557,7 @@ export function takeoverBusy(path: string, pid: number | undefined): TakeoverErr
     'HELLO',
     pid,
     `Somebody else takes over at '${path.replaceAll('\0', '@')}' already: ${processOf(pid)}. Only one can do so at a ` +
-      'time: end this process, and try again when that one serves or has given up',
+      'time: end this process, and try again when that one serves for good, after its probation, or has given up',
   );
 }
 
@@ -616,7 +616,7 @@ export function wrongState(what: string, state: string): FdPasserError {
 export function noTakeoverInCluster(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CLUSTER',
-    "A worker of node:cluster cannot take over: its primary has the listeners. Workers of 'fdpasser/workers' can be " +
-      'replaced, together with their supervisor',
+    'A worker of node:cluster cannot take over: its primary has the listeners. Run the program without node:cluster, ' +
+      "with 'fdpasser exec --workers N' or supervise() of 'fdpasser/workers'",
   );
 }
