@@ -484,6 +484,13 @@ export function workerFailed(slot: number, { code, signal }: { code: number | nu
   return workerError(`Worker ${slot} ${how} before it was ready. ${advice}`);
 }
 
+export function workerLate(slot: number, patience: number, register: boolean): Error {
+  const advice = register
+    ? 'Its program must listen'
+    : 'It must call worker().ready(); a program that knows nothing of workers needs register: true';
+  return workerError(`Worker ${slot} was not ready within ${patience} ms (patience), and was killed. ${advice}`);
+}
+
 export function workerEndsAgain(slot: number, wait: number): Error {
   return workerError(`Worker ${slot} ends again and again. It is started anew in ${wait} ms`);
 }
