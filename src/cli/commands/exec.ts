@@ -67,6 +67,8 @@ export async function run(args: readonly string[]): Promise<number> {
   };
   const sockets = await openSockets(values.listen ?? []);
   const takesOver = sockets.length === 0;
+  if (takesOver && values.notify)
+    throw new Misuse('--notify is for sockets, and there are none: name one with --listen, or leave --notify out');
   const listeners = new Listeners();
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-exec-'));
   try {
