@@ -484,6 +484,13 @@ export function workerFailed(slot: number, { code, signal }: { code: number | nu
   return workerError(`Worker ${slot} ${how} before it was ready. ${advice}`);
 }
 
+export function workerLate(slot: number, patience: number, register: boolean): Error {
+  const advice = register
+    ? 'Its program must listen'
+    : 'It must call worker().ready(); a program that knows nothing of workers needs register: true';
+  return workerError(`Worker ${slot} was not ready within ${patience} ms (patience), and was killed. ${advice}`);
+}
+
 export function workerEndsAgain(slot: number, wait: number): Error {
   return workerError(`Worker ${slot} ends again and again. It is started anew in ${wait} ms`);
 }
@@ -557,7 +564,7 @@ export function takeoverBusy(path: string, pid: number | undefined): TakeoverErr
     'HELLO',
     pid,
     `Somebody else takes over at '${path.replaceAll('\0', '@')}' already: ${processOf(pid)}. Only one can do so at a ` +
-      'time: end this process, and try again when that one serves or has given up',
+      'time: end this process, and try again when that one serves for good, after its probation, or has given up',
   );
 }
 
@@ -616,7 +623,7 @@ export function wrongState(what: string, state: string): FdPasserError {
 export function noTakeoverInCluster(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CLUSTER',
-    "A worker of node:cluster cannot take over: its primary has the listeners. Workers of 'fdpasser/workers' can be " +
-      'replaced, together with their supervisor',
+    'A worker of node:cluster cannot take over: its primary has the listeners. Run the program without node:cluster, ' +
+      "with 'fdpasser exec --workers N' or supervise() of 'fdpasser/workers'",
   );
 }

@@ -77,7 +77,9 @@ function asksForHelp(args: readonly string[]): boolean {
 
 /** Reports the error, and returns the exit code. */
 function tell(error: unknown, command: string): number {
-  const { message, code } = error as NodeJS.ErrnoException;
+  const { message: text, code } = error as NodeJS.ErrnoException;
+  // Behind that Node explains how to name a file that begins with "-".
+  const message = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? text.replace(/\. .*/s, '') : text;
   if (error instanceof Misuse || code?.startsWith('ERR_PARSE_ARGS_')) {
     console.error(`fdpasser: ${sentence(message)}\nSee "fdpasser ${command}--help".`);
     return MISUSED;

@@ -45,6 +45,7 @@ export const SPAWN_OPTIONS: Names<SpawnOptions> = {
 
 /** The environment variable that tells a child its descriptor. `inherit` looks for it. */
 const VARIABLE = 'FDPASSER_FD';
+const UNNAMED = `${VARIABLE} is not set, so descriptor 3 was tried. Start this program by spawn()`;
 /** The first number behind the standard streams. */
 const FIRST = 3;
 
@@ -126,7 +127,11 @@ function placed(
  */
 export function inherited<T>(given: number | undefined, use: (fd: number) => T): T {
   const text = process.env[VARIABLE];
-  if (given !== undefined || text === undefined) return use(given ?? FIRST);
+  if (given !== undefined) return use(given);
+  if (text === undefined) {
+    checked(addon.socketType(FIRST), 'getsockopt', { advice: UNNAMED });
+    return use(FIRST);
+  }
   if (!/^\d{1,9}$/.test(text)) throw badInheritance(text);
   const used = use(Number(text));
   delete process.env[VARIABLE];

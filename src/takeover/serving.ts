@@ -189,6 +189,8 @@ export class Serving extends EventEmitter<ServingEvents> {
   listen(name: string, server: Server | DatagramSocket, options?: unknown): this {
     if (typeof name !== 'string' || name === '') throw invalidType('name', 'a string that is not empty', name);
     if (this.#listeners.has(name)) throw invalidValue('name', 'a name that no other listener has', name);
+    if (server instanceof builtin.net.Server && server.listening)
+      throw invalidValue('server', 'a server that does not listen yet: leave out its own listen()', server);
     this.add(name, server, options === undefined ? [] : [options]);
     return this;
   }

@@ -99,6 +99,7 @@ export class Member {
   readonly #patience: NodeJS.Timeout;
   #settle: NodeJS.Timeout | undefined;
   #isSilent = false;
+  #wasLate = false;
   /** How often it has said what the supervisor waited for. */
   #words = 0;
   #heir = NOBODY;
@@ -145,6 +146,11 @@ export class Member {
   /** Whether it can be given one more. */
   get hasRoom(): boolean {
     return this.#unconfirmed < WINDOW;
+  }
+
+  /** Whether it was killed because it was not ready in time. */
+  get wasLate(): boolean {
+    return this.#wasLate;
   }
 
   /** Whether it confirms nothing. */
@@ -377,7 +383,9 @@ export class Member {
   #late(): void {
     const words = this.#words;
     afterReading(() => {
-      if (this.#owes && words === this.#words) this.kill();
+      if (!this.#owes || words !== this.#words) return;
+      this.#wasLate = this.#state === 'starting';
+      this.kill();
     });
   }
 

@@ -105,7 +105,7 @@ export function settingsOf(file: string | URL, options: SuperviseOptions): Setti
   checkBoolean('options.register', register);
   if (pick !== 'busy' && pick !== 'turn' && typeof pick !== 'function')
     throw invalidValue('options.pick', "'busy', 'turn' or a function", pick);
-  if (typeof env !== 'object' || env === null) throw invalidType('options.env', 'an object', env);
+  if (typeof env !== 'object' || env === null || Array.isArray(env)) throw invalidType('options.env', 'an object', env);
   for (const [name, value] of Object.entries(env)) checkText(`options.env.${name}`, value);
   for (const name of Object.keys(env)) checkText('a name in options.env', name);
   if (!Array.isArray(args)) throw invalidType('options.args', 'an array of strings', args);

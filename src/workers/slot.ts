@@ -1,4 +1,4 @@
-import { workerEndsAgain, workerFailed } from '../errors.js';
+import { workerEndsAgain, workerFailed, workerLate } from '../errors.js';
 import { Member, type Exit, type Heir, type MemberEvents } from './member.js';
 import type { Moved } from './messages.js';
 import type { Settings } from './options.js';
@@ -135,7 +135,10 @@ export class Slot {
     if (this.#next?.member === member) {
       const { reject } = this.#next;
       this.#next = undefined;
-      reject(workerFailed(this.number, exit));
+      const { patience, register } = this.#settings;
+      const error = member.wasLate ? workerLate(this.number, patience, register) : workerFailed(this.number, exit);
+      if (member.wasLate && this.#current === undefined) this.#events.failed(error);
+      reject(error);
     } else if (this.#current === member) {
       this.#current = undefined;
       if (performance.now() - this.#readySince > LONG_LIFE) this.#failures = 0;

@@ -86,13 +86,15 @@ test('SIGHUP replaces the program', async () => {
   assert.match(await service.ask(), /^two /);
 });
 
+const MUTE = 'no Node process of it listened, and a program in another language needs --listen';
+
 for (const [behaviour, start, why] of [
   ['broken', 'node', 'it ended with 9 before it was up'],
   ['broken', 'npm start', 'it ended with 9 before it was up'],
   ['short-lived', 'node', 'it ended with 8 before it was up'],
   ['leaving', 'node', 'it ended with 0 before it was up'],
-  ['mute', 'node', 'it was not up within 8 s'],
-  ['mute', 'sh -c', 'it was not up within 8 s'],
+  ['mute', 'node', `it was not up within 8 s: ${MUTE}`],
+  ['mute', 'sh -c', `it was not up within 8 s: ${MUTE}`],
 ] as const)
   partly(start === 'node' && behaviour !== 'short-lived' && behaviour !== 'mute')(
     `a new version, started by ${start}, that is ${behaviour} is rolled back, and reload reports it`,
@@ -230,10 +232,11 @@ for (const start of Object.keys(STARTS) as Start[])
     },
   );
 
-test('a first version that does not get up ends exec with its code', async () => {
+test('a first version that does not get up ends exec with its code, and with 125 where that is 0', async () => {
   using folder = new Folder();
   for (const [program, code] of [
     [['sh', '-c', 'exit 9'], 9],
+    [['true'], 125],
     [['./nonesuch'], 127],
     [['sleep', '60'], 125],
   ] as const) {

@@ -107,7 +107,7 @@ test('SIGHUP replaces the program', async () => {
 for (const [behaviour, why] of [
   ['broken', 'it ended with 9 before it was up'],
   ['killed', 'it ended with 137 (SIGKILL) before it was up'],
-  ['mute', 'it was not up within 3 s'],
+  ['mute', 'it was not up within 3 s: it sent no READY=1'],
 ] as const)
   partly(behaviour === 'killed')(
     `a new version that is ${behaviour} is rolled back and reported by reload, and the old one goes on serving`,

@@ -5,6 +5,7 @@ import { readSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { FdChannel, FdPasser, FdStream, listen, OwnedFd, type SpawnOptions } from 'fdpasser';
+import { ended } from '../support/child.js';
 import { anonymousFile, closeAll, identity, inFolder, leftOpen, openDescriptors } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
 import { test } from '../support/test.js';
@@ -115,6 +116,13 @@ test('an invalid number in the environment is refused, and a given number takes 
   assert.throws(() => FdPasser.inherit(file), { code: 'ENOTSOCK' });
   delete process.env['FDPASSER_FD'];
   closeAll([file]);
+});
+
+test('a child that nobody gave a socket is told how it would have got one', async () => {
+  const program = "import('fdpasser').then(({ FdChannel }) => FdChannel.inherit())";
+  const child = await ended(spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'pipe', 'ignore'] }));
+  assert.equal(child.code, 1);
+  assert.match(child.stderr, /ENOTSOCK: .*FDPASSER_FD is not set.*\bspawn\b/);
 });
 
 test('a passer connects to a path as a channel and a stream do', async () => {

@@ -393,8 +393,11 @@ test('a reload that finds no room for a worker rejects, and one is started when 
 
 test('a worker that is never ready is killed after its patience', async () => {
   const workers = supervise(file('never'), { count: 1, patience: 500 });
+  const reported = once(workers, 'error');
   const [, exit] = (await once(workers, 'exit')) as [unknown, { signal: string }];
   assert.equal(exit.signal, 'SIGKILL');
+  const [error] = (await reported) as [Error];
+  assert.match(error.message, /^Worker 0 was not ready within 500 ms \(patience\), and was killed\. .*register: true/);
   await workers.close();
 });
 
@@ -430,6 +433,7 @@ test('supervise refuses a file that does not exist, and invalid options', () => 
     [{ takeover: '' }, 'VALUE'],
     [{ args: [1] }, 'TYPE'],
     [{ args: ['a\0b'] }, 'VALUE'],
+    [{ env: ['A=1'] }, 'TYPE'],
     [{ env: { A: 1 } }, 'TYPE'],
     [{ env: { A: 'a\0b' } }, 'VALUE'],
   ];

@@ -37,8 +37,8 @@ fdpasser/systemd).
 
 SIGTERM, SIGINT and SIGQUIT are passed on, and end exec when the program has ended; SIGUSR1 and SIGUSR2 are passed on.
 
-exit codes: 0 the program ended with 0; 125 the program was not up in time, or the command line is wrong; otherwise that
-of the program, or 128 and the number of the signal that killed it`;
+exit codes: 0 the program ended with 0; 125 the first program was not up in time, or ended with 0 before it was up, or
+the command line is wrong; otherwise that of the program, or 128 and the number of the signal that killed it`;
 
 export const failure = PROGRAM_FAILURE;
 
@@ -67,6 +67,8 @@ export async function run(args: readonly string[]): Promise<number> {
   };
   const sockets = await openSockets(values.listen ?? []);
   const takesOver = sockets.length === 0;
+  if (takesOver && values.notify)
+    throw new Misuse('--notify is for sockets, and there are none: name one with --listen, or leave --notify out');
   const listeners = new Listeners();
   const folder = mkdtempSync(join(tmpdir(), 'fdpasser-exec-'));
   try {

@@ -60,7 +60,7 @@ function parse(args: readonly string[]): { path: string; what: Item[]; timeout: 
   const [path, ...what] = [...positionals.map(itemOf), ...files.map((name): Item => ({ name }))];
   if (path === undefined || path.fd !== undefined) throw new Misuse('PATH is missing');
   if (what.length === 0) throw new Misuse('There is nothing to send: name a FILE, or -FD');
-  return { path: path.name, what, timeout: milliseconds('timeout', values.timeout) };
+  return { path: path.name, what, timeout: milliseconds('timeout', values.timeout?.replace('\0', '')) };
 }
 
 function itemOf(text: string): Item {

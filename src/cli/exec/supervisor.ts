@@ -246,7 +246,8 @@ export class Supervisor {
     this.#running.delete(worker);
     const served = this.#current.includes(worker);
     this.#current = this.#current.filter((other) => other !== worker);
-    if (served || (this.#state === 'starting' && !worker.isToldToEnd)) this.#code ??= code;
+    const failed = code !== 0 || worker.isUp || worker.isToldToEnd; // by its code
+    if (failed && (served || (this.#state === 'starting' && !worker.isToldToEnd))) this.#code ??= code;
     if (this.#state === 'ending') this.#overIfNoneRuns();
     else if (served && code === 0 && worker.isUp && !worker.isHandingOver) this.#endedByItself(worker);
     else if (served) this.#crashed(worker, code);

@@ -40,6 +40,9 @@ export interface Plan {
 /** The longest drain of a process after a takeover: `drainTimeout` of `fdpasser/takeover`. */
 const DRAIN_TIMEOUT = 30_000;
 
+/** Why a program that takes over is not up. */
+const MUTE = 'no Node process of it listened, and a program in another language needs --listen';
+
 /** Milliseconds between two looks whether what serves still runs. */
 const LOOK = 500;
 
@@ -118,8 +121,10 @@ export class Worker {
     });
     const { takesOver, notify, interval } = plan;
     const served = takesOver ? this.#serves() : passed(interval);
-    this.ready = this.#inTime(takesOver ? Promise.race([this.#said, this.#desk.ready.reached]) : Promise.resolve());
-    this.proved = this.#inTime(notify ? this.#said : Promise.race([this.#said, served]));
+    const listens = takesOver ? Promise.race([this.#said, this.#desk.ready.reached]) : Promise.resolve();
+    this.ready = this.#inTime(listens, `: ${MUTE}`);
+    const proves = notify ? this.#said : Promise.race([this.#said, served]);
+    this.proved = this.#inTime(proves, notify ? ': it sent no READY=1' : '');
     this.up = this.#getsUp();
     for (const step of [this.ready, this.proved]) step.catch(() => {}); // perhaps nobody waits for it any more
     this.up.then(
@@ -290,14 +295,14 @@ export class Worker {
     await this.proved;
     await this.#unlessEnded(this.#confirmed);
     if (!this.#plan.takesOver) return;
-    await this.#inTime(this.#said, () => this.#confirming && this.#desk.serving.isReached);
+    await this.#inTime(this.#said, '', () => this.#confirming && this.#desk.serving.isReached);
   }
 
   /** Rejects when the process ends before, or when it takes too long and that is not `forgiven`. */
-  async #inTime(step: Promise<void>, forgiven = () => false): Promise<void> {
+  async #inTime(step: Promise<void>, reason: string, forgiven = () => false): Promise<void> {
     const { startTimeout } = this.#plan;
     let timer: NodeJS.Timeout | undefined;
-    const why = `it was not up within ${startTimeout / 1000} s`;
+    const why = `it was not up within ${startTimeout / 1000} s${reason}`;
     const late = new Promise<void>((resolve, reject) => {
       timer = setTimeout(() => (forgiven() ? resolve() : reject(new Failure(why))), startTimeout);
     });
