@@ -13,9 +13,10 @@ export const MODES = {
   shared: '`node:cluster`, SCHED_NONE',
 };
 export const WORKERS = 2;
-export const CLIENTS = 32;
-/** How many of each kind one run makes. */
-export const CONNECTIONS = 4000;
+/** How many clients ask at a time. */
+export const CLIENTS = { few: 32, many: 400 };
+/** How many connections, and requests over kept ones, one run makes. */
+export const COUNT = 4000;
 /** How many wait while all workers are stopped. */
 export const WAITING = 2000;
 
@@ -31,14 +32,21 @@ export async function measureWorkers({ rounds, quick, progress }) {
   for (let round = 0; round <= rounds; round++) {
     progress(`workers: ${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}`);
     for (const side of sides) {
-      const run = { ...(await newConnections(side, share)), ...(await keptConnections(side, share)) };
-      if (round > 0) side.runs.push(run);
+      const few = await newConnections(side, share, CLIENTS.few);
+      const many = await newConnections(side, share, CLIENTS.many);
+      const kept = await keptConnections(side, share);
+      if (round > 0) side.runs.push({ few, many, kept });
     }
   }
   for (const side of sides) end(side);
   progress('workers: connections that wait');
   for (const side of sides) Object.assign(side, await waiting(side.mode));
-  return Object.fromEntries(sides.map(({ mode, runs, ...rest }) => [mode, { ...medians(runs), waiting: rest.each }]));
+  return Object.fromEntries(
+    sides.map(({ mode, runs, each }) => {
+      const [few, many] = ['few', 'many'].map((load) => medians(runs.map((run) => run[load])));
+      return [mode, { few, many, kept: median(runs.map(({ kept }) => kept)), waiting: each }];
+    }),
+  );
 }
 
 function medians(runs) {
@@ -62,12 +70,12 @@ async function ask(parent) {
   return (await once(parent, 'message'))[0];
 }
 
-async function newConnections({ port, parent }, share) {
-  const count = CONNECTIONS * share;
+async function newConnections({ port, parent }, share, clients) {
+  const count = COUNT * share;
   const by = new Map();
   const times = [];
   const before = await ask(parent);
-  const rate = await many(count, async () => {
+  const rate = await inTurn(count, clients, async () => {
     const begin = performance.now();
     const pid = await request(port);
     times.push(performance.now() - begin);
@@ -80,13 +88,13 @@ async function newConnections({ port, parent }, share) {
 }
 
 async function keptConnections({ port }, share) {
-  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
-  const kept = await many(CONNECTIONS * share, async () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS.few });
+  const kept = await inTurn(COUNT * share, CLIENTS.few, async () => {
     const [response] = await once(get({ port, host: HOST, agent }), 'response');
     await once(response.resume(), 'end');
   });
   agent.destroy();
-  return { kept };
+  return kept;
 }
 
 /** Memory (RSS) of whoever accepts, for each connection that no worker takes because all are stopped. */
@@ -105,14 +113,14 @@ async function waiting(mode) {
   return { each: (memory - before.memory) / WAITING };
 }
 
-/** So many, `CLIENTS` at a time. `each` makes one. Returns how many there were in a second. */
-async function many(count, each) {
+/** So many, by so many clients at a time. `each` makes one. Returns how many there were in a second. */
+async function inTurn(count, clients, each) {
   let left = count;
   const client = async () => {
     while (left-- > 0) await each();
   };
   const begin = performance.now();
-  await Promise.all(Array.from({ length: CLIENTS }, client));
+  await Promise.all(Array.from({ length: clients }, client));
   return count / ((performance.now() - begin) / 1000);
 }
 

@@ -1,18 +1,27 @@
 /** What the figures of workers should come to, against node:cluster in the same run. */
+import { CLIENTS } from './measure.js';
+
 const percent = (value) => `${(value * 100).toFixed(1)} %`;
 const times = (value) => value.toFixed(2);
 
 export function judgeWorkers({ fdpasser, 'round-robin': roundRobin, shared }) {
-  return [
-    atLeast(3, 'processor time of SCHED_RR for a connection, against the supervisor', roundRobin.cpu / fdpasser.cpu),
-    atLeast(1, 'requests per second over kept connections, against SCHED_RR', fdpasser.kept / roundRobin.kept),
+  const under = ['few', 'many'].flatMap((load) => [
+    atLeast(
+      3,
+      `processor time of SCHED_RR for a connection, against the supervisor: ${CLIENTS[load]} clients`,
+      roundRobin[load].cpu / fdpasser[load].cpu,
+    ),
     atMost(
       1,
-      '99th percentile of a request over a new connection, against the lower of the two',
+      `99th percentile of a request over a new connection, against the lower of the two: ${CLIENTS[load]} clients`,
       times,
-      fdpasser.p99 / Math.min(roundRobin.p99, shared.p99),
+      fdpasser[load].p99 / Math.min(roundRobin[load].p99, shared[load].p99),
     ),
-    atMost(0.55, 'share of the worker with the most of two', percent, fdpasser.most),
+    atMost(0.55, `share of the worker with the most of two: ${CLIENTS[load]} clients`, percent, fdpasser[load].most),
+  ]);
+  return [
+    ...under,
+    atLeast(1, 'requests per second over kept connections, against SCHED_RR', fdpasser.kept / roundRobin.kept),
   ];
 }
 
