@@ -82,7 +82,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         leave: (heir) => this.#endWith(heir),
         cut: () => this.#slots.forEach((slot) => slot.kill()),
         adopt: (slot, moved) => void this.#slots[slot % this.#slots.length]!.adopt(moved),
-        replaced: () => this.emit('replaced'),
+        replaced: () => this.#say('replaced'),
         failed: (error) => this.#fail(error),
       });
     this.#grow(count);
@@ -274,10 +274,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         new Slot(this.#slots.length, this.#settings, {
           started: (member) => {
             this.#members.set(member.pid, member);
-            queueMicrotask(() => this.emit('worker', stateOf(member)));
+            queueMicrotask(() => this.#say('worker', stateOf(member)));
           },
           ready: (member) => {
-            this.emit('worker', stateOf(member));
+            this.#say('worker', stateOf(member));
             this.#changed();
             this.#lookAtListeners();
           },
@@ -292,7 +292,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
           orphaned: (moved) => this.#adoptAnywhere(moved),
           gone: (member, exit) => {
             this.#members.delete(member.pid);
-            this.emit('exit', stateOf(member), exit);
+            this.#say('exit', stateOf(member), exit);
             this.#changed();
           },
           failed: (error) => this.#tell(error),
@@ -357,7 +357,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #give(member: Member, listener: string, hand: readonly Held[]): Promise<void> {
     const back = await member.give(listener, hand);
     this.#inHand -= hand.length - back.length;
-    for (let i = 0; i < back.length; i++) this.emit('given-back', stateOf(member));
+    for (let i = 0; i < back.length; i++) this.#say('given-back', stateOf(member));
     if (back.length > 0) this.#deal(back);
     this.#changed();
   }
@@ -438,8 +438,19 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   #tell(error: Error): void {
-    if (this.listenerCount('error') > 0) this.emit('error', error);
+    if (this.listenerCount('error') > 0) this.#say('error', error);
     else process.emitWarning(error);
+  }
+
+  /** What a listener throws is uncaught, and keeps the supervisor from nothing. */
+  #say<Name extends keyof SupervisorEvents>(name: Name, ...about: SupervisorEvents[Name]): void {
+    try {
+      (this as EventEmitter).emit(name, ...about);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
   }
 }
 
