@@ -29,8 +29,6 @@ export class Slot {
   #current: Member | undefined;
   /** The worker that starts, and a promise that settles when it is ready or has failed. */
   #next: { member: Member; resolve: () => void; reject: (error: Error) => void; over: Promise<void> } | undefined;
-  /** All that have not ended: those two, and who was replaced. */
-  readonly #alive = new Set<Member>();
   #readySince = 0;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -81,17 +79,12 @@ export class Slot {
     if (isBack) this.#events.orphaned(moved);
   }
 
-  kill(): void {
-    for (const member of this.#alive) member.kill();
-  }
-
-  /** Resolves when all of its workers have ended. */
-  async remove(heir?: Heir): Promise<void> {
+  /** Its workers end. */
+  remove(heir?: Heir): void {
     this.#removed = true;
     clearTimeout(this.#timer);
     this.#next?.member.kill();
     this.#current?.retire(heir);
-    await Promise.all([...this.#alive].map(({ exited }) => exited));
   }
 
   #begin(): void {
@@ -112,7 +105,6 @@ export class Slot {
     });
     let settle!: { resolve: () => void; reject: (error: Error) => void };
     const over = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
-    this.#alive.add(member);
     this.#next = { member, ...settle, over };
     this.#events.started(member);
     return over;
@@ -130,7 +122,6 @@ export class Slot {
   }
 
   #lose(member: Member, exit: Exit): void {
-    this.#alive.delete(member);
     this.#events.gone(member, exit);
     if (this.#next?.member === member) {
       const { reject } = this.#next;

@@ -80,7 +80,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       this.#succession = new Succession(takeover, {
         whenReady: async () => void (await Promise.all(this.#slots.map((slot) => slot.whenReady()))),
         leave: (heir) => this.#endWith(heir),
-        cut: () => this.#slots.forEach((slot) => slot.kill()),
+        cut: () => this.#members.forEach((member) => member.kill()),
         adopt: (slot, moved) => void this.#slots[slot % this.#slots.length]!.adopt(moved),
         replaced: () => this.#say('replaced'),
         failed: (error) => this.#fail(error),
@@ -128,7 +128,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#checkOpen();
     checkCount('count', count);
     this.#grow(count);
-    for (const slot of this.#slots.splice(count)) void slot.remove();
+    for (const slot of this.#slots.splice(count)) slot.remove();
     this.#changed();
     this.#lookAtListeners();
   }
@@ -163,9 +163,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #endAll(heir?: Heir): Promise<void> {
     this.#changed();
     await this.#handOver();
-    const ended = Promise.all(this.#slots.map((slot) => slot.remove(heir)));
+    for (const slot of this.#slots) slot.remove(heir);
     this.#changed(); // what nobody can take any more is closed
-    await ended;
+    await Promise.all([...this.#members.values()].map(({ exited }) => exited));
     this.#changed();
   }
 

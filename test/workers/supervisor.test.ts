@@ -1,7 +1,14 @@
 /** What a supervisor's program may do, and what then does not happen. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { supervise } from 'fdpasser/workers';
 import { ended, startChild } from '../support/child.js';
+import { until } from '../support/descriptors.js';
+import { childFile } from '../support/supervising.js';
 import { test } from '../support/test.js';
+
+const HOST = '127.0.0.1';
 
 test('what the listener of an event throws is an uncaught exception, and no worker or client is lost', async () => {
   const { stdout, stderr } = await ended(startChild('workers/throwing'));
@@ -10,4 +17,23 @@ test('what the listener of an event throws is an uncaught exception, and no work
     answers: ['200', '', '200', '200'],
     uncaught: ['error: pick', 'exit', 'ready', 'starting'],
   });
+});
+
+test('close waits for workers that scale has retired', async () => {
+  const workers = supervise(childFile('workers/serve'), { count: 2, pick: 'turn', retire: 1000 });
+  const { port } = await workers.listen({ port: 0, host: HOST });
+  await until(() => workers.list.every(({ state }) => state === 'ready'));
+  const running = new Set([0, 1]);
+  workers.on('exit', ({ slot }) => running.delete(slot));
+  const clients = ['/', '/block'].map((path) => {
+    return connect(port, HOST)
+      .on('error', () => {})
+      .resume()
+      .end(`GET ${path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n`);
+  });
+  await once(clients[0]!, 'close');
+  await until(() => workers.list[1]!.load === 1);
+  workers.scale(1);
+  await workers.close();
+  assert.deepEqual([...running], []);
 });
