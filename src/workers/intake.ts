@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import type { Feeding } from '../endpoint/listening.js';
 import type { FdServer } from '../endpoint/server.js';
@@ -39,6 +40,7 @@ export class Intake {
 
   /** `path`: as it was given, which may be a relative one. */
   constructor(server: FdServer | TcpServer, path: string | undefined, taker: Taker, { peek, pick }: Settings) {
+    setMaxListeners(0, this.#closed.signal); // each connection that is looked at is one
     this.server = server;
     this.#taker = taker;
     this.#peek = peek;

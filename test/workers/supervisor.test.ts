@@ -37,3 +37,29 @@ test('close waits for workers that scale has retired', async () => {
   await workers.close();
   assert.deepEqual([...running], []);
 });
+
+test('many clients that have sent a part of their first bytes cause no warning', async () => {
+  const warnings: Error[] = [];
+  const warned = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', warned);
+  const seen = new Map<string, number>();
+  const peek = {
+    until: (first: Buffer) => {
+      const text = first.toString();
+      seen.set(text, (seen.get(text) ?? 0) + 1);
+      return false;
+    },
+  };
+  const workers = supervise(childFile('workers/serve'), { count: 1, peek });
+  const { port } = await workers.listen({ port: 0, host: HOST });
+  const clients = Array.from({ length: 20 }, (_, i) =>
+    connect(port, HOST)
+      .on('error', () => {})
+      .end(`client ${i}`),
+  );
+  await until(() => seen.size === clients.length && [...seen.values()].every((times) => times > 3));
+  await workers.close();
+  process.off('warning', warned);
+  for (const client of clients) client.destroy();
+  assert.deepEqual(warnings, []);
+});
