@@ -57,6 +57,8 @@ export class Worker {
   /** The number of its place: 0 and up. A worker that replaces it has the same. */
   readonly slot: number;
   readonly #channel: FdChannel<FromWorker | ToWorker>;
+  /** Milliseconds. */
+  readonly #retireTime: number;
   /** By the name of the listener; `undefined` for all others. */
   readonly #served = new Map<string | undefined, Served>();
   /** Listeners whose own server was closed: the server of all others gets nothing of theirs. */
@@ -81,8 +83,9 @@ export class Worker {
   #whenDone = (): void => {};
 
   /** @internal */
-  constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>) {
+  constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>, retireTime: number) {
     this.slot = slot;
+    this.#retireTime = retireTime;
     this.#channel = channel;
     channel.on('error', () => {}); // the supervisor has gone: #run ends
     channel.once('close', () => {
@@ -380,6 +383,7 @@ export class Worker {
 
   async #end(): Promise<void> {
     await this.#channel.close().catch(() => {}); // the supervisor has gone
+    setTimeout(() => process.exit(), this.#retireTime).unref(); // nobody kills it then
     this.#whenDone();
   }
 
@@ -415,10 +419,11 @@ let own: Worker | undefined;
 /** This process as a worker. Throws `ERR_FDPASSER_WORKER` when no supervisor has started it. */
 export function worker(): Worker {
   if (own !== undefined) return own;
-  const slot = process.env[VARIABLE];
-  if (slot === undefined) throw notAWorker();
+  const told = process.env[VARIABLE];
+  if (told === undefined) throw notAWorker();
+  const [slot, retireTime] = told.split(' ').map(Number);
   const channel = FdChannel.inherit<FromWorker | ToWorker>();
   delete process.env[VARIABLE]; // no child of this process is a worker
-  own = new Worker(Number(slot), channel);
+  own = new Worker(slot!, channel, retireTime!);
   return own;
 }

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { supervise } from 'fdpasser/workers';
 import { ended, startChild } from '../support/child.js';
 import { until } from '../support/descriptors.js';
-import { childFile } from '../support/supervising.js';
+import { childFile, SupervisorProcess } from '../support/supervising.js';
 import { test } from '../support/test.js';
 
 const HOST = '127.0.0.1';
@@ -36,6 +36,14 @@ test('close waits for workers that scale has retired', async () => {
   workers.scale(1);
   await workers.close();
   assert.deepEqual([...running], []);
+});
+
+test('a worker with a timer ends when its supervisor is killed', async () => {
+  const options = { count: 1, retire: 100 };
+  await using supervisor = new SupervisorProcess({ file: childFile('workers/ticking'), options });
+  await supervisor.ready(1);
+  supervisor.child.kill('SIGKILL');
+  await supervisor.end; // the worker has its standard output, too
 });
 
 test('many clients that have sent a part of their first bytes cause no warning', async () => {
