@@ -492,6 +492,10 @@ export function notAWorker(): Error {
   return workerError('worker() is for a process that supervise() has started, and this is none');
 }
 
+export function supervisesItself(): Error {
+  return workerError('A worker called supervise() with its own file: that would never end');
+}
+
 /** `listener` is the name of the one whose connection came. Without it, the worker serves none at all. */
 export function servesNothing(listener?: string): Error {
   return workerError(

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { invalidReturn } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { closed, unserved } from '../errors.js';
+import { closed, supervisesItself, unserved } from '../errors.js';
 import { refuseIn } from '../native/runtime.js';
 import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
@@ -17,6 +17,7 @@ import { leastBusy, sameFor } from './pick.js';
 import { keyOf, type Shared } from './shared.js';
 import { Slot } from './slot.js';
 import { Succession } from './succession.js';
+import { isWorkerOf } from './worker.js';
 
 /** The state of a worker at this moment. */
 export interface WorkerState {
@@ -75,6 +76,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   constructor(file: string | URL, options: SuperviseOptions) {
     super();
     this.#settings = settingsOf(file, options);
+    if (isWorkerOf(this.#settings.file)) throw supervisesItself();
     const { count, takeover } = this.#settings;
     if (takeover !== undefined)
       this.#succession = new Succession(takeover, {

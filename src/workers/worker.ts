@@ -427,3 +427,8 @@ export function worker(): Worker {
   own = new Worker(slot!, channel, retireTime!);
   return own;
 }
+
+/** Whether this process is a worker with this program. */
+export function isWorkerOf(file: string): boolean {
+  return (own !== undefined || process.env[VARIABLE] !== undefined) && process.argv[1] === file;
+}

@@ -46,6 +46,13 @@ test('a worker with a timer ends when its supervisor is killed', async () => {
   await supervisor.end; // the worker has its standard output, too
 });
 
+for (const mode of ['worker', 'register'])
+  test(`a worker that would supervise its own file as its ${mode} ends with an error`, async () => {
+    const { stdout, stderr } = await ended(startChild('workers/recursive', { args: [mode] }));
+    assert.match(stderr, /supervise\(\) with its own file/);
+    assert.match(stdout, /^Worker 0 ends again and again/);
+  });
+
 test('many clients that have sent a part of their first bytes cause no warning', async () => {
   const warnings: Error[] = [];
   const warned = (warning: Error): void => void warnings.push(warning);
