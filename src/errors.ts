@@ -477,15 +477,15 @@ export function notPeeked(milliseconds: number): FdPasserError {
   );
 }
 
-export function workerFailed(slot: number, { code, signal }: { code: number | null; signal: string | null }): Error {
+export function workerFailed(
+  slot: number,
+  { code, signal }: { code: number | null; signal: string | null },
+  what = 'did not get ready',
+): Error {
   const byItself = code === null ? 'could not be started' : `ended with code ${code}`;
   const how = signal === null ? byItself : `was ended by ${signal}`;
   const advice = 'Its standard error may say why; a worker must call ready() within the patience of its supervisor';
-  return workerError(`Worker ${slot} ${how} before it was ready. ${advice}`);
-}
-
-export function workerEndsAgain(slot: number, wait: number): Error {
-  return workerError(`Worker ${slot} ends again and again. It is started anew in ${wait} ms`);
+  return workerError(`Worker ${slot} ${what}: it ${how}. ${advice}`);
 }
 
 export function notAWorker(): Error {

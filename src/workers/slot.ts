@@ -1,4 +1,4 @@
-import { workerEndsAgain, workerFailed } from '../errors.js';
+import { workerFailed } from '../errors.js';
 import { Member, type Exit, type Heir, type MemberEvents } from './member.js';
 import type { Moved } from './messages.js';
 import type { Settings } from './options.js';
@@ -92,7 +92,7 @@ export class Slot {
       this.#start().catch(() => {}); // #lose handles it
     } catch (error) {
       this.#events.failed(error as Error); // for example, no room for a pair
-      this.#beginLater();
+      this.#beginLater(UNKNOWN);
     }
   }
 
@@ -131,15 +131,16 @@ export class Slot {
       this.#current = undefined;
       if (performance.now() - this.#readySince > LONG_LIFE) this.#failures = 0;
     } else return; // it was replaced
-    this.#beginLater();
+    this.#beginLater(exit);
   }
 
   /** If no worker serves here, and none is starting, one is started, after a longer wait each time. */
-  #beginLater(): void {
+  #beginLater(exit: Exit): void {
     if (this.#removed || this.#current !== undefined || this.#next !== undefined) return;
     const wait = this.#failures === 0 ? 0 : Math.min(FIRST_WAIT * 2 ** (this.#failures - 1), this.#settings.backoff);
     this.#failures++;
-    if (wait > 0) this.#events.failed(workerEndsAgain(this.number, wait));
+    const what = `ends again and again, and is started anew in ${wait} ms`;
+    if (wait > 0) this.#events.failed(workerFailed(this.number, exit, what));
     this.#timer = setTimeout(() => this.#begin(), wait);
   }
 }
