@@ -256,7 +256,8 @@ export class Worker {
   }
 
   #giveBack(listener: string, fd: OwnedFd): void {
-    this.#channel.send({ what: 'back', listener }, [fd]).catch(() => fd.close()); // the supervisor has gone
+    const sent = this.#channel.send({ what: 'back', listener }, [fd], { confirm: true });
+    sent.catch(() => fd.close()); // the supervisor has gone
   }
 
   /** Whose connection it is stands in `#arriving` until it is this worker's. */
@@ -323,8 +324,9 @@ export class Worker {
     if (this.#state === 'serving') this.#tell(message);
   }
 
-  #tell(message: FromWorker): void {
-    this.#channel.send(message).catch(() => {}); // the supervisor has gone
+  /** With `confirm`, this process ends after the supervisor has taken it, which else may see the end first. */
+  #tell(message: FromWorker, confirm = false): void {
+    this.#channel.send(message, [], { confirm }).catch(() => {}); // the supervisor has gone
   }
 
   /**
@@ -347,7 +349,7 @@ export class Worker {
         },
         release: (batch) => {
           for (const { key, late } of batch)
-            for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+            for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part }, true);
         },
       });
     });
