@@ -477,11 +477,15 @@ export function notPeeked(milliseconds: number): FdPasserError {
   );
 }
 
-export function workerFailed(slot: number, { code, signal }: { code: number | null; signal: string | null }): Error {
+export function workerFailed(
+  slot: number,
+  { code, signal }: { code: number | null; signal: string | null },
+  what = 'did not get ready',
+): Error {
   const byItself = code === null ? 'could not be started' : `ended with code ${code}`;
   const how = signal === null ? byItself : `was ended by ${signal}`;
   const advice = 'Its standard error may say why; a worker must call ready() within the patience of its supervisor';
-  return workerError(`Worker ${slot} ${how} before it was ready. ${advice}`);
+  return workerError(`Worker ${slot} ${what}: it ${how}. ${advice}`);
 }
 
 export function workerLate(slot: number, patience: number, register: boolean): Error {
@@ -491,12 +495,12 @@ export function workerLate(slot: number, patience: number, register: boolean): E
   return workerError(`Worker ${slot} was not ready within ${patience} ms (patience), and was killed. ${advice}`);
 }
 
-export function workerEndsAgain(slot: number, wait: number): Error {
-  return workerError(`Worker ${slot} ends again and again. It is started anew in ${wait} ms`);
-}
-
 export function notAWorker(): Error {
   return workerError('worker() is for a process that supervise() has started, and this is none');
+}
+
+export function supervisesItself(): Error {
+  return workerError('A worker called supervise() with its own file: that would never end');
 }
 
 /** `listener` is the name of the one whose connection came. Without it, the worker serves none at all. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { ownMade, type OwnedFd } from '../descriptor/owned-fd.js';
 import type { Feeding } from '../endpoint/listening.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
@@ -39,6 +40,7 @@ export class Intake {
   readonly #looking = new Set<TcpConnection>();
 
   constructor(server: Bound, place: Place, taker: Taker, { peek, pick }: Settings) {
+    setMaxListeners(0, this.#closed.signal); // each connection that is looked at is one
     this.#server = server;
     this.#place = place;
     this.#taker = taker;

@@ -116,7 +116,7 @@ export class Member {
     this.#missing = before?.listeners ?? [];
     const { child, channel } = FdChannel.spawn<ToWorker | FromWorker>(process.execPath, argumentsOf(settings), {
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: { ...process.env, ...NONE, ...settings.env, [VARIABLE]: String(slot) },
+      env: { ...process.env, ...NONE, ...settings.env, [VARIABLE]: `${slot} ${settings.retire}` },
       nonblocking: true,
     });
     this.#child = child;

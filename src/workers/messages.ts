@@ -3,7 +3,7 @@ import type { OwnedFd } from '../descriptor/owned-fd.js';
 import type { Json } from '../takeover/live/carried.js';
 import type { Shared } from './shared.js';
 
-/** Set by a supervisor for its workers: the number of the worker's slot. */
+/** Set by a supervisor for its workers: the number of the worker's slot, and how long it may take to retire. */
 export const VARIABLE = 'FDPASSER_WORKER';
 
 /**

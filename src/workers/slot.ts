@@ -1,4 +1,4 @@
-import { workerEndsAgain, workerFailed, workerLate } from '../errors.js';
+import { workerFailed, workerLate } from '../errors.js';
 import { Member, type Exit, type Heir, type MemberEvents } from './member.js';
 import type { Moved } from './messages.js';
 import type { Settings } from './options.js';
@@ -29,8 +29,6 @@ export class Slot {
   #current: Member | undefined;
   /** The worker that starts, and a promise that settles when it is ready or has failed. */
   #next: { member: Member; resolve: () => void; reject: (error: Error) => void; over: Promise<void> } | undefined;
-  /** All that have not ended: those two, and who was replaced. */
-  readonly #alive = new Set<Member>();
   #readySince = 0;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -81,17 +79,12 @@ export class Slot {
     if (isBack) this.#events.orphaned(moved);
   }
 
-  kill(): void {
-    for (const member of this.#alive) member.kill();
-  }
-
-  /** Resolves when all of its workers have ended. */
-  async remove(heir?: Heir): Promise<void> {
+  /** Its workers end. */
+  remove(heir?: Heir): void {
     this.#removed = true;
     clearTimeout(this.#timer);
     this.#next?.member.kill();
     this.#current?.retire(heir);
-    await Promise.all([...this.#alive].map(({ exited }) => exited));
   }
 
   #begin(): void {
@@ -99,7 +92,7 @@ export class Slot {
       this.#start().catch(() => {}); // #lose handles it
     } catch (error) {
       this.#events.failed(error as Error); // for example, no room for a pair
-      this.#beginLater();
+      this.#beginLater(UNKNOWN);
     }
   }
 
@@ -112,7 +105,6 @@ export class Slot {
     });
     let settle!: { resolve: () => void; reject: (error: Error) => void };
     const over = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
-    this.#alive.add(member);
     this.#next = { member, ...settle, over };
     this.#events.started(member);
     return over;
@@ -130,7 +122,6 @@ export class Slot {
   }
 
   #lose(member: Member, exit: Exit): void {
-    this.#alive.delete(member);
     this.#events.gone(member, exit);
     if (this.#next?.member === member) {
       const { reject } = this.#next;
@@ -143,15 +134,16 @@ export class Slot {
       this.#current = undefined;
       if (performance.now() - this.#readySince > LONG_LIFE) this.#failures = 0;
     } else return; // it was replaced
-    this.#beginLater();
+    this.#beginLater(exit);
   }
 
   /** If no worker serves here, and none is starting, one is started, after a longer wait each time. */
-  #beginLater(): void {
+  #beginLater(exit: Exit): void {
     if (this.#removed || this.#current !== undefined || this.#next !== undefined) return;
     const wait = this.#failures === 0 ? 0 : Math.min(FIRST_WAIT * 2 ** (this.#failures - 1), this.#settings.backoff);
     this.#failures++;
-    if (wait > 0) this.#events.failed(workerEndsAgain(this.number, wait));
+    const what = `ends again and again, and is started anew in ${wait} ms`;
+    if (wait > 0) this.#events.failed(workerFailed(this.number, exit, what));
     this.#timer = setTimeout(() => this.#begin(), wait);
   }
 }

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { invalidReturn } from '../common/arguments.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
-import { closed, unserved } from '../errors.js';
+import { closed, supervisesItself, unserved } from '../errors.js';
 import { refuseIn } from '../native/runtime.js';
 import type { ListenOptions, TcpListenOptions } from '../endpoint/listen.js';
 import type { TcpAddress } from '../endpoint/tcp-address.js';
@@ -17,6 +17,7 @@ import { leastBusy, sameFor } from './pick.js';
 import { keyOf, type Shared } from './shared.js';
 import { Slot } from './slot.js';
 import { Succession } from './succession.js';
+import { isWorkerOf } from './worker.js';
 
 /** The state of a worker at this moment. */
 export interface WorkerState {
@@ -75,14 +76,15 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   constructor(file: string | URL, options: SuperviseOptions) {
     super();
     this.#settings = settingsOf(file, options);
+    if (isWorkerOf(this.#settings.file)) throw supervisesItself();
     const { count, takeover } = this.#settings;
     if (takeover !== undefined)
       this.#succession = new Succession(takeover, {
         whenReady: async () => void (await Promise.all(this.#slots.map((slot) => slot.whenReady()))),
         leave: (heir) => this.#endWith(heir),
-        cut: () => this.#slots.forEach((slot) => slot.kill()),
+        cut: () => this.#members.forEach((member) => member.kill()),
         adopt: (slot, moved) => void this.#slots[slot % this.#slots.length]!.adopt(moved),
-        replaced: () => this.emit('replaced'),
+        replaced: () => this.#say('replaced'),
         failed: (error) => this.#fail(error),
       });
     this.#grow(count);
@@ -128,7 +130,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#checkOpen();
     checkCount('count', count);
     this.#grow(count);
-    for (const slot of this.#slots.splice(count)) void slot.remove();
+    for (const slot of this.#slots.splice(count)) slot.remove();
     this.#changed();
     this.#lookAtListeners();
   }
@@ -163,9 +165,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #endAll(heir?: Heir): Promise<void> {
     this.#changed();
     await this.#handOver();
-    const ended = Promise.all(this.#slots.map((slot) => slot.remove(heir)));
+    for (const slot of this.#slots) slot.remove(heir);
     this.#changed(); // what nobody can take any more is closed
-    await ended;
+    await Promise.all([...this.#members.values()].map(({ exited }) => exited));
     this.#changed();
   }
 
@@ -275,10 +277,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         new Slot(this.#slots.length, this.#settings, {
           started: (member) => {
             this.#members.set(member.pid, member);
-            queueMicrotask(() => this.emit('worker', stateOf(member)));
+            queueMicrotask(() => this.#say('worker', stateOf(member)));
           },
           ready: (member) => {
-            this.emit('worker', stateOf(member));
+            this.#say('worker', stateOf(member));
             this.#changed();
             this.#lookAtListeners();
           },
@@ -293,7 +295,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
           orphaned: (moved) => this.#adoptAnywhere(moved),
           gone: (member, exit) => {
             this.#members.delete(member.pid);
-            this.emit('exit', stateOf(member), exit);
+            this.#say('exit', stateOf(member), exit);
             this.#changed();
           },
           failed: (error) => this.#tell(error),
@@ -358,7 +360,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #give(member: Member, listener: string, hand: readonly Held[]): Promise<void> {
     const back = await member.give(listener, hand);
     this.#inHand -= hand.length - back.length;
-    for (let i = 0; i < back.length; i++) this.emit('given-back', stateOf(member));
+    for (let i = 0; i < back.length; i++) this.#say('given-back', stateOf(member));
     if (back.length > 0) this.#deal(back);
     this.#changed();
   }
@@ -439,8 +441,19 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   #tell(error: Error): void {
-    if (this.listenerCount('error') > 0) this.emit('error', error);
+    if (this.listenerCount('error') > 0) this.#say('error', error);
     else process.emitWarning(error);
+  }
+
+  /** What a listener throws is uncaught, and keeps the supervisor from nothing. */
+  #say<Name extends keyof SupervisorEvents>(name: Name, ...about: SupervisorEvents[Name]): void {
+    try {
+      (this as EventEmitter).emit(name, ...about);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
   }
 }
 

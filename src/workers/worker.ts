@@ -62,6 +62,8 @@ export class Worker {
   /** The number of its place: 0 and up. A worker that replaces it has the same. */
   readonly slot: number;
   readonly #channel: FdChannel<FromWorker | ToWorker>;
+  /** Milliseconds. */
+  readonly #retireTime: number;
   /** By the name of the listener; `undefined` for all others. */
   readonly #served = new Map<string | undefined, Served>();
   /** Listeners whose own server was closed: the server of all others gets nothing of theirs. */
@@ -88,8 +90,9 @@ export class Worker {
   #whenDone = (): void => {};
 
   /** @internal */
-  constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>) {
+  constructor(slot: number, channel: FdChannel<FromWorker | ToWorker>, retireTime: number) {
     this.slot = slot;
+    this.#retireTime = retireTime;
     this.#channel = channel;
     channel.on('error', () => {}); // the supervisor has gone: #run ends
     channel.once('close', () => {
@@ -263,7 +266,8 @@ export class Worker {
   }
 
   #giveBack(listener: string, fd: OwnedFd): void {
-    this.#channel.send({ what: 'back', listener }, [fd]).catch(() => fd.close()); // the supervisor has gone
+    const sent = this.#channel.send({ what: 'back', listener }, [fd], { confirm: true });
+    sent.catch(() => fd.close()); // the supervisor has gone
   }
 
   /** Whose connection it is stands in `#arriving` until it is this worker's. */
@@ -337,8 +341,9 @@ export class Worker {
     if (this.#state === 'serving') this.#tell(message);
   }
 
-  #tell(message: FromWorker): void {
-    this.#channel.send(message).catch(() => {}); // the supervisor has gone
+  /** With `confirm`, this process ends after the supervisor has taken it, which else may see the end first. */
+  #tell(message: FromWorker, confirm = false): void {
+    this.#channel.send(message, [], { confirm }).catch(() => {}); // the supervisor has gone
   }
 
   /**
@@ -368,7 +373,7 @@ export class Worker {
         },
         release: (batch) => {
           const { key, late } = batch[0]!;
-          for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part });
+          for (const part of partsOf(late)) this.#tell({ what: 'yours', key, ...part }, true);
           passage.leave();
         },
       });
@@ -405,6 +410,7 @@ export class Worker {
 
   async #end(): Promise<void> {
     await this.#channel.close().catch(() => {}); // the supervisor has gone
+    setTimeout(() => process.exit(), this.#retireTime).unref(); // nobody kills it then
     this.#whenDone();
   }
 
@@ -440,10 +446,16 @@ let own: Worker | undefined;
 /** This process as a worker. Throws `ERR_FDPASSER_WORKER` when no supervisor has started it. */
 export function worker(): Worker {
   if (own !== undefined) return own;
-  const slot = process.env[VARIABLE];
-  if (slot === undefined) throw notAWorker();
+  const told = process.env[VARIABLE];
+  if (told === undefined) throw notAWorker();
+  const [slot, retireTime] = told.split(' ').map(Number);
   const channel = FdChannel.inherit<FromWorker | ToWorker>();
   delete process.env[VARIABLE]; // no child of this process is a worker
-  own = new Worker(Number(slot), channel);
+  own = new Worker(slot!, channel, retireTime!);
   return own;
+}
+
+/** Whether this process is a worker with this program. */
+export function isWorkerOf(file: string): boolean {
+  return (own !== undefined || process.env[VARIABLE] !== undefined) && process.argv[1] === file;
 }

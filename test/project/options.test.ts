@@ -204,7 +204,11 @@ async function begin(folder: string): Promise<Stage> {
   client.destroy();
   await once(client, 'close');
   const channel = new FdChannel(b);
-  const Worker = workers.Worker as unknown as new (slot: number, channel: main.FdChannel) => workers.Worker;
+  const Worker = workers.Worker as unknown as new (
+    slot: number,
+    channel: main.FdChannel,
+    retireTime: number,
+  ) => workers.Worker;
   return {
     folder,
     passer: new FdPasser(a),
@@ -217,7 +221,7 @@ async function begin(folder: string): Promise<Stage> {
     connection,
     node: createServer(),
     supervisor: workers.supervise(worker, { count: 1 }),
-    worker: new Worker(0, new FdChannel(d)),
+    worker: new Worker(0, new FdChannel(d), 0x7fff_ffff),
   };
 }
 

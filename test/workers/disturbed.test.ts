@@ -1,10 +1,14 @@
 /** Reloads during which something else happens. */
 import assert from 'node:assert/strict';
-import type { WorkerState } from 'fdpasser/workers';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { supervise, type WorkerState } from 'fdpasser/workers';
+import { WebSocket } from 'ws';
 import { amount, PATIENCE } from '../support/amount.js';
+import { block } from '../support/block.js';
 import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
-import { until } from '../support/descriptors.js';
+import { inFolder, until } from '../support/descriptors.js';
 import { childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
 import { Load } from '../support/takeover.js';
 import { partly, test } from '../support/test.js';
@@ -52,6 +56,9 @@ test('scale during a reload adds and removes workers, and the reload replaces th
   const { code, stderr } = await supervisor.close();
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
 });
+
+/** Reloads while the supervisor is busy. */
+const MOVES = amount(16, 8);
 
 const KEEP_ALIVE = amount(32, 16);
 const WEB_SOCKETS = amount(16, 8);
@@ -105,3 +112,34 @@ for (const whom of ['old', 'new'] as const)
       `clients go on when the ${whom} worker is ${happens} while connections move in a reload`,
       () => disturb(whom, signal),
     );
+
+test('all that a worker wrote to a WebSocket that moves comes, though the supervisor is busy', () =>
+  inFolder(async (folder) => {
+    const told = join(folder, 'told');
+    const workers = supervise(childFile('workers/writing'), { count: 1, args: [told], retire: 60_000 });
+    const { port } = await workers.listen({ port: 0, host: HOST });
+    const counts = new Map<string, number>();
+    const client = new WebSocket(`ws://${HOST}:${port}`);
+    client.on('message', (message: Buffer) => {
+      const pid = message.subarray(0, 20).toString().split(' ')[0]!;
+      counts.set(pid, (counts.get(pid) ?? 0) + 1);
+    });
+    let busy = setImmediate(function again() {
+      block(60);
+      busy = setImmediate(again);
+    });
+    for (let moves = 0; moves < MOVES; moves++) {
+      await until(() => counts.size === moves + 1);
+      await workers.reload();
+    }
+    await until(() => counts.size === MOVES + 1);
+    clearImmediate(busy);
+    client.terminate();
+    await workers.close();
+    const [...all] = readFileSync(told, 'utf8').trim().split('\n');
+    const moved = all.map((line) => line.split(' ')).slice(0, MOVES);
+    assert.deepEqual(
+      moved.map(([pid]) => [pid, `${counts.get(pid!)}`]),
+      moved,
+    );
+  }));

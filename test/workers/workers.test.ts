@@ -352,6 +352,7 @@ test('a worker that keeps ending is started after longer waits, and this is repo
   await workers.close();
   const waits = errors.map(({ message: text }) => Number(/(\d+) ms/.exec(text)![1]));
   assert.deepEqual(waits, [100, 200, 400]);
+  assert.match(errors[0]!.message, /^Worker 0 ends again and again, .* it ended with code 3\. .* ready\(\)/);
 });
 
 test('the end of a worker that was replaced starts no other one', async () => {
