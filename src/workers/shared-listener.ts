@@ -76,6 +76,7 @@ export class SharedListener implements Listener {
   }
 
   async bind(inherited: Inherited | undefined): Promise<void> {
+    if (this.#bound !== undefined) inherited?.socket.close(); // it has one
     this.#bound ??= this.#bind(inherited);
     this.#intake = await this.#bound;
   }

@@ -15,12 +15,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** What is open in this process: from each number to its name. */
-export function openDescriptors(): Map<number, string> {
+/** What is open in this process, or in another one: from each number to its name. */
+export function openDescriptors(pid: number | 'self' = 'self'): Map<number, string> {
   const open = new Map<number, string>();
-  for (const name of readdirSync('/proc/self/fd')) {
+  for (const name of readdirSync(`/proc/${pid}/fd`)) {
     try {
-      open.set(Number(name), readlinkSync(`/proc/self/fd/${name}`));
+      open.set(Number(name), readlinkSync(`/proc/${pid}/fd/${name}`));
     } catch {
       // The descriptor that listed the folder.
     }

@@ -6,7 +6,7 @@ import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
-import { inFolder, until } from '../support/descriptors.js';
+import { inFolder, openDescriptors, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
 import { ask, askAsNobody, cannotBeNobody, onSite } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
@@ -96,6 +96,20 @@ for (const register of [false, true])
       }),
     cannotBeNobody,
   );
+
+test('a supervisor that has taken over has each listening socket once', () =>
+  inFolder(async (folder) => {
+    const listen = { port: await freePort(), host: '127.0.0.1' };
+    const options = { count: 1, takeover: { path: join(folder, 'control'), probation: 100 } };
+    const plan = { file: childFile('workers/serve'), options, listen };
+    await using old = new SupervisorProcess(plan);
+    await old.ready(1);
+    await using heir = new SupervisorProcess(plan);
+    assert.equal((await old.end).code, 0);
+    const sockets = [...openDescriptors(heir.child.pid!).values()].filter((file) => file.startsWith('socket:'));
+    assert.deepEqual(sockets, [...new Set(sockets)]);
+    assert.equal((await heir.close()).code, 0);
+  }));
 
 test('a path that was given as a relative one is taken over, and removed by the last supervisor', () =>
   inFolder(async (folder) => {

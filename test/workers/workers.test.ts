@@ -456,7 +456,7 @@ for (const flags of [
         workers.on('error', () => workers.close());
       });`;
     const { stdout } = await promisify(execFile)(process.execPath, [...flags, program]);
-    assert.match(stdout, /^(Promise.*\n)?ended with 0\n$/);
+    assert.deepEqual(stdout.match(/^ended.*$/gm), ['ended with 0']); // -p prints its promise too
   });
 
 test('workers serve a Unix path as they do a port', async () => {
