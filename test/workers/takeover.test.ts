@@ -106,7 +106,7 @@ test('a supervisor that has taken over has each listening socket once', () =>
     await old.ready(1);
     await using heir = new SupervisorProcess(plan);
     assert.equal((await old.end).code, 0);
-    const sockets = [...openDescriptors(heir.child.pid!).values()].filter((file) => file.startsWith('socket:'));
+    const sockets = [...openDescriptors(heir.child.pid).values()].filter((file) => file.startsWith('socket:'));
     assert.deepEqual(sockets, [...new Set(sockets)]);
     assert.equal((await heir.close()).code, 0);
   }));
