@@ -17,7 +17,6 @@ import { claimGiven, endClaimOfExec, keeperGiven, optionsGiven, TAKEN, VARIABLE 
 import { Keeper } from './keeper.js';
 import { bindAs } from './listeners/datagram-listener.js';
 import { endPromise, listenAs, onceClosed, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
-import { StreamListener } from './listeners/stream-listener.js';
 import { nameOf, wantedOfDatagrams, wantedOfServer, type Place, type Wanted } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
@@ -43,7 +42,6 @@ interface Asked {
 class Registration {
   readonly #path: string;
   readonly #asked: Asked[] = [];
-  readonly #added = new WeakMap<Server, StreamListener>();
   /** Whether this process takes part. It is not known before it listens, if another process may be the first. */
   #takesPart: boolean | undefined;
   #begun = false;
@@ -57,19 +55,19 @@ class Registration {
 
   /** Returns `false` when this does not take part. */
   listen(wanted: Wanted, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
-    if (server instanceof builtin.net.Server) this.#added.get(server)?.endIfClosed();
+    this.#serving?.endClosed();
     const name = nameOf(wanted);
     if (name === undefined) warnOfAnyPort(wanted, server);
     if (name === undefined || (server instanceof builtin.net.Server && server.listening) || isOfThisProcess(name))
       return false;
     const state = this.#serving?.state;
+    if (state === 'draining' || state === 'drained' || state === 'leaving') return standIn(server, wanted, args);
     if (this.#serving?.has(name) || this.#asked.some((asked) => asked.name === name)) {
       const isBound = state !== undefined && state !== 'initializing' && state !== 'ready';
       if (isBound || isShared(server, args)) return false; // the system refuses it, or not
       process.nextTick(() => server.emit('error', addressInUse(wanted as Place)));
       return true;
     }
-    if (state === 'draining' || state === 'drained' || state === 'leaving') return standIn(server, wanted, args);
     if (state === 'rolledback') this.#forget();
     this.#takesPart ??= claim === undefined || claims(claim);
     if (!this.#takesPart) {
@@ -150,8 +148,7 @@ class Registration {
 
   #add(serving: Serving, { name, wanted, server, args }: Asked): void {
     try {
-      const listener = serving.add(name, server, args, wanted);
-      if (listener instanceof StreamListener) this.#added.set(server as Server, listener);
+      serving.add(name, server, args, wanted);
     } catch (error) {
       fail(server, error as Error);
       return;

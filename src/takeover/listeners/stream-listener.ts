@@ -95,10 +95,11 @@ export class StreamListener implements Listener {
     this.#stopHearing = onceClosed(server, this.#hearClose);
   }
 
-  /** Hears that the program has closed the server, if so, before the server emits 'close'. */
-  endIfClosed(): void {
+  endIfClosed(): boolean {
     const { serving } = this;
-    if (!this.#forgotten && !this.#server.listening && (serving || this.#state === 'closed')) this.#hearClose();
+    const ends = !this.#forgotten && !this.#server.listening && (serving || this.#state === 'closed');
+    if (ends) this.#hearClose();
+    return ends;
   }
 
   get transferable(): boolean {
