@@ -201,6 +201,29 @@ for (const [name, next] of [
     }));
 }
 
+/** Its datagram socket closes at SIGUSR2, and another is bound there. */
+const CLOSES_AND_BINDS = `const dgram = require('node:dgram');
+const bind = (word) =>
+  dgram.createSocket('udp4').bind(process.argv[2], '127.0.0.1', function () {
+    process.once('SIGUSR2', () => {
+      this.close();
+      bind('again');
+    });
+    console.log(word);
+  });
+bind('listens');
+`;
+
+test('a datagram socket that is bound where another has just closed is handed over', () =>
+  starting(async (_, start) => {
+    const old = await start(CLOSES_AND_BINDS);
+    old.child.kill('SIGUSR2');
+    await old.says('again');
+    await start(CLOSES_AND_BINDS);
+    const { code, stderr } = await old.end;
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  }));
+
 const CLOSES = `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
 server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
 process.on('SIGUSR2', () => server.close());
