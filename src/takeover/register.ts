@@ -5,6 +5,7 @@
  * processes that it starts will listen: there the first that does takes part, and no other while that one lives.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
+import { existsSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
@@ -71,7 +72,7 @@ class Registration {
     if (state === 'rolledback') this.#forget();
     this.#takesPart ??= claim === undefined || claims(claim);
     if (!this.#takesPart) {
-      process.emitWarning(`${name} will not be handed over: another process of this program takes part, by ${claim}`);
+      process.emitWarning(`${name} will not be handed over: ${whyNot(claim!)}`);
       return false;
     }
     const callback = args.at(-1);
@@ -166,6 +167,12 @@ class Registration {
   #fail(error: Error): void {
     for (const { server } of this.#asked.splice(0)) fail(server, error);
   }
+}
+
+/** Why this process does not have the claim. */
+function whyNot(claim: string): string {
+  if (existsSync(claim)) return `another process of this program takes part, by ${claim}`;
+  return `${claim} cannot be reached: exec is of another user, or has ended`;
 }
 
 /** Whether several sockets may have one address, and the system decides. */
