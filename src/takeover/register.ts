@@ -181,10 +181,17 @@ function isShared(server: Server | DatagramSocket, [options]: readonly unknown[]
   return !(server instanceof builtin.net.Server) || reusePort === true;
 }
 
-/** The other process serves: this server only counts as listening. Returns `false` for what cannot. */
+/**
+ * The other process serves: this server only counts as listening, and a datagram socket gets another port. Returns
+ * `false` for what has no address.
+ */
 function standIn(server: Server | DatagramSocket, wanted: Wanted, args: readonly unknown[]): boolean {
-  if (!(server instanceof builtin.net.Server) || !isPlace(wanted)) return false;
+  if (!isPlace(wanted)) return false;
   const callback = args.at(-1);
+  if (!(server instanceof builtin.net.Server)) {
+    bindAs(server, { port: 0, ...(wanted.kind === 'udp' && { address: wanted.host }) }, callback);
+    return true;
+  }
   if (typeof callback === 'function') server.once('listening', callback as () => void);
   promise(server, wanted, () => {});
   process.nextTick(() => server.listening && server.emit('listening'));

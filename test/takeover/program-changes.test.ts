@@ -201,17 +201,22 @@ for (const [name, next] of [
     }));
 }
 
-/** Its datagram socket closes at SIGUSR2, and another is bound there. */
+/** Its datagram socket closes at SIGUSR2, and another is bound there. A request for `/long` ends at SIGUSR1. */
 const CLOSES_AND_BINDS = `const dgram = require('node:dgram');
-const bind = (word) =>
-  dgram.createSocket('udp4').bind(process.argv[2], '127.0.0.1', function () {
-    process.once('SIGUSR2', () => {
-      this.close();
-      bind('again');
-    });
-    console.log(word);
+const http = require('node:http');
+const [port] = process.argv.slice(2);
+const bind = (done) => {
+  const socket = dgram.createSocket('udp4').bind(port, '127.0.0.1', done);
+  process.once('SIGUSR2', () => {
+    socket.close();
+    bind(() => console.log('again'));
   });
-bind('listens');
+};
+const server = http.createServer((request, response) => {
+  if (request.url === '/long') process.once('SIGUSR1', () => response.end(process.pid + ' long'));
+  else response.end(String(process.pid));
+});
+bind(() => server.listen(port, '127.0.0.1', () => console.log('listens')));
 `;
 
 test('a datagram socket that is bound where another has just closed is handed over', () =>
@@ -222,6 +227,21 @@ test('a datagram socket that is bound where another has just closed is handed ov
     await start(CLOSES_AND_BINDS);
     const { code, stderr } = await old.end;
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  }));
+
+test('a datagram socket that a draining process binds is bound in name only, and its clients are served', () =>
+  starting(async ({ port }, start) => {
+    const old = await start(CLOSES_AND_BINDS, TRACED);
+    const drains = tracing(old, 'drains');
+    const long = ask({ port }, '/long');
+    await ask({ port });
+    await start(CLOSES_AND_BINDS);
+    await drains;
+    old.child.kill('SIGUSR2');
+    await old.says('again');
+    old.child.kill('SIGUSR1');
+    assert.equal(await long, `${old.pid} long`);
+    assert.equal((await old.end).code, 0);
   }));
 
 const CLOSES = `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
