@@ -5,6 +5,7 @@
  * processes that it starts will listen: there the first that does takes part, and no other while that one lives.
  */
 import type { Socket as DatagramSocket } from 'node:dgram';
+import { existsSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { basename } from 'node:path';
 import { builtin } from '../common/lazy-modules.js';
@@ -17,7 +18,6 @@ import { claimGiven, endClaimOfExec, keeperGiven, optionsGiven, TAKEN, VARIABLE 
 import { Keeper } from './keeper.js';
 import { bindAs } from './listeners/datagram-listener.js';
 import { endPromise, listenAs, onceClosed, promise, replaceListen, replaceMethod } from './listeners/node-listening.js';
-import { StreamListener } from './listeners/stream-listener.js';
 import { nameOf, wantedOfDatagrams, wantedOfServer, type Place, type Wanted } from './listeners/wanted.js';
 import type { Serving } from './serving.js';
 import { takeover } from './takeover.js';
@@ -43,7 +43,6 @@ interface Asked {
 class Registration {
   readonly #path: string;
   readonly #asked: Asked[] = [];
-  readonly #added = new WeakMap<Server, StreamListener>();
   /** Whether this process takes part. It is not known before it listens, if another process may be the first. */
   #takesPart: boolean | undefined;
   #begun = false;
@@ -57,23 +56,23 @@ class Registration {
 
   /** Returns `false` when this does not take part. */
   listen(wanted: Wanted, server: Server | DatagramSocket, args: readonly unknown[]): boolean {
-    if (server instanceof builtin.net.Server) this.#added.get(server)?.endIfClosed();
+    this.#serving?.endClosed();
     const name = nameOf(wanted);
     if (name === undefined) warnOfAnyPort(wanted, server);
     if (name === undefined || (server instanceof builtin.net.Server && server.listening) || isOfThisProcess(name))
       return false;
     const state = this.#serving?.state;
+    if (state === 'draining' || state === 'drained' || state === 'leaving') return standIn(server, wanted, args);
     if (this.#serving?.has(name) || this.#asked.some((asked) => asked.name === name)) {
       const isBound = state !== undefined && state !== 'initializing' && state !== 'ready';
       if (isBound || isShared(server, args)) return false; // the system refuses it, or not
       process.nextTick(() => server.emit('error', addressInUse(wanted as Place)));
       return true;
     }
-    if (state === 'draining' || state === 'drained' || state === 'leaving') return standIn(server, wanted, args);
     if (state === 'rolledback') this.#forget();
     this.#takesPart ??= claim === undefined || claims(claim);
     if (!this.#takesPart) {
-      process.emitWarning(`${name} will not be handed over: another process of this program takes part, by ${claim}`);
+      process.emitWarning(`${name} will not be handed over: ${whyNot(claim!)}`);
       return false;
     }
     const callback = args.at(-1);
@@ -150,8 +149,7 @@ class Registration {
 
   #add(serving: Serving, { name, wanted, server, args }: Asked): void {
     try {
-      const listener = serving.add(name, server, args, wanted);
-      if (listener instanceof StreamListener) this.#added.set(server as Server, listener);
+      serving.add(name, server, args, wanted);
     } catch (error) {
       fail(server, error as Error);
       return;
@@ -171,16 +169,29 @@ class Registration {
   }
 }
 
+/** Why this process does not have the claim. */
+function whyNot(claim: string): string {
+  if (existsSync(claim)) return `another process of this program takes part, by ${claim}`;
+  return `${claim} cannot be reached: exec is of another user, or has ended`;
+}
+
 /** Whether several sockets may have one address, and the system decides. */
 function isShared(server: Server | DatagramSocket, [options]: readonly unknown[]): boolean {
   const { reusePort } = (options ?? {}) as { reusePort?: unknown };
   return !(server instanceof builtin.net.Server) || reusePort === true;
 }
 
-/** The other process serves: this server only counts as listening. Returns `false` for what cannot. */
+/**
+ * The other process serves: this server only counts as listening, and a datagram socket gets another port. Returns
+ * `false` for what has no address.
+ */
 function standIn(server: Server | DatagramSocket, wanted: Wanted, args: readonly unknown[]): boolean {
-  if (!(server instanceof builtin.net.Server) || !isPlace(wanted)) return false;
+  if (!isPlace(wanted)) return false;
   const callback = args.at(-1);
+  if (!(server instanceof builtin.net.Server)) {
+    bindAs(server, { port: 0, ...(wanted.kind === 'udp' && { address: wanted.host }) }, callback);
+    return true;
+  }
   if (typeof callback === 'function') server.once('listening', callback as () => void);
   promise(server, wanted, () => {});
   process.nextTick(() => server.listening && server.emit('listening'));

@@ -83,6 +83,8 @@ export class Serving extends EventEmitter<ServingEvents> {
   readonly #path: string;
   readonly #settings: Settings;
   readonly #listeners = new Map<string, Listener>();
+  /** Those that the program has closed, while somebody is connected. */
+  readonly #closing = new Set<Listener>();
   /** What was inherited, until this process serves for good: a program may close and listen again. */
   readonly #inherited: Map<string, Inherited>;
   readonly #predecessor: OtherProcess | undefined;
@@ -180,6 +182,15 @@ export class Serving extends EventEmitter<ServingEvents> {
     return this.#listeners.has(name);
   }
 
+  /** @internal What the program has closed loses its name, though clients may still be connected. */
+  endClosed(): void {
+    for (const listener of this.#listeners.values()) {
+      if (listener.endIfClosed?.() !== true) continue;
+      this.#closing.add(listener);
+      void listener.whenGone().then(() => this.#closing.delete(listener));
+    }
+  }
+
   /**
    * Gives a name to what a server listens on. It is inherited if the predecessor has it under that name, or else bound
    * anew. The server listens when this process serves (`ready()`), or at once if the process already does; an error is
@@ -196,12 +207,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   }
 
   /** @internal `wanted`: what the arguments asked for when the program gave them. */
-  add(
-    name: string,
-    server: Server | DatagramSocket,
-    args: ListenArguments,
-    wanted?: Wanted,
-  ): StreamListener | DatagramListener {
+  add(name: string, server: Server | DatagramSocket, args: ListenArguments, wanted?: Wanted): void {
     this.#checkListens();
     const listener = this.#listenerOf(name, server, args, wanted);
     this.#note(listener);
@@ -210,7 +216,6 @@ export class Serving extends EventEmitter<ServingEvents> {
         this.#listeners.delete(name);
         listener.fail(error);
       });
-    return listener;
   }
 
   /** @internal Resolves when it is inherited or bound; if this process serves already, when it accepts. */
@@ -659,7 +664,7 @@ export class Serving extends EventEmitter<ServingEvents> {
 
   /** Asks all clients to leave, and resolves when they have gone. After `drainTimeout` their connections are cut. */
   async #letGo(carry?: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const listeners = [...this.#listeners.values()];
+    const listeners = [...this.#listeners.values(), ...this.#closing];
     const overdue = new AbortController();
     const timer = setTimeout(() => overdue.abort(), this.#settings.drainTimeout);
     overdue.signal.addEventListener('abort', () => listeners.forEach((listener) => listener.cut()));

@@ -154,6 +154,16 @@ test(
   process.getuid?.() === 0 ? false : 'only root has privileges to give up',
 );
 
+test(
+  'a program that gives up its privileges before it listens is told why it cannot take part',
+  async () => {
+    const text = `process.setuid(65534); require('http').createServer().listen(${await freePort()}, '127.0.0.1')`;
+    await using service = new Service('', ['--start-timeout', '60'], [process.execPath, '-e', text]);
+    await service.says(/will not be handed over: \S+\.claim cannot be reached: exec is of another user/);
+  },
+  process.getuid?.() === 0 ? false : 'only root has privileges to give up',
+);
+
 test('a new version that is stopped in the probation is ended and rolled back', async () => {
   await using service = await Unmodified.start('good', 'node', ['--interval', '1', '--start-timeout', '3']);
   const { pid } = service;

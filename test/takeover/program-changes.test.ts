@@ -146,8 +146,8 @@ test("what a draining process listens on later is the successor's, and its clien
     assert.equal(await ask({ socketPath }), heir.pid);
   }));
 
-/** Its server closes and listens again at SIGUSR2. A request for `/long` ends at SIGUSR1. */
-const CLOSES_AND_LISTENS = `const http = require('node:http');
+/** Its server closes at SIGUSR2, and `next` listens there. A request for `/long` ends at SIGUSR1. */
+const closesAndListens = (next: string): string => `const http = require('node:http');
 const answer = (request, response) => {
   if (request.url === '/long') process.once('SIGUSR1', () => response.end(process.pid + ' long'));
   else response.end(String(process.pid));
@@ -156,22 +156,89 @@ const server = http.createServer(answer);
 server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
 process.on('SIGUSR2', () => {
   server.close();
-  server.listen(process.argv[2], '127.0.0.1', () => console.log('again'));
+  const next = ${next};
+  next.listen(process.argv[2], '127.0.0.1', () => console.log('again'));
 });
 `;
 
-test('a request that began before its server closed and listened again is answered in a takeover', () =>
+for (const [name, next] of [
+  ['listened again', 'server'],
+  ['another listened there', 'http.createServer(answer)'],
+] as const) {
+  const text = closesAndListens(next);
+
+  test(`a request that began before its server closed and ${name} is answered in a takeover`, () =>
+    starting(async ({ port }, start) => {
+      const old = await start(text, TRACED);
+      const drains = tracing(old, 'drains');
+      const long = ask({ port }, '/long');
+      await ask({ port });
+      old.child.kill('SIGUSR2');
+      await old.says('again');
+      assert.equal(await ask({ port }), old.pid);
+      await start(text);
+      await drains;
+      await Promise.race([tracing(old, 'has drained'), sleep(500)]); // it would end now if it forgot its client
+      old.child.kill('SIGUSR1');
+      assert.equal(await long, `${old.pid} long`);
+      assert.equal((await old.end).code, 0);
+    }));
+
+  test(`a request is answered that began in a process whose server, while it drains, closed and ${name}`, () =>
+    starting(async ({ port }, start) => {
+      const old = await start(text, TRACED);
+      const drains = tracing(old, 'drains');
+      const long = ask({ port }, '/long');
+      await ask({ port });
+      const heir = await start(text);
+      await drains;
+      old.child.kill('SIGUSR2');
+      await old.says('again');
+      assert.equal(await ask({ port }), heir.pid);
+      old.child.kill('SIGUSR1');
+      assert.equal(await long, `${old.pid} long`);
+      assert.equal((await old.end).code, 0);
+    }));
+}
+
+/** Its datagram socket closes at SIGUSR2, and another is bound there. A request for `/long` ends at SIGUSR1. */
+const CLOSES_AND_BINDS = `const dgram = require('node:dgram');
+const http = require('node:http');
+const [port] = process.argv.slice(2);
+const bind = (done) => {
+  const socket = dgram.createSocket('udp4').bind(port, '127.0.0.1', done);
+  process.once('SIGUSR2', () => {
+    socket.close();
+    bind(() => console.log('again'));
+  });
+};
+const server = http.createServer((request, response) => {
+  if (request.url === '/long') process.once('SIGUSR1', () => response.end(process.pid + ' long'));
+  else response.end(String(process.pid));
+});
+bind(() => server.listen(port, '127.0.0.1', () => console.log('listens')));
+`;
+
+test('a datagram socket that is bound where another has just closed is handed over', () =>
+  starting(async (_, start) => {
+    const old = await start(CLOSES_AND_BINDS);
+    old.child.kill('SIGUSR2');
+    await old.says('again');
+    await start(CLOSES_AND_BINDS);
+    const { code, stderr } = await old.end;
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  }));
+
+test('a datagram socket that a draining process binds is bound in name only, and its clients are served', () =>
   starting(async ({ port }, start) => {
-    const old = await start(CLOSES_AND_LISTENS, TRACED);
+    const old = await start(CLOSES_AND_BINDS, TRACED);
     const drains = tracing(old, 'drains');
     const long = ask({ port }, '/long');
     await ask({ port });
+    await start(CLOSES_AND_BINDS);
+    await drains;
     old.child.kill('SIGUSR2');
     await old.says('again');
-    assert.equal(await ask({ port }), old.pid);
-    await start(CLOSES_AND_LISTENS);
-    await drains;
-    await Promise.race([tracing(old, 'has drained'), sleep(500)]); // it would end now if it forgot its client
     old.child.kill('SIGUSR1');
     assert.equal(await long, `${old.pid} long`);
     assert.equal((await old.end).code, 0);

@@ -131,10 +131,16 @@ socket.bind(process.argv[2]);
 `,
   'closes.cjs': `const server = require('node:http').createServer();
 const closes = (error) => console.log(error?.code ?? 'closed', 'listens not');
-server.listen(process.argv[3]);
+const controller = new AbortController();
+server.listen({ port: process.argv[2], signal: controller.signal });
 server.removeAllListeners('close');
-if (process.env.WHEN === 'at once') server.close(closes);
-else setTimeout(() => server.close(closes), Number(process.env.WHEN));
+const close = () => {
+  if (process.env.BY === 'close()') return server.close(closes);
+  server.once('close', closes);
+  controller.abort();
+};
+if (process.env.WHEN === 'at once') close();
+else setTimeout(close, Number(process.env.WHEN));
 `,
   'cluster.cjs': `const cluster = require('node:cluster');
 if (cluster.isPrimary) cluster.fork();
@@ -293,23 +299,24 @@ test('a program finds the address of its server when Node has it, and can close 
     await Promise.all([first.kill(), heir.kill()]);
   }));
 
-test('a program that closes its only server before it has served ends as without register, and the old one serves', () =>
-  onSite(async (site) => {
-    const plain = program(site, 'closes.cjs', false, { WHEN: 'at once' });
-    assert.deepEqual(await plain.end, { code: 0, signal: null, stdout: 'closed listens not\n', stderr: '' });
-    const first = program(site, 'closes.cjs', true, { WHEN: 'at once' });
-    assert.deepEqual(await first.end, await plain.end);
-    await replaced(site, 'app.mjs', async (old, serves) => {
-      await old.end; // until then there is another successor
-      // It would be ready after a second, because it does not ask for the port.
-      for (const WHEN of ['at once', '1', '10', '300']) {
-        const { end } = program(site, 'closes.cjs', true, { WHEN });
-        assert.deepEqual(await end, await plain.end);
-        assert.equal(await ask({ port: site.port }), serves.pid);
-        assert.equal(await ask({ socketPath: join(site.folder, 'path') }), serves.pid);
-      }
-    });
-  }));
+for (const BY of ['close()', 'a signal'])
+  test(`a program that closes its only server by ${BY} before it has served ends as without register`, () =>
+    onSite(async (site) => {
+      const plain = program(site, 'closes.cjs', false, { BY, WHEN: 'at once' });
+      assert.deepEqual(await plain.end, { code: 0, signal: null, stdout: 'closed listens not\n', stderr: '' });
+      const first = program(site, 'closes.cjs', true, { BY, WHEN: 'at once' });
+      assert.deepEqual(await first.end, await plain.end);
+      await replaced(site, 'app.mjs', async (old, serves) => {
+        await old.end; // until then there is another successor
+        // It would be ready after a second, because it does not ask for the path.
+        for (const WHEN of ['at once', '1', '10', '300']) {
+          const { end } = program(site, 'closes.cjs', true, { BY, WHEN });
+          assert.deepEqual(await end, await plain.end);
+          assert.equal(await ask({ port: site.port }), serves.pid);
+          assert.equal(await ask({ socketPath: join(site.folder, 'path') }), serves.pid);
+        }
+      });
+    }));
 
 for (const LATER of ['', '300'])
   test(`a program whose port is in use listens at another ${LATER ? 'later' : 'at once'}, and takes over there`, () =>

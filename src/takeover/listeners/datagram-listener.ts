@@ -31,6 +31,7 @@ export class DatagramListener implements Listener {
   readonly #socket: Socket;
   readonly #args: readonly unknown[];
   readonly #wanted: Wanted;
+  readonly #hearClose: () => void;
   readonly #stopHearing: () => void;
   #state: State = 'unbound';
   #inherited: OwnedFd | undefined;
@@ -42,11 +43,22 @@ export class DatagramListener implements Listener {
     this.#socket = socket;
     this.#args = args;
     this.#wanted = wantedOfDatagrams(args);
-    this.#stopHearing = onceClosed(socket, () => {
+    this.#hearClose = () => {
       this.#state = 'closed';
       this.#inherited?.close();
       closed();
-    });
+    };
+    this.#stopHearing = onceClosed(socket, this.#hearClose);
+  }
+
+  /** The socket emits 'close' later, when another may be bound already. */
+  endIfClosed(): boolean {
+    const ends = (this.#state === 'serving' || this.#state === 'paused') && datagramNumber(this.#socket) < 0;
+    if (ends) {
+      this.#stopHearing();
+      this.#hearClose();
+    }
+    return ends;
   }
 
   get transferable(): boolean {

@@ -33,6 +33,8 @@ export interface Listener {
   readonly path?: string | undefined;
   /** Tells the program that this could not be bound: it may listen elsewhere. Throws if it does not handle that. */
   fail?(error: Error): void;
+  /** Hears that the program has closed it, before all clients have gone. Returns whether that is so. */
+  endIfClosed?(): boolean;
   /** Returns another descriptor of what it has bound, for a keeper, who also removes the path. */
   share(): OwnedFd;
   /** Accepts from now on. */

@@ -93,12 +93,15 @@ export class StreamListener implements Listener {
     };
     this.#stopped = () => heard.stopped(this);
     this.#stopHearing = onceClosed(server, this.#hearClose);
+    const { signal } = this.#options;
+    if (signal !== undefined) closeAtAbort(server, signal);
   }
 
-  /** Hears that the program has closed the server, if so, before the server emits 'close'. */
-  endIfClosed(): void {
+  endIfClosed(): boolean {
     const { serving } = this;
-    if (!this.#forgotten && !this.#server.listening && (serving || this.#state === 'closed')) this.#hearClose();
+    const ends = !this.#forgotten && !this.#server.listening && (serving || this.#state === 'closed');
+    if (ends) this.#hearClose();
+    return ends;
   }
 
   get transferable(): boolean {
@@ -130,7 +133,7 @@ export class StreamListener implements Listener {
     if (this.#state !== 'unbound') return this.#bindAgain(inherited);
     if (inherited !== undefined) this.#inherit(inherited);
     else if (this.path !== undefined) this.#bindPath();
-    else this.#socket = await boundBy(this.#args);
+    else this.#socket = await boundBy(this.#withoutSignal);
     this.#state = 'bound';
   }
 
@@ -199,7 +202,7 @@ export class StreamListener implements Listener {
   }
 
   async serve(): Promise<void> {
-    if (this.#promised && !endPromise(this.#server)) return this.#closed();
+    if (this.#forgotten || (this.#promised && !endPromise(this.#server))) return this.#closed();
     const listening = once(this.#server, 'listening');
     this.serveNow();
     onceStopped(this.#server, this.#stopped);
@@ -220,8 +223,8 @@ export class StreamListener implements Listener {
 
   /** As `serve`, without waiting; `'listening'` or `'error'` is emitted soon. */
   serveNow(): void {
-    const { backlog = BACKLOG, signal } = this.#options;
-    listenAs(this.#server, { fd: this.#socket!.take(), backlog, exclusive: true, ...(signal && { signal }) });
+    const { backlog = BACKLOG } = this.#options;
+    listenAs(this.#server, { fd: this.#socket!.take(), backlog, exclusive: true });
     if (this.#wanted.kind === 'unix') notePath(this.#server, this.#wanted.path);
     this.#socket = undefined;
     this.#state = 'serving';
@@ -316,9 +319,21 @@ export class StreamListener implements Listener {
     return backlog === undefined ? {} : { backlog };
   }
 
+  get #withoutSignal(): unknown[] {
+    return this.#args.map((value) => (value === this.#options ? { ...value, signal: undefined } : value));
+  }
+
   #leavePath(): void {
     attempt(() => this.#place?.leave());
   }
+}
+
+/** As Node's `listen()` does it, but also before this process serves. */
+function closeAtAbort(server: Server, signal: AbortSignal): void {
+  const close = (): void => void server.close();
+  if (signal.aborted) process.nextTick(close);
+  signal.addEventListener('abort', close);
+  onceClosed(server, () => signal.removeEventListener('abort', close));
 }
 
 /** A listening socket that Node binds for these arguments, without accepting from it. */
