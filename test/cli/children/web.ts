@@ -1,6 +1,7 @@
 /** A server that takes its socket from LISTEN_FDS. The file `behaviour` in its folder says what it does. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listenFds, notify } from 'fdpasser/systemd';
 
@@ -23,7 +24,7 @@ server.listen({ fd: [...listenFds().values()].flat()[0]!.take() }, () => {
 });
 process.on('SIGTERM', () => {
   if (behaviour === 'stubborn') return;
-  server.close();
+  Server.prototype.close.call(server); // that of http closes connections whose request has not come, in Node 26
   if (behaviour === 'code') process.exitCode = 7;
 });
 process.on('SIGUSR2', () => process.stdout.write('USR2\n'));
