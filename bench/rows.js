@@ -149,6 +149,27 @@ export const groups = [
     send: node('messages.js', 'ask', way),
     receive: node('messages.js', 'answer', way),
   })),
+  ...BATCHES.map((batch) => [
+    {
+      name: `c-${batch}`,
+      title: `C, ${batch} per message`,
+      table: tableOf(batch),
+      count: descriptors(batch),
+      send: ceiling('send', batch, 1),
+      receive: ceiling('receive', batch, 1),
+      instructions: INSTRUCTIONS[batch],
+    },
+    {
+      name: `passer-${batch}`,
+      title: `FdPasser, ${batch} per message`,
+      table: tableOf(batch),
+      count: descriptors(batch),
+      send: node('passer.js', 'send', batch, queued(batch)),
+      receive: node('passer.js', 'receive'),
+      instructions: INSTRUCTIONS[batch],
+    },
+    ...(beside[batch] ?? []),
+  ]),
   [
     ['channel', 'FdChannel, a message without one'],
     ['lines', 'net.Socket with lines of JSON, the same'],
@@ -172,27 +193,6 @@ export const groups = [
     send: node('thousand.js', 'ping', way),
     receive: node('thousand.js', 'pong', way),
   })),
-  ...BATCHES.map((batch) => [
-    {
-      name: `c-${batch}`,
-      title: `C, ${batch} per message`,
-      table: tableOf(batch),
-      count: descriptors(batch),
-      send: ceiling('send', batch, 1),
-      receive: ceiling('receive', batch, 1),
-      instructions: INSTRUCTIONS[batch],
-    },
-    {
-      name: `passer-${batch}`,
-      title: `FdPasser, ${batch} per message`,
-      table: tableOf(batch),
-      count: descriptors(batch),
-      send: node('passer.js', 'send', batch, queued(batch)),
-      receive: node('passer.js', 'receive'),
-      instructions: INSTRUCTIONS[batch],
-    },
-    ...(beside[batch] ?? []),
-  ]),
   [
     {
       name: 'c-4k',
