@@ -123,9 +123,8 @@ export function encodeConfirm(): Buffer {
 }
 
 function encodeNumber(type: number, number: number): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES + NUMBER_BYTES);
-  bytes.writeUInt8(type, 0);
-  bytes.writeUInt32LE(NUMBER_BYTES, 4);
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + NUMBER_BYTES);
+  writeHeader(bytes, type, 0, 0, NUMBER_BYTES);
   bytes.writeUInt32LE(number, HEADER_BYTES);
   return bytes;
 }
@@ -197,11 +196,15 @@ export function encodeMessage(body: readonly Buffer[], fds: number, flags: numbe
 
 function encodeHeader(type: number, flags: number, fds: number, length: number): Buffer {
   const header = Buffer.allocUnsafe(HEADER_BYTES);
-  header.writeUInt8(type, 0);
-  header.writeUInt8(flags, 1);
-  header.writeUInt16LE(fds, 2);
-  header.writeUInt32LE(length, 4);
+  writeHeader(header, type, flags, fds, length);
   return header;
+}
+
+function writeHeader(bytes: Buffer, type: number, flags: number, fds: number, length: number): void {
+  bytes[0] = type;
+  bytes[1] = flags;
+  bytes.writeUInt16LE(fds, 2);
+  bytes.writeUInt32LE(length, 4);
 }
 
 /** Views of the bytes from `begin` up to, but not including, `end`. */
