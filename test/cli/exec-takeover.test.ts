@@ -119,16 +119,21 @@ for (const [behaviour, start, why] of [
     },
   );
 
-test('a new version that closes its servers in the probation, and stays, is told to end and rolled back', async () => {
-  await using service = await Unmodified.start('good', 'node', ['--start-timeout', '3']);
+/** A new version that behaves so is rolled back after the `--start-timeout` of 3 s, and has ended. */
+async function isNotUpInTime(service: Unmodified, behaviour: string): Promise<void> {
   const { pid } = service;
-  service.behave('idle');
+  service.behave(behaviour);
   const { code, stderr } = await service.reload();
   const why = 'Rolled back: it was not up within 3 s';
   assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
   assert.deepEqual(service.status, [`1:${pid}`]);
   assert.deepEqual(childrenOf(service.child.pid!), [pid]);
   assert.equal(await service.ask(), `good ${pid}`);
+}
+
+test('a new version that closes its servers in the probation, and stays, is told to end and rolled back', async () => {
+  await using service = await Unmodified.start('good', 'node', ['--start-timeout', '3']);
+  await isNotUpInTime(service, 'idle');
 });
 
 test(
@@ -166,14 +171,7 @@ test(
 
 test('a new version that is stopped in the probation is ended and rolled back', async () => {
   await using service = await Unmodified.start('good', 'node', ['--interval', '1', '--start-timeout', '3']);
-  const { pid } = service;
-  service.behave('stopped');
-  const { code, stderr } = await service.reload();
-  const why = 'Rolled back: it was not up within 3 s';
-  assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
-  assert.deepEqual(service.status, [`1:${pid}`]);
-  assert.deepEqual(childrenOf(service.child.pid!), [pid]);
-  assert.equal(await service.ask(), `good ${pid}`);
+  await isNotUpInTime(service, 'stopped');
 });
 
 testInFull('a program that crashes is started again', async () => {
