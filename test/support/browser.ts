@@ -12,8 +12,13 @@ export interface Page {
   screenshot(options: { path: string }): Promise<unknown>;
 }
 
+interface OwnPage extends Page {
+  /** With 0, no step has a limit of the browser's own. */
+  setDefaultTimeout(limit: number): void;
+}
+
 interface Browser {
-  newPage(options: { viewport: { width: number; height: number } }): Promise<Page>;
+  newPage(options: { viewport: { width: number; height: number } }): Promise<OwnPage>;
   close(): Promise<void>;
 }
 
@@ -27,11 +32,11 @@ const { chromium } = createRequire(import.meta.url)('playwright-core') as {
   chromium: { launch(options: Options): Promise<Browser> };
 };
 
-/** How long the browser may take for one step, in milliseconds. It has none of its own for most. */
+/** How long the browser may take for one step, in milliseconds. */
 const LIMIT = 30_000;
 
-/** The browser itself did not do what it must do without any server. */
-class BrowserStuck extends Error {}
+/** The browser itself did not do what it must do, whatever the server does. */
+export class BrowserStuck extends Error {}
 
 /**
  * Runs `use` with Debian's Chromium, which has no window and no guard, and with one page in it. A browser that gets
@@ -57,11 +62,12 @@ async function withNewPage(viewport: { width: number; height: number }, use: (pa
   });
   try {
     const page = await timely('opens no page', browser.newPage({ viewport }));
+    page.setDefaultTimeout(0);
     await use({
-      goto: (url) => page.goto(url),
-      click: (selector) => page.click(selector),
+      goto: (url) => timely('opens nothing', page.goto(url)),
+      click: (selector) => timely('clicks nothing', page.click(selector)),
       evaluate: (expression) => timely('evaluates nothing', page.evaluate(expression)),
-      screenshot: (to) => page.screenshot(to),
+      screenshot: (to) => timely('draws nothing', page.screenshot(to)),
     });
     await timely('does not close', browser.close());
   } catch (error) {
