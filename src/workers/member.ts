@@ -76,6 +76,7 @@ function passage(workers: number): number {
 /** One worker process, as its supervisor sees it. */
 export class Member {
   readonly slot: number;
+  /** The process has ended, and all that it has said was heard. */
   readonly exited: Promise<Exit>;
   #state: 'starting' | 'ready' | 'retiring' | 'gone' = 'starting';
   readonly #child: ChildProcess;
@@ -121,12 +122,12 @@ export class Member {
     });
     this.#child = child;
     this.#channel = channel;
-    this.exited = new Promise((resolve) => {
+    const heard = this.#listen();
+    this.exited = new Promise<Exit>((resolve) => {
       child.once('exit', (code, signal) => resolve({ code, signal }));
       child.once('error', () => resolve({ code: null, signal: null }));
-    });
+    }).then((exit) => this.#hearOut(heard, exit));
     this.#patience = setTimeout(() => this.#late(), settings.patience);
-    void this.#listen();
     void this.exited.then((exit) => this.#end(exit));
   }
 
@@ -407,8 +408,16 @@ export class Member {
     this.#owes = false;
   }
 
-  #end(exit: Exit): void {
+  /** The process has ended. What it has said counts, unless its end of the channel is open in a process that lives. */
+  async #hearOut(heard: Promise<void>, exit: Exit): Promise<Exit> {
     this.#state = 'gone';
+    const limit = setTimeout(() => this.#channel.destroy(), this.#settings.patience);
+    await heard;
+    clearTimeout(limit);
+    return exit;
+  }
+
+  #end(exit: Exit): void {
     this.#rest();
     for (const timer of [this.#moment, this.#patience, this.#settle]) clearTimeout(timer);
     this.#channel.destroy();

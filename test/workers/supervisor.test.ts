@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { supervise } from 'fdpasser/workers';
+import { block } from '../support/block.js';
 import { ended, startChild } from '../support/child.js';
 import { until } from '../support/descriptors.js';
 import { childFile, SupervisorProcess } from '../support/supervising.js';
@@ -36,6 +37,29 @@ test('close waits for workers that scale has retired', async () => {
   workers.scale(1);
   await workers.close();
   assert.deepEqual([...running], []);
+});
+
+test('what a killed worker has said counts: what it took is not given to another one, and what it gave back is', async () => {
+  const workers = supervise(childFile('workers/last-words'), { count: 2, pick: (): number => first! });
+  const { port } = await workers.listen({ port: 0, host: HOST });
+  await until(() => workers.list.every(({ state }) => state === 'ready'));
+  const first = workers.list[0]!.pid;
+  let back = 0;
+  workers.on('given-back', () => back++);
+  process.kill(first!, 'SIGSTOP');
+  const answers = [0, 1].map(async (count) => {
+    const client = connect(port, HOST).setEncoding('utf8');
+    let answer = '';
+    client.on('data', (text: string) => (answer += text));
+    await once(client, 'close').catch(() => {}); // reset
+    return `${count} ${answer}`;
+  });
+  await until(() => workers.list[0]!.load === 2);
+  process.kill(first!, 'SIGCONT');
+  block(1000);
+  assert.deepEqual(await Promise.all(answers), ['0 ', '1 1']);
+  assert.equal(back, 0);
+  await workers.close();
 });
 
 test('a worker with a timer ends when its supervisor is killed', async () => {
