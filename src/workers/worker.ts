@@ -7,7 +7,7 @@ import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { warnFull } from '../descriptor/shortage.js';
 import { addressInUse, notAWorker, servesNothing } from '../errors.js';
 import { Connected } from '../takeover/listeners/connected.js';
-import { beforeClosing, endPromise, listenInPlace } from '../takeover/listeners/node-listening.js';
+import { beforeClosing, closeAtAbort, endPromise, listenInPlace } from '../takeover/listeners/node-listening.js';
 import { carryOver, partsOf } from '../takeover/live/carry-over.js';
 import { onceGone } from '../takeover/live/gone.js';
 import {
@@ -152,8 +152,7 @@ export class Worker {
     const callback = args.at(-1);
     if (typeof callback === 'function') server.once('listening', callback as () => void);
     const { signal } = (args[0] ?? {}) as { signal?: AbortSignal };
-    if (signal?.aborted === true) process.nextTick(() => server.close());
-    else signal?.addEventListener('abort', () => server.close(), { once: true });
+    if (signal !== undefined) closeAtAbort(server, signal);
     void this.#listen(server, this.#anyPorts.add(shared));
     return true;
   }

@@ -69,6 +69,14 @@ export function onceClosed(socket: EventEmitter, callback: () => void): () => vo
   return unfollow;
 }
 
+/** As Node's `listen()` does it, but also before the server listens. */
+export function closeAtAbort(server: Server, signal: AbortSignal): void {
+  const close = (): void => void server.close();
+  if (signal.aborted) process.nextTick(close);
+  signal.addEventListener('abort', close);
+  onceClosed(server, () => signal.removeEventListener('abort', close));
+}
+
 /**
  * Calls back when the program has stopped the server from listening. The server emits 'close' only when nobody is
  * connected any more.

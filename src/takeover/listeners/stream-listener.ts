@@ -14,6 +14,7 @@ import { Connected } from './connected.js';
 import type { Inherited, Listener } from './listener.js';
 import {
   acceptAgain,
+  closeAtAbort,
   closeListening,
   duplicateOf,
   endPromise,
@@ -326,14 +327,6 @@ export class StreamListener implements Listener {
   #leavePath(): void {
     attempt(() => this.#place?.leave());
   }
-}
-
-/** As Node's `listen()` does it, but also before this process serves. */
-function closeAtAbort(server: Server, signal: AbortSignal): void {
-  const close = (): void => void server.close();
-  if (signal.aborted) process.nextTick(close);
-  signal.addEventListener('abort', close);
-  onceClosed(server, () => signal.removeEventListener('abort', close));
 }
 
 /** A listening socket that Node binds for these arguments, without accepting from it. */
