@@ -39,16 +39,16 @@ const LIMIT = 30_000;
 export class BrowserStuck extends Error {}
 
 /**
- * Runs `use` with Debian's Chromium, which has no window and no guard, and with one page in it. A browser that gets
- * stuck says nothing about us, so `use` then begins again with another one, twice at most.
+ * Runs `use` with Debian's Chromium for use without windows, which has no guard, and with one page in it. A browser
+ * that gets stuck says nothing about us, so `use` then begins again with another one, three times at most.
  */
 export async function withPage(viewport: { width: number; height: number }, use: (page: Page) => Promise<void>) {
-  needs('chromium');
+  needs('chromium-headless-shell');
   for (let tries = 1; ; tries++) {
     try {
       return await withNewPage(viewport, use);
     } catch (error) {
-      if (!(error instanceof BrowserStuck) || tries === 3) throw error;
+      if (!(error instanceof BrowserStuck) || tries === 4) throw error;
       console.error(`${error.message}: another one is started`);
     }
   }
@@ -56,7 +56,7 @@ export async function withPage(viewport: { width: number; height: number }, use:
 
 async function withNewPage(viewport: { width: number; height: number }, use: (page: Page) => Promise<void>) {
   const { LD_PRELOAD: _, ...env } = process.env;
-  const options = { executablePath: '/usr/bin/chromium', env, timeout: LIMIT };
+  const options = { executablePath: '/usr/bin/chromium-headless-shell', env, timeout: LIMIT };
   const browser = await chromium.launch(options).catch((cause: unknown) => {
     throw new BrowserStuck('the browser does not start', { cause });
   });

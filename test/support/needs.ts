@@ -5,7 +5,7 @@ import { delimiter } from 'node:path';
 
 /** Programs that some tests need, and the packages of Debian and Ubuntu that have them. */
 const PACKAGES = {
-  chromium: 'chromium',
+  'chromium-headless-shell': 'chromium-headless-shell',
   'dbus-daemon': 'dbus',
   haproxy: 'haproxy',
   perl: 'perl',
