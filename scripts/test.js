@@ -18,7 +18,7 @@ import { runFiles } from './run-files.js';
 const compiled = process.argv[2] === '--compiled';
 const wanted = process.argv.slice(compiled ? 3 : 2);
 /** Only a hang takes this long. */
-const LIMIT = (process.env.FAULTS_ALL || process.env.LONG || compiled ? 60 : 8) * 60_000;
+const LIMIT = (process.env.FAULTS_ALL || process.env.LONG || compiled ? 60 : 12) * 60_000;
 
 /** These measure time, or use up what all processes of the machine share. */
 const ALONE = ['in-flight'];

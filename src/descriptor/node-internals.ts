@@ -11,6 +11,7 @@ import type { FileHandle } from 'node:fs/promises';
 import type { Agent, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { builtin } from '../common/lazy-modules.js';
+import { uncaught } from '../common/uncaught.js';
 import { runtime } from '../native/runtime.js';
 
 interface Handle {
@@ -518,14 +519,8 @@ export function acceptHandle(server: Server, handle: Handle, begin: (socket: Soc
       accepted = args[0] as Socket;
       if (!begin(accepted)) return true;
     }
-    try {
-      return emit(event, ...args);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-      return true;
-    }
+    uncaught(() => emit(event, ...args));
+    return true;
   });
   try {
     acceptor.onconnection.call({ [acceptor.owner]: server }, 0, handle);

@@ -4,6 +4,7 @@ import type { Server } from 'node:net';
 import { attempt } from '../common/attempt.js';
 import { invalidType, invalidValue } from '../common/arguments.js';
 import { builtin } from '../common/lazy-modules.js';
+import { uncaught } from '../common/uncaught.js';
 import { OwnedFd } from '../descriptor/owned-fd.js';
 import { takeoverBusy, wrongState } from '../errors.js';
 import { Control, type WithSuccessor } from './control.js';
@@ -22,7 +23,7 @@ import type { Settings } from './options.js';
 import { answer, handOver, type LiveTaken } from './predecessor.js';
 import type { Live, Succession } from './successor.js';
 import { trace } from './trace.js';
-import { upgrade, type UpgradeOptions } from './upgrade.js';
+import { upgrade, type Upgrade, type UpgradeOptions } from './upgrade.js';
 
 /**
  * `'initializing'`: before `ready()`. `'ready'`: waits until the old process stops accepting. `'probation'`: serves,
@@ -107,6 +108,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   #failure: Error | undefined;
   #probation: NodeJS.Timeout | undefined;
   #confirming: { resolve(): void; reject(error: Error): void }[] = [];
+  readonly #upgrades = new Set<Upgrade>();
   /** The successor that is taking over. */
   #successor: WithSuccessor | undefined;
   /** Conversations of takeovers that were rolled back: only the other process ends them. */
@@ -330,7 +332,7 @@ export class Serving extends EventEmitter<ServingEvents> {
   upgrade(options: UpgradeOptions = {}): Promise<OtherProcess> {
     if (this.#state !== 'serving') return Promise.reject(wrongState('upgrade()', this.#state));
     if (this.#successor !== undefined) return Promise.reject(takeoverBusy(this.#path, this.#successor.pid));
-    return upgrade(this, options, this.#settings.initTimeout, () => this.#successor !== undefined);
+    return upgrade(this.#upgrades, options, this.#settings.initTimeout, () => this.#successor !== undefined);
   }
 
   // ---- the new process
@@ -384,7 +386,7 @@ export class Serving extends EventEmitter<ServingEvents> {
       this.#probation = setTimeout(() => void this.confirm().catch(() => {}), probation).unref();
     }
     trace('takeover: process %d serves', process.pid);
-    this.emit('serving');
+    uncaught(() => this.emit('serving'));
     this.#keeper
       ?.serving()
       .then(
@@ -500,7 +502,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     await this.#letGo();
     this.#succession?.end();
     this.#state = 'rolledback';
-    this.emit('rolledback', error);
+    uncaught(() => this.emit('rolledback', error));
     this.#closeListeners();
   }
 
@@ -562,7 +564,8 @@ export class Serving extends EventEmitter<ServingEvents> {
       listener.release();
     }
     this.#keeper?.leave();
-    this.emit('handover', { pid: successor.pid! });
+    for (const { done } of this.#upgrades) done({ pid: successor.pid! });
+    uncaught(() => this.emit('handover', { pid: successor.pid! }));
     await this.#letGo((signal) => this.#carryAll(successor, live, signal));
     await successor.deliver({ type: 'bye' }, [], this.#settings.stepTimeout).catch(() => {});
     this.#succession?.end();
@@ -570,7 +573,7 @@ export class Serving extends EventEmitter<ServingEvents> {
     this.#endPast();
     this.#state = 'drained';
     trace('takeover: process %d has drained', process.pid);
-    this.emit('drained');
+    uncaught(() => this.emit('drained'));
     if (this.#closesListeners) this.#closeListeners();
   }
 
@@ -653,7 +656,8 @@ export class Serving extends EventEmitter<ServingEvents> {
     if (this.#listeners.size === 0) this.#endPast();
     trace('takeover: process %d serves again: %s', process.pid, error.message);
     this.#manager.tellReady();
-    this.emit('rollback', error);
+    for (const { failed } of this.#upgrades) failed(error);
+    uncaught(() => this.emit('rollback', error));
   }
 
   #endPast(): void {

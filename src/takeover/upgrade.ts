@@ -17,48 +17,44 @@ export interface UpgradeOptions {
 
 const UPGRADE: Names<UpgradeOptions> = { command: true, args: true, env: true, cwd: true, stdio: true };
 
-/** Reports how an upgrade went. */
-interface Upgraded {
-  once(event: 'handover', listener: (successor: { pid: number }) => void): unknown;
-  once(event: 'rollback', listener: (error: Error) => void): unknown;
-  removeListener(event: string, listener: (...args: never[]) => void): unknown;
+/** Is told how an upgrade went. */
+export interface Upgrade {
+  done: (successor: { pid: number }) => void;
+  failed: (error: Error) => void;
 }
 
 /**
  * Starts a successor and resolves when it serves for good. Rejects with the error of the rollback, or when the process
  * that was started ended, or did not dial within `initTimeout` (it is then killed).
  */
-export function upgrade(
-  serving: Upgraded,
+export async function upgrade(
+  upgrades: Set<Upgrade>,
   options: UpgradeOptions,
   initTimeout: number,
   underWay: () => boolean,
 ): Promise<{ pid: number }> {
-  return new Promise((resolve, reject) => {
-    const child = startSuccessor(options);
-    const settle = (act: () => void): void => {
-      clearTimeout(timer);
-      serving.removeListener('handover', done);
-      serving.removeListener('rollback', failed);
-      child.removeListener('exit', ended);
-      act();
-    };
-    const done = ({ pid }: { pid: number }): void => settle(() => resolve({ pid }));
-    const failed = (error: Error): void => settle(() => reject(error));
-    const ended = (code: number | null, signal: string | null): void => {
-      const how = signal === null ? `it ended with code ${code}` : `${signal} killed it`;
-      if (!underWay()) failed(takeoverPeerGone('HELLO', child.pid, new Error(how)));
-    };
-    const timer = setTimeout(() => {
-      if (underWay()) return;
-      child.kill();
-      failed(stepTimedOut('HELLO', child.pid, initTimeout));
-    }, initTimeout);
-    serving.once('handover', done);
-    serving.once('rollback', failed);
-    child.once('exit', ended);
-    child.once('error', failed);
-  });
+  const child = startSuccessor(options);
+  let own!: Upgrade;
+  const over = new Promise<{ pid: number }>((done, failed) => (own = { done, failed }));
+  upgrades.add(own);
+  const ended = (code: number | null, signal: string | null): void => {
+    const how = signal === null ? `it ended with code ${code}` : `${signal} killed it`;
+    if (!underWay()) own.failed(takeoverPeerGone('HELLO', child.pid, new Error(how)));
+  };
+  const timer = setTimeout(() => {
+    if (underWay()) return;
+    child.kill();
+    own.failed(stepTimedOut('HELLO', child.pid, initTimeout));
+  }, initTimeout);
+  child.once('exit', ended);
+  child.once('error', own.failed);
+  try {
+    return await over;
+  } finally {
+    clearTimeout(timer);
+    child.removeListener('exit', ended);
+    upgrades.delete(own);
+  }
 }
 
 /** The successor lives on when this process ends. */

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Serving } from '../takeover/serving.js';
 import { takeover } from '../takeover/takeover.js';
 import { endClaimOfExec } from '../takeover/environment.js';
@@ -56,7 +57,7 @@ export class Succession implements Heirs {
   /** Has what the old supervisor listens on there, or binds it. It accepts when this process serves. */
   async open(place: Place, begin: (server: Bound) => Intake): Promise<Intake> {
     const serving = await this.#serving;
-    if (serving.state === 'ready') await new Promise((resolve) => serving.once('serving', () => resolve(undefined)));
+    if (serving.state === 'ready') await Promise.race([once(serving, 'serving'), once(serving, 'rolledback')]);
     const listener = new SharedListener(place, `supervisor:${this.#nameless++}`, begin, this);
     await serving.enlist(listener);
     this.#listeners.set(listener.intake, listener);

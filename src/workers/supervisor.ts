@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { invalidReturn } from '../common/arguments.js';
+import { uncaught } from '../common/uncaught.js';
 import type { OwnedFd } from '../descriptor/owned-fd.js';
 import { closed, supervisesItself, unserved } from '../errors.js';
 import { refuseIn } from '../native/runtime.js';
@@ -445,15 +446,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     else process.emitWarning(error);
   }
 
-  /** What a listener throws is uncaught, and keeps the supervisor from nothing. */
   #say<Name extends keyof SupervisorEvents>(name: Name, ...about: SupervisorEvents[Name]): void {
-    try {
-      (this as EventEmitter).emit(name, ...about);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-    }
+    uncaught(() => (this as EventEmitter).emit(name, ...about));
   }
 }
 

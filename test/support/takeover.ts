@@ -38,13 +38,26 @@ export interface ServerConfig {
   never?: boolean;
   /** It ends before READY. */
   breaks?: boolean;
+  /** Its listeners of what a takeover tells throw. */
+  throws?: boolean;
 }
 
 export type ServerCommand =
   'confirm' | 'abort' | 'upgrade' | 'upgrade to nothing' | 'state' | 'answer' | 'exit' | 'close';
 
 export interface ServerReport {
-  event: 'met' | 'serving' | 'handover' | 'rollback' | 'rolledback' | 'drained' | 'failed' | 'done' | 'state' | 'holds';
+  event:
+    | 'met'
+    | 'serving'
+    | 'handover'
+    | 'rollback'
+    | 'rolledback'
+    | 'drained'
+    | 'failed'
+    | 'done'
+    | 'state'
+    | 'holds'
+    | 'uncaught';
   pid?: number | undefined;
   code?: string | undefined;
   step?: string | undefined;

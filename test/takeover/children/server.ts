@@ -152,6 +152,13 @@ try {
     process.exitCode = 1;
   });
   serving.on('drained', () => report({ event: 'drained' }));
+  if (config.throws) {
+    process.on('uncaughtException', ({ message }) => report({ event: 'uncaught', message }));
+    for (const event of ['serving', 'handover', 'rollback', 'rolledback', 'drained'] as const)
+      serving.on(event, () => {
+        throw new Error(event);
+      });
+  }
   for (const { name, kind, options } of config.listeners) {
     const server = serverOf(kind);
     servers.push(server);
