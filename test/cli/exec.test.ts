@@ -107,12 +107,12 @@ test('SIGHUP replaces the program', async () => {
 for (const [behaviour, why] of [
   ['broken', 'it ended with 9 before it was up'],
   ['killed', 'it ended with 137 (SIGKILL) before it was up'],
-  ['mute', 'it was not up within 3 s: it sent no READY=1'],
+  ['mute', 'it was not up within 8 s: it sent no READY=1'],
 ] as const)
   partly(behaviour === 'killed')(
     `a new version that is ${behaviour} is rolled back and reported by reload, and the old one goes on serving`,
     async () => {
-      await using service = new OverSocket('good', ['--notify', '--start-timeout', '3']);
+      await using service = new OverSocket('good', ['--notify', '--start-timeout', '8']);
       await service.up(1);
       const [before] = service.status;
       service.behave(behaviour);

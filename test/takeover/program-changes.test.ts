@@ -245,6 +245,7 @@ test('a datagram socket that a draining process binds is bound in name only, and
   }));
 
 const CLOSES = `const server = require('node:http').createServer((request, response) => response.end(String(process.pid)));
+server.keepAliveTimeout = 60_000;
 server.listen(process.argv[2], '127.0.0.1', () => console.log('listens'));
 process.on('SIGUSR2', () => server.close());
 `;
