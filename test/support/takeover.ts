@@ -38,7 +38,7 @@ export interface ServerConfig {
   never?: boolean;
   /** It ends before READY. */
   breaks?: boolean;
-  /** Its listeners of what a takeover tells throw. */
+  /** Its listeners of what its servers and a takeover tell throw. */
   throws?: boolean;
 }
 

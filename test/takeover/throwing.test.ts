@@ -19,10 +19,10 @@ test('a connection moves, and the old process ends, though the listeners of both
     const heir = start({ throws: true, options: { probation: 100 } });
     const { code, stderr } = await old.end;
     assert.deepEqual([code, stderr], [0, '']);
-    assert.deepEqual(uncaught(old), ['serving', 'handover', 'drained']);
+    assert.deepEqual(uncaught(old), ['listening', 'serving', 'handover', 'drained']);
     assert.equal(await ask({ port }, '/', agent), `${heir.pid}`);
     assert.equal(Object.values(agent.freeSockets)[0]![0], connection);
-    assert.deepEqual(uncaught(heir), ['serving']);
+    assert.deepEqual(uncaught(heir), ['listening', 'serving']);
     agent.destroy();
   }));
 
@@ -33,7 +33,7 @@ test('the old process serves again, and then upgrades, though the listeners of b
     const heir = start({ throws: true, options: { probation: 60_000 } });
     await heir.tells('serving');
     heir.command('abort');
-    assert.deepEqual([(await heir.end).code, uncaught(heir)], [1, ['serving', 'rolledback']]);
+    assert.deepEqual([(await heir.end).code, uncaught(heir)], [1, ['listening', 'serving', 'rolledback']]);
     await old.tells('rollback');
     assert.equal(await ask({ port }), `${old.pid}`);
     const exited = once(old.child, 'exit');
@@ -42,7 +42,7 @@ test('the old process serves again, and then upgrades, though the listeners of b
     try {
       assert.equal(await ask({ port }), `${pid}`);
       assert.deepEqual(await exited, [0, null]);
-      assert.deepEqual(uncaught(old), ['serving', 'rollback', 'handover', 'drained']);
+      assert.deepEqual(uncaught(old), ['listening', 'serving', 'rollback', 'handover', 'drained']);
     } finally {
       process.kill(pid!);
     }

@@ -1,5 +1,4 @@
 import type { Socket } from 'node:dgram';
-import { once } from 'node:events';
 import { invalidValue } from '../../common/arguments.js';
 import { builtin } from '../../common/lazy-modules.js';
 import { datagramNumber, stopReceiving } from '../../descriptor/node-internals.js';
@@ -10,7 +9,7 @@ import type { Carried } from '../live/index.js';
 import type { Endpoint } from '../messages.js';
 import type { Inherited, Listener } from './listener.js';
 import { keepMemberships, mayJoinAgain } from './multicast.js';
-import { onceClosed } from './node-listening.js';
+import { onceClosed, whenListening } from './node-listening.js';
 import { fits, wantedOfDatagrams, type Wanted } from './wanted.js';
 
 type State = 'unbound' | 'bound' | 'serving' | 'paused' | 'released' | 'closed';
@@ -76,7 +75,7 @@ export class DatagramListener implements Listener {
 
   async bind(inherited: Inherited | undefined): Promise<void> {
     if (inherited === undefined) {
-      const listening = once(this.#socket, 'listening');
+      const listening = whenListening(this.#socket);
       bindAs(this.#socket, ...this.#args);
       await listening;
       this.#receiveOn = stopReceiving(this.#socket);
@@ -96,7 +95,7 @@ export class DatagramListener implements Listener {
   async serve(): Promise<void> {
     if (this.#inherited !== undefined) {
       mayJoinAgain(this.#socket);
-      const listening = once(this.#socket, 'listening'); // first: the event may be emitted at once
+      const listening = whenListening(this.#socket); // first: the event may be emitted at once
       bindAs(this.#socket, { fd: this.#inherited.take(), exclusive: true });
       await listening;
     }

@@ -78,6 +78,23 @@ export function closeAtAbort(server: Server, signal: AbortSignal): void {
 }
 
 /**
+ * Resolves when a server or datagram socket listens, and rejects when it cannot, whatever the listeners of the program
+ * do.
+ */
+export function whenListening(socket: EventEmitter): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject); // without a listener it would be thrown
+    const unfollow = follow(socket, (event, [error]) => {
+      if (event !== 'listening' && event !== 'error') return;
+      unfollow();
+      if (event === 'error') return reject(error);
+      socket.removeListener('error', reject);
+      resolve();
+    });
+  });
+}
+
+/**
  * Calls back when the program has stopped the server from listening. The server emits 'close' only when nobody is
  * connected any more.
  */

@@ -24,6 +24,7 @@ import {
   onceClosed,
   onceStopped,
   stopAccepting,
+  whenListening,
 } from './node-listening.js';
 import { fileAt, fits, type Wanted } from './wanted.js';
 
@@ -204,7 +205,7 @@ export class StreamListener implements Listener {
 
   async serve(): Promise<void> {
     if (this.#forgotten || (this.#promised && !endPromise(this.#server))) return this.#closed();
-    const listening = once(this.#server, 'listening');
+    const listening = whenListening(this.#server);
     this.serveNow();
     onceStopped(this.#server, this.#stopped);
     await listening;

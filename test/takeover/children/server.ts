@@ -162,6 +162,10 @@ try {
   for (const { name, kind, options } of config.listeners) {
     const server = serverOf(kind);
     servers.push(server);
+    if (config.throws)
+      server.on('listening', () => {
+        throw new Error('listening');
+      });
     if (config.maxConnections !== undefined) Object.assign(server, { maxConnections: config.maxConnections });
     serving.listen(name, server, options);
     if (kind === 'counter' || kind === 'mixed') serving.carry(name, carrier);
