@@ -163,14 +163,14 @@ test('a program that closes its server while the old one hands over takes over w
 
 test('a program that closes its server then, and does not listen again in time, is rolled back', async () => {
   const port = await freePort();
-  await using service = tries(port, ['--start-timeout', '4']);
+  await using service = tries(port, ['--start-timeout', '8']);
   await service.up(1);
   const old = Number(service.status[0]!.split(':')[1]);
   await triesAndListens(service, old);
   const reload = service.reload();
   await closesAtConfirm(service, old);
   const { code, stderr } = await reload;
-  const why = 'Rolled back: it was not up within 4 s';
+  const why = 'Rolled back: it was not up within 8 s';
   assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${old} goes on serving.\n` });
   assert.deepEqual(service.status, [`1:${old}`]);
   assert.equal(await ask({ port }), `${old}`);

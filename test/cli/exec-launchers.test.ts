@@ -43,7 +43,7 @@ testInFull(
 
 testInFull('what stands between and outlives the program is ended, and the program started again', async () => {
   const idle = ['sh', '-c', `'${process.execPath}' '${app}'; exec sleep 1000`];
-  await using service = await Unmodified.start('one', idle, ['--start-timeout', '2']);
+  await using service = await Unmodified.start('one', idle, ['--start-timeout', '6']);
   const { pid } = service;
   await assert.rejects(service.ask('/crash'));
   await service.says(/ has ended, and what started it started no other: that is killed/);

@@ -119,12 +119,12 @@ for (const [behaviour, start, why] of [
     },
   );
 
-/** A new version that behaves so is rolled back after the `--start-timeout` of 3 s, and has ended. */
+/** A new version that behaves so is rolled back after the `--start-timeout` of 6 s, and has ended. */
 async function isNotUpInTime(service: Unmodified, behaviour: string): Promise<void> {
   const { pid } = service;
   service.behave(behaviour);
   const { code, stderr } = await service.reload();
-  const why = 'Rolled back: it was not up within 3 s';
+  const why = 'Rolled back: it was not up within 6 s';
   assert.deepEqual({ code, stderr }, { code: 1, stderr: `fdpasser: ${why}. ${pid} goes on serving.\n` });
   assert.deepEqual(service.status, [`1:${pid}`]);
   assert.deepEqual(childrenOf(service.child.pid!), [pid]);
@@ -132,7 +132,7 @@ async function isNotUpInTime(service: Unmodified, behaviour: string): Promise<vo
 }
 
 test('a new version that closes its servers in the probation, and stays, is told to end and rolled back', async () => {
-  await using service = await Unmodified.start('good', 'node', ['--start-timeout', '3']);
+  await using service = await Unmodified.start('good', 'node', ['--start-timeout', '6']);
   await isNotUpInTime(service, 'idle');
 });
 
@@ -170,7 +170,7 @@ test(
 );
 
 test('a new version that is stopped in the probation is ended and rolled back', async () => {
-  await using service = await Unmodified.start('good', 'node', ['--interval', '1', '--start-timeout', '3']);
+  await using service = await Unmodified.start('good', 'node', ['--interval', '1', '--start-timeout', '6']);
   await isNotUpInTime(service, 'stopped');
 });
 

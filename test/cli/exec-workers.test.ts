@@ -205,11 +205,11 @@ for (const [behaviour, why] of [
   ['new, and one is broken', 'it ended with 9 before it was up'],
   [
     'new, and one is mute',
-    'it was not up within 4 s: no Node process of it listened, and a program in another language needs --listen',
+    'it was not up within 8 s: no Node process of it listened, and a program in another language needs --listen',
   ],
 ] as const)
   partly(behaviour.endsWith('broken'))(`a version (${behaviour}) serves nobody and is rolled back`, async () => {
-    await using service = await Unmodified.start('old', 'node', [...OPTIONS, '--start-timeout', '4']);
+    await using service = await Unmodified.start('old', 'node', [...OPTIONS, '--start-timeout', '8']);
     const { pids } = service;
     const crowd = new Crowd({ where: { host: HOST, port: service.port }, keepAlive: 8 });
     const load = new Load({ port: service.port });
