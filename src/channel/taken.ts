@@ -57,9 +57,10 @@ export class Taken {
     this.#awaited = count;
   }
 
-  /** Makes the peer be told at once of everything taken so far. */
+  /** Makes the peer be told at once of everything taken so far. It may have asked to be told of more. */
   awaitAll(): void {
-    this.#awaited = (this.#count + this.#handedOut) >>> 0;
+    const taken = (this.#count + this.#handedOut) >>> 0;
+    if (((taken - this.#awaited) | 0) > 0) this.#awaited = taken; // modulo 2^32
   }
 
   /** Promises to tell the peer of everything that the application was given. */

@@ -168,8 +168,9 @@ export class StreamSession extends LinkOwner {
 
   #push(bytes: Buffer): boolean {
     const before = this.#stream.readableLength;
+    const flowing = this.#stream.readableFlowing; // asked first, because a listener of 'data' may pause the stream
     const more = this.#stream.push(bytes);
-    const passed = this.#stream.readableFlowing && this.#stream.readableLength === 0;
+    const passed = flowing && this.#stream.readableLength === 0;
     this.#came += passed ? bytes.length : this.#stream.readableLength - before;
     return more;
   }

@@ -96,6 +96,7 @@ function transmit(socket: OwnedFd, session: DatagramSession, signal: AbortSignal
       else reject(error);
     };
     try {
+      checkSignal(signal); // it may have aborted since the socket was connected
       takeSocket('socket', socket, { types: ['dgram'] }, (custody) => session.start(custody));
     } catch (error) {
       socket.close();

@@ -97,6 +97,28 @@ test('a peer that can ask gets TAKEN without asking after a while, and when this
   peer.close();
 });
 
+test('a peer that asks gets TAKEN at once although this side owed it an earlier one, for which it had no room', async () => {
+  const [channel, peer] = channelAndPeer();
+  peer.hello({ ...ASKS, window: 1 << 30 });
+  const sends = Array.from({ length: 20 }, () => channel.send('x'.repeat(60_000)));
+  await until(() => channel.stats().sendWaits > 0);
+  peer.send(message('one'));
+  await channel.receive();
+  await new Promise(setImmediate); // it counts as taken, and the peer will be told later
+  peer.send(Buffer.concat([message('two'), message('three'), encodeConfirm()]));
+  await until(() => channel.stats().waiting === 2);
+  await setTimeout(300); // this ends after the wait of the channel
+  await until(() => words(peer).length > 20 * 60_000);
+  await Promise.all(sends);
+  assert.ok(words(peer).includes(encodeTaken(1)));
+  const began = Date.now();
+  await channel.receive();
+  await setTimeout(1);
+  assert.ok(words(peer).includes(encodeTaken(2)) || Date.now() - began > 150, 'it was told late');
+  channel.destroy();
+  peer.close();
+});
+
 test('TAKEN goes alone only where no message went for a while', async () => {
   const [channel, peer] = channelAndPeer();
   peer.hello(ASKS);

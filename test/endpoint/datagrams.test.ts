@@ -152,3 +152,23 @@ test('a datagram that waits can be aborted, and gives back its descriptors', asy
     closeAll([fd]);
   });
 });
+
+test('a datagram that waits can be aborted at each step of the call', async () => {
+  await inFolder(async (folder) => {
+    using server = listen(`${folder}/socket`, { type: 'dgram' });
+    const control = new AbortController();
+    const { signal } = control;
+    const waiting = Array.from({ length: TOO_MANY }, () => sendDatagram(server.path, Buffer.of(0), [], { signal }));
+    await Promise.race(waiting);
+    await new Promise((resolve) => setImmediate(resolve)); // the queue is full
+    for (let steps = 0; steps < 10; steps++) {
+      const last = new AbortController();
+      const sent = sendDatagram(server.path, Buffer.of(0), [], { signal: last.signal });
+      for (let i = 0; i < steps; i++) await Promise.resolve();
+      last.abort();
+      await assert.rejects(sent, { name: 'AbortError' });
+    }
+    control.abort();
+    await Promise.allSettled(waiting);
+  });
+});

@@ -88,6 +88,17 @@ test('descriptors that nobody listens for are closed with the bytes that they ca
   other.destroy();
 });
 
+test('descriptors that nobody listens for are closed when their bytes make a listener pause the stream', async () => {
+  const [one, other] = streamPair();
+  const before = openDescriptors();
+  other.on('data', () => other.pause());
+  writeWithFiles(one, 'a');
+  await until(() => other.isPaused());
+  assert.deepEqual(leftOpen(before), []);
+  one.destroy();
+  other.destroy();
+});
+
 test('descriptors that wait for a listener are closed with the stream', async () => {
   const [one, other] = streamPair();
   other.read();
