@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
@@ -10,6 +10,7 @@ import { inFolder, openDescriptors, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
 import { ask, askAsNobody, cannotBeNobody, onSite } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
+import type { Supervising } from './children/supervising.js';
 
 const TAKEOVERS = amount(4, 1);
 const KEEP_ALIVE = amount(16, 4);
@@ -50,27 +51,26 @@ testInFull(
     }),
 );
 
-test('a supervisor whose workers do not get ready takes nothing over, and the old one serves on', () =>
-  inFolder(async (folder) => {
-    const takeover = { path: join(folder, 'control') };
-    const listen = { port: await freePort(), host: '127.0.0.1' };
-    await using old = new SupervisorProcess({
-      file: childFile('workers/serve'),
-      options: { count: 1, takeover },
-      listen,
-    });
-    await old.ready(1);
-    const { pid } = JSON.parse(await ask(listen)) as { pid: number };
-    await using heir = new SupervisorProcess({
-      file: childFile('workers/broken'),
-      options: { count: 1, takeover },
-      listen,
-    });
-    await until(() => heir.events('error').some(({ message }) => /code 3/.test(message!)));
-    assert.equal((await heir.end).code, 0);
-    assert.equal((JSON.parse(await ask(listen)) as { pid: number }).pid, pid);
-    assert.equal((await old.close()).code, 0);
-  }));
+for (const register of [false, true])
+  test(`a supervisor whose workers do not get ready takes nothing over, and the old one serves on, where ${register ? 'a program' : 'it'} listens`, () =>
+    inFolder(async (folder) => {
+      const takeover = { path: join(folder, 'control') };
+      const where = { port: await freePort(), host: '127.0.0.1' };
+      const port = join(folder, 'port');
+      writeFileSync(port, `${where.port}`);
+      const planOf = (file: string): Supervising => {
+        const plan = { file: childFile(`workers/${file}`), options: { register, count: 1, takeover, args: [port] } };
+        return register ? plan : { ...plan, listen: where };
+      };
+      await using old = new SupervisorProcess(planOf(register ? 'port-of-file' : 'serve'));
+      await old.ready(1);
+      const answer = await ask(where);
+      await using heir = new SupervisorProcess(planOf('broken'));
+      await until(() => heir.events('error').some(({ message }) => /code 3/.test(message!)));
+      assert.equal((await heir.end).code, 0);
+      assert.equal(await ask(where), answer);
+      assert.equal((await old.close()).code, 0);
+    }));
 
 for (const register of [false, true])
   test(
