@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, existsSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
@@ -70,6 +70,32 @@ for (const register of [false, true])
       assert.equal((await heir.end).code, 0);
       assert.equal(await ask(where), answer);
       assert.equal((await old.close()).code, 0);
+    }));
+
+for (const closes of ['old', 'new'] as const)
+  test(`a path stays when the ${closes} supervisor closes while the other one serves there`, () =>
+    inFolder(async (folder) => {
+      const path = join(folder, 'socket');
+      const takeover = { path: join(folder, 'control'), probation: 60_000 };
+      const planOf = (file: string): Supervising => {
+        return { file: childFile(`workers/${file}`), options: { count: 1, takeover }, listen: { path } };
+      };
+      const inode = (): number => statSync(path).ino;
+      await using old = new SupervisorProcess(planOf('serve'));
+      await old.ready(1);
+      const before = inode();
+      await using heir = new SupervisorProcess(planOf(closes === 'old' ? 'serve' : 'never'));
+      await until(() => heir.events('listening').length > 0);
+      if (closes === 'old') {
+        const { pid } = heir.events('worker')[0]!.worker!;
+        while (!(await ask({ socketPath: path })).includes(`${pid}`));
+      }
+      const [closing, serving] = closes === 'old' ? [old, heir] : [heir, old];
+      assert.equal((await closing.close()).code, 0);
+      assert.equal(inode(), before);
+      assert.match(await ask({ socketPath: path }), new RegExp(`\\b${serving.events('worker')[0]!.worker!.pid}\\b`));
+      assert.equal((await serving.close()).code, 0);
+      assert.equal(existsSync(path), false);
     }));
 
 for (const register of [false, true])
