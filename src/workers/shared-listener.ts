@@ -93,6 +93,7 @@ export class SharedListener implements Listener {
   }
 
   async serve(): Promise<void> {
+    attempt(() => this.intake.keepPath()); // the predecessor may have closed, and removed it
     this.intake.accept();
   }
 

@@ -98,6 +98,23 @@ for (const closes of ['old', 'new'] as const)
       assert.equal(existsSync(path), false);
     }));
 
+test('a supervisor is found at its path when the old one has closed before it serves', () =>
+  inFolder(async (folder) => {
+    const path = join(folder, 'socket');
+    const told = join(folder, 'told');
+    const options = { count: 1, takeover: join(folder, 'control'), args: [told] };
+    const plan = { file: childFile('workers/ready-when-told'), options, listen: { path } };
+    await using old = new SupervisorProcess({ ...plan, file: childFile('workers/serve') });
+    await old.ready(1);
+    await using heir = new SupervisorProcess(plan);
+    await until(() => heir.events('listening').length > 0);
+    assert.equal((await old.close()).code, 0);
+    writeFileSync(told, '');
+    await until(() => existsSync(path));
+    assert.equal(await ask({ socketPath: path }), 'told');
+    assert.equal((await heir.close()).code, 0);
+  }));
+
 for (const register of [false, true])
   test(
     `a path lets other users in after a takeover as before, ${register ? 'where a program' : 'where the supervisor'} listens`,
