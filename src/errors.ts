@@ -627,7 +627,7 @@ export function wrongState(what: string, state: string): FdPasserError {
 export function noTakeoverInCluster(): FdPasserError {
   return new FdPasserError(
     'ERR_FDPASSER_CLUSTER',
-    'A worker of node:cluster cannot take over: its primary has the listeners. Run the program without node:cluster, ' +
-      "with 'fdpasser exec --workers N' or supervise() of 'fdpasser/workers'",
+    'A worker of node:cluster can neither take over nor listen here: its primary has the listeners. Run the program ' +
+      "without node:cluster, with 'fdpasser exec --workers N' or supervise() of 'fdpasser/workers'",
   );
 }

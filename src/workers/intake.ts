@@ -32,6 +32,8 @@ export class Intake {
   readonly #tellsAddress: boolean;
   /** While it accepts. */
   #feeding: Feeding | undefined;
+  /** Another process serves there, and has the path. */
+  #yields = false;
   /** Whether it was reported that no worker serves it. */
   isReported = false;
   /** It does not listen any more. */
@@ -75,6 +77,7 @@ export class Intake {
 
   /** Accepts from now on. */
   accept(): void {
+    this.#yields = false;
     if (!this.#ended) this.#feeding ??= this.#feed();
   }
 
@@ -89,11 +92,23 @@ export class Intake {
     this.#feeding = undefined;
   }
 
-  /** Another process has the listening socket: it stays, and so does its path. */
-  release(): void {
+  /** Accepts no more, or not yet, because another process does: the listening socket stays, and so does its path. */
+  yield(): void {
     this.pause();
-    if (!this.#ended) this.server.detach().close();
+    this.#yields = true;
+  }
+
+  /** The same for good. */
+  release(): void {
+    this.yield();
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
     this.#ended = true;
+    if (this.#yields) this.server.detach().close();
+    else this.server.close();
   }
 
   /**
@@ -102,8 +117,7 @@ export class Intake {
    */
   close(): void {
     this.pause();
-    this.#ended = true;
-    this.server.close();
+    this.#end();
     this.#closed.abort();
   }
 

@@ -144,9 +144,14 @@ export class Member {
     return (this.#busy ?? this.#confirmed - this.#ended) + this.#unconfirmed;
   }
 
+  /** How many it can be given now. */
+  get room(): number {
+    return Math.max(0, WINDOW - this.#unconfirmed);
+  }
+
   /** Whether it can be given one more. */
   get hasRoom(): boolean {
-    return this.#unconfirmed < WINDOW;
+    return this.room > 0;
   }
 
   /** Whether it was killed because it was not ready in time. */

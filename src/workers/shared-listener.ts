@@ -82,7 +82,10 @@ export class SharedListener implements Listener {
   }
 
   async #bind(inherited: Inherited | undefined): Promise<Intake> {
-    return this.#begin(await (inherited === undefined ? this.#place.bind() : this.#place.adopt(inherited.socket)));
+    if (inherited === undefined) return this.#begin(await this.#place.bind());
+    const intake = this.#begin(this.#place.adopt(inherited.socket));
+    intake.yield();
+    return intake;
   }
 
   share(): OwnedFd {
@@ -90,6 +93,7 @@ export class SharedListener implements Listener {
   }
 
   async serve(): Promise<void> {
+    attempt(() => this.intake.keepPath()); // the predecessor may have closed, and removed it
     this.intake.accept();
   }
 
@@ -98,7 +102,7 @@ export class SharedListener implements Listener {
   }
 
   pause(): void {
-    this.#intake?.pause();
+    this.#intake?.yield();
   }
 
   resume(): void {

@@ -15,6 +15,8 @@ export interface Shared {
 
 /** Options of `server.listen()` that make it this process's own. */
 const OWN = ['fd', '_handle', 'handle'];
+/** Those that Node takes as false unless they are true. */
+const FLAGS = ['ipv6Only', 'readableAll', 'writableAll'] as const;
 
 /**
  * What the arguments of `server.listen()` ask for. `undefined` for what no other process can listen on, for what is
@@ -25,8 +27,11 @@ export function sharedOf(args: readonly unknown[]): Shared | undefined {
   if (OWN.some((name) => name in options) || options['exclusive'] === true || options['reusePort'] === true)
     return undefined;
   const wanted = wantedOfServer([options]);
-  const { backlog, ipv6Only, readableAll, writableAll, host } = options;
-  const rest = defined({ backlog, ipv6Only, readableAll, writableAll }) as Shared;
+  const { host } = options;
+  const rest: Shared = {};
+  const backlog = Number(options['backlog']) | 0; // as Node has it, which takes anything
+  if (backlog > 0) rest.backlog = backlog;
+  for (const flag of FLAGS) if (options[flag] === true) rest[flag] = true;
   if (wanted.kind === 'unix') return { ...rest, path: wanted.path };
   if (wanted.kind === 'tcp' && wanted.port > 65_535) return undefined;
   if (wanted.kind !== 'tcp' && !(wanted.kind === 'nameless' && wanted.anyPort)) return undefined;

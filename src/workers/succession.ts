@@ -49,6 +49,7 @@ export class Succession implements Heirs {
           estate.replaced();
         });
         serving.on('rolledback', (error) => estate.failed(error));
+        if (serving.predecessor !== undefined) void this.#whenReady(serving); // its program may never listen
       },
       () => {}, // each listen() says it
     );
@@ -118,12 +119,18 @@ export class Succession implements Heirs {
   /** Says READY when the workers are, where others serve until then. */
   async #begin(serving: Serving): Promise<void> {
     this.#begins = true;
+    if (serving.predecessor !== undefined && !(await this.#whenReady(serving))) return;
+    serving.ready().catch(() => {}); // 'rolledback' tells
+  }
+
+  /** Resolves with whether all workers have got ready. Gives the takeover up when one has not. */
+  async #whenReady(serving: Serving): Promise<boolean> {
     try {
-      if (serving.predecessor !== undefined) await this.#estate.whenReady();
+      await this.#estate.whenReady();
+      return true;
     } catch (error) {
       await serving.abort(error as Error).catch(() => {}); // it has ended otherwise
-      return;
+      return false;
     }
-    serving.ready().catch(() => {}); // 'rolledback' tells
   }
 }

@@ -43,9 +43,6 @@ export interface SupervisorEvents {
   error: [Error];
 }
 
-/** How many accepted connections may be unconfirmed for each worker. Others wait in the kernel's backlog. */
-const IN_HAND = 64;
-
 /**
  * Accepts connections and hands each to one of its workers. The supervisor owns a connection until the worker has
  * confirmed it, so that none is lost when a worker dies or stops.
@@ -415,10 +412,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return connection.key;
   }
 
-  /** How many connections may be accepted there now. */
+  /** How many connections may be accepted there now: those that can be given. Others wait in the kernel's backlog. */
   #room(listener: string): number {
-    if (this.#able(listener).length === 0) return 0;
-    return Math.max(0, IN_HAND * this.#slots.length - this.#inHand);
+    const waiting = this.#waiting.filter((connection) => connection.listener === listener).length;
+    const room = this.#able(listener).reduce((sum, member) => sum + member.room, 0);
+    return Math.max(0, room - waiting);
   }
 
   /** Resolves when something changes about the workers, or about the connections in hand. */

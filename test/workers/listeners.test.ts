@@ -5,6 +5,7 @@ import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { listen } from 'fdpasser';
 import { supervise, type Supervisor } from 'fdpasser/workers';
+import { PATIENCE } from '../support/amount.js';
 import { freePort } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { childFile } from '../support/supervising.js';
@@ -12,6 +13,8 @@ import { ask, askAsNobody, cannotBeNobody } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 const host = '127.0.0.1';
+/** More than two workers have in hand. */
+const MANY = 200;
 
 async function allReady(workers: Supervisor): Promise<void> {
   await until(() => workers.list.every(({ state }) => state === 'ready'));
@@ -91,6 +94,33 @@ test('a listener that only a worker too many served is reported', async () => {
   await until(() => errors.length > 0);
   assert.match(errors[0]!, new RegExp(`:${ports[1]}`));
   assert.equal(await ask({ port: ports[0]! }), '0');
+  await workers.close();
+});
+
+test('clients of a listener do not wait for the stopped worker that serves another one', async () => {
+  const [stuck, served] = [
+    { host, port: await freePort() },
+    { host, port: await freePort() },
+  ];
+  let looked = 0;
+  const workers = supervise(childFile('workers/serve-slot'), {
+    count: 2,
+    args: [stuck, served].map(({ port }) => `${host}:${port}`),
+    patience: PATIENCE,
+    peek: { until: () => ++looked > 0 },
+  });
+  const exits: unknown[] = [];
+  workers.on('exit', (...exit) => exits.push(exit));
+  for (const each of [stuck, served]) await workers.listen(each);
+  await allReady(workers);
+  const { pid } = workers.list[0]!;
+  process.kill(pid!, 'SIGSTOP');
+  const late = Array.from({ length: MANY }, () => ask(stuck));
+  await until(() => looked === MANY);
+  assert.equal(await ask(served), '1');
+  assert.deepEqual(exits, []);
+  process.kill(pid!, 'SIGCONT');
+  assert.deepEqual(new Set(await Promise.all(late)), new Set(['0']));
   await workers.close();
 });
 

@@ -83,6 +83,21 @@ test('a server that is closed before it listens does not, and one that listens d
   ]);
 });
 
+test('a server listens with options of other types, as Node has it', async () => {
+  const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
+  assert.deepEqual(await outcome('loose', ports), ['a', 'b', 'c', 'd']);
+});
+
+test('a worker of node:cluster in a program gets an error when it listens', () =>
+  inFolder(async (folder) => {
+    const file = join(folder, 'result');
+    const args = [file, `${await freePort()}`];
+    const workers = supervise(childFile('workers/with-cluster'), { register: true, count: 1, args });
+    await until(() => existsSync(file));
+    await workers.close();
+    assert.equal(readFileSync(file, 'utf8'), 'ERR_FDPASSER_CLUSTER');
+  }));
+
 test('a program that listens while its worker retires keeps no port from its successor', async () => {
   const where = { port: await freePort(), host: '127.0.0.1' };
   const later = { port: await freePort(), host: '127.0.0.1' };

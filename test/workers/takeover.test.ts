@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join, relative } from 'node:path';
 import { amount } from '../support/amount.js';
@@ -10,6 +10,7 @@ import { inFolder, openDescriptors, until } from '../support/descriptors.js';
 import { checkMoved, childFile, SupervisorProcess, unmodified } from '../support/supervising.js';
 import { ask, askAsNobody, cannotBeNobody, onSite } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
+import type { Supervising } from './children/supervising.js';
 
 const TAKEOVERS = amount(4, 1);
 const KEEP_ALIVE = amount(16, 4);
@@ -50,26 +51,68 @@ testInFull(
     }),
 );
 
-test('a supervisor whose workers do not get ready takes nothing over, and the old one serves on', () =>
+for (const register of [false, true])
+  test(`a supervisor whose workers do not get ready takes nothing over, and the old one serves on, where ${register ? 'a program' : 'it'} listens`, () =>
+    inFolder(async (folder) => {
+      const takeover = { path: join(folder, 'control') };
+      const where = { port: await freePort(), host: '127.0.0.1' };
+      const port = join(folder, 'port');
+      writeFileSync(port, `${where.port}`);
+      const planOf = (file: string): Supervising => {
+        const plan = { file: childFile(`workers/${file}`), options: { register, count: 1, takeover, args: [port] } };
+        return register ? plan : { ...plan, listen: where };
+      };
+      await using old = new SupervisorProcess(planOf(register ? 'port-of-file' : 'serve'));
+      await old.ready(1);
+      const answer = await ask(where);
+      await using heir = new SupervisorProcess(planOf('broken'));
+      await until(() => heir.events('error').some(({ message }) => /code 3/.test(message!)));
+      assert.equal((await heir.end).code, 0);
+      assert.equal(await ask(where), answer);
+      assert.equal((await old.close()).code, 0);
+    }));
+
+for (const closes of ['old', 'new'] as const)
+  test(`a path stays when the ${closes} supervisor closes while the other one serves there`, () =>
+    inFolder(async (folder) => {
+      const path = join(folder, 'socket');
+      const takeover = { path: join(folder, 'control'), probation: 60_000 };
+      const planOf = (file: string): Supervising => {
+        return { file: childFile(`workers/${file}`), options: { count: 1, takeover }, listen: { path } };
+      };
+      const inode = (): number => statSync(path).ino;
+      await using old = new SupervisorProcess(planOf('serve'));
+      await old.ready(1);
+      const before = inode();
+      await using heir = new SupervisorProcess(planOf(closes === 'old' ? 'serve' : 'never'));
+      await until(() => heir.events('listening').length > 0);
+      if (closes === 'old') {
+        const { pid } = heir.events('worker')[0]!.worker!;
+        while (!(await ask({ socketPath: path })).includes(`${pid}`));
+      }
+      const [closing, serving] = closes === 'old' ? [old, heir] : [heir, old];
+      assert.equal((await closing.close()).code, 0);
+      assert.equal(inode(), before);
+      assert.match(await ask({ socketPath: path }), new RegExp(`\\b${serving.events('worker')[0]!.worker!.pid}\\b`));
+      assert.equal((await serving.close()).code, 0);
+      assert.equal(existsSync(path), false);
+    }));
+
+test('a supervisor is found at its path when the old one has closed before it serves', () =>
   inFolder(async (folder) => {
-    const takeover = { path: join(folder, 'control') };
-    const listen = { port: await freePort(), host: '127.0.0.1' };
-    await using old = new SupervisorProcess({
-      file: childFile('workers/serve'),
-      options: { count: 1, takeover },
-      listen,
-    });
+    const path = join(folder, 'socket');
+    const told = join(folder, 'told');
+    const options = { count: 1, takeover: join(folder, 'control'), args: [told] };
+    const plan = { file: childFile('workers/ready-when-told'), options, listen: { path } };
+    await using old = new SupervisorProcess({ ...plan, file: childFile('workers/serve') });
     await old.ready(1);
-    const { pid } = JSON.parse(await ask(listen)) as { pid: number };
-    await using heir = new SupervisorProcess({
-      file: childFile('workers/broken'),
-      options: { count: 1, takeover },
-      listen,
-    });
-    await until(() => heir.events('error').some(({ message }) => /code 3/.test(message!)));
-    assert.equal((await heir.end).code, 0);
-    assert.equal((JSON.parse(await ask(listen)) as { pid: number }).pid, pid);
+    await using heir = new SupervisorProcess(plan);
+    await until(() => heir.events('listening').length > 0);
     assert.equal((await old.close()).code, 0);
+    writeFileSync(told, '');
+    await until(() => existsSync(path));
+    assert.equal(await ask({ socketPath: path }), 'told');
+    assert.equal((await heir.close()).code, 0);
   }));
 
 for (const register of [false, true])

@@ -56,6 +56,21 @@ const programs = {
     for (const port of ports) answers.push(await answer(port));
     return [...answers, twice, events.toSorted()];
   },
+  async loose(): Promise<unknown> {
+    const all = [
+      { backlog: null, ipv6Only: null },
+      { backlog: '64', ipv6Only: 1 },
+      { backlog: -1 },
+      { backlog: false },
+    ];
+    const answers = [];
+    for (const [index, server] of [a, b, c, d].entries()) {
+      server.listen({ port: ports[index], host: '127.0.0.1', ...all[index] } as object);
+      await once(server, 'listening');
+      answers.push(await answer(ports[index]!));
+    }
+    return answers;
+  },
 };
 
 const result = await programs[what]();
