@@ -24,7 +24,10 @@ test('live connections move a few at a time through a supervisor that has few fr
   const plan = { file: childFile('workers/serve'), options: { count: 1, retire: 20_000 }, listen };
   await using supervisor = new SupervisorProcess(plan, { descriptors: 400 });
   await supervisor.ready(1);
-  const clients = Array.from({ length: CLIENTS }, () => connect(listen.port, host).setEncoding('utf8'));
+  const clients = Array.from({ length: CLIENTS }, () => {
+    const client = connect(listen.port, host).setEncoding('utf8');
+    return client.on('end', () => client.destroy(new Error('the server has closed it')));
+  });
   const [old] = await Promise.all(clients.map(asks));
   await supervisor.command({ free: FREE });
   await supervisor.command('reload');

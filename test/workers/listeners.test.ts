@@ -168,7 +168,8 @@ for (const register of [true, false])
       const file = join(folder, 'file');
       const where = { host, port: await freePort() };
       const args = register ? [file, `${where.port}`] : [file];
-      const workers = supervise(childFile('workers/closing-late'), { register, count: 1, args, retire: 500 });
+      const options = { register, count: 1, args, patience: 60_000, retire: 500 };
+      const workers = supervise(childFile('workers/closing-late'), options);
       if (!register) await workers.listen(where);
       await allReady(workers);
       const blocks = once(process, 'SIGUSR2');

@@ -14,5 +14,6 @@ const server = createServer((request, response) => {
   const answer = { pid: process.pid, slot: own.slot, remoteAddress, arg: process.argv[2], env: process.env['OWN'] };
   response.end(JSON.stringify(answer));
 });
+server.keepAliveTimeout = 60_000; // a slow machine takes longer between two requests than Node waits
 const own = worker().serve(server);
 own.ready();
