@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
@@ -192,6 +193,19 @@ export async function askAsNobody(path: string): Promise<string> {
 
 /** Why this process cannot do that. */
 export const cannotBeNobody = process.getuid?.() === 0 ? false : 'only root can be another user';
+
+/** Has the process that serves start its own successor, which then serves until this resolves. */
+export async function upgradesItself({ port }: Site, serving: ServerChild): Promise<void> {
+  const exited = once(serving.child, 'exit');
+  serving.command('upgrade');
+  const { pid } = await serving.tells('done');
+  try {
+    assert.equal(await ask({ port }), `${pid}`);
+    assert.deepEqual(await exited, [0, null]);
+  } finally {
+    process.kill(pid!);
+  }
+}
 
 /** Has one more process take over from the one that serves, and ends the load. */
 export async function nextUpgradeWorks({ port, start }: Site, serving: ServerChild, clients: Load): Promise<void> {

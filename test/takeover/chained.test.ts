@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { amount, isLong } from '../support/amount.js';
@@ -7,7 +6,7 @@ import { freePort } from '../support/connection.js';
 import { Crowd } from '../support/crowd.js';
 import { inFolder } from '../support/descriptors.js';
 import { withPrograms, type Program } from '../support/programs.js';
-import { ask, onSite } from '../support/takeover.js';
+import { ask, onSite, upgradesItself } from '../support/takeover.js';
 import { test, testInFull } from '../support/test.js';
 
 const OPTIONS = { probation: 50 };
@@ -74,7 +73,8 @@ testInFull(
 );
 
 test('a process that upgrades itself gets the pid of its successor, and one whose successor ends goes on serving', () =>
-  onSite(async ({ port, start }) => {
+  onSite(async (site) => {
+    const { port, start } = site;
     const old = start({ options: OPTIONS });
     await old.tells('serving');
     old.command('upgrade to nothing');
@@ -82,13 +82,5 @@ test('a process that upgrades itself gets the pid of its successor, and one whos
     assert.equal(code, 'ERR_FDPASSER_GONE');
     assert.match(message!, /code 3/);
     assert.equal(await ask({ port }), `${old.pid}`);
-    const exited = once(old.child, 'exit');
-    old.command('upgrade');
-    const { pid } = await old.tells('done');
-    try {
-      assert.equal(await ask({ port }), `${pid}`);
-      assert.deepEqual(await exited, [0, null]);
-    } finally {
-      process.kill(pid!);
-    }
+    await upgradesItself(site, old);
   }));

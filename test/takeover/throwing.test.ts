@@ -1,8 +1,7 @@
 /** Programs whose listeners throw when they are told of a takeover. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import http from 'node:http';
-import { ask, onSite, type ServerChild } from '../support/takeover.js';
+import { ask, onSite, upgradesItself, type ServerChild } from '../support/takeover.js';
 import { test } from '../support/test.js';
 
 /** What its listeners have thrown. */
@@ -27,7 +26,8 @@ test('a connection moves, and the old process ends, though the listeners of both
   }));
 
 test('the old process serves again, and then upgrades, though the listeners of both processes throw', () =>
-  onSite(async ({ port, start }) => {
+  onSite(async (site) => {
+    const { port, start } = site;
     const old = start({ throws: true });
     await old.tells('serving');
     const heir = start({ throws: true, options: { probation: 60_000 } });
@@ -36,14 +36,6 @@ test('the old process serves again, and then upgrades, though the listeners of b
     assert.deepEqual([(await heir.end).code, uncaught(heir)], [1, ['listening', 'serving', 'rolledback']]);
     await old.tells('rollback');
     assert.equal(await ask({ port }), `${old.pid}`);
-    const exited = once(old.child, 'exit');
-    old.command('upgrade');
-    const { pid } = await old.tells('done');
-    try {
-      assert.equal(await ask({ port }), `${pid}`);
-      assert.deepEqual(await exited, [0, null]);
-      assert.deepEqual(uncaught(old), ['listening', 'serving', 'rollback', 'handover', 'drained']);
-    } finally {
-      process.kill(pid!);
-    }
+    await upgradesItself(site, old);
+    assert.deepEqual(uncaught(old), ['listening', 'serving', 'rollback', 'handover', 'drained']);
   }));
