@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { amount } from '../support/amount.js';
@@ -9,6 +8,7 @@ import { freePort } from '../support/connection.js';
 import { until } from '../support/descriptors.js';
 import { within } from '../support/limit.js';
 import { ask } from '../support/takeover.js';
+import { socketsAt } from '../support/tcp.js';
 import { testInFull } from '../support/test.js';
 
 const live = fileURLToPath(new URL('../../../examples/live.js', import.meta.url));
@@ -62,21 +62,10 @@ async function open(page: Page, port: number): Promise<void> {
   } catch (cause) {
     if (!(cause instanceof BrowserStuck)) throw cause;
     await within(10_000, ask({ port }), () => new Error('the server answers a plain client as little', { cause }));
-    const left = unread(port);
-    if (left.length > 0) throw new Error(`the server has not read or accepted: ${left.join('; ')}`, { cause });
+    const left = socketsAt(port).filter(({ unread }) => unread); // bytes, or connections where it listens
+    if (left.length > 0) throw new Error(`the server leaves ${JSON.stringify(left)}`, { cause });
     throw cause;
   }
-}
-
-/** The sockets of a server at which bytes or connections wait, as /proc/net/tcp has them. See proc_net_tcp(5). */
-function unread(port: number): string[] {
-  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  return readFileSync('/proc/net/tcp', 'utf8')
-    .split('\n')
-    .filter((line) => {
-      const [, from, , , queues] = line.trim().split(/\s+/);
-      return from?.endsWith(local) && !queues?.endsWith(':00000000');
-    });
 }
 
 /** Starts the demo and waits until it serves. What it prints is part of the error if it ends instead. */

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { ended } from '../support/child.js';
 import { freePort } from '../support/connection.js';
 import { inFolder, until } from '../support/descriptors.js';
 import { needs } from '../support/needs.js';
+import { socketsAt } from '../support/tcp.js';
 import { test } from '../support/test.js';
 
 const example = fileURLToPath(new URL('../../../examples/haproxy.js', import.meta.url));
@@ -38,12 +39,10 @@ function ask(port: number): Promise<string> {
 
 /** The sockets that listen at the port, by their inodes. */
 function listeners(port: number): string[] {
-  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  return readFileSync('/proc/net/tcp', 'utf8')
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/))
-    .filter((fields) => fields[1] === local && fields[3] === '0A')
-    .map((fields) => fields[9]!);
+  const LISTEN = '0A';
+  return socketsAt(port)
+    .filter(({ state }) => state === LISTEN)
+    .map(({ inode }) => inode);
 }
 
 /** Makes requests one after the other until it is stopped. */
